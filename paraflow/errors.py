@@ -1,0 +1,59 @@
+"""Every error paraflow raises on purpose, with the exit code that a process ending on it returns.
+
+Exit codes: 1 the program's own error, 2 usage or configuration, 3 ranks disagree, 6 MPI environment.
+"""
+
+
+class ParaflowError(Exception):
+    """Base of all errors raised by paraflow."""
+
+    exit_code = 1
+
+
+class InvalidArgumentError(ParaflowError, ValueError):
+    """A value, shape or dtype that an operation, a feed or a fetch cannot take."""
+
+
+class GraphError(ParaflowError, ValueError):
+    """A graph that cannot be built or compiled: shapes that do not fit, a name that is not there."""
+
+
+class FailedPreconditionError(ParaflowError):
+    """A variable was read before it was initialised."""
+
+
+class NumericError(ParaflowError, ArithmeticError):
+    """A value that has to be finite is not (a NaN or infinite loss)."""
+
+
+class DataError(ParaflowError):
+    """A data file is missing, truncated or not what it claims to be, or a split is impossible."""
+
+
+class ConfigError(ParaflowError):
+    """A configuration or command line that cannot be used; lists every fault at once."""
+
+    exit_code = 2
+
+
+class RanksDisagree(ParaflowError):
+    """The ranks hold different graphs, plans or configurations."""
+
+    exit_code = 3
+
+
+class MPIEnvironmentError(ParaflowError):
+    """mpirun and the MPI library do not fit together, or none was found."""
+
+    exit_code = 6
+
+
+class WorldAborted(ParaflowError):
+    """A rank of this world failed, so a call that waits for it cannot end.
+
+    ``rank`` is the rank that failed, or None when it is not known.
+    """
+
+    def __init__(self, message: str, rank: int | None = None) -> None:
+        super().__init__(message)
+        self.rank = rank

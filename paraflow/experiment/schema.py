@@ -1,0 +1,207 @@
+"""The keys of an experiment's configuration: their types, defaults, limits and descriptions.
+
+Every table is a frozen model that refuses keys it does not know and converts nothing (``epochs = "3"`` is a fault).
+Reading a file, and saying what is wrong with it, is the work of ``paraflow.experiment.config``.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic.fields import FieldInfo
+
+BUILDER_KEY = "builder"
+
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+DecayRate = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _usable_as_folder_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError("must be made of letters, digits, '_', '-' and '.', for it names a directory")
+    return name
+
+
+def _is_builder(reference: str) -> str:
+    path, separator, function = reference.rpartition(":")
+    if not (separator and path.endswith(".py") and function.isidentifier()):
+        raise ValueError("must be 'PATH.py:FUNCTION'")
+    return reference
+
+
+FolderName = Annotated[str, AfterValidator(_usable_as_folder_name)]
+Builder = Annotated[str, AfterValidator(_is_builder)]
+
+
+class Table(BaseModel):
+    """A table of the configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Experiment(Table):
+    """What is run, and where its results go."""
+
+    name: FolderName = Field(description="name of the experiment; run directories begin with it")
+    seed: int = Field(1, ge=0, lt=2**63, description="seed of the initial values, the order of samples and random operations")
+    directory: str = Field(
+        "runs", min_length=1, description="where run directories are made; relative to the working directory"
+    )
+    dtype: Literal["float32", "float64"] = Field("float32", description="dtype of features and variables")
+
+
+class _Batches(Table):
+    batch_size: PositiveInt = Field(description="samples in a global batch, the sum over all ranks")
+    shuffle: bool = Field(True, description="draw a new order of the samples in every epoch")
+    last: Literal["keep", "drop"] = Field("keep", description="what to do with an incomplete last batch")
+    prefetch: NonNegativeInt = Field(0, description="batches prepared ahead of the step that needs them")
+
+
+class NamedData(_Batches):
+    """A data set that paraflow knows by name."""
+
+    name: Literal["digits", "fashion_mnist", "mnist"] = Field(description="name of the data set")
+    path: str | None = Field(
+        None, description="folder of its files, where they are not in the default place; relative to this file"
+    )
+
+
+class NpzData(_Batches):
+    """Arrays in a file of the user's own."""
+
+    name: Literal["npz"] = Field(description="arrays in an .npz file")
+    path: str = Field(description="the .npz file; relative to this file")
+
+
+class BuiltData(_Batches):
+    """A data set made by a function of the user's own."""
+
+    builder: Builder = Field(description="PATH.py:FUNCTION that returns the data; relative to this file")
+    options: dict[str, Any] = Field(default={}, description="keyword arguments of the builder")
+
+
+class MLPModel(Table):
+    """A multi-layer perceptron."""
+
+    name: Literal["mlp"] = Field(description="multi-layer perceptron")
+    layers: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=2)] = Field(
+        description="widths of the layers, from the features of a sample to the classes"
+    )
+    activation: Literal["relu", "tanh", "sigmoid", "elu"] = Field("relu", description="after every layer but the last")
+    initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"] = Field(
+        "glorot_uniform", description="initial values of the weights; biases begin at zero"
+    )
+
+
+class BuiltModel(Table):
+    """A model built by a function of the user's own."""
+
+    builder: Builder = Field(description="PATH.py:FUNCTION that builds the graph; relative to this file")
+    options: dict[str, Any] = Field(default={}, description="keyword arguments of the builder")
+
+
+class _Optimizer(Table):
+    learning_rate: PositiveFloat = Field(description="step size")
+
+
+class GradientDescent(_Optimizer):
+    """Plain gradient descent."""
+
+    name: Literal["gradient_descent"] = Field(description="plain gradient descent")
+
+
+class Momentum(_Optimizer):
+    """Gradient descent with an accumulated direction."""
+
+    name: Literal["momentum"] = Field(description="gradient descent with momentum")
+    momentum: DecayRate = Field(0.9, description="share of the accumulated direction that is kept at each step")
+    nesterov: bool = Field(False, description="use Nesterov's form of momentum")
+
+
+class Adagrad(_Optimizer):
+    """AdaGrad (Duchi et al., 2011)."""
+
+    name: Literal["adagrad"] = Field(description="AdaGrad")
+    initial_accumulator_value: PositiveFloat = Field(0.1, description="initial sum of squared gradients")
+
+
+class RMSProp(_Optimizer):
+    """RMSProp (Tieleman and Hinton, 2012)."""
+
+    name: Literal["rmsprop"] = Field(description="RMSProp")
+    decay: DecayRate = Field(0.9, description="share of the mean of squared gradients that is kept at each step")
+    momentum: DecayRate = Field(0.0, description="share of the accumulated direction that is kept at each step")
+    epsilon: PositiveFloat = Field(1e-10, description="added to the denominator")
+
+
+class Adam(_Optimizer):
+    """Adam (Kingma and Ba, 2015)."""
+
+    name: Literal["adam"] = Field(description="Adam")
+    beta1: DecayRate = Field(0.9, description="share of the mean of gradients that is kept at each step")
+    beta2: DecayRate = Field(0.999, description="share of the mean of squared gradients that is kept at each step")
+    epsilon: PositiveFloat = Field(1e-8, description="added to the denominator")
+
+
+class Train(Table):
+    """How long to train, and how often to look."""
+
+    epochs: PositiveInt | None = Field(None, description="passes over the training samples")
+    steps: PositiveInt | None = Field(None, description="global steps; with epochs given too, the earlier end counts")
+    evaluate_every: NonNegativeInt = Field(1, description="epochs between evaluations on the test samples; 0: at the end only")
+    log_every: PositiveInt = Field(10, description="steps between two lines of metrics.jsonl")
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> "Train":
+        if self.epochs is None and self.steps is None:
+            raise ValueError("needs 'epochs' or 'steps', or training would never end")
+        return self
+
+
+class Parallel(Table):
+    """How the ranks work together."""
+
+    # One flat table, not one per mode: changing `mode` alone has to turn a synchronous run into an asynchronous one.
+    mode: Literal["single", "allreduce", "parameter_server"] = Field(
+        "allreduce",
+        description="single: one process; allreduce: synchronous, on any number of ranks; "
+        "parameter_server: asynchronous, the last rank keeps the parameters",
+    )
+    bucket_bytes: PositiveInt = Field(4 * 2**20, description="allreduce: bytes of gradients averaged by one call")
+    servers: Literal[1] = Field(1, description="parameter_server: ranks that keep parameters")
+
+
+def _kind(table: object) -> str | None:
+    """The tag of a table that holds either ``name`` or ``builder``."""
+    if isinstance(table, Table):
+        return str(getattr(table, "name", BUILDER_KEY))
+    if isinstance(table, dict):
+        name = BUILDER_KEY if BUILDER_KEY in table else table.get("name")
+        return None if name is None else str(name)
+    return BUILDER_KEY  # any variant serves to report that this is not a table
+
+
+class Config(Table):
+    """A whole experiment."""
+
+    experiment: Experiment = Field(description=Experiment.__doc__)
+    data: Annotated[
+        Annotated[NamedData, Tag("digits")]
+        | Annotated[NpzData, Tag("npz")]
+        | Annotated[BuiltData, Tag(BUILDER_KEY)],
+        Discriminator(_kind),
+    ] = Field(description="The samples, and how they are cut into batches.")
+    model: Annotated[
+        Annotated[MLPModel, Tag("mlp")] | Annotated[BuiltModel, Tag(BUILDER_KEY)], Discriminator(_kind)
+    ] = Field(description="What is trained.")
+    optimizer: GradientDescent | Momentum | Adagrad | RMSProp | Adam = Field(
+        discriminator="name", description="How gradients change the variables."
+    )
+    train: Train = Field(description=Train.__doc__)
+    parallel: Parallel = Field(default=Parallel(), description=Parallel.__doc__)

@@ -1,0 +1,42 @@
+"""The element types of tensors: plain numpy dtypes under the names that TensorFlow gives them."""
+
+from typing import Any
+
+import numpy as np
+
+DType = np.dtype[Any]
+
+float16: DType = np.dtype("float16")
+float32: DType = np.dtype("float32")
+float64: DType = np.dtype("float64")
+int8: DType = np.dtype("int8")
+int16: DType = np.dtype("int16")
+int32: DType = np.dtype("int32")
+int64: DType = np.dtype("int64")
+uint8: DType = np.dtype("uint8")
+uint16: DType = np.dtype("uint16")
+uint32: DType = np.dtype("uint32")
+uint64: DType = np.dtype("uint64")
+bool_: DType = np.dtype("bool")
+complex64: DType = np.dtype("complex64")
+complex128: DType = np.dtype("complex128")
+
+# What an operation accepts, by the name used in its record.
+KINDS = {
+    "any": "biufc",
+    "numeric": "iufc",
+    "real": "iuf",
+    "float": "fc",
+    "int": "iu",
+    "bool": "b",
+}
+
+
+def as_dtype(value: Any) -> DType:
+    """The numpy dtype that ``value`` (a dtype, a scalar type or a name such as ``"float32"``) stands for."""
+    return np.dtype(value)
+
+
+def is_floating(dtype: DType) -> bool:
+    """Whether gradients flow through tensors of this dtype."""
+    return dtype.kind in "fc"

@@ -1,0 +1,300 @@
+"""Op records: everything that makes an operation, in one place.
+
+An op is a numpy body, a shape rule and a gradient rule, written side by side::
+
+    @op(elementwise=True)
+    def tanh(x):
+        return np.tanh(x)
+
+    @tanh.gradient
+    def _(y, dy):
+        return dy * (1 - y * y)
+
+The body is the reference kernel and the signature at once:
+
+* parameters without a default are tensors (``*values`` takes any number of them);
+* parameters with a default are attributes, fixed when the graph is built;
+* keyword-only parameters without a default are run-time values, supplied by the executor (a random counter, the
+  variable store, the communicator), so a graph never knows its rank or its step.
+
+Calling the record adds an operation to the default graph and returns its output tensor (a tuple when it has several).
+The form follows autograd's ``defvjp`` and PyTensor's op contract.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dtypes import KINDS, DType
+from paraflow.graph.graph import get_default_graph
+from paraflow.graph.node import Operation, Tensor, records
+from paraflow.graph.shape import Spec, broadcast, format_dims
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+Rule = Callable[..., Any]
+
+
+class OpRecord:
+    """One kind of operation: its numpy body, shape rule, gradient rule and declared properties."""
+
+    def __init__(
+        self,
+        body: Callable[..., Any],
+        *,
+        elementwise: bool = False,
+        dtypes: str = "any",
+        same: tuple[int, ...] | None = None,
+        result: str | None = None,
+        view: bool = False,
+        shape_only: bool = False,
+        random: bool = False,
+        reads: bool = False,
+        writes: bool = False,
+        collective: bool = False,
+        effect: bool = False,
+    ) -> None:
+        self.name = body.__name__
+        self.body = body
+        self.__doc__ = body.__doc__
+        self.elementwise = elementwise
+        self.kinds = KINDS[dtypes]
+        self.dtypes = dtypes
+        self.same = same
+        self.result = None if result is None else np.dtype(result)
+        self.view = view
+        self.shape_only = shape_only
+        self.random = random
+        self.reads = reads
+        self.writes = writes
+        self.collective = collective
+        self.effect = effect
+        self.inputs: list[str] = []
+        self.variadic = False
+        self.attributes: dict[str, Any] = {}
+        self.runtime: list[str] = []
+        self._read_signature()
+        self.shape_rule: Rule | None = None
+        self.gradient_rule: Rule | None = None
+
+    def _read_signature(self) -> None:
+        for parameter in inspect.signature(self.body).parameters.values():
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                self.variadic = True
+            elif parameter.default is not parameter.empty:
+                self.attributes[parameter.name] = parameter.default
+            elif parameter.kind is parameter.KEYWORD_ONLY:
+                self.runtime.append(parameter.name)
+            else:
+                self.inputs.append(parameter.name)
+
+    @property
+    def pure(self) -> bool:
+        """Whether the outputs depend on the inputs and attributes alone, so equal uses can be merged."""
+        return not (self.random or self.reads or self.writes or self.collective or self.effect or self.runtime)
+
+    def shape(self, rule: Rule) -> Rule:
+        """Decorator: ``rule(*input specs, **attributes)`` returns the `Spec` of the output, or a tuple of them."""
+        self.shape_rule = rule
+        return rule
+
+    def gradient(self, rule: Rule) -> Rule:
+        """Decorator: ``rule(output, cotangent)`` builds the cotangent of every input (None: not differentiable).
+
+        A record with several outputs gets tuples of outputs and of cotangents; a cotangent is None where
+        nothing depends on that output. With one input a bare tensor may be returned.
+        """
+        self.gradient_rule = rule
+        return rule
+
+    def __call__(self, *args: Any, name: str | None = None, **kwargs: Any) -> Any:
+        """Add this operation to the default graph; arguments as in the body's signature.
+
+        Raises InvalidArgumentError for a dtype the operation does not take and GraphError for shapes that do
+        not fit, each naming the operation and the user's line.
+        """
+        operands, attrs = self._bind(args, kwargs)
+        graph = next((x.graph for x in operands if isinstance(x, Tensor)), None) or get_default_graph()
+        tensors = self._convert(operands)
+        operation = self.build(graph, tensors, attrs, name or self.name, user_line())
+        return operation.outputs[0] if len(operation.outputs) == 1 else operation.outputs or operation
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        attrs = dict(self.attributes)
+        if self.variadic:
+            operands = list(args)
+        else:
+            operands = list(args[: len(self.inputs)])
+            for key, value in zip(self.attributes, args[len(self.inputs) :], strict=False):
+                attrs[key] = value
+            if len(args) > len(self.inputs) + len(attrs):
+                raise TypeError(f"{self.name}() takes {len(self.inputs)} tensors and {len(attrs)} attributes at most")
+            for key in self.inputs[len(operands) :]:
+                if key not in kwargs:
+                    raise TypeError(f"{self.name}() needs the tensor '{key}'")
+                operands.append(kwargs.pop(key))
+        for key, value in kwargs.items():
+            if key not in attrs:
+                raise TypeError(f"{self.name}() has no argument '{key}'; it takes {self._usage()}")
+            attrs[key] = value
+        return operands, {key: freeze(self, key, value) for key, value in attrs.items()}
+
+    def _usage(self) -> str:
+        return ", ".join([*self.inputs, *(["*values"] if self.variadic else []), *self.attributes])
+
+    def _convert(self, operands: list[Any]) -> tuple[Tensor, ...]:
+        """Turn every operand into a tensor; Python numbers and lists take the dtype of the tensors beside them."""
+        group = range(len(operands)) if self.same is None else self.same
+        dtype = next((operands[i].dtype for i in group if isinstance(operands[i], Tensor)), None)
+        if dtype is None:
+            dtype = next((operands[i].dtype for i in group if hasattr(operands[i], "dtype")), None)
+        tensors = []
+        for i, operand in enumerate(operands):
+            tensor = operand if isinstance(operand, Tensor) else convert(operand, dtype if i in group else None)
+            if i in group:
+                dtype = dtype or tensor.dtype
+                if tensor.dtype != dtype:
+                    raise InvalidArgumentError(
+                        f"{self.name} needs operands of one dtype, but got {dtype.name} and {tensor.dtype.name} "
+                        f"(operand {i}, {tensor.name}); use cast{at_user_line()}"
+                    )
+                if dtype.kind not in self.kinds:
+                    raise InvalidArgumentError(
+                        f"{self.name} takes {self.dtypes} tensors, but operand {i} ({tensor.name}) is "
+                        f"{dtype.name}{at_user_line()}"
+                    )
+            tensors.append(tensor)
+        return tuple(tensors)
+
+    def build(
+        self,
+        graph: Any,
+        inputs: tuple[Tensor, ...],
+        attrs: Mapping[str, Any],
+        name: str,
+        source: tuple[str, int] | None,
+        control_inputs: tuple[Operation, ...] = (),
+    ) -> Operation:
+        """Add an operation with converted inputs to ``graph``; the shape rule runs here."""
+        try:
+            specs = self.infer(tuple(x.spec for x in inputs), attrs)
+        except GraphError as error:
+            shapes = ", ".join(format_dims(x.spec.shape) for x in inputs)
+            place = f" at {source[0]}:{source[1]}" if source else ""
+            raise GraphError(f"{self.name}({shapes}){place}: {error}") from None
+        operation: Operation = graph.add(self, inputs, attrs, name, source, specs, control_inputs)
+        return operation
+
+    def infer(self, specs: tuple[Spec, ...], attrs: Mapping[str, Any]) -> tuple[Spec, ...]:
+        """Dtype and shape of every output, by the shape rule or, for elementwise records, by broadcasting."""
+        if self.shape_rule is not None:
+            result = self.shape_rule(*specs, **attrs)
+            return result if isinstance(result, tuple) else (result,)
+        if not self.elementwise:
+            raise GraphError(f"op record '{self.name}' has no shape rule")
+        dtype: DType = self.result or specs[self.same[0] if self.same else 0].dtype
+        return (Spec(dtype, broadcast(*(s.shape for s in specs))),)
+
+    def __repr__(self) -> str:
+        return f"<paraflow op {self.name}({self._usage()})>"
+
+
+def op(body: Callable[..., Any] | None = None, **properties: Any) -> Any:
+    """Make an op record of a numpy body and enter it in the table of records.
+
+    Properties: ``elementwise`` (the result has the broadcast shape of the inputs; fusible, may run in place),
+    ``dtypes`` (what it takes: any, numeric, real, float, int, bool), ``same`` (positions of the inputs that share one
+    dtype; default all), ``result`` (fixed result dtype of an elementwise op), ``view`` (the output may share the
+    first input's memory), ``shape_only`` (the value depends on the inputs' shapes alone), ``random``, ``reads`` and
+    ``writes`` (of the variable named by the attribute ``variable``), ``collective`` (all ranks take part),
+    ``effect`` (must run when asked for, never merged).
+    """
+    if body is None:
+        return lambda b: op(b, **properties)
+    record = OpRecord(body, **properties)
+    if record.name in records:
+        raise ValueError(f"there is already an op record named '{record.name}'")
+    records[record.name] = record
+    return record
+
+
+def convert(value: Any, dtype: DType | None = None, name: str = "const") -> Tensor:
+    """A tensor for ``value``: itself, what its ``__tensor__`` method says (variables), or a constant."""
+    if isinstance(value, Tensor):
+        return value
+    if hasattr(value, "__tensor__"):
+        tensor: Tensor = value.__tensor__()
+        return tensor
+    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) or hasattr(v, "__tensor__") for v in value):
+        packed: Tensor = records["pack"](*value)
+        return packed
+    constant: Tensor = records["constant"](value=literal(value, dtype), name=name)
+    return constant
+
+
+def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
+    """The array for a Python or numpy value, read-only.
+
+    Python floats become float32 and ints int32, as in TensorFlow; a value that does not fit ``dtype`` without a
+    change of kind (a fraction for an integer tensor) raises InvalidArgumentError.
+    """
+    typed = hasattr(value, "dtype")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InvalidArgumentError(f"cannot make an array of {value!r}: {error}{at_user_line()}") from None
+    if array.dtype.kind not in "biufc":
+        raise InvalidArgumentError(f"cannot make a tensor of {value!r}{at_user_line()}")
+    if dtype is None and not typed:
+        dtype = {"f": np.dtype("float32"), "i": np.dtype("int32")}.get(array.dtype.kind, array.dtype)
+    if dtype is not None and dtype != array.dtype:
+        cast = array.astype(dtype)
+        lossy = array.dtype.kind in "fc" and dtype.kind in "biu" or array.dtype.kind == "c" and dtype.kind == "f"
+        if (dtype.kind == "b") != (array.dtype.kind == "b") or lossy or (
+            dtype.kind in "iu" and not np.array_equal(cast, array)
+        ):
+            raise InvalidArgumentError(
+                f"{value!r} ({array.dtype.name}) does not fit a tensor of dtype {dtype.name}; "
+                f"use cast{at_user_line()}"
+            )
+        array = cast
+    else:
+        array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def freeze(record: OpRecord, key: str, value: Any) -> Any:
+    """An attribute in its stored form: hashable where it can be, with plain Python numbers."""
+    if isinstance(value, (list, tuple)):
+        return tuple(freeze(record, key, v) for v in value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if key == "dtype" and value is not None:
+        return np.dtype(value)
+    if isinstance(value, Tensor) or hasattr(value, "__tensor__"):
+        raise InvalidArgumentError(
+            f"{record.name}: '{key}' must be known when the graph is built, but it is a tensor{at_user_line()}"
+        )
+    return value
+
+
+def user_line() -> tuple[str, int] | None:
+    """File and line of the innermost frame outside this package: the line of the user's program."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back  # type: ignore[assignment]
+    return None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
+def at_user_line() -> str:
+    """`` at file:line`` for an error message, or nothing when no user frame is there."""
+    line = user_line()
+    return f" at {line[0]}:{line[1]}" if line else ""
