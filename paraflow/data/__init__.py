@@ -1,0 +1,14 @@
+"""Data sets and the order in which ranks see them; needs numpy and nothing else.
+
+``load`` reads a data set, ``Batches`` deals its samples to the ranks. The order of an epoch is a pure function of
+(seed, epoch), so every rank computes it alone, and the parts of the ranks, one after the other, are the batch that a
+single process would see.
+"""
+
+from paraflow.data.batches import Batches
+from paraflow.data.dataset import Dataset
+from paraflow.data.idx import read_idx
+from paraflow.data.order import global_batches, permutation, shard
+from paraflow.data.sources import load
+
+__all__ = ["Batches", "Dataset", "global_batches", "load", "permutation", "read_idx", "shard"]

@@ -1,1 +1,1 @@
-"""Experiments driven by a configuration file: its schema, the run directory, metrics, progress, the command line."""
+"""Experiments from a configuration file: its schema, the run directory, metrics, progress, command line."""

@@ -1,20 +1,24 @@
 """The keys of an experiment's configuration: their types, defaults, limits and descriptions.
 
-Every table is a frozen model that refuses keys it does not know and converts nothing (``epochs = "3"`` is a fault).
-Reading a file, and saying what is wrong with it, is the work of ``paraflow.experiment.config``.
+Every table is a frozen model that refuses keys it does not know and converts nothing: ``epochs = "3"`` is a
+fault. Reading a file, and saying what is wrong with it, is the work of ``paraflow.experiment.config``.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
-from pydantic.fields import FieldInfo
+
+from paraflow.experiment.toml_text import toml_key
 
 BUILDER_KEY = "builder"
+
+# Keys that name files to read.
+INPUT_FILES = (("data", "path"), ("data", BUILDER_KEY), ("model", BUILDER_KEY))
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -49,40 +53,46 @@ class Experiment(Table):
     """What is run, and where its results go."""
 
     name: FolderName = Field(description="name of the experiment; run directories begin with it")
-    seed: int = Field(1, ge=0, lt=2**63, description="seed of the initial values, the order of samples and random operations")
-    directory: str = Field(
-        "runs", min_length=1, description="where run directories are made; relative to the working directory"
+    seed: int = Field(
+        default=1, ge=0, lt=2**63, description="seed of initial values, of the order of samples, of random operations"
     )
-    dtype: Literal["float32", "float64"] = Field("float32", description="dtype of features and variables")
+    directory: str = Field(
+        default="runs", min_length=1, description="where run directories are made; relative to the working directory"
+    )
+    dtype: Literal["float32", "float64"] = Field(default="float32", description="dtype of features and variables")
 
 
 class _Batches(Table):
     batch_size: PositiveInt = Field(description="samples in a global batch, the sum over all ranks")
-    shuffle: bool = Field(True, description="draw a new order of the samples in every epoch")
-    last: Literal["keep", "drop"] = Field("keep", description="what to do with an incomplete last batch")
-    prefetch: NonNegativeInt = Field(0, description="batches prepared ahead of the step that needs them")
+    shuffle: bool = Field(default=True, description="draw a new order of the samples in every epoch")
+    last: Literal["keep", "drop"] = Field(default="keep", description="what to do with an incomplete last batch")
+    prefetch: NonNegativeInt = Field(default=0, description="batches prepared ahead of the step that needs them")
 
 
-class NamedData(_Batches):
-    """A data set that paraflow knows by name."""
+class Digits(_Batches):
+    """The 8x8 digits that come with paraflow."""
 
-    name: Literal["digits", "fashion_mnist", "mnist"] = Field(description="name of the data set")
-    path: str | None = Field(
-        None, description="folder of its files, where they are not in the default place; relative to this file"
-    )
+    name: Literal["digits"] = Field(description="1797 handwritten digits of 8x8, part of paraflow")
+
+
+class FashionMNIST(_Batches):
+    """Fashion-MNIST, from the user's own copy of its files."""
+
+    name: Literal["fashion_mnist"] = Field(description="70000 articles of clothing of 28x28")
+    path: str | None = Field(default=None, description="folder of its files, where they are not in the default place")
 
 
 class NpzData(_Batches):
     """Arrays in a file of the user's own."""
 
     name: Literal["npz"] = Field(description="arrays in an .npz file")
-    path: str = Field(description="the .npz file; relative to this file")
+    path: str = Field(description="the .npz file")
 
 
 class BuiltData(_Batches):
     """A data set made by a function of the user's own."""
 
-    builder: Builder = Field(description="PATH.py:FUNCTION that returns the data; relative to this file")
+    builder: Builder = Field(description="PATH.py:FUNCTION that returns the data")
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the builder")
 
 
@@ -93,16 +103,18 @@ class MLPModel(Table):
     layers: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=2)] = Field(
         description="widths of the layers, from the features of a sample to the classes"
     )
-    activation: Literal["relu", "tanh", "sigmoid", "elu"] = Field("relu", description="after every layer but the last")
+    activation: Literal["relu", "tanh", "sigmoid", "elu"] = Field(
+        default="relu", description="function after every layer but the last"
+    )
     initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"] = Field(
-        "glorot_uniform", description="initial values of the weights; biases begin at zero"
+        default="glorot_uniform", description="initial values of the weights; biases begin at zero"
     )
 
 
 class BuiltModel(Table):
     """A model built by a function of the user's own."""
 
-    builder: Builder = Field(description="PATH.py:FUNCTION that builds the graph; relative to this file")
+    builder: Builder = Field(description="PATH.py:FUNCTION that builds the graph")
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the builder")
 
 
@@ -120,42 +132,46 @@ class Momentum(_Optimizer):
     """Gradient descent with an accumulated direction."""
 
     name: Literal["momentum"] = Field(description="gradient descent with momentum")
-    momentum: DecayRate = Field(0.9, description="share of the accumulated direction that is kept at each step")
-    nesterov: bool = Field(False, description="use Nesterov's form of momentum")
+    momentum: DecayRate = Field(default=0.9, description="share of the accumulated direction kept at each step")
+    nesterov: bool = Field(default=False, description="use Nesterov's form of momentum")
 
 
 class Adagrad(_Optimizer):
     """AdaGrad (Duchi et al., 2011)."""
 
     name: Literal["adagrad"] = Field(description="AdaGrad")
-    initial_accumulator_value: PositiveFloat = Field(0.1, description="initial sum of squared gradients")
+    initial_accumulator_value: PositiveFloat = Field(default=0.1, description="initial sum of squared gradients")
 
 
 class RMSProp(_Optimizer):
     """RMSProp (Tieleman and Hinton, 2012)."""
 
     name: Literal["rmsprop"] = Field(description="RMSProp")
-    decay: DecayRate = Field(0.9, description="share of the mean of squared gradients that is kept at each step")
-    momentum: DecayRate = Field(0.0, description="share of the accumulated direction that is kept at each step")
-    epsilon: PositiveFloat = Field(1e-10, description="added to the denominator")
+    decay: DecayRate = Field(default=0.9, description="share of the mean of squared gradients kept at each step")
+    momentum: DecayRate = Field(default=0.0, description="share of the accumulated direction kept at each step")
+    epsilon: PositiveFloat = Field(default=1e-10, description="added to the denominator")
 
 
 class Adam(_Optimizer):
     """Adam (Kingma and Ba, 2015)."""
 
     name: Literal["adam"] = Field(description="Adam")
-    beta1: DecayRate = Field(0.9, description="share of the mean of gradients that is kept at each step")
-    beta2: DecayRate = Field(0.999, description="share of the mean of squared gradients that is kept at each step")
-    epsilon: PositiveFloat = Field(1e-8, description="added to the denominator")
+    beta1: DecayRate = Field(default=0.9, description="share of the mean of gradients kept at each step")
+    beta2: DecayRate = Field(default=0.999, description="share of the mean of squared gradients kept at each step")
+    epsilon: PositiveFloat = Field(default=1e-8, description="added to the denominator")
 
 
 class Train(Table):
     """How long to train, and how often to look."""
 
-    epochs: PositiveInt | None = Field(None, description="passes over the training samples")
-    steps: PositiveInt | None = Field(None, description="global steps; with epochs given too, the earlier end counts")
-    evaluate_every: NonNegativeInt = Field(1, description="epochs between evaluations on the test samples; 0: at the end only")
-    log_every: PositiveInt = Field(10, description="steps between two lines of metrics.jsonl")
+    epochs: PositiveInt | None = Field(default=None, description="passes over the training samples")
+    steps: PositiveInt | None = Field(
+        default=None, description="global steps; where epochs are given too, the earlier end counts"
+    )
+    evaluate_every: NonNegativeInt = Field(
+        default=1, description="epochs between evaluations on the test samples; 0: only at the end"
+    )
+    log_every: PositiveInt = Field(default=10, description="steps between two lines of metrics.jsonl")
 
     @model_validator(mode="after")
     def _has_an_end(self) -> "Train":
@@ -167,14 +183,16 @@ class Train(Table):
 class Parallel(Table):
     """How the ranks work together."""
 
-    # One flat table, not one per mode: changing `mode` alone has to turn a synchronous run into an asynchronous one.
+    # One flat table, not one per mode: changing `mode` alone turns a synchronous run into an asynchronous one.
     mode: Literal["single", "allreduce", "parameter_server"] = Field(
-        "allreduce",
+        default="allreduce",
         description="single: one process; allreduce: synchronous, on any number of ranks; "
-        "parameter_server: asynchronous, the last rank keeps the parameters",
+        "parameter_server: asynchronous, through a rank that keeps the parameters",
     )
-    bucket_bytes: PositiveInt = Field(4 * 2**20, description="allreduce: bytes of gradients averaged by one call")
-    servers: Literal[1] = Field(1, description="parameter_server: ranks that keep parameters")
+    bucket_bytes: PositiveInt = Field(
+        default=4 * 2**20, description="allreduce: bytes of gradients that one call averages"
+    )
+    servers: Literal[1] = Field(default=1, description="parameter_server: ranks that keep parameters")
 
 
 def _kind(table: object) -> str | None:
@@ -192,7 +210,8 @@ class Config(Table):
 
     experiment: Experiment = Field(description=Experiment.__doc__)
     data: Annotated[
-        Annotated[NamedData, Tag("digits")]
+        Annotated[Digits, Tag("digits")]
+        | Annotated[FashionMNIST, Tag("fashion_mnist")]
         | Annotated[NpzData, Tag("npz")]
         | Annotated[BuiltData, Tag(BUILDER_KEY)],
         Discriminator(_kind),
@@ -205,3 +224,47 @@ class Config(Table):
     )
     train: Train = Field(description=Train.__doc__)
     parallel: Parallel = Field(default=Parallel(), description=Parallel.__doc__)
+
+    def digest(self) -> str:
+        """A hash of all that has to be the same on every rank, so not of where files lie on a host."""
+        text = "\n".join(f"{key} = {value}" for key, value in sorted(_shared_leaves(self).items()))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def first_difference(one: Config, other: Config) -> str | None:
+    """The first key, in the order of the schema, that makes two digests differ; None if they are equal."""
+    ours, theirs = _shared_leaves(one), _shared_leaves(other)
+    return next((key for key in ours | theirs if ours.get(key) != theirs.get(key)), None)
+
+
+def variants(table: str) -> dict[str, type[Table]]:
+    """The models that the top-level table ``table`` may be, by the name that selects each (or ``builder``)."""
+    annotation = Config.model_fields[table].annotation
+    if isinstance(annotation, type):
+        return {"": annotation}
+    found = {}
+    for member in get_args(annotation):
+        model = next(iter(get_args(member)), member)  # without its Tag
+        name = model.model_fields.get("name")
+        found[BUILDER_KEY if name is None else get_args(name.annotation)[0]] = model
+    return found
+
+
+def _shared_leaves(config: Config) -> dict[str, str]:
+    """The values of a configuration as JSON text by key path, without what may differ from host to host."""
+    values = config.model_dump()
+    del values["experiment"]["directory"]
+    for table, key in INPUT_FILES:
+        if key == BUILDER_KEY and key in values[table]:
+            values[table][key] = PurePath(values[table][key]).name
+        else:
+            values[table].pop(key, None)
+    return dict(_leaves((), values))
+
+
+def _leaves(path: tuple[str, ...], table: Mapping[str, object]) -> Iterable[tuple[str, str]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves((*path, name), value)
+        else:
+            yield ".".join(map(toml_key, (*path, name))), json.dumps(value, default=str)

@@ -129,7 +129,7 @@ class OpRecord:
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         attrs = dict(self.attributes)
         if self.variadic:
-            operands = list(args)
+            operands = list(args)  # attributes can only follow by keyword
         else:
             operands = list(args[: len(self.inputs)])
             for key, value in zip(self.attributes, args[len(self.inputs) :], strict=False):
@@ -256,7 +256,7 @@ def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
         dtype = {"f": np.dtype("float32"), "i": np.dtype("int32")}.get(array.dtype.kind, array.dtype)
     if dtype is not None and dtype != array.dtype:
         cast = array.astype(dtype)
-        lossy = array.dtype.kind in "fc" and dtype.kind in "biu" or array.dtype.kind == "c" and dtype.kind == "f"
+        lossy = (array.dtype.kind in "fc" and dtype.kind in "biu") or (array.dtype.kind == "c" and dtype.kind == "f")
         if (dtype.kind == "b") != (array.dtype.kind == "b") or lossy or (
             dtype.kind in "iu" and not np.array_equal(cast, array)
         ):

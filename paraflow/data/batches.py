@@ -1,0 +1,120 @@
+"""Batches: what one rank sees of an epoch, and a thread that prepares it ahead."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
+
+from paraflow.data.dataset import Dataset
+from paraflow.data.order import Indices, Last, global_batches, shard, steps_per_epoch
+from paraflow.errors import DataError, InvalidArgumentError
+
+Batch = dict[str, NDArray[Any]]
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The part of ``rank`` in every global batch of ``batch_size`` samples.
+
+    The order is ``global_batches(len(dataset), batch_size, seed, epoch, shuffle, last)``; of each batch this rank takes
+    ``shard(batch, rank, size)``. So the ranks' parts concatenate to the batch of a single process, on any number of
+    ranks. With last="keep" the last batch of an epoch has ``n - (steps_per_epoch - 1) * batch_size`` samples, and a
+    rank's part of it may be empty, [0, d...]: its weight in an average is zero.
+
+    ``prefetch`` is the number of batches that a thread prepares ahead; with 0 the caller's thread prepares each.
+
+    Raises DataError if the data set or a batch has fewer samples than there are ranks, or if no batch is left, and
+    InvalidArgumentError for a rank, batch size, ``last`` or ``prefetch`` that makes no sense.
+    """
+
+    dataset: Dataset
+    batch_size: int
+    rank: int = 0
+    size: int = 1
+    seed: int = 0
+    shuffle: bool = True
+    last: Last = "keep"
+    prefetch: int = 0
+
+    def __post_init__(self) -> None:
+        n, size = len(self.dataset), self.size
+        if not 0 <= self.rank < size:
+            raise InvalidArgumentError(f"rank {self.rank} is not in 0..{size - 1} (size {size})")
+        if self.prefetch < 0:
+            raise InvalidArgumentError(f"prefetch counts batches prepared ahead, from 0; it is {self.prefetch}")
+        if n < size:
+            raise DataError(
+                f"data set {self.dataset.name!r} has {n} samples for {size} ranks, more shards than samples: "
+                f"start at most {n} ranks"
+            )
+        if 0 < self.batch_size < size:
+            raise DataError(
+                f"a batch of {self.batch_size} samples is for {size} ranks, more shards than samples: "
+                f"raise data.batch_size to at least {size} or start at most {self.batch_size} ranks"
+            )
+        steps_per_epoch(n, self.batch_size, self.last)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of batches in an epoch, the same on every rank."""
+        return steps_per_epoch(len(self.dataset), self.batch_size, self.last)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Return an iterator over this rank's batches of one epoch, from step ``start`` on.
+
+        Each is {"features": float32 [k, d...], "labels": int32 [k]}, arrays of the caller's own. Raises
+        InvalidArgumentError unless 0 <= start <= steps_per_epoch. The prefetch thread ends when the iterator is at its
+        end, closed or dropped.
+        """
+        if not 0 <= start <= self.steps_per_epoch:
+            raise InvalidArgumentError(f"step {start} is not in an epoch of {self.steps_per_epoch} steps")
+        order = global_batches(len(self.dataset), self.batch_size, self.seed, epoch, self.shuffle, self.last)
+        batches = self._gather(order[start:])
+        return prefetched(batches, self.prefetch) if self.prefetch else batches
+
+    def _gather(self, order: list[Indices]) -> Iterator[Batch]:
+        for indices in order:
+            features, labels = self.dataset.take(shard(indices, self.rank, self.size))
+            yield {"features": features, "labels": labels}
+
+
+def prefetched(items: Iterator[_Item], ahead: int) -> Iterator[_Item]:
+    """Yield the items of ``items``, up to ``ahead`` of which a thread has computed before they are asked for.
+
+    An exception of ``items`` is raised here, in its place, with the thread's traceback. The thread starts with the
+    first item asked for and has ended when this generator is exhausted, closed or collected.
+    """
+    # SimpleQueue.put may run inside a finaliser, and so inside any other call of this thread or of the worker's:
+    # a lock or a bounded queue could deadlock there.
+    permits: SimpleQueue[bool] = SimpleQueue()  # True: compute one more item
+    results: SimpleQueue[tuple[_Item] | BaseException | None] = SimpleQueue()  # None: no more items
+    worker = threading.Thread(target=_work, args=(items, permits, results), name="paraflow-prefetch", daemon=True)
+    worker.start()
+    try:
+        for _ in range(ahead):
+            permits.put(True)
+        while (result := results.get()) is not None:
+            if isinstance(result, BaseException):
+                raise result
+            permits.put(True)
+            yield result[0]
+    finally:
+        while not permits.empty():
+            permits.get_nowait()
+        permits.put(False)
+        if threading.current_thread() is not worker:
+            worker.join()
+
+
+def _work(
+    items: Iterator[_Item], permits: "SimpleQueue[bool]", results: "SimpleQueue[tuple[_Item] | BaseException | None]"
+) -> None:
+    try:
+        while permits.get():
+            item = next(items, ...)
+    except BaseException as error:
+        results.put(error)

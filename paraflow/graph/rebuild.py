@@ -1,0 +1,148 @@
+"""Programs (what one run needs of a graph) and the one memoising rebuild by which every compiler pass works.
+
+The user's graph is never changed: a pass is a pure function Program -> Program that copies the operations it keeps into
+a fresh graph. Equal uses of pure operations come out as one node, so common sub-expressions merge by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from paraflow.graph.graph import Graph
+from paraflow.graph.node import Operation, Tensor, records
+from paraflow.graph.record import OpRecord
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A graph and what is wanted of it.
+
+    ``fetches`` are tensors whose values are returned, ``targets`` are operations that have to run, ``feeds`` are the
+    placeholders whose values are handed in, in the caller's order.
+    """
+
+    graph: Graph
+    fetches: tuple[Tensor, ...]
+    targets: tuple[Operation, ...]
+    feeds: tuple[Tensor, ...] = ()
+
+    def operations(self) -> list[Operation]:
+        """The operations that the fetches and targets need, in program order."""
+        return reachable([*(t.op for t in self.fetches), *self.targets, *(t.op for t in self.feeds)])
+
+
+# A rule sees an operation of the old program and its inputs in the new one; it returns the tensors that take the
+# outputs' places, or None to keep the operation as it is.
+Rule = Callable[["Builder", Operation, tuple[Tensor, ...]], "Sequence[Tensor] | None"]
+
+
+class Builder:
+    """Makes the new graph of a rebuild, merging equal uses of pure operations."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self._memo: dict[Any, Operation] = {}
+
+    def emit(
+        self,
+        origin: Operation,
+        record: OpRecord | str,
+        inputs: Sequence[Tensor],
+        attrs: Mapping[str, Any] | None = None,
+        control_inputs: tuple[Operation, ...] = (),
+        keep_specs: bool = False,
+    ) -> tuple[Tensor, ...]:
+        """The outputs of ``record(*inputs)``; name and source line are those of ``origin``, which it stands for.
+
+        Tensors are converted by the record only when a user calls it; here dtypes have to fit already.
+        """
+        record = records[record] if isinstance(record, str) else record
+        full = dict(record.attributes)
+        full.update(attrs or {})
+        inputs = tuple(inputs)
+        key = None
+        if record.pure and not control_inputs:
+            key = (record.name, tuple(map(id, inputs)), tuple(attr_key(v) for v in full.values()))
+            if key in self._memo:
+                return self._memo[key].outputs
+        if keep_specs:
+            specs = tuple(t.spec for t in origin.outputs)
+            made = self.graph.add(record, inputs, full, origin.name, origin.source, specs, control_inputs)
+        else:
+            made = record.build(self.graph, inputs, full, origin.name, origin.source, control_inputs)
+        if key is not None:
+            self._memo[key] = made
+        return made.outputs
+
+    def constant(self, origin: Operation, value: Any) -> Tensor:
+        """A constant holding ``value`` (an array; its dtype and shape are kept)."""
+        array = np.asarray(value)
+        array.flags.writeable = False
+        return self.emit(origin, "constant", (), {"value": array})[0]
+
+    def copy(
+        self, operation: Operation, inputs: tuple[Tensor, ...], control_inputs: tuple[Operation, ...]
+    ) -> Operation:
+        """The same operation in the new graph, its shapes inferred again only where the inputs' changed."""
+        same = all(new.spec is old.spec for new, old in zip(inputs, operation.inputs, strict=True))
+        if not operation.outputs:
+            return operation.record.build(
+                self.graph, inputs, operation.attrs, operation.name, operation.source, control_inputs
+            )
+        outputs = self.emit(operation, operation.record, inputs, operation.attrs, control_inputs, keep_specs=same)
+        return outputs[0].op
+
+
+def rebuild(program: Program, rule: Rule | None = None) -> Program:
+    """Copy what ``program`` needs into a fresh graph, asking ``rule`` about each operation in turn."""
+    builder = Builder()
+    builder.graph.variables = dict(program.graph.variables)
+    tensors: dict[Tensor, Tensor] = {}
+    operations: dict[Operation, tuple[Operation, ...]] = {}
+    for operation in program.operations():
+        inputs = tuple(tensors[t] for t in operation.inputs)
+        control = tuple(dict.fromkeys(new for old in operation.control_inputs for new in operations[old]))
+        outputs = rule(builder, operation, inputs) if rule is not None and not control else None
+        if outputs is None:
+            copied = builder.copy(operation, inputs, control)
+            operations[operation] = (copied,)
+            outputs = copied.outputs
+        else:
+            operations[operation] = tuple(dict.fromkeys(t.op for t in outputs))
+        for old, new in zip(operation.outputs, outputs, strict=True):
+            tensors[old] = new
+    return Program(
+        builder.graph,
+        tuple(tensors[t] for t in program.fetches),
+        tuple(dict.fromkeys(new for old in program.targets for new in operations[old])),
+        tuple(tensors[t] for t in program.feeds),
+    )
+
+
+def reachable(roots: Iterable[Operation], stop: Callable[[Operation], bool] | None = None) -> list[Operation]:
+    """``roots`` and all they depend on, in program order; the walk does not go beyond operations where ``stop``."""
+    seen: set[Operation] = set()
+    stack = list(roots)
+    while stack:
+        operation = stack.pop()
+        if operation in seen:
+            continue
+        seen.add(operation)
+        if stop is None or not stop(operation):
+            stack.extend(t.op for t in operation.inputs)
+            stack.extend(operation.control_inputs)
+    return sorted(seen, key=lambda o: o.index)
+
+
+def attr_key(value: Any) -> Any:
+    """A hashable stand-in for an attribute: equal keys mean equal values."""
+    if isinstance(value, np.ndarray):
+        if value.nbytes > 4096:
+            return ("array", id(value))
+        return ("array", value.dtype.str, value.shape, value.tobytes())
+    # 1, 1.0 and True are equal keys of a dictionary but not equal attributes.
+    return (type(value), value)

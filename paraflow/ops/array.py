@@ -1,0 +1,304 @@
+"""Array operations: constants, placeholders, shapes, and moving elements about without changing them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from paraflow.errors import GraphError
+from paraflow.graph.dtypes import DType, as_dtype, float32, int32
+from paraflow.graph.graph import get_default_graph
+from paraflow.graph.node import Tensor, records
+from paraflow.graph.record import convert, literal, op
+from paraflow.graph.shape import Dims, Spec, as_dims, compatible, num_elements
+
+Array = np.ndarray[Any, Any]
+
+
+@op
+def constant(value=None):
+    """The array it was made with."""
+    return value
+
+
+@constant.shape
+def _(value: Array) -> Spec:
+    return Spec(value.dtype, value.shape, value)
+
+
+def make_constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Const") -> Tensor:
+    """A tensor of fixed value.
+
+    ``value`` is a number, a nested list or an array; without ``dtype`` Python floats become float32 and ints int32,
+    arrays keep theirs. With ``shape`` a shorter value is repeated to fill it, the last element over and over.
+    """
+    array = literal(value, None if dtype is None else as_dtype(dtype))
+    if shape is not None:
+        sizes = tuple(int(n) for n in as_dims(shape) or ())
+        missing = int(np.prod(sizes)) - array.size
+        if missing < 0 or (missing and not array.size):
+            raise GraphError(f"constant: {array.size} values do not fill shape {sizes}")
+        array = np.concatenate([array.ravel(), np.repeat(array.ravel()[-1:], missing)]).reshape(sizes)
+        array.flags.writeable = False
+    tensor: Tensor = constant(value=array, name=name)
+    return tensor
+
+
+@op
+def placeholder(dtype=None, shape=None):
+    """A tensor whose value is handed in at each run."""
+    raise AssertionError("a placeholder is fed, never computed")
+
+
+@placeholder.shape
+def _(dtype: DType, shape: Dims) -> Spec:
+    return Spec(dtype, shape)
+
+
+def make_placeholder(dtype: Any, shape: Any = None, name: str = "Placeholder") -> Tensor:
+    """A tensor that every run must feed; sizes of None in ``shape`` may differ from run to run."""
+    tensor: Tensor = placeholder(dtype=as_dtype(dtype), shape=as_dims(shape), name=name)
+    return tensor
+
+
+@op(view=True)
+def identity(x):
+    """The tensor itself, as a new node."""
+    return x
+
+
+@identity.shape
+def _(x: Spec) -> Spec:
+    return Spec(x.dtype, x.shape, x.value)
+
+
+@identity.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy
+
+
+@op(view=True)
+def stop_gradient(x):
+    """The tensor itself, taken as constant by `gradients`."""
+    return x
+
+
+@stop_gradient.shape
+def _(x: Spec) -> Spec:
+    return Spec(x.dtype, x.shape, x.value)
+
+
+@op
+def copy(x):
+    """A copy in memory of its own; the compiler puts it in where a value must outlive a write."""
+    return np.array(x)
+
+
+@copy.shape
+def _(x: Spec) -> Spec:
+    return Spec(x.dtype, x.shape)
+
+
+@op
+def cast(x, dtype=float32):
+    """Elements converted to ``dtype``; floating point becomes integer by truncation."""
+    return np.asarray(x).astype(dtype)
+
+
+@cast.shape
+def _(x: Spec, dtype: DType) -> Spec:
+    return Spec(dtype, x.shape)
+
+
+@cast.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor | None:
+    source = y.op.inputs[0].dtype
+    return cast(dy, dtype=source) if source.kind in "fc" else None
+
+
+@op(shape_only=True, same=())
+def shape(x):
+    """The sizes of ``x`` as an int32 vector."""
+    return np.array(np.shape(x), np.int32)
+
+
+@shape.shape
+def _(x: Spec) -> Spec:
+    value = np.array(x.shape, np.int32) if x.static else None
+    return Spec(int32, (None,) if x.shape is None else (len(x.shape),), value)
+
+
+@op(shape_only=True, same=())
+def size(x):
+    """The number of elements of ``x``, an int32 scalar."""
+    return np.array(np.size(x), np.int32)
+
+
+@size.shape
+def _(x: Spec) -> Spec:
+    count = num_elements(x.shape)
+    return Spec(int32, (), None if count is None else np.array(count, np.int32))
+
+
+def value_dims(sizes: Spec) -> Dims:
+    """The shape that an integer vector spells out, as far as it is known while the graph is built."""
+    if sizes.value is not None:
+        return tuple(int(n) for n in sizes.value)
+    if sizes.shape is not None and len(sizes.shape) == 1 and sizes.shape[0] is not None:
+        return (None,) * sizes.shape[0]
+    return None
+
+
+def known_shape(x: Tensor) -> Tensor:
+    """The shape of ``x`` as a tensor: a constant when it is fully known."""
+    if x.spec.static:
+        return make_constant(np.array(x.spec.shape, np.int32), name="shape")
+    tensor: Tensor = shape(x)
+    return tensor
+
+
+@op(view=True, same=(0,))
+def reshape(tensor, shape):
+    """The same elements in row-major order under another shape; one size may be -1 and is then worked out."""
+    return np.reshape(tensor, tuple(shape))
+
+
+@reshape.shape
+def _(tensor: Spec, shape: Spec) -> Spec:
+    dims = value_dims(shape)
+    if shape.value is None or dims is None:
+        return Spec(tensor.dtype, dims)
+    sizes = [int(n) for n in shape.value]
+    if sizes.count(-1) > 1:
+        raise GraphError(f"only one size of {sizes} may be -1")
+    total = num_elements(tensor.shape)
+    known = int(np.prod([n for n in sizes if n != -1], dtype=np.int64))
+    if -1 in sizes:
+        if total is not None and (total % known if known else total):
+            raise GraphError(f"{total} elements cannot be reshaped to {sizes}")
+        free = None if total is None or not known else total // known
+        return Spec(tensor.dtype, tuple(free if n == -1 else n for n in sizes))
+    if total is not None and total != known:
+        raise GraphError(f"{total} elements cannot be reshaped to {sizes}")
+    return Spec(tensor.dtype, tuple(sizes))
+
+
+@reshape.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
+    return reshape(dy, known_shape(y.op.inputs[0])), None
+
+
+@op(view=True, same=(0,))
+def broadcast_to(input, shape):
+    """``input`` repeated along axes of size 1, by numpy's broadcasting rule, until it has ``shape``."""
+    return np.broadcast_to(input, tuple(shape))
+
+
+@broadcast_to.shape
+def _(input: Spec, shape: Spec) -> Spec:
+    dims = value_dims(shape)
+    if dims is not None and input.shape is not None:
+        tail = dims[len(dims) - len(input.shape) :]
+        fits = len(input.shape) <= len(dims) and all(
+            n in (1, None) or m in (n, None) for n, m in zip(input.shape, tail, strict=True)
+        )
+        if not fits:
+            raise GraphError(f"cannot be broadcast to {dims}")
+    return Spec(input.dtype, dims)
+
+
+@broadcast_to.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
+    return unbroadcast(dy, y.op.inputs[0]), None
+
+
+@op(same=(0,))
+def sum_to(x, shape):
+    """The sum of ``x`` over the axes along which an array of ``shape`` was broadcast to it."""
+    target = tuple(shape)
+    lead = np.ndim(x) - len(target)
+    axes = tuple(range(lead)) + tuple(
+        lead + i for i, n in enumerate(target) if n == 1 and np.shape(x)[lead + i] != 1
+    )
+    return np.sum(x, axis=axes, dtype=x.dtype, keepdims=True).reshape(target)
+
+
+@sum_to.shape
+def _(x: Spec, shape: Spec) -> Spec:
+    return Spec(x.dtype, value_dims(shape))
+
+
+@sum_to.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
+    return broadcast_to(dy, known_shape(y.op.inputs[0])), None
+
+
+def unbroadcast(dy: Tensor, x: Tensor) -> Tensor:
+    """The cotangent ``dy`` summed over the axes along which ``x`` was broadcast."""
+    if dy.spec.static and x.spec.static and dy.spec.shape == x.spec.shape:
+        return dy
+    tensor: Tensor = sum_to(dy, known_shape(x))
+    return tensor
+
+
+@op
+def pack(*values, axis=0):
+    """Tensors of one shape joined along a new axis."""
+    return np.stack(values, axis=axis)
+
+
+@pack.shape
+def _(*values: Spec, axis: int) -> Spec:
+    dims = values[0].shape
+    for other in values[1:]:
+        if not compatible(dims, other.shape):
+            raise GraphError("tensors to be stacked must have one shape")
+    value = None
+    if all(v.value is not None for v in values):
+        value = np.stack([v.value for v in values if v.value is not None], axis=axis)
+    if dims is None:
+        return Spec(values[0].dtype, None, value)
+    at = axis if axis >= 0 else axis + len(dims) + 1
+    return Spec(values[0].dtype, (*dims[:at], len(values), *dims[at:]), value)
+
+
+@pack.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, ...]:
+    axis = y.op.attrs["axis"]
+    parts: tuple[Tensor, ...] = records["unpack"](dy, num=len(y.op.inputs), axis=axis)
+    return parts
+
+
+def zeros_like(tensor: Any, dtype: Any = None, name: str = "zeros_like") -> Tensor:
+    """Zeros of the shape and, unless ``dtype`` is given, the dtype of ``tensor``."""
+    return _filled_like(tensor, 0, dtype, name)
+
+
+def ones_like(tensor: Any, dtype: Any = None, name: str = "ones_like") -> Tensor:
+    """Ones of the shape and, unless ``dtype`` is given, the dtype of ``tensor``."""
+    return _filled_like(tensor, 1, dtype, name)
+
+
+def _filled_like(tensor: Any, value: int, dtype: Any, name: str) -> Tensor:
+    x = convert(tensor)
+    scalar = make_constant(np.array(value, as_dtype(dtype) if dtype is not None else x.dtype))
+    filled: Tensor = broadcast_to(scalar, known_shape(x), name=name)
+    return filled
+
+
+def group(*inputs: Any, name: str = "group_deps") -> Any:
+    """An operation that runs when all ``inputs`` have run."""
+    with get_default_graph().control_dependencies(inputs):
+        return no_op(name=name)
+
+
+@op(effect=True)
+def no_op():
+    """Nothing; a place to hang control dependencies on."""
+    return ()
+
+
+@no_op.shape
+def _() -> tuple[Spec, ...]:
+    return ()

@@ -1,0 +1,75 @@
+"""The marker on which every parallel strategy hangs, and the operations in which all ranks take part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from paraflow.graph.node import Tensor
+from paraflow.graph.record import op
+from paraflow.graph.shape import Spec
+
+
+@op(view=True)
+def exchange(gradient, variable=""):
+    """The gradient of ``variable`` as all ranks are to apply it.
+
+    Alone it is the identity. A parallel strategy rewrites it: an average over ranks, a push to a server, ...
+    """
+    return gradient
+
+
+@exchange.shape
+def _(gradient: Spec, variable: str) -> Spec:
+    return Spec(gradient.dtype, gradient.shape)
+
+
+@exchange.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy
+
+
+@op(collective=True)
+def sample_share(*, comm, samples):
+    """This rank's part of all ranks' samples in this run, n_r / sum(n), a float64 scalar.
+
+    Weighting each rank's mean gradient by its share gives the exact mean over the global batch, whatever the sizes
+    of the shards.
+    """
+    total = np.array(float(samples))
+    comm.allreduce(total)
+    if not total:
+        raise ZeroDivisionError("no rank has a sample in this step")
+    return np.array(samples / total)
+
+
+@sample_share.shape
+def _() -> Spec:
+    return Spec(np.dtype("float64"), ())
+
+
+@op(collective=True, same=())
+def all_reduce(share, *gradients, comm):
+    """The sum over ranks of share * gradient, for each of the bucket's gradients (one dtype).
+
+    A rank without samples (share 0) contributes zeros, even where its own gradients are NaN.
+    """
+    flat = np.concatenate([np.ravel(g) for g in gradients])
+    weigh(flat, share)
+    comm.allreduce(flat)
+    ends = np.cumsum([g.size for g in gradients])[:-1]
+    return tuple(part.reshape(g.shape) for part, g in zip(np.split(flat, ends), gradients, strict=True))
+
+
+@all_reduce.shape
+def _(share: Spec, *gradients: Spec) -> tuple[Spec, ...]:
+    return tuple(Spec(g.dtype, g.shape) for g in gradients)
+
+
+def weigh(flat: np.ndarray[Any, Any], share: Any) -> None:
+    """Scale the bucket in place by this rank's share of the samples."""
+    if share == 0:
+        flat.fill(0)
+    else:
+        np.multiply(flat, flat.dtype.type(share), out=flat)

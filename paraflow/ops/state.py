@@ -1,0 +1,257 @@
+"""Variables: tensors that live from run to run.
+
+Reads and writes are operations like all others. They declare which variable they touch, and the compiler keeps them in
+program order: a read sees every assignment made before it in the program, and none made after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from paraflow.errors import GraphError
+from paraflow.graph.context import Runner
+from paraflow.graph.dtypes import DType, as_dtype
+from paraflow.graph.graph import Graph, get_default_graph
+from paraflow.graph.node import Operation, Tensor, operators
+from paraflow.graph.record import convert, op
+from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims
+from paraflow.ops.array import group, identity
+
+
+class GraphKeys:
+    """Names of the standard collections of a graph."""
+
+    GLOBAL_VARIABLES = "variables"
+    TRAINABLE_VARIABLES = "trainable_variables"
+    GLOBAL_STEP = "global_step"
+
+
+@op(reads=True)
+def read_variable(variable="", dtype=None, shape=(), *, store):
+    """The current value of the variable."""
+    return store[variable]
+
+
+@read_variable.shape
+def _(variable: str, dtype: DType, shape: tuple[int, ...]) -> Spec:
+    return Spec(dtype, shape)
+
+
+@op(writes=True)
+def assign_variable(value, variable="", shape=(), *, store):
+    """Make ``value`` the variable's value; the output is the new value."""
+    store[variable][...] = value
+    return store[variable]
+
+
+@assign_variable.shape
+def _(value: Spec, variable: str, shape: tuple[int, ...]) -> Spec:
+    if not compatible(value.shape, shape):
+        raise GraphError(f"variable '{variable}' has shape {shape}, the value {format_dims(value.shape)}")
+    return Spec(value.dtype, shape)
+
+
+class Variable:
+    """A tensor whose value lasts from run to run of a session and is changed by assignments.
+
+    ``initial_value`` is a tensor, an array, a number, or a function without arguments that returns one; its shape must
+    be fully known. The variable has no value until its ``initializer`` has run. Used as an operand it stands for
+    its value at that place of the program.
+    """
+
+    __array_ufunc__ = None
+
+    def __init__(
+        self,
+        initial_value: Any,
+        trainable: bool = True,
+        name: str = "Variable",
+        dtype: Any = None,
+    ) -> None:
+        graph = get_default_graph()
+        with graph.control_dependencies(None):
+            name = graph.unique_name(name)
+            with graph.name_scope(name + "/"):
+                value = initial_value() if callable(initial_value) else initial_value
+                self.initial_value = convert(value, None if dtype is None else as_dtype(dtype), "initial_value")
+            spec = self.initial_value.spec
+            if dtype is not None and spec.dtype != as_dtype(dtype):
+                raise GraphError(f"variable '{name}' is {as_dtype(dtype).name}, its initial value {spec.dtype.name}")
+            self.graph: Graph = graph
+            self.spec = graph.add_variable(name, spec.dtype, spec.shape, trainable)
+            self.initializer: Operation = self._assign(self.initial_value, "Assign").op
+        graph.add_to_collection(GraphKeys.GLOBAL_VARIABLES, self)
+        if trainable:
+            graph.add_to_collection(GraphKeys.TRAINABLE_VARIABLES, self)
+
+    def __tensor__(self) -> Tensor:
+        """The value at this place of the program: one read serves all uses up to the next assignment."""
+        graph = self.graph
+        if graph.in_control_scope:
+            return self._read()
+        if self.spec.name not in graph.last_reads:
+            graph.last_reads[self.spec.name] = self._read()
+        return graph.last_reads[self.spec.name]
+
+    def _read(self) -> Tensor:
+        spec = self.spec
+        with self.graph.as_default(), self.graph.name_scope(spec.name + "/"):
+            tensor: Tensor = read_variable(variable=spec.name, dtype=spec.dtype, shape=spec.shape, name="read")
+            return tensor
+
+    def _assign(self, value: Any, name: str) -> Tensor:
+        self.graph.last_reads.pop(self.spec.name, None)
+        tensor = convert(value, self.spec.dtype)
+        if tensor.dtype != self.spec.dtype:
+            raise GraphError(f"variable '{self.spec.name}' is {self.spec.dtype.name}, the value {tensor.dtype.name}")
+        with self.graph.as_default(), self.graph.name_scope(self.spec.name + "/"):
+            result: Tensor = assign_variable(tensor, variable=self.spec.name, shape=self.spec.shape, name=name)
+            return result
+
+    @property
+    def name(self) -> str:
+        """The variable's name with the ``:0`` of a tensor."""
+        return self.spec.name + ":0"
+
+    @property
+    def op(self) -> Operation:
+        """The operation that reads the variable."""
+        return self.__tensor__().op
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return self.spec.dtype
+
+    @property
+    def shape(self) -> TensorShape:
+        """Shape, fully known."""
+        return TensorShape(self.spec.shape)
+
+    def get_shape(self) -> TensorShape:
+        """The same as ``shape``."""
+        return self.shape
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers change it by default."""
+        return self.spec.trainable
+
+    def value(self) -> Tensor:
+        """The value at this place of the program, as a tensor."""
+        return self.__tensor__()
+
+    def read_value(self) -> Tensor:
+        """A read of its own at this place, honouring the control dependencies around it."""
+        tensor: Tensor = identity(self._read())
+        return tensor
+
+    def initialized_value(self) -> Tensor:
+        """The value after the initializer has run; for initial values that depend on other variables."""
+        with self.graph.control_dependencies([self.initializer]):
+            return self.read_value()
+
+    def assign(self, value: Any, name: str = "Assign") -> Tensor:
+        """Make ``value`` the new value; the output is the new value."""
+        return self._assign(value, name)
+
+    def assign_add(self, delta: Any, name: str = "AssignAdd") -> Tensor:
+        """Add ``delta``; the output is the new value."""
+        return self._assign(operators["add"](self, delta), name)
+
+    def assign_sub(self, delta: Any, name: str = "AssignSub") -> Tensor:
+        """Subtract ``delta``; the output is the new value."""
+        return self._assign(operators["subtract"](self, delta), name)
+
+    def eval(self, session: Runner | None = None) -> np.ndarray[Any, Any]:
+        """The current value in ``session`` or in the default session."""
+        value: np.ndarray[Any, Any] = self.__tensor__().eval(session=session)
+        return value
+
+    def load(self, value: Any, session: Runner | None = None) -> None:
+        """Set the value from an array, outside the graph's own operations."""
+        self.initializer.run({self.initial_value: value}, session)
+
+    def __repr__(self) -> str:
+        return f"<paraflow.Variable '{self.name}' shape={format_dims(self.spec.shape)} dtype={self.dtype.name}>"
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"variable '{self.name}' has no truth value while the graph is being built")
+
+
+def _forward(name: str) -> Callable[..., Any]:
+    method = getattr(Tensor, name)
+
+    def forward(self: Variable, *operands: Any) -> Any:
+        return method(self.__tensor__(), *operands)
+
+    return forward
+
+
+# A variable takes part in expressions as its value does.
+for _name in dir(Tensor):
+    if _name.startswith("__") and _name[2:-2] in {
+        "neg", "abs", "invert", "getitem", "iter", "lt", "le", "gt", "ge",
+        *(f"{r}{o}" for r in ("", "r") for o in (
+            "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")),
+    }:
+        setattr(Variable, _name, _forward(_name))
+
+
+def global_variables() -> list[Variable]:
+    """All variables of the default graph, in the order of their making."""
+    return get_default_graph().get_collection(GraphKeys.GLOBAL_VARIABLES)
+
+
+def trainable_variables() -> list[Variable]:
+    """The variables that optimizers change by default."""
+    return get_default_graph().get_collection(GraphKeys.TRAINABLE_VARIABLES)
+
+
+def variables_initializer(var_list: list[Variable], name: str = "init") -> Any:
+    """An operation that initialises the given variables."""
+    return group(*(v.initializer for v in var_list), name=name)
+
+
+def global_variables_initializer() -> Any:
+    """An operation that initialises every variable made so far."""
+    return variables_initializer(global_variables())
+
+
+def initialize_all_variables() -> Any:
+    """The older name of `global_variables_initializer`."""
+    return global_variables_initializer()
+
+
+def assign(ref: Variable, value: Any, name: str = "Assign") -> Tensor:
+    """Make ``value`` the new value of the variable ``ref``."""
+    return ref.assign(value, name)
+
+
+def assign_add(ref: Variable, value: Any, name: str = "AssignAdd") -> Tensor:
+    """Add ``value`` to the variable ``ref``."""
+    return ref.assign_add(value, name)
+
+
+def assign_sub(ref: Variable, value: Any, name: str = "AssignSub") -> Tensor:
+    """Subtract ``value`` from the variable ``ref``."""
+    return ref.assign_sub(value, name)
+
+
+def is_variable(item: Any) -> bool:
+    """Whether ``item`` is a variable."""
+    return isinstance(item, Variable)
+
+
+def make_shape(value: Any) -> tuple[int, ...]:
+    """A fully known shape from what a user wrote; raises GraphError when a size is missing."""
+    dims = as_dims(value)
+    if dims is None or None in dims:
+        raise GraphError(f"a fully known shape is needed, not {format_dims(dims)}")
+    return tuple(n for n in dims if n is not None)
