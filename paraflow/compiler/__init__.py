@@ -1,0 +1,1 @@
+"""The compiler: from a graph, fetches and feed shapes to a plan."""

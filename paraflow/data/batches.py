@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from paraflow.errors import DataError, InvalidArgumentError
 
 Batch = dict[str, NDArray[Any]]
 _Item = TypeVar("_Item")
+_Result = tuple[_Item] | BaseException | None  # an item, why there is none, or the end
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class Batches:
     ranks. With last="keep" the last batch of an epoch has ``n - (steps_per_epoch - 1) * batch_size`` samples, and a
     rank's part of it may be empty, [0, d...]: its weight in an average is zero.
 
-    ``prefetch`` is the number of batches that a thread prepares ahead; with 0 the caller's thread prepares each.
+    ``prefetch`` is the number of batches that a thread prepares ahead; with 0, the default, the caller's thread
+    prepares each. A batch of 64 x 784 uint8 pixels takes it 16 µs, 2 % of the step of a small network, while the thread
+    costs a rank whose only core is busy 2-9 % of that step. It pays for large samples and a core to spare.
 
     Raises DataError if the data set or a batch has fewer samples than there are ranks, or if no batch is left, and
     InvalidArgumentError for a rank, batch size, ``last`` or ``prefetch`` that makes no sense.
@@ -83,38 +87,46 @@ class Batches:
 
 
 def prefetched(items: Iterator[_Item], ahead: int) -> Iterator[_Item]:
-    """Yield the items of ``items``, up to ``ahead`` of which a thread has computed before they are asked for.
+    """Yield the items of ``items``, up to ``ahead`` of which a thread computes before they are asked for.
 
     An exception of ``items`` is raised here, in its place, with the thread's traceback. The thread starts with the
     first item asked for and has ended when this generator is exhausted, closed or collected.
     """
-    # SimpleQueue.put may run inside a finaliser, and so inside any other call of this thread or of the worker's:
-    # a lock or a bounded queue could deadlock there.
-    permits: SimpleQueue[bool] = SimpleQueue()  # True: compute one more item
-    results: SimpleQueue[tuple[_Item] | BaseException | None] = SimpleQueue()  # None: no more items
-    worker = threading.Thread(target=_work, args=(items, permits, results), name="paraflow-prefetch", daemon=True)
+    # A SimpleQueue because a collected generator ends in a finaliser, which may run inside any call of either thread:
+    # its put is reentrant, the lock of a Queue, Event or Semaphore is not.
+    permits: SimpleQueue[bool] = SimpleQueue()
+    results: SimpleQueue[_Result[_Item]] = SimpleQueue()
+    # A daemon, or an iterator that nobody closed would keep the interpreter from exiting.
+    worker = threading.Thread(
+        target=_compute, args=(items, permits, results), name="paraflow-prefetch", daemon=True
+    )
     worker.start()
     try:
         for _ in range(ahead):
             permits.put(True)
         while (result := results.get()) is not None:
             if isinstance(result, BaseException):
-                raise result
+                try:
+                    raise result
+                finally:
+                    del result  # its traceback holds this frame: without this, a cycle
             permits.put(True)
             yield result[0]
     finally:
-        while not permits.empty():
-            permits.get_nowait()
+        with suppress(Empty):
+            while True:
+                permits.get_nowait()
         permits.put(False)
         if threading.current_thread() is not worker:
             worker.join()
 
 
-def _work(
-    items: Iterator[_Item], permits: "SimpleQueue[bool]", results: "SimpleQueue[tuple[_Item] | BaseException | None]"
-) -> None:
+def _compute(items: Iterator[_Item], permits: SimpleQueue[bool], results: SimpleQueue[_Result[_Item]]) -> None:
+    """Put the next item into ``results`` for each True in ``permits``, until a False, the end or an exception."""
     try:
         while permits.get():
-            item = next(items, ...)
+            results.put((next(items),))
+    except StopIteration:
+        results.put(None)
     except BaseException as error:
         results.put(error)

@@ -1,7 +1,7 @@
 """A data set in memory."""
 
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,9 +68,9 @@ class Dataset:
         return self._scaled(self._stored.take(indices, axis=0)), self.labels.take(indices)
 
     def _scaled(self, stored: Stored) -> Features:
-        if stored.dtype == np.float32:
-            return stored
-        return np.divide(stored, self._full_scale, dtype=np.float32)
+        if stored.dtype == np.uint8:
+            return np.divide(stored, self._full_scale, dtype=np.float32)
+        return cast(Features, stored)
 
 
 def check_labels(where: str, labels: NDArray[np.integer[Any]], classes: int) -> None:

@@ -31,17 +31,21 @@ def read_idx(path: str | PathLike[str]) -> NDArray[Any]:
         raise DataError(f"{path}: truncated IDX file: {len(content)} bytes, the header has at least 4")
     zeros, code, ndim = content[:2], content[2], content[3]
     if zeros != b"\0\0" or code not in _TYPES:
-        raise DataError(f"{path}: not an IDX file: it begins with {content[:4].hex(' ')}, not with 00 00 and a type code")
+        raise DataError(f"{path}: not an IDX file: it begins with {content[:4].hex(' ')}, not 00 00 and a type code")
     header = 4 + 4 * ndim
     if len(content) < header:
-        raise DataError(f"{path}: truncated IDX file: {len(content)} bytes, the header for {ndim} dimensions has {header}")
+        raise DataError(f"{path}: truncated IDX file: {len(content)} bytes, its header alone has {header}")
     shape = tuple(int(d) for d in np.frombuffer(content, ">u4", ndim, offset=4))
     dtype = np.dtype(_TYPES[code])
     expected = header + prod(shape) * dtype.itemsize
     if len(content) != expected:
         fault = "truncated IDX file" if len(content) < expected else "corrupt IDX file"
         raise DataError(f"{path}: {fault}: {len(content)} bytes, {dtype.name} {list(shape)} takes {expected}")
-    array = np.frombuffer(content, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    try:
+        items = np.frombuffer(content, dtype, offset=header).reshape(shape)
+    except ValueError as error:  # more dimensions than numpy has, or none of them small enough
+        raise DataError(f"{path}: corrupt IDX file: {ndim} dimensions {list(shape)}: {error}") from error
+    array = items.astype(dtype.newbyteorder("="), copy=False)
     array.flags.writeable = False
     return array
 

@@ -2,7 +2,7 @@
 
 No rank, no state and no communication enter it, so all ranks agree and a run resumes at any step. The permutations
 come from the raw 64-bit draws of the counter-based generator Philox4x64-10 (Salmon et al., "Parallel random numbers:
-as easy as 1, 2, 3", SC 2011). numpy keeps that stream fixed; that of ``numpy.random.Generator.permutation`` it does not.
+as easy as 1, 2, 3", SC 2011): numpy keeps that stream fixed, unlike that of ``numpy.random.Generator.permutation``.
 """
 
 from operator import index
@@ -53,7 +53,7 @@ def steps_per_epoch(n: int, batch_size: int, last: Last = "keep") -> int:
         raise InvalidArgumentError(f'last must be "keep" or "drop", not {last!r}')
     steps = -(-n // batch_size) if last == "keep" else n // batch_size
     if steps < 1:
-        remedy = f', so last="drop" drops it; lower batch_size or use last="keep"' if n > 0 else ""
+        remedy = ', so last="drop" drops it; lower batch_size or use last="keep"' if n > 0 else ""
         raise DataError(f"no batch to train on: {n} samples do not fill a batch of {batch_size}{remedy}")
     return steps
 

@@ -17,7 +17,6 @@ from paraflow.data.order import hold_out
 from paraflow.errors import DataError, InvalidArgumentError
 
 _SYSTEM_DATA = Path("/usr/share/datasets")
-_IMAGE_SHAPE = (28, 28)
 
 
 @dataclass(frozen=True)
@@ -31,22 +30,21 @@ class IdxSource:
     remedy: str
 
 
-_IDX_SOURCES = {
-    "fashion_mnist": IdxSource(
-        "fashion_mnist",
-        "fashion-mnist",
-        "H. Xiao, K. Rasul, R. Vollgraf (2017), Fashion-MNIST, arXiv 1708.07747, Zalando SE",
-        "MIT",
-        "apt-get install dataset-fashion-mnist, or set data.path to the directory that holds it",
-    ),
-    "mnist": IdxSource(
-        "mnist",
-        "mnist",
-        "Y. LeCun, C. Cortes, C. Burges (1998), The MNIST database of handwritten digits",
-        "not stated by its authors",
-        "set data.path to the directory that holds it",
-    ),
-}
+_FASHION_MNIST = IdxSource(
+    name="fashion_mnist",
+    folder="fashion-mnist",
+    source="H. Xiao, K. Rasul, R. Vollgraf (2017), Fashion-MNIST, arXiv 1708.07747, Zalando SE",
+    licence="MIT",
+    remedy="apt-get install dataset-fashion-mnist, or set data.path to the directory that holds it",
+)
+_MNIST = IdxSource(
+    name="mnist",
+    folder="mnist",
+    source="Y. LeCun, C. Cortes, C. Burges (1998), The MNIST database of handwritten digits",
+    licence="CC BY-SA 3.0",
+    remedy="set data.path to the directory that holds it",
+)
+_IDX_SOURCES = {source.name: source for source in (_FASHION_MNIST, _MNIST)}
 
 
 def load(name: str, path: str | PathLike[str] | None = None) -> tuple[Dataset, Dataset]:
@@ -65,7 +63,9 @@ def load(name: str, path: str | PathLike[str] | None = None) -> tuple[Dataset, D
     and DataError, naming file and fault, if a file is missing, damaged or not what it should be.
     """
     if name in _IDX_SOURCES:
-        return _load_idx(_IDX_SOURCES[name], path)
+        directory = find_idx_directory(name, path)
+        train, test = (_load_idx(_IDX_SOURCES[name], directory, part) for part in ("train", "t10k"))
+        return train, test
     if name == "digits":
         if path is not None:
             raise InvalidArgumentError(f"data set 'digits' ships with paraflow and takes no path (given: {path})")
@@ -89,11 +89,6 @@ def _load_digits() -> tuple[Dataset, Dataset]:
     return train, test
 
 
-def _load_idx(source: IdxSource, path: str | PathLike[str] | None) -> tuple[Dataset, Dataset]:
-    directory = find_idx_directory(source.name, path)
-    return _read_idx_pair(source, directory, "train"), _read_idx_pair(source, directory, "t10k")
-
-
 def find_idx_directory(name: str, path: str | PathLike[str] | None = None) -> Path:
     """Return the directory with the IDX files of data set ``name``: ``path`` if given, else the first default place.
 
@@ -105,24 +100,23 @@ def find_idx_directory(name: str, path: str | PathLike[str] | None = None) -> Pa
     else:
         roots = [Path(os.environ["PARAFLOW_DATA"])] if os.environ.get("PARAFLOW_DATA") else []
         places = [root / source.folder for root in [*roots, _SYSTEM_DATA]]
+    return _find(source, "train-images-idx3-ubyte", places).parent
+
+
+def _find(source: IdxSource, file: str, places: list[Path]) -> Path:
     for place in places:
-        if _existing(place, "train-images-idx3-ubyte"):
-            return place
-    raise _missing(source, "train-images-idx3-ubyte", places)
-
-
-def _existing(directory: Path, file: str) -> Path | None:
-    return next((p for p in (directory / file, directory / f"{file}.gz") if p.is_file()), None)
-
-
-def _missing(source: IdxSource, file: str, places: list[Path]) -> DataError:
+        for path in (place / file, place / f"{file}.gz"):
+            if path.is_file():
+                return path
     searched = ", ".join(map(str, places))
-    return DataError(f"{source.name}: no file {file} or {file}.gz in {searched}; {source.remedy}")
+    raise DataError(f"{source.name}: no file {file} or {file}.gz in {searched}; {source.remedy}")
 
 
-def _read_idx_pair(source: IdxSource, directory: Path, part: str) -> Dataset:
-    images_path, images = _read_idx_file(source, directory, f"{part}-images-idx3-ubyte", "[n, 28, 28]")
-    labels_path, labels = _read_idx_file(source, directory, f"{part}-labels-idx1-ubyte", "[n]")
+def _load_idx(source: IdxSource, directory: Path, part: str) -> Dataset:
+    images_path = _find(source, f"{part}-images-idx3-ubyte", [directory])
+    labels_path = _find(source, f"{part}-labels-idx1-ubyte", [directory])
+    images = _read_idx_bytes(images_path, (28, 28))
+    labels = _read_idx_bytes(labels_path, ())
     if len(images) != len(labels):
         raise DataError(f"{images_path} has {len(images)} images, but {labels_path} has {len(labels)} labels")
     check_labels(str(labels_path), labels, 10)
@@ -130,15 +124,12 @@ def _read_idx_pair(source: IdxSource, directory: Path, part: str) -> Dataset:
     return Dataset(source.name, features, labels.astype(np.int32), 10, source.source, source.licence, full_scale=255)
 
 
-def _read_idx_file(source: IdxSource, directory: Path, file: str, form: str) -> tuple[Path, NDArray[np.uint8]]:
-    path = _existing(directory, file)
-    if path is None:
-        raise _missing(source, file, [directory])
+def _read_idx_bytes(path: Path, inner: tuple[int, ...]) -> NDArray[np.uint8]:
     array = read_idx(path)
-    inner = _IMAGE_SHAPE if "images" in file else ()
-    if array.dtype != np.uint8 or not len(array.shape) or array.shape[1:] != inner or not len(array):
-        raise DataError(f"{path}: holds {array.dtype} {list(array.shape)}, {source.name} takes uint8 {form}, n > 0")
-    return path, array
+    if array.dtype != np.uint8 or array.ndim != 1 + len(inner) or array.shape[1:] != inner or not array.size:
+        form = ", ".join(map(str, ("n", *inner)))
+        raise DataError(f"{path}: holds {array.dtype} {list(array.shape)}, not uint8 [{form}] with n > 0")
+    return array
 
 
 def _load_npz(path: Path) -> tuple[Dataset, Dataset]:
@@ -163,11 +154,13 @@ def _load_npz(path: Path) -> tuple[Dataset, Dataset]:
     else:
         train_part, test_part = hold_out(len(labels))
         if not len(test_part):
-            raise DataError(f"{path}: {len(labels)} samples are too few to hold out a fifth; add test_features and test_labels")
+            raise DataError(f"{path}: {len(labels)} samples, too few to hold out a fifth: add test arrays")
         test_features, test_labels = features[test_part], labels[test_part]
         features, labels = features[train_part], labels[train_part]
-    name = path.stem
-    return Dataset(name, features, labels, classes, str(path)), Dataset(name, test_features, test_labels, classes, str(path))
+    return (
+        Dataset(path.stem, features, labels, classes, str(path)),
+        Dataset(path.stem, test_features, test_labels, classes, str(path)),
+    )
 
 
 def _highest_label(path: Path, key: str, labels: NDArray[Any]) -> int:
@@ -187,7 +180,7 @@ def _sample_arrays(path: Path, prefix: str, arrays: dict[str, NDArray[Any]], cla
     features, labels = arrays[f"{prefix}features"], arrays[f"{prefix}labels"]
     if features.dtype.kind not in "fiub":
         raise DataError(f"{path}: {prefix}features must be real numbers, not {features.dtype}")
-    check_labels(f"{path}: {prefix}labels", labels, classes)
+    check_labels(f"{path}: {prefix}labels", labels, classes)  # before int32 can wrap one into the range
     if features.dtype != np.uint8:
         with np.errstate(over="ignore"):  # what overflows is infinite then, and the check says so
             features = features.astype(np.float32, copy=False)
@@ -202,10 +195,15 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: not an .npz file, or cut short; write it with numpy.savez")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here because numpy.load leaves its file open if the archive's directory is damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             damaged = archive.zip.testzip()  # numpy.load alone does not read to the checksum if a header is damaged
             if damaged is not None:
                 raise DataError(f"{path}: {damaged} is corrupt (its checksum differs)")
-            return dict(archive)
+            arrays = dict(archive)
     except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: corrupt, or not made of plain arrays: {error}") from error
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy.load returns a member that is no array as bytes
+            raise DataError(f"{path}: {key} is not an array; write the file with numpy.savez")
+    return arrays

@@ -75,11 +75,20 @@ class Digits(_Batches):
     name: Literal["digits"] = Field(description="1797 handwritten digits of 8x8, part of paraflow")
 
 
-class FashionMNIST(_Batches):
-    """Fashion-MNIST, from the user's own copy of its files."""
+class _IdxImages(_Batches):
+    path: str | None = Field(default=None, description="folder of its files, where they are not in the default place")
+
+
+class FashionMNIST(_IdxImages):
+    """Fashion-MNIST, from the user's copy of its files."""
 
     name: Literal["fashion_mnist"] = Field(description="70000 articles of clothing of 28x28")
-    path: str | None = Field(default=None, description="folder of its files, where they are not in the default place")
+
+
+class MNIST(_IdxImages):
+    """MNIST, from the user's copy of its files."""
+
+    name: Literal["mnist"] = Field(description="70000 handwritten digits of 28x28")
 
 
 class NpzData(_Batches):
@@ -212,6 +221,7 @@ class Config(Table):
     data: Annotated[
         Annotated[Digits, Tag("digits")]
         | Annotated[FashionMNIST, Tag("fashion_mnist")]
+        | Annotated[MNIST, Tag("mnist")]
         | Annotated[NpzData, Tag("npz")]
         | Annotated[BuiltData, Tag(BUILDER_KEY)],
         Discriminator(_kind),

@@ -97,11 +97,14 @@ class Builder:
         return outputs[0].op
 
 
-def rebuild(program: Program, rule: Rule | None = None) -> Program:
-    """Copy what ``program`` needs into a fresh graph, asking ``rule`` about each operation in turn."""
+def rebuild(program: Program, rule: Rule | None = None, moved: dict[Tensor, Tensor] | None = None) -> Program:
+    """Copy what ``program`` needs into a fresh graph, asking ``rule`` about each operation in turn.
+
+    ``moved`` is filled with old tensor -> new tensor as the rebuild goes on, for rules that look beyond the inputs.
+    """
     builder = Builder()
     builder.graph.variables = dict(program.graph.variables)
-    tensors: dict[Tensor, Tensor] = {}
+    tensors: dict[Tensor, Tensor] = {} if moved is None else moved
     operations: dict[Operation, tuple[Operation, ...]] = {}
     for operation in program.operations():
         inputs = tuple(tensors[t] for t in operation.inputs)

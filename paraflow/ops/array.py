@@ -1,4 +1,4 @@
-"""Array operations: constants, placeholders, shapes, and moving elements about without changing them."""
+"""Making tensors, their dtypes and shapes: constants, placeholders, fills, casts, reshape and broadcasting."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import DType, as_dtype, float32, int32
+from paraflow.graph.dtypes import DType, as_dtype, float32, float64, int32, int64
 from paraflow.graph.graph import get_default_graph
-from paraflow.graph.node import Tensor, records
-from paraflow.graph.record import convert, literal, op
-from paraflow.graph.shape import Dims, Spec, as_dims, compatible, num_elements
+from paraflow.graph.node import Tensor
+from paraflow.graph.record import at_user_line, convert, literal, op
+from paraflow.graph.shape import Dims, Spec, TensorShape, as_dims, format_dims, num_elements
 
 Array = np.ndarray[Any, Any]
 
@@ -117,37 +117,99 @@ def _(y: Tensor, dy: Tensor) -> Tensor | None:
     return cast(dy, dtype=source) if source.kind in "fc" else None
 
 
+def to_float(x: Any, name: str = "ToFloat") -> Tensor:
+    """``x`` as float32."""
+    tensor: Tensor = cast(x, float32, name=name)
+    return tensor
+
+
+def to_double(x: Any, name: str = "ToDouble") -> Tensor:
+    """``x`` as float64."""
+    tensor: Tensor = cast(x, float64, name=name)
+    return tensor
+
+
+def to_int32(x: Any, name: str = "ToInt32") -> Tensor:
+    """``x`` as int32."""
+    tensor: Tensor = cast(x, int32, name=name)
+    return tensor
+
+
+def to_int64(x: Any, name: str = "ToInt64") -> Tensor:
+    """``x`` as int64."""
+    tensor: Tensor = cast(x, int64, name=name)
+    return tensor
+
+
 @op(shape_only=True, same=())
-def shape(x):
-    """The sizes of ``x`` as an int32 vector."""
-    return np.array(np.shape(x), np.int32)
+def shape(input, out_type=int32):
+    """The sizes of ``input`` as a vector of ``out_type``."""
+    return np.array(np.shape(input), out_type)
 
 
 @shape.shape
-def _(x: Spec) -> Spec:
-    value = np.array(x.shape, np.int32) if x.static else None
-    return Spec(int32, (None,) if x.shape is None else (len(x.shape),), value)
+def _(input: Spec, out_type: Any) -> Spec:
+    value = np.array(input.shape, out_type) if input.static else None
+    return Spec(as_dtype(out_type), (None,) if input.shape is None else (len(input.shape),), value)
 
 
 @op(shape_only=True, same=())
-def size(x):
-    """The number of elements of ``x``, an int32 scalar."""
-    return np.array(np.size(x), np.int32)
+def size(input, out_type=int32):
+    """The number of elements of ``input``, a scalar of ``out_type``."""
+    return np.array(np.size(input), out_type)
 
 
 @size.shape
-def _(x: Spec) -> Spec:
-    count = num_elements(x.shape)
-    return Spec(int32, (), None if count is None else np.array(count, np.int32))
+def _(input: Spec, out_type: Any) -> Spec:
+    count = num_elements(input.shape)
+    return Spec(as_dtype(out_type), (), None if count is None else np.array(count, out_type))
+
+
+@op(shape_only=True, same=())
+def rank(input):
+    """The number of dimensions of ``input``, an int32 scalar."""
+    return np.array(np.ndim(input), np.int32)
+
+
+@rank.shape
+def _(input: Spec) -> Spec:
+    return Spec(int32, (), None if input.rank is None else np.array(input.rank, np.int32))
 
 
 def value_dims(sizes: Spec) -> Dims:
-    """The shape that an integer vector spells out, as far as it is known while the graph is built."""
-    if sizes.value is not None:
-        return tuple(int(n) for n in sizes.value)
-    if sizes.shape is not None and len(sizes.shape) == 1 and sizes.shape[0] is not None:
-        return (None,) * sizes.shape[0]
-    return None
+    """The shape that an integer vector spells out, as far as it is known while the graph is built.
+
+    Raises GraphError for what is no vector of integers and for a negative size.
+    """
+    known = vector_value(sizes)
+    if known is None:
+        return None if sizes.shape is None or sizes.shape[0] is None else (None,) * sizes.shape[0]
+    if min(known, default=0) < 0:
+        raise GraphError(f"a shape has a negative size: {list(known)}")
+    return known
+
+
+def vector_value(sizes: Spec) -> tuple[int, ...] | None:
+    """The elements of an integer vector, where they are known; raises GraphError when it is something else."""
+    if (sizes.rank is not None and sizes.rank != 1) or (sizes.dtype.kind not in "iu" and sizes.shape != (0,)):
+        raise GraphError(
+            f"a vector of integers is needed, not {sizes.dtype.name} of shape {format_dims(sizes.shape)}"
+        )
+    return None if sizes.value is None else tuple(int(n) for n in sizes.value)
+
+
+def shape_tensor(sizes: Any) -> Tensor:
+    """What a user writes for a shape (a size, a list, a TensorShape, a tensor) as an integer vector.
+
+    Raises GraphError where a TensorShape or list does not say every size.
+    """
+    if isinstance(sizes, (TensorShape, int, np.integer)):
+        sizes = as_dims(sizes)
+    if sizes is None or (isinstance(sizes, (list, tuple)) and None in sizes):
+        raise GraphError(
+            f"a shape needs every size, not {format_dims(sizes)}; shape(x) is the shape at run time{at_user_line()}"
+        )
+    return convert(np.empty(0, np.int32) if isinstance(sizes, (list, tuple)) and not sizes else sizes, name="shape")
 
 
 def known_shape(x: Tensor) -> Tensor:
@@ -166,12 +228,12 @@ def reshape(tensor, shape):
 
 @reshape.shape
 def _(tensor: Spec, shape: Spec) -> Spec:
-    dims = value_dims(shape)
-    if shape.value is None or dims is None:
-        return Spec(tensor.dtype, dims)
-    sizes = [int(n) for n in shape.value]
-    if sizes.count(-1) > 1:
-        raise GraphError(f"only one size of {sizes} may be -1")
+    known_sizes = vector_value(shape)
+    if known_sizes is None:
+        return Spec(tensor.dtype, value_dims(shape))
+    sizes = list(known_sizes)
+    if sizes.count(-1) > 1 or min(sizes, default=0) < -1:
+        raise GraphError(f"{sizes} is no shape: one size may be -1, the others are 0 or more")
     total = num_elements(tensor.shape)
     known = int(np.prod([n for n in sizes if n != -1], dtype=np.int64))
     if -1 in sizes:
@@ -242,34 +304,6 @@ def unbroadcast(dy: Tensor, x: Tensor) -> Tensor:
     return tensor
 
 
-@op
-def pack(*values, axis=0):
-    """Tensors of one shape joined along a new axis."""
-    return np.stack(values, axis=axis)
-
-
-@pack.shape
-def _(*values: Spec, axis: int) -> Spec:
-    dims = values[0].shape
-    for other in values[1:]:
-        if not compatible(dims, other.shape):
-            raise GraphError("tensors to be stacked must have one shape")
-    value = None
-    if all(v.value is not None for v in values):
-        value = np.stack([v.value for v in values if v.value is not None], axis=axis)
-    if dims is None:
-        return Spec(values[0].dtype, None, value)
-    at = axis if axis >= 0 else axis + len(dims) + 1
-    return Spec(values[0].dtype, (*dims[:at], len(values), *dims[at:]), value)
-
-
-@pack.gradient
-def _(y: Tensor, dy: Tensor) -> tuple[Tensor, ...]:
-    axis = y.op.attrs["axis"]
-    parts: tuple[Tensor, ...] = records["unpack"](dy, num=len(y.op.inputs), axis=axis)
-    return parts
-
-
 def zeros_like(tensor: Any, dtype: Any = None, name: str = "zeros_like") -> Tensor:
     """Zeros of the shape and, unless ``dtype`` is given, the dtype of ``tensor``."""
     return _filled_like(tensor, 0, dtype, name)
@@ -285,6 +319,25 @@ def _filled_like(tensor: Any, value: int, dtype: Any, name: str) -> Tensor:
     scalar = make_constant(np.array(value, as_dtype(dtype) if dtype is not None else x.dtype))
     filled: Tensor = broadcast_to(scalar, known_shape(x), name=name)
     return filled
+
+
+def fill(dims: Any, value: Any, name: str = "Fill") -> Tensor:
+    """A tensor of shape ``dims`` with the scalar ``value`` in every place."""
+    scalar = convert(value)
+    if scalar.spec.rank not in (0, None):
+        raise GraphError(f"fill: the value must be a scalar, not {scalar.shape}{at_user_line()}")
+    filled: Tensor = broadcast_to(scalar, shape_tensor(dims), name=name)
+    return filled
+
+
+def zeros(shape: Any, dtype: Any = float32, name: str = "zeros") -> Tensor:
+    """Zeros."""
+    return fill(shape, np.zeros((), as_dtype(dtype)), name)
+
+
+def ones(shape: Any, dtype: Any = float32, name: str = "ones") -> Tensor:
+    """Ones."""
+    return fill(shape, np.ones((), as_dtype(dtype)), name)
 
 
 def group(*inputs: Any, name: str = "group_deps") -> Any:

@@ -53,3 +53,23 @@ def _unbatch(gradient: Tensor, operand: Tensor) -> Tensor:
     if from_rank == 2 and to_rank == 2:
         return gradient
     return unbroadcast(gradient, operand)
+
+
+@op(view=True)
+def matrix_transpose(a):
+    """The last two axes exchanged."""
+    return np.swapaxes(a, -1, -2)
+
+
+@matrix_transpose.shape
+def _(a: Spec) -> Spec:
+    if a.shape is None:
+        return Spec(a.dtype, None)
+    if len(a.shape) < 2:
+        raise GraphError("needs at least two dimensions")
+    return Spec(a.dtype, (*a.shape[:-2], a.shape[-1], a.shape[-2]))
+
+
+@matrix_transpose.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return matrix_transpose(dy)

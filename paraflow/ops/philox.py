@@ -42,7 +42,7 @@ _Lane = NDArray[np.uint64] | np.uint64
 
 _SEED_MODULUS = 2**31 - 1
 _BLOCKS_PER_VALUE = 256
-_CHUNK = 4096  # blocks worked on at a time: the temporaries of a chunk stay in the second-level cache
+_CHUNK = 4096  # blocks drawn at a time: temporaries of at most 64 KiB stay in cache and in malloc's own pages
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -71,7 +71,8 @@ def seeds(graph_seed: int | None, op_seed: int | None, op_index: int) -> tuple[i
 def reserved(kind: Kind, n: int) -> int:
     """Return by how many blocks one run advances the offset when it draws ``n`` values, whatever their dtype.
 
-    For a permutation, ``n`` is its length: the size of the dimension shuffled, 0 for a tensor without elements.
+    For a permutation, ``n`` is its length: the size of the dimension shuffled, or 0 for a tensor without
+    elements.
     """
     if kind == "permutation":
         return (max(n - 1, 0) + 3) // 4
@@ -83,8 +84,8 @@ class Stream:
     """A place in the random numbers of one operation.
 
     ``seed`` (64 bits) is Philox's key.  The counter is, from its low word up, the block's position (64 bits),
-    ``seed2`` (32 bits), ``shard`` (32 bits).  TensorFlow leaves the last word zero: shard 0 has its values, and
-    no two shards share a block.  Block k of a run is at position ``offset + k``.
+    ``seed2`` (32 bits), ``shard`` (32 bits).  TensorFlow leaves the last word zero: shard 0 has its values,
+    and no two shards share a block.  Block k of a run is at position ``offset + k``.
 
     Raises ValueError for a field out of its range.
     """
@@ -140,12 +141,12 @@ def _words(stream: Stream, blocks: NDArray[np.uint64]) -> Words:
     return words
 
 
-# Words to values: each function takes words [b, 4] and returns the values of the b blocks in order, 1-D.
+# Words to values: each function takes words [b, 4] and returns the blocks' values [b, values per block].
 
 
 def _unit_float16(words: Words) -> Array:
     bits = words.astype(np.uint16) & np.uint16(0x3FF) | np.uint16(0x3C00)
-    return (bits.view(np.float16) - np.float16(1)).reshape(-1)
+    return bits.view(np.float16) - np.float16(1)
 
 
 def _unit_float32(words: Words) -> Array:
@@ -153,7 +154,7 @@ def _unit_float32(words: Words) -> Array:
     bits |= np.uint32(0x3F800000)
     unit = bits.view(np.float32)
     unit -= np.float32(1)
-    return unit.reshape(-1)
+    return unit
 
 
 def _unit_float64(words: Words) -> Array:
@@ -162,11 +163,11 @@ def _unit_float64(words: Words) -> Array:
     bits |= np.uint64(1023 << 52)
     unit = bits.view(np.float64)
     unit -= 1.0
-    return unit.reshape(-1)
+    return unit
 
 
 def _long_words(words: Words) -> Array:
-    return (words[:, 0::2] | words[:, 1::2].astype(np.uint64) << _HALF).reshape(-1)
+    return words[:, 0::2] | words[:, 1::2].astype(np.uint64) << _HALF
 
 
 def _floats(*texts: str) -> tuple[float, ...]:
@@ -206,14 +207,15 @@ def _log32(u: NDArray[np.float32]) -> Array:
     interval = u.view(np.int32) - np.int32(_LOG_ORIGIN)
     interval >>= 19
     interval += np.int32(16 * (_LOG_OCTAVES - 1))
-    r = u * _INVERSES[interval]
+    r = _INVERSES.take(interval)
+    r *= u
     r -= 1.0
     r2 = r * r
     y = r * _LOG_POLY[1]
     y += _LOG_POLY[0]
     y += r2 * _LOG_POLY[2]
     y *= r2
-    r += _LOGS[interval]
+    r += _LOGS.take(interval)
     y += r
     rounded: Array = y.astype(np.float32)
     return rounded
@@ -249,14 +251,14 @@ def _sincos32(turn: Words) -> tuple[Array, Array]:
 
 def _turn(sine: Array, cosine: Array, quadrant: Words) -> tuple[Array, Array]:
     """Return the float32 sine and cosine of an angle ``quadrant`` quarter turns further on."""
-    odd = (quadrant & np.uint32(1)).astype(np.bool_)
-    turned_sine, turned_cosine = np.where(odd, cosine, sine), np.where(odd, sine, cosine)
-    sign = np.uint32(2)
-    bits = turned_sine.view(np.uint32)
-    bits ^= (quadrant & sign) << np.uint32(30)
-    bits = turned_cosine.view(np.uint32)
-    bits ^= (quadrant + np.uint32(1) & sign) << np.uint32(30)
-    return turned_sine, turned_cosine
+    sine, cosine = sine.view(np.uint32), cosine.view(np.uint32)
+    swap: Array = sine ^ cosine
+    swap &= -(quadrant & np.uint32(1))  # all ones in odd quadrants
+    sine ^= swap
+    cosine ^= swap
+    sine ^= (quadrant & np.uint32(2)) << np.uint32(30)
+    cosine ^= (quadrant + np.uint32(1) & np.uint32(2)) << np.uint32(30)
+    return sine.view(np.float32), cosine.view(np.float32)
 
 
 def _normal_float32(words: Words) -> Array:
@@ -268,7 +270,7 @@ def _normal_float32(words: Words) -> Array:
     normals = np.empty(pairs.shape, np.float32)
     np.multiply(sine, radius, out=normals[:, 0])
     np.multiply(cosine, radius, out=normals[:, 1])
-    return normals.reshape(-1)
+    return normals.reshape(-1, 4)
 
 
 def _normal_float16(words: Words) -> Array:
@@ -277,10 +279,10 @@ def _normal_float16(words: Words) -> Array:
 
 def _normal_float64(words: Words) -> Array:
     """Box-Muller on a block, two words for the radius and two for the angle."""
-    unit = _unit_float64(words).reshape(-1, 2)
+    unit = _unit_float64(words)
     radius = np.sqrt(-2.0 * np.log(np.maximum(unit[:, 0], 1e-7)))
     angle = 2.0 * math.pi * unit[:, 1]
-    return np.stack([np.sin(angle) * radius, np.cos(angle) * radius], axis=1).reshape(-1)
+    return np.stack([np.sin(angle) * radius, np.cos(angle) * radius], axis=1)
 
 
 _Transform = Callable[[Words], Array]
@@ -302,52 +304,61 @@ def _size(stream: Stream, kind: Kind, shape: Sequence[int]) -> int:
     """Return the number of values of ``shape``, sure that the stream has the blocks for them."""
     if any(size < 0 for size in shape):
         raise ValueError(f"random numbers of shape {tuple(shape)}: a size is negative")
-    n = math.prod(shape)
+    n = math.prod(map(int, shape))
     if stream.offset + reserved(kind, n) > 1 << 64:
-        raise ValueError(f"random stream: {n} values of {kind} at offset {stream.offset} run past 2^64 blocks")
+        raise ValueError(f"random stream: {n} {kind} values at offset {stream.offset} run past 2^64 blocks")
     return n
 
 
-def _draw(stream: Stream, n: int, dtype: np.dtype[Any], transform: _Transform) -> Array:
-    """Return ``n`` values made of consecutive blocks, each giving as many as fit its 128 bits (at most 4)."""
+def _draw(stream: Stream, n: int, dtype: np.dtype[Any], transform: _Transform, spacing: int = 1) -> Array:
+    """Return the values [blocks, values per block] of as many blocks as ``n`` values need.
+
+    A block makes as many values as fit its 128 bits, at most four.  The blocks lie ``spacing`` apart.
+    """
     per_block = min(16 // dtype.itemsize, 4)
     blocks = -(-n // per_block)
-    values = np.empty(blocks * per_block, dtype)
+    values = np.empty((blocks, per_block), dtype)
     for start in range(0, blocks, _CHUNK):
         stop = min(start + _CHUNK, blocks)
-        words = _words(stream, np.arange(start, stop, dtype=np.uint64))
-        values[start * per_block : stop * per_block] = transform(words)
-    return values[:n]
+        places = np.arange(start * spacing, stop * spacing, spacing, dtype=np.uint64)
+        values[start:stop] = transform(_words(stream, places))
+    return values
 
 
-def _truncated(stream: Stream, first: int, groups: Array) -> None:
-    """Fill ``groups`` [g, values per block] of a run, from group ``first`` on, with normals between -2 and 2.
+def _shaped(values: Array, shape: Sequence[int]) -> Array:
+    return values.reshape(-1)[: math.prod(shape)].reshape(shape)
 
-    A group takes the first values that fit of its own reserved blocks, so that no group's place depends on
-    how many values another one threw away.
+
+def _truncated(stream: Stream, n: int, dtype: np.dtype[Any], normals: _Transform) -> Array:
+    """Return normals between -2 and 2, [groups, values per block], for ``n`` values.
+
+    Every group has words of its own, 256 a value, and takes the first values that fit: no group's place
+    depends on how many values another one threw away.
     """
-    _, _, normals = _float_transforms(groups.dtype)
-    per_block = groups.shape[1]
-    spacing = per_block * _BLOCKS_PER_VALUE // 4  # reserved words, in blocks
-    filled = np.zeros(len(groups), np.intp)
-    pending = np.arange(len(groups))
+    spacing = min(16 // dtype.itemsize, 4) * _BLOCKS_PER_VALUE // 4
+    groups = _draw(stream, n, dtype, normals, spacing)
+    pending = np.flatnonzero((np.abs(groups) >= 2).any(axis=1))
+    filled = np.zeros(len(pending), np.intp)
     attempt = 0
     while pending.size:
-        blocks = ((first + pending) * spacing + attempt).astype(np.uint64)
-        candidates = normals(_words(stream, blocks)).reshape(-1, per_block)
-        fits = np.abs(candidates) < 2
-        place = np.cumsum(fits, axis=1) + filled[pending, None]
-        row, column = np.nonzero(fits & (place <= per_block))
-        groups[pending[row], place[row, column] - 1] = candidates[row, column]
-        filled[pending] = place[:, -1]
-        pending = pending[place[:, -1] < per_block]
+        drawn = normals(_words(stream, (pending * spacing + attempt).astype(np.uint64)))
+        fits = np.abs(drawn) < 2
+        place = np.cumsum(fits, axis=1) + filled[:, None]
+        row, column = np.nonzero(fits & (place <= groups.shape[1]))
+        groups[pending[row], place[row, column] - 1] = drawn[row, column]
+        short = place[:, -1] < groups.shape[1]
+        pending, filled = pending[short], place[short, -1]
         attempt += 1
+    return groups
 
 
 def _scaled(values: Array, scale: float | Array, shift: float | Array) -> Array:
-    """Return values * scale + shift, each step rounded to the dtype of ``values`` as in TensorFlow's graph."""
-    values *= np.asarray(scale, values.dtype)
-    values += np.asarray(shift, values.dtype)
+    """Return values * scale + shift, in place, each step rounded to the dtype as in TensorFlow's graph."""
+    scale, shift = np.asarray(scale, values.dtype), np.asarray(shift, values.dtype)
+    if (scale != 1).any():
+        values *= scale
+    if (shift != 0).any():
+        values += shift
     return values
 
 
@@ -364,9 +375,9 @@ def uniform(
     another dtype, a negative size, or a stream at its end.
     """
     kind, unit, _ = _float_transforms(dtype)
-    values = _draw(stream, _size(stream, "uniform", shape), kind, unit).reshape(shape)
+    values = _shaped(_draw(stream, _size(stream, "uniform", shape), kind, unit), shape)
     low, high = np.asarray(minval, kind), np.asarray(maxval, kind)
-    return values if (low == 0).all() and (high == 1).all() else _scaled(values, high - low, low)
+    return _scaled(values, high - low, low)
 
 
 def normal(
@@ -381,8 +392,8 @@ def normal(
     ``mean`` and ``stddev`` are rounded to the dtype and broadcast to ``shape``.  Raises what `uniform` does.
     """
     kind, _, normals = _float_transforms(dtype)
-    values = _draw(stream, _size(stream, "normal", shape), kind, normals).reshape(shape)
-    return _scaled(values, stddev, mean)
+    values = _draw(stream, _size(stream, "normal", shape), kind, normals)
+    return _scaled(_shaped(values, shape), stddev, mean)
 
 
 def truncated_normal(
@@ -396,23 +407,23 @@ def truncated_normal(
 
     ``mean`` and ``stddev`` are rounded to the dtype and broadcast to ``shape``.  Raises what `uniform` does.
     """
-    kind, _, _ = _float_transforms(dtype)
-    n = _size(stream, "truncated_normal", shape)
-    per_block = min(16 // kind.itemsize, 4)
-    groups = np.empty((-(-n // per_block), per_block), kind)
-    for start in range(0, len(groups), _CHUNK):
-        _truncated(stream, start, groups[start : start + _CHUNK])
-    return _scaled(groups.reshape(-1)[:n].reshape(shape), stddev, mean)
+    kind, _, normals = _float_transforms(dtype)
+    values = _truncated(stream, _size(stream, "truncated_normal", shape), kind, normals)
+    return _scaled(_shaped(values, shape), stddev, mean)
 
 
 def uniform_int(
-    stream: Stream, shape: Sequence[int], minval: int, maxval: int, dtype: DTypeLike = np.int32
+    stream: Stream,
+    shape: Sequence[int],
+    minval: int,
+    maxval: int,
+    dtype: DTypeLike = np.int32,
 ) -> Array:
     """Return uniform integers in [minval, maxval), int32 or int64: TensorFlow's random_uniform of integers.
 
     A value is a random word of the dtype's size modulo the width of the range, so small values are favoured
-    by up to width / 2^32 (2^64).  Raises ValueError for an empty range, a bound the dtype cannot hold, another
-    dtype, a negative size, or a stream at its end.
+    by up to width / 2^32 (2^64).  Raises ValueError for an empty range, a bound the dtype cannot hold,
+    another dtype, a negative size, or a stream at its end.
     """
     kind = np.dtype(dtype)
     if kind not in (np.dtype(np.int32), np.dtype(np.int64)):
@@ -426,11 +437,11 @@ def uniform_int(
     width, low = unsigned.type(maxval - minval), unsigned.type(minval % (1 << 8 * kind.itemsize))
 
     def remainders(words: Words) -> Array:
-        return (words.reshape(-1) if kind == np.int32 else _long_words(words)) % width
+        return (words if kind == np.int32 else _long_words(words)) % width
 
     values = _draw(stream, _size(stream, "uniform_int", shape), unsigned, remainders)
     values += low  # modulo 2^32 (2^64): two's complement
-    return values.view(kind).reshape(shape)
+    return _shaped(values.view(kind), shape)
 
 
 def permutation(stream: Stream, n: int) -> NDArray[np.int64]:
@@ -442,7 +453,8 @@ def permutation(stream: Stream, n: int) -> NDArray[np.int64]:
     _size(stream, "permutation", (n,))
     order = list(range(n))
     steps = max(n - 1, 0)
-    words = _draw(stream, steps, np.dtype(np.uint32), lambda words: words.reshape(-1))
-    for i, j in enumerate((words % np.arange(n, n - steps, -1, dtype=np.uint32) + np.arange(steps)).tolist()):
-        order[i], order[j] = order[j], order[i]
+    words = _shaped(_draw(stream, steps, np.dtype(np.uint32), lambda words: words), (steps,))
+    jumps = words % np.arange(n, n - steps, -1, dtype=np.uint32)
+    for i, jump in enumerate(jumps.tolist()):
+        order[i], order[i + jump] = order[i + jump], order[i]
     return np.array(order, np.int64)

@@ -1,0 +1,1 @@
+"""The runtime: sessions, executors, the variables' memory."""

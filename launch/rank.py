@@ -1,0 +1,203 @@
+"""What every rank runs through: ``python -m paraflow_launch.rank TARGET args...`` and ``paraflow run``.
+
+A rank settles its cores and threads, gives its output to its own log where a launcher supervises it, runs the
+program, and when that fails records why and ends the whole world at once: ranks that wait in a collective for the
+one that failed would wait for ever.
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import importlib
+import io
+import os
+import runpy
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Literal, NoReturn
+
+from . import node, results
+
+INTERRUPTED = 128 + signal.SIGINT
+# Usage and environment errors: their messages say what to do, and a traceback would bury them.
+PLAIN_ERRORS = (2, 6)
+_ABORT_SECONDS = 5
+_PR_SET_PDEATHSIG = 1
+_IOLBF = 1
+
+
+def main(arguments: list[str]) -> int:
+    """Run ``arguments`` (a target and what follows it) as this process's rank; return the exit code."""
+    target, *rest = arguments
+    if target.endswith(".toml"):
+        return run_command(["run", *arguments])
+    return guarded(lambda: _run_script(target, rest))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run a subcommand of paraflow as this process's rank; return the exit code."""
+    return guarded(lambda: _dispatch(arguments))
+
+
+def _dispatch(arguments: list[str]) -> int:
+    code: int = importlib.import_module("paraflow.experiment.cli").main(arguments)
+    return code
+
+
+def _run_script(path: str, arguments: list[str]) -> int:
+    sys.argv = [path, *arguments]
+    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+    runpy.run_path(path, run_name="__main__")
+    return 0
+
+
+def guarded(program: Callable[[], int]) -> int:
+    """Run ``program`` and return its exit code; where there are other ranks, end them all when it is not 0.
+
+    An uncaught exception gives its ``exit_code`` attribute, else 1; KeyboardInterrupt gives 130, SystemExit its own.
+    """
+    node.settle(os.environ)
+    faulthandler.enable()
+    rank = _Rank()
+    if rank.directory is not None:
+        try:
+            rank.attach(rank.directory)
+        except OSError as failure:
+            print(
+                f"paraflow: rank {rank.number} on host {os.uname().nodename} cannot write to the launch directory "
+                f"({failure}): name one on a file system that all hosts share, with --logs DIR",
+                file=sys.stderr,
+            )
+            return 6
+    error: BaseException | None = None
+    try:
+        code = program()
+    except BaseException as exception:
+        code, error = _exit_code(exception), exception
+    if code == 0:
+        rank.record("ok", 0)
+        return 0
+    if not rank.alone:  # nothing may interrupt the way to the abort
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # A full disk is a frequent cause of failures: a report that cannot be written must not stop the abort.
+    with contextlib.suppress(Exception):
+        rank.record("error", code, error)
+    with contextlib.suppress(Exception):
+        rank.report(code, error)
+    if not rank.alone:
+        _end_world(code, secondary=_is_secondary(error))
+    return code
+
+
+def _exit_code(exception: BaseException) -> int:
+    """Return the exit code of a program that ended by this exception, as Python gives it for SystemExit."""
+    if isinstance(exception, KeyboardInterrupt):
+        return INTERRUPTED
+    code = exception.code if isinstance(exception, SystemExit) else getattr(exception, "exit_code", 1)
+    if code is None:
+        return 0
+    return code & 0xFF if isinstance(code, int) else 1
+
+
+def _is_secondary(error: BaseException | None) -> bool:
+    return any(ancestor.__name__ == "WorldAborted" for ancestor in type(error).__mro__)
+
+
+def _formatted(error: BaseException) -> str:
+    """Return the traceback from the program's first frame on."""
+    own = (_run_script.__code__.co_filename, runpy.run_path.__code__.co_filename)
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename in own:
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(error.with_traceback(frames)))
+
+
+class _Rank:
+    """This process's place in the world, and its log and record where a launcher supervises it."""
+
+    def __init__(self) -> None:
+        rank = node.first_of(node.RANK, os.environ)
+        self.alone = rank is None
+        self.number = rank or 0
+        self.directory = os.environ.get("PARAFLOW_LAUNCH_DIR")
+
+    def attach(self, directory: str) -> None:
+        """Send stdout and stderr to the rank's log and end with the launcher.
+
+        File descriptors 1 and 2 become the log file itself, with nothing in between: whatever reached write(2)
+        is kept, C code's output too, whichever way the process ends, and a slow terminal never holds up a rank.
+        Raises OSError where the launcher's directory is not seen.
+        """
+        log = os.open(results.log_path(directory, self.number), os.O_WRONLY | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        assert isinstance(sys.stdout, io.TextIOWrapper)
+        sys.stdout.reconfigure(line_buffering=True)
+        libc = ctypes.CDLL(None)
+        libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, _IOLBF, io.DEFAULT_BUFFER_SIZE)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.signal(signal.SIGUSR1, signal.default_int_handler)  # the launcher's request to stop
+        self.record("running", None)
+
+    def record(
+        self, status: Literal["running", "ok", "error"], code: int | None, error: BaseException | None = None
+    ) -> None:
+        """Write the rank's result file, where a launcher asked for it."""
+        if self.directory is None:
+            return
+        sys.stdout.flush()
+        result = results.Result(
+            rank=self.number,
+            status=status,
+            exit_code=code,
+            time=time.time(),
+            host=os.uname().nodename,
+            pid=os.getpid(),
+            error="" if error is None else type(error).__name__,
+            message="" if error is None else str(error),
+            traceback="" if error is None else _formatted(error),
+            secondary=_is_secondary(error),
+            log_size=os.path.getsize(results.log_path(self.directory, self.number)),
+        )
+        results.write(self.directory, result)
+
+    def report(self, code: int, error: BaseException | None) -> None:
+        """Print on stderr what ended the program, with its traceback where that helps."""
+        if error is None:
+            return
+        if isinstance(error, SystemExit):
+            text = "" if isinstance(error.code, int) else f"{error}\n"
+        elif isinstance(error, KeyboardInterrupt) or code in PLAIN_ERRORS or _is_secondary(error):
+            place = "" if self.alone else f"rank {self.number}: "
+            text = f"paraflow: {place}{type(error).__name__}: {error}\n"
+        else:
+            text = _formatted(error)
+        sys.stdout.flush()
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _end_world(code: int, *, secondary: bool) -> NoReturn:
+    """End this process and, through MPI or mpirun, all the other ranks, with this exit code."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    if secondary:  # the rank that failed first is about to end us, with its own exit code
+        time.sleep(_ABORT_SECONDS)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_ABORT_SECONDS)  # MPI_Abort can wait for a lock that another thread holds for ever
+    silence = os.open(os.devnull, os.O_WRONLY)  # MPI's own words must not follow the traceback
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
+        mpi.COMM_WORLD.Abort(code)
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,51 @@
+"""The record that each rank leaves in the launch directory, and the names of the files there."""
+
+import json
+import os
+from typing import Literal, NamedTuple
+
+
+class Result(NamedTuple):
+    """How a rank stands (``running``) or how its program ended (``ok``, ``error``)."""
+
+    rank: int
+    status: Literal["running", "ok", "error"]
+    exit_code: int | None
+    time: float
+    """Seconds since the epoch, by the clock of the rank's host."""
+    host: str
+    pid: int
+    error: str = ""
+    """Name of the exception's type; empty where the program returned its exit code."""
+    message: str = ""
+    traceback: str = ""
+    secondary: bool = False
+    """True when the rank only ended because another one had failed."""
+    log_size: int = 0
+    """Bytes in the rank's log when its program ended: what follows is the report of the error."""
+
+
+def log_path(directory: str, rank: int) -> str:
+    """Return where the output of ``rank`` goes, both stdout and stderr."""
+    return os.path.join(directory, f"rank-{rank}.log")
+
+
+def _path(directory: str, rank: int) -> str:
+    return os.path.join(directory, f"rank-{rank}.json")
+
+
+def write(directory: str, result: Result) -> None:
+    """Write the record of a rank; a reader sees the former one or this one, never a part."""
+    path = _path(directory, result.rank)
+    with open(f"{path}.{result.pid}", "w", encoding="utf-8") as file:
+        json.dump(result._asdict(), file)
+    os.replace(file.name, path)
+
+
+def read(directory: str, rank: int) -> Result | None:
+    """Return the record of a rank, or None while there is none."""
+    try:
+        with open(_path(directory, rank), encoding="utf-8") as file:
+            return Result(**json.load(file))
+    except FileNotFoundError:
+        return None

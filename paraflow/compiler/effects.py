@@ -1,0 +1,94 @@
+"""Effects in program order: who must wait for whom when variables are read and written.
+
+A read hands out the variable's own memory, without a copy. So a write has to wait for everybody who uses an earlier read,
+or a view of it; where a user comes after the write in program order, the read is made a snapshot (a copy) instead.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.rebuild import Program
+
+
+@dataclass
+class Effects:
+    """``after[op]``: operations that must precede op beyond its inputs. ``snapshots``: reads that have to copy."""
+
+    after: dict[Operation, set[Operation]] = field(default_factory=lambda: defaultdict(set))
+    snapshots: set[Operation] = field(default_factory=set)
+    users: dict[Operation, list[Operation]] = field(default_factory=dict)
+
+
+def order_effects(program: Program, operations: list[Operation]) -> Effects:
+    """Derive the ordering of one program from the declared reads and writes of its operations."""
+    effects = Effects()
+    touching: dict[str, list[Operation]] = defaultdict(list)
+    for operation in operations:
+        if operation.record.reads or operation.record.writes:
+            touching[operation.attrs["variable"]].append(operation)
+    consumers: dict[Tensor, list[Operation]] = defaultdict(list)
+    for operation in operations:
+        for tensor in operation.inputs:
+            consumers[tensor].append(operation)
+    fetched = set(program.fetches)
+    for accesses in touching.values():
+        _order_one_variable(accesses, consumers, fetched, effects)
+    _order_collectives(operations, effects)
+    return effects
+
+
+def _order_one_variable(
+    accesses: list[Operation],
+    consumers: dict[Tensor, list[Operation]],
+    fetched: set[Tensor],
+    effects: Effects,
+) -> None:
+    """Both reads and writes hand out the variable's memory; the next write ends what they handed out."""
+    last_write: Operation | None = None
+    handed_out: list[Operation] = []
+    for access in accesses:
+        if last_write is not None:
+            effects.after[access].add(last_write)
+        users, is_fetched = alias_users(access.outputs[0], consumers, fetched)
+        effects.users[access] = users
+        next_write = next((a for a in accesses if a.record.writes and a.index > access.index), None)
+        if next_write is not None and (is_fetched or any(u.index > next_write.index for u in users)):
+            effects.snapshots.add(access)
+        if access.record.writes:
+            for earlier in handed_out:
+                waiting = [earlier] if earlier in effects.snapshots else [earlier, *effects.users[earlier]]
+                effects.after[access].update(u for u in waiting if u.index < access.index)
+            last_write, handed_out = access, []
+        handed_out.append(access)
+
+
+def alias_users(
+    tensor: Tensor, consumers: dict[Tensor, list[Operation]], fetched: set[Tensor]
+) -> tuple[list[Operation], bool]:
+    """The operations that use ``tensor`` or a view of it, and whether one of these is fetched."""
+    users: list[Operation] = []
+    is_fetched = tensor in fetched
+    stack = [tensor]
+    while stack:
+        current = stack.pop()
+        for user in consumers[current]:
+            users.append(user)
+            if user.record.view and user.inputs[0] is current:
+                is_fetched |= user.outputs[0] in fetched
+                stack.append(user.outputs[0])
+    return users, is_fetched
+
+
+def _order_collectives(operations: list[Operation], effects: Effects) -> None:
+    """All ranks start collectives in one order, that of the program."""
+    previous: Operation | None = None
+    for operation in operations:
+        if operation.record.collective:
+            if previous is not None:
+                effects.after[operation].add(previous)
+            previous = operation
+
+

@@ -1,0 +1,414 @@
+"""From a program to a plan: choose how each operation runs, where its result lies, and what it has to wait for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from paraflow.compiler.effects import Effects, order_effects
+from paraflow.compiler.memory import Arena, aligned
+from paraflow.compiler.plan import (
+    ARENA,
+    BIND_VIEW,
+    BODY,
+    COLLECTIVE,
+    CONSTANT,
+    FEED,
+    KERNEL,
+    OBJECT,
+    VARIABLE,
+    VIEW,
+    WRITE,
+    Plan,
+    Slot,
+    Step,
+)
+from paraflow.graph.node import Operation, Tensor, records
+from paraflow.graph.rebuild import Program
+from paraflow.graph.shape import Dims, num_elements
+from paraflow.kernels.numpy import KERNELS
+
+UNKNOWN_COST = 1 << 16
+
+
+@dataclass
+class SlotDraft:
+    """A slot being made. ``base`` is the slot whose memory a view shares; ``ready`` the steps that fill it."""
+
+    kind: str
+    tensor: Tensor
+    where: object = None
+    base: int | None = None
+    ready: tuple[int, ...] = ()
+    users: list[int] = field(default_factory=list)
+    dummy: np.ndarray | None = None  # type: ignore[type-arg]
+
+
+@dataclass
+class StepDraft:
+    """A step being made."""
+
+    operation: Operation
+    mode: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    depends: tuple[int, ...]
+    record_name: str
+    block: tuple[int, int] | None = None
+
+
+class Lowering:
+    """The state of one lowering; `lower` is the way in."""
+
+    def __init__(self, program: Program, parallel: bool) -> None:
+        self.program = program
+        self.parallel = parallel
+        self.operations = program.operations()
+        self.effects: Effects = order_effects(program, self.operations)
+        self.consumers: dict[Tensor, list[Operation]] = defaultdict(list)
+        for operation in self.operations:
+            for tensor in operation.inputs:
+                self.consumers[tensor].append(operation)
+        self.slots: list[SlotDraft] = []
+        self.steps: list[StepDraft] = []
+        self.slot_of: dict[Tensor, int] = {}
+        self.done: dict[Operation, tuple[int, ...]] = {}
+        self.updates = self._in_place_updates()
+
+    # -- which assignments need no step of their own -----------------------------------------------------------
+
+    def _in_place_updates(self) -> dict[Operation, Operation]:
+        """Producer -> assignment, where the producer may write straight into the variable's memory."""
+        updates = {}
+        for write in self.operations:
+            if write.record.writes and self._updates_in_place(write):
+                updates[write.inputs[0].op] = write
+        return updates
+
+    def _updates_in_place(self, write: Operation) -> bool:
+        value = write.inputs[0]
+        producer = value.op
+        variable = self.program.graph.variables[write.attrs["variable"]]
+        kernel = KERNELS.get(producer.type)
+        if (
+            kernel is None
+            or not producer.record.elementwise
+            or write in self.effects.snapshots
+            or value in self.program.fetches
+            or self.consumers[value] != [write]
+            or value.spec.shape != variable.shape
+            or value.dtype != variable.dtype
+        ):
+            return False
+        waits = [*(o for o in self.effects.after[write] if o is not producer), *write.control_inputs]
+        if any(o.index > producer.index for o in waits):
+            return False
+        for position, operand in enumerate(producer.inputs):
+            root = operand
+            while root.op.record.view:
+                root = root.op.inputs[0]
+            touches = root.op.record.reads or root.op.record.writes
+            if touches and root.op.attrs["variable"] == variable.name and root.op not in self.effects.snapshots:
+                if root is not operand or position not in kernel.inplace:
+                    return False
+        return True
+
+    # -- slots and steps ----------------------------------------------------------------------------------------
+
+    def run(self) -> Plan:
+        """Lower every operation, then place the arena's blocks."""
+        for operation in self.operations:
+            self._lower(operation)
+        for tensor in self.program.fetches:
+            self.slots[self._root(self.slot_of[tensor])].users.append(len(self.steps))
+        self._place()
+        return self._freeze()
+
+    def _new_slot(
+        self, kind: str, tensor: Tensor, where: object = None, base: int | None = None, ready: tuple[int, ...] = ()
+    ) -> int:
+        self.slots.append(SlotDraft(kind, tensor, where, base, ready))
+        return len(self.slots) - 1
+
+    def _root(self, slot: int) -> int:
+        base = self.slots[slot].base
+        return slot if base is None else self._root(base)
+
+    def _waits(self, operation: Operation, inputs: tuple[int, ...]) -> tuple[int, ...]:
+        waits = {step for slot in inputs for step in self.slots[slot].ready}
+        for other in (*operation.control_inputs, *self.effects.after[operation]):
+            waits.update(self.done.get(other, ()))
+        return tuple(sorted(waits))
+
+    def _add_step(
+        self,
+        operation: Operation,
+        mode: str,
+        inputs: tuple[int, ...],
+        outputs: tuple[int, ...],
+        waits: tuple[int, ...],
+        record_name: str | None = None,
+    ) -> None:
+        index = len(self.steps)
+        for slot in inputs:
+            self.slots[self._root(slot)].users.append(index)
+        for slot in outputs:
+            self.slots[slot].ready = (index,)
+            self.slots[self._root(slot)].users.append(index)
+        self.steps.append(StepDraft(operation, mode, inputs, outputs, waits, record_name or operation.type))
+        self.done[operation] = (index,)
+
+    def _lower(self, operation: Operation) -> None:
+        inputs = tuple(self.slot_of[t] for t in operation.inputs)
+        waits = self._waits(operation, inputs)
+        self.done[operation] = waits
+        record = operation.record
+        if operation.type == "constant":
+            self._output(operation, CONSTANT)
+        elif operation.type == "placeholder":
+            self._output(operation, FEED, self.program.feeds.index(operation.outputs[0]))
+        elif record.reads:
+            self._access(operation, waits)
+        elif record.writes:
+            if self.updates.get(operation.inputs[0].op) is not operation:
+                variable = self._new_slot(VARIABLE, operation.outputs[0], operation.attrs["variable"])
+                self._add_step(operation, WRITE, inputs, (variable,), waits)
+                waits = self.done[operation]
+            self._access(operation, waits)
+        elif not operation.outputs:
+            pass
+        elif operation.type == "all_reduce":
+            self._collective(operation, inputs, waits)
+        elif not self._bound_view(operation, inputs):
+            self._compute(operation, inputs, waits)
+
+    def _output(self, operation: Operation, kind: str, where: object = None, ready: tuple[int, ...] = ()) -> int:
+        slot = self._new_slot(kind, operation.outputs[0], where, ready=ready)
+        self.slot_of[operation.outputs[0]] = slot
+        return slot
+
+    def _access(self, operation: Operation, waits: tuple[int, ...]) -> None:
+        """A read, or the value that a write returns: the variable's memory, or a snapshot of it."""
+        slot = self._output(operation, VARIABLE, operation.attrs["variable"], waits)
+        if operation in self.effects.snapshots:
+            taken = self._output(operation, ARENA)
+            self._add_step(operation, KERNEL, (slot,), (taken,), waits, "copy")
+
+    def _bound_view(self, operation: Operation, inputs: tuple[int, ...]) -> bool:
+        """Lower a view of a fixed array, if it is one: it is resolved when the plan is loaded and costs nothing."""
+        fixed_rest = all(self.slots[s].kind == CONSTANT for s in inputs[1:])
+        if not operation.record.view or self.slots[inputs[0]].kind == OBJECT or not fixed_rest:
+            return False
+        if not operation.outputs[0].spec.static or operation.control_inputs:
+            return False
+        base = self._dummy(inputs[0])
+        rest = [self.slots[s].tensor.spec.value for s in inputs[1:]]
+        view = operation.record.body(base, *rest, **operation.attrs)
+        if not np.may_share_memory(view, base) and base.size:
+            return False
+        slot = self._new_slot(VIEW, operation.outputs[0], base=inputs[0], ready=self.done[operation])
+        self.slots[slot].dummy = view
+        self.slot_of[operation.outputs[0]] = slot
+        self.steps.append(StepDraft(operation, BIND_VIEW, inputs, (slot,), self.done[operation], operation.type))
+        return True
+
+    def _dummy(self, slot: int) -> np.ndarray:  # type: ignore[type-arg]
+        """An array with the strides that the slot's array will have; its pages are never touched."""
+        draft = self.slots[slot]
+        if draft.dummy is None:
+            draft.dummy = np.empty(draft.tensor.spec.shape or (), draft.tensor.dtype)
+        return draft.dummy
+
+    def _compute(self, operation: Operation, inputs: tuple[int, ...], waits: tuple[int, ...]) -> None:
+        static = all(t.spec.static for t in operation.outputs)
+        if len(operation.outputs) > 1 or operation.type not in KERNELS or not static:
+            outputs = tuple(self._new_slot(OBJECT, t) for t in operation.outputs)
+            self.slot_of.update(zip(operation.outputs, outputs, strict=True))
+            self._add_step(operation, BODY, inputs, outputs, waits)
+            return
+        write = self.updates.get(operation)
+        if write is None:
+            self._add_step(operation, KERNEL, inputs, (self._output(operation, ARENA),), waits)
+            return
+        slot = self._output(operation, VARIABLE, write.attrs["variable"])
+        more = {s for o in (*write.control_inputs, *self.effects.after[write]) for s in self.done.get(o, ())}
+        self._add_step(operation, KERNEL, inputs, (slot,), tuple(sorted({*waits, *more})))
+
+    def _collective(self, operation: Operation, inputs: tuple[int, ...], waits: tuple[int, ...]) -> None:
+        """The bucket's members lie side by side and are reduced in place: each output has its input's memory."""
+        members = inputs[1:]
+        outputs = tuple(
+            self._new_slot(VIEW, t, base=member) for t, member in zip(operation.outputs, members, strict=True)
+        )
+        self.slot_of.update(zip(operation.outputs, outputs, strict=True))
+        self._add_step(operation, COLLECTIVE, inputs, outputs, waits)
+
+    # -- memory ---------------------------------------------------------------------------------------------------
+
+    def _place(self) -> None:
+        arena = Arena()
+        buckets = {m: step for step in self.steps if step.mode == COLLECTIVE for m in step.inputs[1:]}
+        ancestors = self._ancestors()
+        ends: dict[int, list[int]] = defaultdict(list)
+        for i, slot in enumerate(self.slots):
+            if slot.kind == ARENA and i not in buckets:
+                ends[max(slot.users)].append(i)
+        for step in {id(s): s for s in buckets.values()}.values():
+            last = max(u for m in step.inputs[1:] for u in self.slots[m].users)
+            ends[last].append(step.inputs[1])
+        for index, step in enumerate(self.steps):
+            over = ancestors[index]
+            taken = self._take_over(index, step, ends[index], over, buckets)
+            for slot in () if step.mode == BIND_VIEW else step.outputs:
+                draft = self.slots[slot]
+                if draft.kind == ARENA and draft.where is None:
+                    if slot in buckets:
+                        self._place_bucket(buckets[slot], arena, over)
+                    else:
+                        draft.where = arena.allocate(self._bytes(slot), over)
+            for slot in ends[index]:
+                if slot != taken:
+                    self._release(slot, arena, buckets)
+        self.arena_bytes = arena.bytes
+
+    def _release(self, slot: int, arena: Arena, buckets: dict[int, StepDraft]) -> None:
+        if slot in buckets:
+            step = buckets[slot]
+            assert step.block is not None
+            offset, size = step.block
+            users = [u for m in step.inputs[1:] for u in self.slots[m].users]
+        else:
+            offset, size = int(self.slots[slot].where), self._bytes(slot)  # type: ignore[call-overload]
+            users = self.slots[slot].users
+        arena.release(offset, size, self._mask(users))
+
+    def _mask(self, steps: list[int]) -> int:
+        """The steps as a bit mask; with one lane program order says it all, so nothing needs guarding."""
+        mask = 0
+        if self.parallel:
+            for step in steps:
+                mask |= 1 << step
+        return mask
+
+    def _take_over(
+        self, index: int, step: StepDraft, ending: list[int], over: int, buckets: dict[int, StepDraft]
+    ) -> int | None:
+        """Give the output the memory of an input that ends here, where the kernel may work in place."""
+        if step.mode != KERNEL or self.slots[step.outputs[0]].kind != ARENA or step.outputs[0] in buckets:
+            return None
+        output = self.slots[step.outputs[0]]
+        for position in KERNELS[step.record_name].inplace:
+            if position >= len(step.inputs):
+                break
+            slot = step.inputs[position]
+            draft = self.slots[slot]
+            if (
+                slot in ending
+                and draft.kind == ARENA
+                and slot not in buckets
+                and draft.tensor.spec.shape == output.tensor.spec.shape
+                and draft.tensor.dtype == output.tensor.dtype
+                and not self._mask([u for u in draft.users if u != index]) & ~over
+                and self._alone(slot, step.inputs)
+            ):
+                output.where = draft.where
+                # The block now also has the readers of its former tenant behind it, all of them over.
+                return slot
+        return None
+
+    def _alone(self, slot: int, inputs: tuple[int, ...]) -> bool:
+        """Whether no other operand is a view of the same memory with other strides."""
+        return all(other == slot or self._root(other) != slot for other in inputs)
+
+    def _place_bucket(self, step: StepDraft, arena: Arena, over: int) -> None:
+        sizes = [aligned(self._bytes(m)) for m in step.inputs[1:]]
+        offset = arena.allocate(sum(sizes), over)
+        step.block = (offset, sum(sizes))
+        for member, size in zip(step.inputs[1:], sizes, strict=True):
+            self.slots[member].where = offset
+            offset += size
+
+    def _bytes(self, slot: int) -> int:
+        tensor = self.slots[slot].tensor
+        return (num_elements(tensor.spec.shape) or 0) * tensor.dtype.itemsize
+
+    def _ancestors(self) -> list[int]:
+        """For each step the bit mask of the steps that are over before it starts."""
+        if not self.parallel:
+            return [-1] * len(self.steps)
+        masks: list[int] = []
+        for step in self.steps:
+            mask = 0
+            for d in step.depends:
+                mask |= masks[d] | 1 << d
+            masks.append(mask)
+        return masks
+
+    # -- the result -------------------------------------------------------------------------------------------------
+
+    def _freeze(self) -> Plan:
+        releases = defaultdict(list)
+        for i, slot in enumerate(self.slots):
+            # "The last user" is a matter of program order, which only one lane keeps.
+            if not self.parallel and slot.kind == OBJECT and slot.users and max(slot.users) < len(self.steps):
+                releases[max(slot.users)].append(i)
+        slots = tuple(
+            Slot(s.kind, s.tensor.dtype, s.tensor.spec.shape, s.where, s.tensor.spec.value if s.kind == CONSTANT else None)
+            for s in self.slots
+        )
+        steps = tuple(
+            Step(
+                name=s.operation.name,
+                record=records[s.record_name],
+                mode=s.mode,
+                inputs=s.inputs,
+                outputs=s.outputs,
+                attrs=s.operation.attrs if s.record_name == s.operation.type else {},
+                depends=s.depends,
+                releases=tuple(releases[i]),
+                cost=step_cost(s.operation),
+                source=s.operation.source,
+                block=s.block,
+            )
+            for i, s in enumerate(self.steps)
+        )
+        reads, writes = self._variables()
+        return Plan(
+            slots,
+            steps,
+            tuple(self.slot_of[t] for t in self.program.feeds),
+            tuple(self.slot_of[t] for t in self.program.fetches),
+            self.arena_bytes,
+            reads,
+            writes,
+        )
+
+    def _variables(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The variables read before they are written, and those written."""
+        reads: dict[str, None] = {}
+        writes: dict[str, None] = {}
+        for operation in self.operations:
+            name = operation.attrs.get("variable", "")
+            if operation.record.reads and name not in writes:
+                reads[name] = None
+            elif operation.record.writes:
+                writes[name] = None
+        return tuple(reads), tuple(writes)
+
+
+def step_cost(operation: Operation) -> int:
+    """A rough count of elementary operations, to tell cheap steps from dear ones."""
+    shapes: list[Dims] = [t.spec.shape for t in (*operation.inputs, *operation.outputs)]
+    sizes = [num_elements(s) for s in shapes]
+    if None in sizes:
+        return UNKNOWN_COST
+    total = sum(n for n in sizes if n is not None)
+    inner = operation.inputs[0].spec.shape if operation.type == "matmul" else None
+    return total * (inner[-1] or 1) if inner else total
+
+
+def lower(program: Program, parallel: bool = False) -> Plan:
+    """The plan of ``program``; with ``parallel`` its memory allows independent steps to run at the same time."""
+    return Lowering(program, parallel).run()

@@ -1,0 +1,51 @@
+"""The compiler: the passes by name, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from paraflow.compiler.collectives import bucket
+from paraflow.compiler.lower import lower
+from paraflow.compiler.plan import Plan
+from paraflow.compiler.simplify import simplify
+from paraflow.compiler.specialise import specialise
+from paraflow.graph.graph import Graph
+from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.rebuild import Program, rebuild
+
+Rewrite = Callable[[Program], Program]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the compiler may be told.
+
+    ``parallel``: independent steps may run at the same time; ``bucket_bytes``: size of the buckets in which gradients
+    are reduced.
+    """
+
+    parallel: bool = False
+    bucket_bytes: int = 4 << 20
+
+
+def compile_plan(
+    graph: Graph,
+    fetches: Sequence[Tensor],
+    targets: Sequence[Operation],
+    feeds: Mapping[Tensor, tuple[int, ...]],
+    rewrite: Rewrite | None = None,
+    options: Options | None = None,
+) -> tuple[Program, Plan]:
+    """The plan that computes ``fetches`` and runs ``targets`` for feeds of these shapes, and the program it is made of.
+
+    ``rewrite`` is the parallel strategy's: it sees the pruned program with its ``exchange`` markers.
+    """
+    options = options or Options()
+    program = specialise(graph, fetches, targets, feeds)
+    if rewrite is not None:
+        program = rewrite(program)
+    program = simplify(program)
+    program = rebuild(program)  # what simplification left unused goes
+    program = bucket(program, options.bucket_bytes)
+    return program, lower(program, options.parallel)

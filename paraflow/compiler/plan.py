@@ -1,0 +1,102 @@
+"""The plan: what the compiler returns, as data.
+
+A plan is a frozen list of steps over numbered slots. It prints, hashes and compares; replicas on all ranks compile equal
+plans. Executors give it meaning (paraflow/runtime/executors.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from paraflow.graph.dtypes import DType
+from paraflow.graph.record import OpRecord
+from paraflow.graph.shape import Dims, format_dims
+from paraflow.graph.text import attr_text
+
+# Kinds of slots. All but OBJECT have one fixed array for as long as the plan is loaded.
+CONSTANT, FEED, VARIABLE, ARENA, VIEW, OBJECT = "constant", "feed", "variable", "arena", "view", "object"
+
+# Modes of steps.
+BIND_VIEW = "view"  # resolved once, when the plan is loaded: a view of a fixed array
+KERNEL = "kernel"  # an out= kernel writes the output slot's array
+BODY = "body"  # the record's numpy body runs; its result becomes the slot's array
+WRITE = "write"  # a variable's array is overwritten
+COLLECTIVE = "collective"  # all ranks: works in place on one contiguous block of the arena
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place for one value. ``where`` is an arena offset in bytes, a variable's name or the position of a feed."""
+
+    kind: str
+    dtype: DType
+    shape: Dims
+    where: Any = None
+    value: np.ndarray[Any, Any] | None = None
+
+    def text(self) -> str:
+        """The slot on one line."""
+        extra = attr_text(self.value) if self.value is not None else "" if self.where is None else str(self.where)
+        return f"{self.kind} {self.dtype.name}{format_dims(self.shape)} {extra}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call. ``inputs`` and ``outputs`` are slots; ``depends`` are the steps that must have run before.
+
+    ``releases`` are object slots whose value nobody needs afterwards; ``block`` is the (offset, bytes) of a collective's
+    contiguous stretch of the arena; ``cost`` is a rough count of elementary operations.
+    """
+
+    name: str
+    record: OpRecord
+    mode: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    attrs: Mapping[str, Any]
+    depends: tuple[int, ...]
+    releases: tuple[int, ...]
+    cost: int
+    source: tuple[str, int] | None
+    block: tuple[int, int] | None = None
+
+    def text(self) -> str:
+        """The step on one line."""
+        attrs = "".join(f", {k}={attr_text(v)}" for k, v in self.attrs.items())
+        inputs = ", ".join(f"s{i}" for i in self.inputs)
+        outputs = ", ".join(f"s{i}" for i in self.outputs)
+        after = f"  after {','.join(map(str, self.depends))}" if self.depends else ""
+        return f"{outputs or '-'} = {self.mode} {self.record.name}({inputs}{attrs}){after}  # {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A compiled run: slots, steps in a valid serial order, where feeds go and where fetches come from.
+
+    ``reads`` are the variables that must be initialised before the plan can run; ``writes`` those it assigns.
+    """
+
+    slots: tuple[Slot, ...]
+    steps: tuple[Step, ...]
+    feeds: tuple[int, ...]
+    fetches: tuple[int, ...]
+    arena_bytes: int
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+    def text(self) -> str:
+        """The whole plan, one line a slot and one line a step."""
+        lines = [f"arena {self.arena_bytes} bytes"]
+        lines += [f"s{i}: {slot.text()}" for i, slot in enumerate(self.slots)]
+        lines += [f"{i}: {step.text()}" for i, step in enumerate(self.steps)]
+        lines += [f"feeds {self.feeds}", f"fetches {self.fetches}"]
+        return "\n".join(lines)
+
+    def digest(self) -> str:
+        """SHA-256 of the text, hexadecimal."""
+        return hashlib.sha256(self.text().encode()).hexdigest()

@@ -1,0 +1,59 @@
+"""The command line of experiments: ``paraflow run CONFIG.toml [key=value ...]``."""
+
+import argparse
+import json
+import sys
+from typing import NoReturn
+
+from paraflow.comm import world
+from paraflow.errors import ConfigError
+from paraflow.experiment.config import load_config
+from paraflow.experiment.faults import did_you_mean
+from paraflow.experiment.loop import train
+from paraflow.experiment.schema import Config
+from paraflow.experiment.toml_text import toml_document
+
+
+def main(argv: list[str]) -> int:
+    """Run a subcommand, ``argv[0]``, as one process or as one rank of a world; return the exit code.
+
+    Every ParaflowError passes through, so that whoever called can report it in its own way (alone, as a rank)
+    and exit with its ``exit_code``. A faulty command line is a ConfigError; ``--help`` raises SystemExit(0).
+    """
+    commands = {"run": run}
+    name, *arguments = argv or [""]
+    if name not in commands:
+        raise ConfigError(f"unknown command {name!r}; known: {', '.join(commands)}{did_you_mean(name, commands)}")
+    return commands[name](arguments)
+
+
+def run(arguments: list[str]) -> int:
+    """``paraflow run``: train as the configuration says, or print the configuration or its schema."""
+    parser = _Parser(prog="paraflow run", description="Run an experiment in this process, or as a rank of a world.")
+    parser.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the experiment's configuration")
+    parser.add_argument(
+        "overrides", metavar="key=value", nargs="*", help="sets a key of the configuration, such as train.epochs=3"
+    )
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the configuration with all defaults and run nothing"
+    )
+    parser.add_argument(
+        "--schema", action="store_true", help="print the JSON schema of configurations, for editors, and run nothing"
+    )
+    options = parser.parse_intermixed_args(arguments)
+    if options.schema:
+        print(json.dumps(Config.model_json_schema(), indent=2))
+        return 0
+    if options.config is None:
+        parser.error("CONFIG.toml is missing")
+    config = load_config(options.config, options.overrides)
+    if options.print_config:
+        sys.stdout.write(toml_document(config))
+        return 0
+    train(config, world())
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{self.prog}: {message}\n{self.format_usage().rstrip()}")

@@ -1,0 +1,112 @@
+"""The directory of one run: its configuration, its environment, its metrics and the parameters it ended with."""
+
+import json
+import os
+import platform
+import socket
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from paraflow.comm import Communicator
+from paraflow.errors import ConfigError
+from paraflow.experiment.schema import Config
+from paraflow.experiment.toml_text import toml_document
+
+CONFIG_FILE = "config.toml"
+ENVIRONMENT_FILE = "environment.json"
+METRICS_FILE = "metrics.jsonl"
+PARAMETERS_FILE = "parameters.safetensors"
+
+
+def create_run_directory(config: Config, communicator: Communicator) -> Path:
+    """Make a new directory ``experiment.directory/NAME-YYYYmmdd-HHMMSS`` and return its absolute path on every rank.
+
+    Collective. Rank 0 makes it and writes the resolved configuration and the environment of all ranks into it;
+    where ranks share no file system, the path leads nowhere on the others. A directory that exists is never
+    used: the name gets ``-2``, ``-3``, ... at its end. Raises ConfigError on every rank if rank 0 cannot write.
+    """
+    ranks = communicator.allgather(_rank_environment())
+    made: Path | str | None = None
+    if communicator.rank == 0:
+        try:
+            made = _new_directory(Path(config.experiment.directory).absolute(), config.experiment.name)
+            (made / CONFIG_FILE).write_text(toml_document(config), encoding="utf-8")
+            environment = json.dumps(_environment(communicator.world, ranks), indent=2)
+            (made / ENVIRONMENT_FILE).write_text(environment + "\n", encoding="utf-8")
+        except OSError as error:
+            made = str(error)
+    made = communicator.broadcast_object(made)
+    if not isinstance(made, Path):
+        raise ConfigError(f"experiment.directory = {config.experiment.directory!r}: cannot write there: {made}")
+    return made
+
+
+def save_parameters(path: Path, parameters: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays by name as a safetensors file, whole or not at all: a file ``path`` is replaced at the end."""
+    # safetensors reads raw memory from the address of an array, so strides other than C's would be saved wrong.
+    arrays = {name: np.asarray(array, order="C") for name, array in parameters.items()}
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        safetensors.numpy.save_file(arrays, unfinished)
+        _flush(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    _flush(path.parent)
+
+
+def _new_directory(parent: Path, name: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    path, number = parent / stem, 1
+    while True:
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1
+            path = parent / f"{stem}-{number}"
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rank_environment() -> dict[str, object]:
+    threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    return {"host": socket.gethostname(), "pid": os.getpid(), "cores": len(os.sched_getaffinity(0)), **threads}
+
+
+def _environment(world: str, ranks: list[object]) -> dict[str, object]:
+    mpi = sys.modules.get("mpi4py.MPI")
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "arguments": sys.argv,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("paraflow", "numpy", "mpi4py", "safetensors", "pydantic")},
+        "blas": np.show_config(mode="dicts")["Build Dependencies"]["blas"],
+        "world": world,
+        "mpi": None if mpi is None else mpi.Get_library_version().strip("\0\n "),
+        "ranks": ranks,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None  # run from a source tree

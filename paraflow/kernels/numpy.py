@@ -1,0 +1,124 @@
+"""Kernels that write their result into a given buffer, made of numpy's ufuncs.
+
+`KERNELS` maps the name of an op record to a `Kernel`. An op without a row here runs its numpy body, which allocates its
+result; every kernel is tested against that body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Call = Callable[..., Any]
+
+ANY_INPUT = tuple(range(8))
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """``bind(attributes)`` returns ``f(*inputs, out)``.
+
+    ``inplace`` lists the inputs whose memory ``out`` may share, given equal shape and dtype.
+    """
+
+    bind: Callable[[Mapping[str, Any]], Call]
+    inplace: tuple[int, ...] = ()
+
+
+def _ufunc(function: Call) -> Kernel:
+    return Kernel(lambda attrs: function, ANY_INPUT)
+
+
+def _plain(function: Call, inplace: tuple[int, ...] = ()) -> Kernel:
+    return Kernel(lambda attrs: function, inplace)
+
+
+def _reduction(ufunc: np.ufunc) -> Kernel:
+    reduce = ufunc.reduce
+
+    def bind(attrs: Mapping[str, Any]) -> Call:
+        axis, keepdims = attrs["axis"], attrs["keepdims"]
+        return lambda x, out: reduce(x, axis, None, out, keepdims)
+
+    return Kernel(bind)
+
+
+def _mean(attrs: Mapping[str, Any]) -> Call:
+    axis, keepdims, total = attrs["axis"], attrs["keepdims"], np.add.reduce
+
+    def mean(x: Array, out: Array) -> None:
+        total(x, axis, None, out, keepdims)
+        np.divide(out, x.size / out.size if out.size else 1.0, out)
+
+    return mean
+
+
+def _clip(x: Array, low: Array, high: Array, out: Array) -> None:
+    np.maximum(x, low, out)
+    np.minimum(out, high, out)
+
+
+def _relu(x: Array, out: Array) -> None:
+    np.maximum(x, 0, out)
+
+
+def _sigmoid(x: Array, out: Array) -> None:
+    # 0.5 * tanh(x / 2) + 0.5 is the logistic function and cannot overflow.
+    np.multiply(x, 0.5, out)
+    np.tanh(out, out)
+    np.multiply(out, 0.5, out)
+    np.add(out, 0.5, out)
+
+
+def _copy(x: Array, out: Array) -> None:
+    np.copyto(out, x)
+
+
+def _cast(x: Array, out: Array) -> None:
+    np.copyto(out, x, casting="unsafe")
+
+
+_UFUNCS = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "divide": np.divide,
+    "negative": np.negative,
+    "abs": np.abs,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "square": np.square,
+    "tanh": np.tanh,
+    "sin": np.sin,
+    "cos": np.cos,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "equal": np.equal,
+    "not_equal": np.not_equal,
+    "less": np.less,
+    "less_equal": np.less_equal,
+    "greater": np.greater,
+    "greater_equal": np.greater_equal,
+    "logical_and": np.logical_and,
+    "logical_or": np.logical_or,
+    "logical_not": np.logical_not,
+}
+
+KERNELS: dict[str, Kernel] = {
+    **{name: _ufunc(ufunc) for name, ufunc in _UFUNCS.items()},
+    "matmul": _plain(np.matmul),
+    "reduce_sum": _reduction(np.add),
+    "reduce_max": _reduction(np.maximum),
+    "reduce_min": _reduction(np.minimum),
+    "reduce_mean": Kernel(_mean),
+    "clip_by_value": _plain(_clip, (0,)),
+    "relu": _plain(_relu, (0,)),
+    "sigmoid": _plain(_sigmoid, (0,)),
+    "copy": _plain(_copy),
+    "cast": _plain(_cast),
+}

@@ -1,0 +1,94 @@
+"""Regular tensors: ranges, grids, masks of given lengths."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import numpy as np
+
+from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dtypes import as_dtype, bool_, float32, float64, int32, int64
+from paraflow.graph.node import Tensor
+from paraflow.graph.record import at_user_line, convert, op
+from paraflow.graph.shape import Spec, num_elements
+from paraflow.ops.array import Array, broadcast_to, cast, reshape, size
+from paraflow.ops.rearrange import expand_dims
+from paraflow.ops.reduce import reduce_max
+
+
+@op(dtypes="real")
+def arange(start, limit, delta):
+    """start, start + delta, start + 2 delta, ... up to and without limit."""
+    count = _range_size(start, limit, delta)
+    return (start + delta * np.arange(count)).astype(start.dtype)
+
+
+@arange.shape
+def _(start: Spec, limit: Spec, delta: Spec) -> Spec:
+    ends = [x.value for x in (start, limit, delta) if x.value is not None]
+    return Spec(start.dtype, (_range_size(*ends) if len(ends) == 3 else None,))
+
+
+def _range_size(start: Array, limit: Array, delta: Array) -> int:
+    if delta == 0:
+        raise InvalidArgumentError("range: delta is 0")
+    if start.dtype.kind in "iu":
+        return len(builtins.range(int(start), int(limit), int(delta)))
+    return max(0, int(np.ceil((float(limit) - float(start)) / float(delta))))
+
+
+def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range") -> Tensor:
+    """The numbers from ``start`` up to and without ``limit`` in steps of ``delta``; range(n) starts at 0.
+
+    The dtype is the widest of the arguments' in the order int32, int64, float32, float64.
+    """
+    ends = [convert(x) for x in ((0, start, delta) if limit is None else (start, limit, delta))]
+    order = [int32, int64, float32, float64]
+    for end in ends:
+        if end.dtype not in order:
+            raise InvalidArgumentError(f"range takes int32, int64, float32 or float64, not {end.dtype}{at_user_line()}")
+    wide = order[max(order.index(x.dtype) for x in ends)] if dtype is None else as_dtype(dtype)
+    numbers: Tensor = arange(*(x if x.dtype == wide else cast(x, wide) for x in ends), name=name)
+    return numbers
+
+
+@op(dtypes="float", same=(0, 1))
+def linspace(start, stop, num):
+    """``num`` numbers at equal distances from ``start`` to ``stop``, both included."""
+    if num < 1:
+        raise InvalidArgumentError(f"linspace: num is {num}, needs to be 1 or more")
+    return np.linspace(start, stop, int(num), dtype=start.dtype)
+
+
+@linspace.shape
+def _(start: Spec, stop: Spec, num: Spec) -> Spec:
+    return Spec(start.dtype, (None if num.value is None else int(num.value),))
+
+
+def sequence_mask(lengths: Any, maxlen: Any = None, dtype: Any = bool_, name: str = "SequenceMask") -> Tensor:
+    """For each length n a row [maxlen] whose first n elements are True (1), the others False (0).
+
+    ``maxlen`` is the largest of the lengths when it is left out.
+    """
+    counts = convert(lengths)
+    columns = convert(reduce_max(counts) if maxlen is None else maxlen, counts.dtype)
+    mask: Tensor = cast(range(columns, dtype=counts.dtype) < expand_dims(counts, -1), as_dtype(dtype), name=name)
+    return mask
+
+
+def meshgrid(*args: Any, indexing: str = "xy") -> list[Tensor]:
+    """For vectors x_1 .. x_n the tensors of rank n that hold each coordinate at every point of their grid.
+
+    ``indexing`` is "xy" (the first two axes exchanged, as for plots) or "ij".
+    """
+    if indexing not in ("xy", "ij"):
+        raise GraphError(f"meshgrid: indexing is 'xy' or 'ij', not {indexing!r}{at_user_line()}")
+    vectors = [convert(x) for x in args]
+    order = list(builtins.range(len(vectors)))
+    if indexing == "xy":
+        order[:2] = order[1::-1]
+    sizes = convert([num_elements(vectors[i].spec.shape) or size(vectors[i]) for i in order])
+    return [
+        broadcast_to(reshape(x, [-1 if i == axis else 1 for i in order]), sizes) for axis, x in enumerate(vectors)
+    ]

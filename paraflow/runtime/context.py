@@ -1,0 +1,46 @@
+"""What a running plan is given from outside the graph: memory, communicator, sample count, random positions."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from paraflow.comm import Communicator
+from paraflow.runtime.store import VariableStore
+
+
+@dataclass
+class RunContext:
+    """The run-time values of one session.
+
+    ``samples`` is the number of samples that the current run is fed, ``shard`` the number of this rank's shard,
+    ``entropy`` what unseeded random operations start from, the same on all ranks.
+    """
+
+    store: VariableStore
+    comm: Communicator
+    entropy: int
+    shard: int = 0
+    samples: int = 1
+    positions: dict[str, int] = field(default_factory=dict)
+
+
+class Draw:
+    """The random position of one operation: each run continues where the last one ended.
+
+    ``entropy`` is a pair of seeds for an operation that has none of its own.
+    """
+
+    def __init__(self, context: RunContext, name: str, sharded: bool) -> None:
+        self._context = context
+        self._name = name
+        self._sharded = sharded
+        digest = hashlib.sha256(f"{context.entropy}/{name}".encode()).digest()
+        self.entropy = int.from_bytes(digest[:4], "little") >> 1, int.from_bytes(digest[4:8], "little") >> 1
+
+    def __call__(self, blocks: int) -> tuple[int, int]:
+        """Reserve ``blocks`` 128-bit blocks: their position and the shard that keys them."""
+        positions = self._context.positions
+        offset = positions.get(self._name, 0)
+        positions[self._name] = offset + blocks
+        return offset, self._context.shard if self._sharded else 0

@@ -1,0 +1,165 @@
+"""A plan loaded into memory: every slot has its array, every step is one call without arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from paraflow.compiler.plan import (
+    ARENA,
+    BIND_VIEW,
+    COLLECTIVE,
+    CONSTANT,
+    FEED,
+    KERNEL,
+    OBJECT,
+    VARIABLE,
+    WRITE,
+    Plan,
+    Slot,
+    Step,
+)
+from paraflow.errors import InvalidArgumentError, ParaflowError
+from paraflow.kernels.numpy import KERNELS
+from paraflow.ops.collective import weigh
+from paraflow.runtime.context import Draw, RunContext
+from paraflow.runtime.store import aligned_empty
+
+Array = np.ndarray[Any, Any]
+Call = Callable[[], Any]
+
+
+class Executable:
+    """A plan with its buffers. Runs one at a time; what it returns is copied out of the buffers."""
+
+    def __init__(self, plan: Plan, context: RunContext) -> None:
+        self.plan = plan
+        self.context = context
+        self.arena = aligned_empty(plan.arena_bytes)
+        self.arena.fill(0)
+        self.values: list[Any] = [self._array(slot) for slot in plan.slots]
+        self.steps: list[Step] = []
+        self.calls: list[Call] = []
+        numbers: dict[int, int] = {}  # position in the plan -> position among the calls
+        for number, step in enumerate(plan.steps):
+            if step.mode == BIND_VIEW:
+                inputs = [self.values[i] for i in step.inputs]
+                self.values[step.outputs[0]] = step.record.body(*inputs, **step.attrs)
+                continue
+            if step.mode == COLLECTIVE:
+                for member, output in zip(step.inputs[1:], step.outputs, strict=True):
+                    self.values[output] = self.values[member]
+            numbers[number] = len(self.calls)
+            self.steps.append(step)
+            self.calls.append(self._call(step))
+        self.dependents = _dependents(self.steps, numbers)
+        self.fetches = [_copier(self.values, slot, plan.slots[slot]) for slot in plan.fetches]
+
+    def load(self, feeds: Sequence[Array]) -> None:
+        """Copy the fed arrays, whose shapes fit already, into their buffers."""
+        for slot, array in zip(self.plan.feeds, feeds, strict=True):
+            np.copyto(self.values[slot], array, casting="same_kind")
+
+    def results(self) -> list[Any]:
+        """The fetched values, copied: arrays, or numpy scalars for rank 0."""
+        return [fetch() for fetch in self.fetches]
+
+    def _array(self, slot: Slot) -> Any:
+        if slot.kind == CONSTANT:
+            return slot.value
+        if slot.kind == VARIABLE:
+            return self.context.store[slot.where]
+        if slot.kind == FEED:
+            return np.empty(slot.shape or (), slot.dtype)
+        if slot.kind == ARENA:
+            count = int(np.prod(slot.shape or (), dtype=np.int64))
+            stretch = self.arena[slot.where : slot.where + count * slot.dtype.itemsize]
+            return stretch.view(slot.dtype).reshape(slot.shape or ())
+        return None
+
+    def _call(self, step: Step) -> Call:
+        if step.mode == COLLECTIVE:
+            return self._collective(step)
+        if step.mode == WRITE:
+            function: Callable[..., Any] = _write
+        elif step.mode == KERNEL:
+            function = KERNELS[step.record.name].bind(step.attrs)
+        else:
+            return self._body(step)
+        inputs, output, values = step.inputs, self.values[step.outputs[0]], self.values
+        if all(self.plan.slots[i].kind != OBJECT for i in inputs):
+            return partial(function, *(values[i] for i in inputs), output)
+        return lambda: function(*[values[i] for i in inputs], output)
+
+    def _collective(self, step: Step) -> Call:
+        assert step.block is not None
+        offset, size = step.block
+        flat = self.arena[offset : offset + size].view(self.plan.slots[step.outputs[0]].dtype)
+        values, share, comm = self.values, step.inputs[0], self.context.comm
+
+        def reduce() -> None:
+            weigh(flat, values[share])
+            comm.allreduce(flat)
+
+        return reduce
+
+    def _body(self, step: Step) -> Call:
+        body, values, context = step.record.body, self.values, self.context
+        inputs, outputs, releases = step.inputs, step.outputs, step.releases
+        keywords = dict(step.attrs)
+        wants_samples = "samples" in step.record.runtime
+        for key in step.record.runtime:
+            if key == "draw":
+                keywords[key] = Draw(context, step.name, bool(step.attrs.get("sharded")))
+            elif key != "samples":
+                keywords[key] = getattr(context, key)
+
+        def call() -> None:
+            if wants_samples:
+                keywords["samples"] = context.samples
+            result = body(*[values[i] for i in inputs], **keywords)
+            if len(outputs) == 1:
+                values[outputs[0]] = np.asarray(result)
+            else:
+                for slot, part in zip(outputs, result, strict=True):
+                    values[slot] = np.asarray(part)
+            for slot in releases:
+                values[slot] = None
+
+        return call
+
+    def explain(self, number: int, error: Exception) -> Exception:
+        """The error of a step, with the operation and the user's line that made it."""
+        step = self.steps[number]
+        line = f", made at {step.source[0]}:{step.source[1]}" if step.source else ""
+        where = f"operation '{step.name}' ({step.record.name}{line})"
+        if isinstance(error, ParaflowError):
+            error.add_note(f"in {where}")
+            return error
+        shapes = ", ".join(f"{self.plan.slots[i].dtype.name}{np.shape(self.values[i])}" for i in step.inputs)
+        explained = InvalidArgumentError(f"{where} failed on ({shapes}): {error}")
+        explained.__cause__ = error
+        return explained
+
+
+def _dependents(steps: list[Step], numbers: dict[int, int]) -> tuple[list[list[int]], list[int]]:
+    """For each call, the calls that wait for it, and how many it waits for itself."""
+    users: list[list[int]] = [[] for _ in steps]
+    for i, step in enumerate(steps):
+        for dependency in step.depends:
+            users[numbers[dependency]].append(i)
+    return users, [len(step.depends) for step in steps]
+
+
+def _write(value: Array, variable: Array) -> None:
+    np.copyto(variable, value)
+
+
+def _copier(values: list[Any], slot: int, kind: Slot) -> Callable[[], Any]:
+    if kind.kind == OBJECT:
+        return lambda: values[slot][()] if values[slot].ndim == 0 else values[slot].copy()
+    array = values[slot]
+    return partial(array.__getitem__, ()) if array.ndim == 0 else array.copy

@@ -1,0 +1,98 @@
+"""Checking what a run is fed and unfolding what it fetches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from paraflow.errors import InvalidArgumentError
+from paraflow.graph.graph import Graph
+from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.shape import compatible, format_dims
+
+Array = np.ndarray[Any, Any]
+
+
+def check_feed(tensor: Tensor, value: Any) -> Array:
+    """``value`` as an array that fits ``tensor``.
+
+    Any real number array is taken for a floating point tensor and any integer array whose values fit for an
+    integer one; a fraction fed to an integer tensor, or a shape that does not fit, raises InvalidArgumentError.
+    """
+    if isinstance(value, Tensor):
+        raise InvalidArgumentError(f"the value fed for '{tensor.name}' is a tensor; run it first and feed its value")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InvalidArgumentError(f"the value fed for '{tensor.name}' is no array: {error}") from None
+    if not compatible(array.shape, tensor.spec.shape):
+        raise InvalidArgumentError(
+            f"cannot feed an array of shape {array.shape} for {tensor.op.where()}, "
+            f"which has shape {format_dims(tensor.spec.shape)}"
+        )
+    dtype = tensor.dtype
+    if array.dtype != dtype:
+        fits = array.dtype.kind in "biufc" and np.can_cast(array.dtype, dtype, casting="same_kind")
+        if fits and dtype.kind in "iu" and array.size:
+            info = np.iinfo(dtype)
+            fits = info.min <= int(array.min()) and int(array.max()) <= info.max
+        elif not fits and array.dtype.kind in "iu" and dtype.kind in "iu":
+            fits = not array.size or (0 <= int(array.min()) and int(array.max()) <= np.iinfo(dtype).max)
+            array = array.astype(dtype) if fits else array
+        if not fits:
+            raise InvalidArgumentError(
+                f"cannot feed an array of dtype {array.dtype} for {tensor.op.where()}, which is {dtype.name}"
+            )
+    return array
+
+
+def feed_tensor(graph: Graph, key: Any) -> Tensor:
+    """The tensor that a key of a feed_dict stands for."""
+    element = graph.as_graph_element(key)
+    if isinstance(element, Operation):
+        if len(element.outputs) != 1:
+            raise InvalidArgumentError(f"cannot feed {element.where()}: it has {len(element.outputs)} outputs")
+        element = element.outputs[0]
+    return element
+
+
+class Fetches:
+    """A fetch structure: its flat tensors and operations, and how to fold results back into its form."""
+
+    def __init__(self, graph: Graph, structure: Any) -> None:
+        self.tensors: list[Tensor] = []
+        self.operations: list[Operation] = []
+        self.fold = self._unfold(graph, structure)
+
+    def _unfold(self, graph: Graph, item: Any) -> Callable[[list[Any]], Any]:
+        if isinstance(item, Mapping):
+            keys = list(item)
+            parts = [self._unfold(graph, item[k]) for k in keys]
+            return lambda results: {k: part(results) for k, part in zip(keys, parts, strict=True)}
+        if isinstance(item, tuple) and hasattr(item, "_fields"):
+            parts = [self._unfold(graph, x) for x in item]
+            return lambda results: type(item)(*(part(results) for part in parts))
+        if isinstance(item, (list, tuple)):
+            parts = [self._unfold(graph, x) for x in item]
+            kind = type(item)
+            return lambda results: kind(part(results) for part in parts)
+        if item is None:
+            raise TypeError("None cannot be fetched; a gradient that does not exist is None")
+        element = graph.as_graph_element(item)
+        if isinstance(element, Operation):
+            self.operations.append(element)
+            return lambda results: None
+        position = len(self.tensors)
+        self.tensors.append(element)
+        return lambda results: results[position]
+
+
+def fetch_key(item: Any) -> Any:
+    """A hashable key of a fetch structure: equal keys mean equal results."""
+    if isinstance(item, Mapping):
+        return ("map", *((k, fetch_key(v)) for k, v in item.items()))
+    if isinstance(item, Sequence) and not isinstance(item, str):
+        return (type(item), *map(fetch_key, item))
+    return item

@@ -1,0 +1,223 @@
+"""The session: runs parts of a graph, keeps the variables, and remembers the plans it has made."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from paraflow.comm import Communicator, solo
+from paraflow.compiler.pipeline import Options, compile_plan
+from paraflow.compiler.plan import Plan
+from paraflow.errors import FailedPreconditionError, InvalidArgumentError
+from paraflow.graph.context import default_session, stacks
+from paraflow.graph.graph import Graph, get_default_graph
+from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.rebuild import Program
+from paraflow.runtime.context import RunContext
+from paraflow.runtime.executable import Executable
+from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecutor
+from paraflow.runtime.feeds import Fetches, check_feed, feed_tensor, fetch_key
+from paraflow.runtime.store import VariableStore
+
+Array = np.ndarray[Any, Any]
+
+
+class Strategy(Protocol):
+    """How several ranks train together; see paraflow.parallel."""
+
+    comm: Communicator
+
+    def rewrite(self, program: Program) -> Program:
+        """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""
+
+    def start(self, session: Session, tensors: Sequence[Tensor], operations: Sequence[Operation]) -> None:
+        """Called on all ranks before the first run of fetches whose program exchanges gradients."""
+
+
+@dataclass
+class Loaded:
+    """A plan ready to run for one set of fetches and feed shapes. ``samples`` is None when the feeds disagree."""
+
+    executable: Executable
+    samples: int | None
+    checked: bool = False
+
+
+class Session:
+    """Runs operations of one graph and keeps the values of its variables between runs.
+
+    ``graph`` defaults to the default graph. ``strategy`` says how several ranks train together (none: this process
+    alone). ``threads`` above 1 runs independent steps of a plan at the same time. ``bucket_bytes`` is the size of the
+    buckets in which gradients are reduced. ``parallel`` strategies see every plan before it is made.
+    """
+
+    def __init__(
+        self,
+        graph: Graph | None = None,
+        *,
+        strategy: Strategy | None = None,
+        threads: int = 1,
+        bucket_bytes: int = 4 << 20,
+    ) -> None:
+        if threads < 1:
+            raise InvalidArgumentError(f"threads must be at least 1, not {threads}")
+        self.graph = graph if graph is not None else get_default_graph()
+        self.strategy = strategy
+        comm = strategy.comm if strategy is not None else solo()
+        entropy: Any = comm.broadcast_object(secrets.randbits(64))
+        self.store = VariableStore()
+        self.context = RunContext(self.store, comm, entropy, shard=comm.rank)
+        self._options = Options(parallel=threads > 1, bucket_bytes=bucket_bytes)
+        self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
+        self._fetches: dict[Any, Fetches] = {}
+        self._feeds: dict[Any, Tensor] = {}
+        self._plans: dict[Any, Loaded] = {}
+        self._started: set[Any] = set()
+        self._lock = threading.RLock()
+        self._closed = False
+
+    def run(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Any:
+        """Compute ``fetches`` and return their values in the same structure.
+
+        ``fetches`` is a tensor, an operation (its value is None), a variable, the name of one, or nested lists, tuples
+        and dicts of them. ``feed_dict`` maps tensors (any, not only placeholders) to arrays, lists or numbers. Each
+        operation that the fetches need runs once. Returned arrays are copies.
+
+        Raises InvalidArgumentError for feeds that do not fit and placeholders that are not fed, and
+        FailedPreconditionError for variables that are read before they are initialised.
+        """
+        tensors: list[Tensor] = []
+        arrays: list[Array] = []
+        for key, value in (feed_dict or {}).items():
+            tensor = self._feeds.get(key)
+            if tensor is None:
+                tensor = self._feeds[key] = feed_tensor(self.graph, key)
+            tensors.append(tensor)
+            arrays.append(check_feed(tensor, value))
+        return self._run(fetches, fetch_key(fetches), tuple(tensors), arrays)
+
+    def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
+        """A function of the values of ``feed_list`` that does what `run` does, without looking anything up again."""
+        tensors = tuple(feed_tensor(self.graph, key) for key in feed_list)
+        key = fetch_key(fetches)
+
+        def call(*values: Any) -> Any:
+            if len(values) != len(tensors):
+                raise TypeError(f"this callable takes {len(tensors)} values, not {len(values)}")
+            arrays = [check_feed(t, v) for t, v in zip(tensors, values, strict=True)]
+            return self._run(fetches, key, tensors, arrays)
+
+        return call
+
+    def _run(self, fetches: Any, key: Any, tensors: tuple[Tensor, ...], arrays: list[Array]) -> Any:
+        with self._lock, np.errstate(all="ignore"):
+            if self._closed:
+                raise FailedPreconditionError("this session is closed")
+            shapes = tuple(a.shape for a in arrays)
+            loaded = self._plans.get((key, tensors, shapes))
+            if loaded is None:
+                loaded = self._load(fetches, key, tensors, shapes)
+            if not loaded.checked:
+                self._check_initialized(loaded.executable.plan)
+            executable = loaded.executable
+            self.context.samples = loaded.samples or 0
+            executable.load(arrays)
+            self._executor.execute(executable)
+            if not loaded.checked:
+                self.store.initialized.update(executable.plan.writes)
+                loaded.checked = True
+            return self._fetches[key].fold(executable.results())
+
+    def _load(self, structure: Any, key: Any, tensors: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> Loaded:
+        if key not in self._fetches:
+            self._fetches[key] = Fetches(self.graph, structure)
+        wanted = self._fetches[key]
+        self.store.allocate(self.graph.variables)
+        exchanges = False
+
+        def rewrite(program: Program) -> Program:
+            nonlocal exchanges
+            assert self.strategy is not None
+            exchanges = any(o.type == "exchange" for o in program.operations())
+            return self.strategy.rewrite(program)
+
+        _, plan = compile_plan(
+            self.graph,
+            wanted.tensors,
+            wanted.operations,
+            dict(zip(tensors, shapes, strict=True)),
+            rewrite if self.strategy is not None else None,
+            self._options,
+        )
+        if exchanges and key not in self._started:
+            assert self.strategy is not None
+            self._check_initialized(plan)
+            self._started.add(key)
+            self.strategy.start(self, wanted.tensors, wanted.operations)
+        loaded = Loaded(Executable(plan, self.context), count_samples(tensors, shapes))
+        if loaded.samples is None and any(s.record.name == "sample_share" for s in plan.steps):
+            sizes = ", ".join(f"{t.name}: {s[0]}" for t, s in zip(tensors, shapes, strict=True) if s)
+            raise InvalidArgumentError(
+                f"how many samples does this step have? The first sizes of the feeds differ ({sizes}); leave the first "
+                "size of a placeholder unknown (None) only where it counts samples"
+            )
+        self._plans[key, tensors, shapes] = loaded
+        return loaded
+
+    def _check_initialized(self, plan: Plan) -> None:
+        missing = [name for name in plan.reads if name not in self.store.initialized]
+        if missing:
+            names = ", ".join(f"'{name}'" for name in missing[:5]) + (", ..." if len(missing) > 5 else "")
+            raise FailedPreconditionError(
+                f"variable {names} has no value yet: run global_variables_initializer() or restore a checkpoint first"
+            )
+
+    def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
+        """The plan by which `run` would compute ``fetches`` for feeds of these shapes."""
+        feeds = {feed_tensor(self.graph, k): np.shape(v) for k, v in (feed_dict or {}).items()}
+        wanted = Fetches(self.graph, fetches)
+        rewrite = self.strategy.rewrite if self.strategy is not None else None
+        return compile_plan(self.graph, wanted.tensors, wanted.operations, feeds, rewrite, self._options)[1]
+
+    def close(self) -> None:
+        """End the session: its threads stop and its variables are lost."""
+        if not self._closed and isinstance(self._executor, ReadyQueueExecutor):
+            self._executor.close()
+        self._closed = True
+
+    def as_default(self) -> Session:
+        """This session; `with` makes it the default one."""
+        return self
+
+    def __enter__(self) -> Session:
+        stacks.graphs.append(self.graph)
+        stacks.sessions.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        stacks.sessions.pop()
+        stacks.graphs.pop()
+        self.close()
+
+
+def count_samples(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> int | None:
+    """The samples of a step: the first size of the fed tensors whose first size is unknown in the graph.
+
+    1 when there is no such feed; None when they differ.
+    """
+    counts = {
+        shape[0]
+        for tensor, shape in zip(tensors, shapes, strict=True)
+        if shape and (tensor.spec.shape is None or tensor.spec.shape[0] is None)
+    }
+    return 1 if not counts else counts.pop() if len(counts) == 1 else None
+
+
+def get_default_session() -> Any:
+    """The innermost session entered with ``with``, or None."""
+    return default_session()
