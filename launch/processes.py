@@ -47,7 +47,7 @@ class Processes:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches the launcher alone, which passes it on
-            preexec_fn=self._in_child,
+            preexec_fn=self._in_child,  # noqa: PLW1509 - the launcher has one thread
         )
 
     def _in_child(self) -> None:

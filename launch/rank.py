@@ -21,9 +21,6 @@ from typing import Literal, NoReturn
 
 from . import node, results
 
-INTERRUPTED = 128 + signal.SIGINT
-# Usage and environment errors: their messages say what to do, and a traceback would bury them.
-PLAIN_ERRORS = (2, 6)
 _ABORT_SECONDS = 5
 _PR_SET_PDEATHSIG = 1
 _IOLBF = 1
@@ -96,7 +93,7 @@ def guarded(program: Callable[[], int]) -> int:
 def _exit_code(exception: BaseException) -> int:
     """Return the exit code of a program that ended by this exception, as Python gives it for SystemExit."""
     if isinstance(exception, KeyboardInterrupt):
-        return INTERRUPTED
+        return 128 + signal.SIGINT
     code = exception.code if isinstance(exception, SystemExit) else getattr(exception, "exit_code", 1)
     if code is None:
         return 0
@@ -172,7 +169,7 @@ class _Rank:
             return
         if isinstance(error, SystemExit):
             text = "" if isinstance(error.code, int) else f"{error}\n"
-        elif isinstance(error, KeyboardInterrupt) or code in PLAIN_ERRORS or _is_secondary(error):
+        elif isinstance(error, KeyboardInterrupt) or code in results.PLAIN_ERRORS or _is_secondary(error):
             place = "" if self.alone else f"rank {self.number}: "
             text = f"paraflow: {place}{type(error).__name__}: {error}\n"
         else:

@@ -4,6 +4,9 @@ import json
 import os
 from typing import Literal, NamedTuple
 
+# Exit codes of usage and environment errors: their messages say what to do, and a traceback would bury them.
+PLAIN_ERRORS = (2, 6)
+
 
 class Result(NamedTuple):
     """How a rank stands (``running``) or how its program ended (``ok``, ``error``)."""

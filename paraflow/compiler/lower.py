@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +28,10 @@ from paraflow.compiler.plan import (
 )
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Program
-from paraflow.graph.shape import Dims, num_elements
+from paraflow.graph.shape import Dims, known, num_elements
 from paraflow.kernels.numpy import KERNELS
+
+Array = np.ndarray[Any, Any]
 
 UNKNOWN_COST = 1 << 16
 
@@ -39,11 +42,11 @@ class SlotDraft:
 
     kind: str
     tensor: Tensor
-    where: object = None
+    where: Any = None
     base: int | None = None
     ready: tuple[int, ...] = ()
     users: list[int] = field(default_factory=list)
-    dummy: np.ndarray | None = None  # type: ignore[type-arg]
+    dummy: Array | None = None
 
 
 @dataclass
@@ -214,11 +217,11 @@ class Lowering:
         self.steps.append(StepDraft(operation, BIND_VIEW, inputs, (slot,), self.done[operation], operation.type))
         return True
 
-    def _dummy(self, slot: int) -> np.ndarray:  # type: ignore[type-arg]
+    def _dummy(self, slot: int) -> Array:
         """An array with the strides that the slot's array will have; its pages are never touched."""
         draft = self.slots[slot]
         if draft.dummy is None:
-            draft.dummy = np.empty(draft.tensor.spec.shape or (), draft.tensor.dtype)
+            draft.dummy = np.empty(known(draft.tensor.spec.shape), draft.tensor.dtype)
         return draft.dummy
 
     def _compute(self, operation: Operation, inputs: tuple[int, ...], waits: tuple[int, ...]) -> None:
@@ -252,9 +255,9 @@ class Lowering:
         buckets = {m: step for step in self.steps if step.mode == COLLECTIVE for m in step.inputs[1:]}
         ancestors = self._ancestors()
         ends: dict[int, list[int]] = defaultdict(list)
-        for i, slot in enumerate(self.slots):
-            if slot.kind == ARENA and i not in buckets:
-                ends[max(slot.users)].append(i)
+        for i, draft in enumerate(self.slots):
+            if draft.kind == ARENA and i not in buckets:
+                ends[max(draft.users)].append(i)
         for step in {id(s): s for s in buckets.values()}.values():
             last = max(u for m in step.inputs[1:] for u in self.slots[m].users)
             ends[last].append(step.inputs[1])
@@ -280,7 +283,7 @@ class Lowering:
             offset, size = step.block
             users = [u for m in step.inputs[1:] for u in self.slots[m].users]
         else:
-            offset, size = int(self.slots[slot].where), self._bytes(slot)  # type: ignore[call-overload]
+            offset, size = self.slots[slot].where, self._bytes(slot)
             users = self.slots[slot].users
         arena.release(offset, size, self._mask(users))
 

@@ -65,7 +65,7 @@ def _strip_broadcast(inputs: Inputs) -> list[Tensor]:
     """Drop broadcast_to from an elementwise operand wherever the other operands give the result its shape anyway."""
     kept = list(inputs)
     for i, x in enumerate(inputs):
-        if x.op.type == "broadcast_to" and x.spec.static and not x.op.control_inputs:
+        if x.op.type == "broadcast_to" and x.spec.static:
             rest = [*kept[:i], x.op.inputs[0], *kept[i + 1 :]]
             if broadcast(*(t.spec.shape for t in rest)) == broadcast(*(t.spec.shape for t in kept)):
                 kept = rest
@@ -87,7 +87,7 @@ def _shaped(build: Builder, op: Operation, inputs: Inputs) -> Result:
         return None
     if tuple(build.emit(op, op.record, inputs, op.attrs)[0].spec.shape or ()) == x.spec.shape:
         return (x,)
-    if op.type == "reshape" and x.op.type == "reshape" and not x.op.control_inputs:
+    if op.type == "reshape" and x.op.type == "reshape":
         return build.emit(op, op.record, (x.op.inputs[0], shape), op.attrs)
     return None
 
@@ -130,7 +130,7 @@ def _divide(build: Builder, op: Operation, inputs: Inputs) -> Result:
 
 def _negative(build: Builder, op: Operation, inputs: Inputs) -> Result:
     x = inputs[0]
-    return (x.op.inputs[0],) if x.op.type == "negative" and not x.op.control_inputs else None
+    return (x.op.inputs[0],) if x.op.type == "negative" else None
 
 
 def _matmul(build: Builder, op: Operation, inputs: Inputs) -> Result:

@@ -20,7 +20,8 @@ def specialise(
 ) -> Program:
     """The operations that ``fetches`` and ``targets`` need, given that the tensors ``feeds`` have these shapes.
 
-    Raises InvalidArgumentError for a placeholder that is needed but not fed.
+    The value of a pure operation does not depend on when it runs, so what it has to wait for becomes a target instead,
+    and effects keep program order: later passes then see control inputs on operations with effects only. Raises InvalidArgumentError for a placeholder that is needed but not fed.
     """
     builder = Builder()
     builder.graph.variables = dict(graph.variables)
@@ -28,6 +29,7 @@ def specialise(
     for fed, shape in feeds.items():
         tensors[fed] = builder.emit(fed.op, placeholder, (), {"dtype": fed.dtype, "shape": shape})[0]
     operations: dict[Operation, tuple[Operation, ...]] = {}
+    awaited: list[Operation] = []
     for operation in reachable([*(t.op for t in fetches), *targets], lambda o: _fed(o, feeds)):
         if _fed(operation, feeds):
             operations[operation] = tuple(tensors[t].op for t in operation.outputs)
@@ -40,14 +42,16 @@ def specialise(
             )
         inputs = tuple(tensors[t] for t in operation.inputs)
         control = tuple(dict.fromkeys(new for old in operation.control_inputs for new in operations[old]))
-        copied = builder.copy(operation, inputs, control)
+        builder.control_inputs = () if operation.record.pure else control
+        awaited += control if operation.record.pure else ()
+        copied = builder.copy(operation, inputs)
         operations[operation] = (copied,)
         for old, new in zip(operation.outputs, copied.outputs, strict=True):
             tensors.setdefault(old, new)
     return Program(
         builder.graph,
         tuple(tensors[t] for t in fetches),
-        tuple(dict.fromkeys(new for old in targets for new in operations[old])),
+        tuple(dict.fromkeys((*(new for old in targets for new in operations[old]), *awaited))),
         tuple(tensors[t] for t in feeds),
     )
 

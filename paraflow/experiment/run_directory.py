@@ -37,7 +37,7 @@ def create_run_directory(config: Config, communicator: Communicator) -> Path:
     made: Path | str | None = None
     if communicator.rank == 0:
         try:
-            made = _new_directory(Path(config.experiment.directory).absolute(), config.experiment.name)
+            made = _new_directory(Path(config.experiment.directory).expanduser().absolute(), config.experiment.name)
             (made / CONFIG_FILE).write_text(toml_document(config), encoding="utf-8")
             environment = json.dumps(_environment(communicator.world, ranks), indent=2)
             (made / ENVIRONMENT_FILE).write_text(environment + "\n", encoding="utf-8")

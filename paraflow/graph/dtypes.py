@@ -34,7 +34,8 @@ KINDS = {
 
 def as_dtype(value: Any) -> DType:
     """The numpy dtype that ``value`` (a dtype, a scalar type or a name such as ``"float32"``) stands for."""
-    return np.dtype(value)
+    dtype: DType = np.dtype(value)
+    return dtype
 
 
 def is_floating(dtype: DType) -> bool:

@@ -45,6 +45,8 @@ class Builder:
 
     def __init__(self) -> None:
         self.graph = Graph()
+        # What is emitted while an operation is rebuilt inherits that operation's control inputs.
+        self.control_inputs: tuple[Operation, ...] = ()
         self._memo: dict[Any, Operation] = {}
 
     def emit(
@@ -53,7 +55,6 @@ class Builder:
         record: OpRecord | str,
         inputs: Sequence[Tensor],
         attrs: Mapping[str, Any] | None = None,
-        control_inputs: tuple[Operation, ...] = (),
         keep_specs: bool = False,
     ) -> tuple[Tensor, ...]:
         """The outputs of ``record(*inputs)``; name and source line are those of ``origin``, which it stands for.
@@ -64,6 +65,7 @@ class Builder:
         full = dict(record.attributes)
         full.update(attrs or {})
         inputs = tuple(inputs)
+        control_inputs = self.control_inputs
         key = None
         if record.pure and not control_inputs:
             key = (record.name, tuple(map(id, inputs)), tuple(attr_key(v) for v in full.values()))
@@ -84,16 +86,14 @@ class Builder:
         array.flags.writeable = False
         return self.emit(origin, "constant", (), {"value": array})[0]
 
-    def copy(
-        self, operation: Operation, inputs: tuple[Tensor, ...], control_inputs: tuple[Operation, ...]
-    ) -> Operation:
+    def copy(self, operation: Operation, inputs: tuple[Tensor, ...]) -> Operation:
         """The same operation in the new graph, its shapes inferred again only where the inputs' changed."""
         same = all(new.spec is old.spec for new, old in zip(inputs, operation.inputs, strict=True))
         if not operation.outputs:
             return operation.record.build(
-                self.graph, inputs, operation.attrs, operation.name, operation.source, control_inputs
+                self.graph, inputs, operation.attrs, operation.name, operation.source, self.control_inputs
             )
-        outputs = self.emit(operation, operation.record, inputs, operation.attrs, control_inputs, keep_specs=same)
+        outputs = self.emit(operation, operation.record, inputs, operation.attrs, keep_specs=same)
         return outputs[0].op
 
 
@@ -108,10 +108,12 @@ def rebuild(program: Program, rule: Rule | None = None, moved: dict[Tensor, Tens
     operations: dict[Operation, tuple[Operation, ...]] = {}
     for operation in program.operations():
         inputs = tuple(tensors[t] for t in operation.inputs)
-        control = tuple(dict.fromkeys(new for old in operation.control_inputs for new in operations[old]))
-        outputs = rule(builder, operation, inputs) if rule is not None and not control else None
+        builder.control_inputs = tuple(
+            dict.fromkeys(new for old in operation.control_inputs for new in operations[old])
+        )
+        outputs = rule(builder, operation, inputs) if rule is not None else None
         if outputs is None:
-            copied = builder.copy(operation, inputs, control)
+            copied = builder.copy(operation, inputs)
             operations[operation] = (copied,)
             outputs = copied.outputs
         else:

@@ -135,6 +135,13 @@ def num_elements(dims: Dims) -> int | None:
     return product
 
 
+def known(dims: Dims) -> tuple[int, ...]:
+    """``dims``, which must be fully known."""
+    assert dims is not None
+    assert None not in dims
+    return tuple(n for n in dims if n is not None)
+
+
 def compatible(a: Dims, b: Dims) -> bool:
     """Whether some array could have both shapes."""
     if a is None or b is None:

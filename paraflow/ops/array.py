@@ -212,6 +212,12 @@ def shape_tensor(sizes: Any) -> Tensor:
     return convert(np.empty(0, np.int32) if isinstance(sizes, (list, tuple)) and not sizes else sizes, name="shape")
 
 
+def size_along(x: Tensor, axis: int) -> Any:
+    """The size of one axis: a number where it is known, else an int32 scalar tensor."""
+    known = None if x.spec.shape is None else x.spec.shape[axis]
+    return shape(x)[axis] if known is None else known
+
+
 def known_shape(x: Tensor) -> Tensor:
     """The shape of ``x`` as a tensor: a constant when it is fully known."""
     if x.spec.static:

@@ -67,6 +67,21 @@ def _(share: Spec, *gradients: Spec) -> tuple[Spec, ...]:
     return tuple(Spec(g.dtype, g.shape) for g in gradients)
 
 
+@op(effect=True, same=())
+def push_pull(*gradients, variables=(), cut=0, strategy):
+    """Push this worker's gradients to the parameter server and pull the variables' new values.
+
+    ``variables`` are (name, dtype, shape) of what is pulled, ``cut`` a number for the set of exchanges that the
+    gradients belong to; ``strategy`` is the run-time value that knows the server.
+    """
+    return strategy.push_pull(gradients, variables, cut)
+
+
+@push_pull.shape
+def _(*gradients: Spec, variables: tuple[tuple[str, Any, tuple[int, ...]], ...], cut: int) -> tuple[Spec, ...]:
+    return tuple(Spec(np.dtype(dtype), shape) for _, dtype, shape in variables)
+
+
 def weigh(flat: np.ndarray[Any, Any], share: Any) -> None:
     """Scale the bucket in place by this rank's share of the samples."""
     if share == 0:

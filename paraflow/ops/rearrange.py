@@ -1,4 +1,4 @@
-"""Joining, splitting, permuting, repeating and padding: every element keeps its value."""
+"""Permuting, repeating, reversing and padding: elements keep their values and change their places."""
 
 from __future__ import annotations
 
@@ -8,213 +8,11 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.node import Tensor, records
-from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, normal_axes, normal_axis
-from paraflow.ops.array import Array, fill, identity, known_shape, reshape, shape, shape_tensor, vector_value
-
-# A shape put together of known sizes is itself known while the graph is built; larger values are for the compiler.
-FOLD_LIMIT = 64
-
-
-def _folded(body: Any, specs: Sequence[Spec], **attributes: Any) -> Array | None:
-    """The value of a join whose operands are all known and few."""
-    values = [spec.value for spec in specs]
-    if any(value is None or value.size > FOLD_LIMIT for value in values):
-        return None
-    folded: Array = body(values, **attributes)
-    return folded
-
-
-@op
-def pack(*values, axis=0):
-    """Tensors of one shape joined along a new axis."""
-    return np.stack(values, axis=axis)
-
-
-@pack.shape
-def _(*values: Spec, axis: int) -> Spec:
-    dims: Dims = None
-    for value in values:
-        if not compatible(dims, value.shape):
-            raise GraphError("tensors to be stacked must have one shape")
-        dims = merge(dims, value.shape)
-    if dims is None:
-        return Spec(values[0].dtype, None)
-    at = normal_axis(axis, len(dims) + 1)
-    return Spec(values[0].dtype, (*dims[:at], len(values), *dims[at:]), _folded(np.stack, values, axis=axis))
-
-
-@pack.gradient
-def _(y: Tensor, dy: Tensor) -> tuple[Tensor, ...] | Tensor:
-    parts: tuple[Tensor, ...] | Tensor = unpack(dy, num=len(y.op.inputs), axis=y.op.attrs["axis"])
-    return parts
-
-
-def stack(values: Any, axis: int = 0, name: str = "stack") -> Tensor:
-    """The tensors ``values``, all of one shape, joined along a new ``axis``."""
-    packed: Tensor = pack(*_several(values, "stack"), axis=axis, name=name)
-    return packed
-
-
-def _several(values: Any, what: str) -> list[Any]:
-    """The operands of a join, at least one."""
-    if not isinstance(values, (list, tuple)) or not values:
-        raise InvalidArgumentError(f"{what} needs a list of one or more tensors, not {values!r}{at_user_line()}")
-    return list(values)
-
-
-def _outputs(parts: list[Array]) -> tuple[Array, ...] | Array:
-    """What the body of a record with any number of outputs returns: copies, since only one output may be a view."""
-    copies = tuple(np.array(part) for part in parts)
-    return copies if len(copies) != 1 else copies[0]
-
-
-@op
-def unpack(value, num=0, axis=0):
-    """The ``num`` slices of ``value`` along ``axis``, without that axis."""
-    if value.shape[axis] != num:
-        raise InvalidArgumentError(f"unstack: the size along axis {axis} is {value.shape[axis]}, not {num}")
-    return _outputs(list(np.moveaxis(value, axis, 0)))
-
-
-@unpack.shape
-def _(value: Spec, num: int, axis: int) -> tuple[Spec, ...]:
-    if value.shape is None:
-        return (Spec(value.dtype, None),) * num
-    at = normal_axis(axis, len(value.shape))
-    if value.shape[at] not in (num, None):
-        raise GraphError(f"the size along axis {axis} is {value.shape[at]}, not {num}")
-    return (Spec(value.dtype, (*value.shape[:at], *value.shape[at + 1 :])),) * num
-
-
-@unpack.gradient
-def _(y: tuple[Tensor, ...] | Tensor, dy: tuple[Tensor, ...] | Tensor) -> Tensor:
-    parts = dy if isinstance(dy, tuple) else (dy,)
-    first = y[0] if isinstance(y, tuple) else y
-    return stack(parts, first.op.attrs["axis"])
-
-
-def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unstack") -> list[Tensor]:
-    """The slices of ``value`` along ``axis``, without that axis; ``num`` is needed where that size is not known."""
-    x = convert(value)
-    if num is None and x.spec.shape is not None:
-        num = x.spec.shape[normal_axis(axis, len(x.spec.shape))]
-    if num is None:
-        raise GraphError(f"unstack: the size of {x.name} along axis {axis} is not known; give num{at_user_line()}")
-    parts = unpack(x, num=num, axis=axis, name=name) if num else ()
-    return list(parts) if isinstance(parts, tuple) else [parts]
-
-
-@op
-def concatenate(*values, axis=0):
-    """Tensors joined along an axis they have; their other sizes are equal."""
-    return np.concatenate(values, axis=axis)
-
-
-@concatenate.shape
-def _(*values: Spec, axis: int) -> Spec:
-    dims: Dims = None
-    total: int | None = 0
-    for value in values:
-        if value.shape is not None:
-            at = normal_axis(axis, len(value.shape))
-            rest = (*value.shape[:at], None, *value.shape[at + 1 :])
-            if not compatible(dims, rest):
-                shapes = " and ".join(format_dims(v.shape) for v in values)
-                raise GraphError(f"{shapes} differ in more than axis {axis}")
-            dims = merge(dims, rest)
-        length = None if value.shape is None else value.shape[at]
-        total = None if total is None or length is None else total + length
-    if dims is None:
-        return Spec(values[0].dtype, None)
-    dims = tuple(total if i == axis % len(dims) else n for i, n in enumerate(dims))
-    return Spec(values[0].dtype, dims, _folded(np.concatenate, values, axis=axis))
-
-
-@concatenate.gradient
-def _(y: Tensor, dy: Tensor) -> tuple[Tensor, ...] | Tensor:
-    axis = y.op.attrs["axis"]
-    if len(y.op.inputs) == 1:
-        return dy
-    parts: tuple[Tensor, ...] = split_sizes(dy, convert([size_along(x, axis) for x in y.op.inputs]), axis=axis)
-    return parts
-
-
-def size_along(x: Tensor, axis: int) -> Any:
-    """The size of one axis: a number where it is known, else an int32 scalar tensor."""
-    known = None if x.spec.shape is None else x.spec.shape[axis]
-    return shape(x)[axis] if known is None else known
-
-
-def concat(values: Any, axis: int, name: str = "concat") -> Tensor:
-    """The tensors ``values`` joined along ``axis``; their other sizes are equal."""
-    joined: Tensor = concatenate(*_several(values, "concat"), axis=axis, name=name)
-    return joined
-
-
-@op(same=(0,))
-def split_sizes(value, sizes, axis=0):
-    """``value`` cut along ``axis`` into parts of the given sizes, one of which may be -1: what is left."""
-    ends = np.cumsum(_part_sizes(value.shape[axis], sizes.tolist()))[:-1]
-    return _outputs(np.split(value, ends, axis=axis))
-
-
-def _part_sizes(total: int, sizes: Sequence[int]) -> list[int]:
-    """The sizes with -1 worked out; raises InvalidArgumentError when they do not add up to ``total``."""
-    rest = total - sum(n for n in sizes if n != -1)
-    parts = [rest if n == -1 else n for n in sizes]
-    if min(parts, default=0) < 0 or sum(parts) != total:
-        raise InvalidArgumentError(f"split: sizes {list(sizes)} do not add up to {total}")
-    return parts
-
-
-@split_sizes.shape
-def _(value: Spec, sizes: Spec, axis: int) -> tuple[Spec, ...]:
-    given = vector_value(sizes)
-    if sizes.shape is None or sizes.shape[0] is None:
-        raise GraphError("the number of parts must be known")
-    if value.shape is None:
-        return (Spec(value.dtype, None),) * sizes.shape[0]
-    at = normal_axis(axis, len(value.shape))
-    total = value.shape[at]
-    parts: list[int | None] = [None] * sizes.shape[0]
-    if given is not None and total is not None:
-        parts = list(_part_sizes(total, given))
-    elif given is not None:
-        parts = [None if n == -1 else n for n in given]
-    return tuple(Spec(value.dtype, (*value.shape[:at], n, *value.shape[at + 1 :])) for n in parts)
-
-
-@split_sizes.gradient
-def _(y: tuple[Tensor, ...], dy: tuple[Tensor, ...]) -> tuple[Tensor, None]:
-    return concat(dy, y[0].op.attrs["axis"]), None
-
-
-def split(
-    value: Any, num_or_size_splits: Any, axis: int = 0, num: int | None = None, name: str = "split"
-) -> list[Tensor]:
-    """``value`` cut along ``axis``: into so many equal parts, or into parts of the given sizes (one may be -1).
-
-    ``num`` is the number of parts where the sizes are a tensor of unknown length. Raises GraphError, or
-    InvalidArgumentError when it runs, if the parts do not make up the axis exactly.
-    """
-    x = convert(value)
-    if not isinstance(num_or_size_splits, (int, np.integer)):
-        sizes = shape_tensor(num_or_size_splits)
-        if num is not None and sizes.spec.value is None:
-            sizes = reshape(sizes, [num])
-    elif num_or_size_splits < 1:
-        raise GraphError(f"split: cannot cut into {num_or_size_splits} parts{at_user_line()}")
-    else:
-        parts = int(num_or_size_splits)
-        length = size_along(x, axis)
-        if isinstance(length, int) and length % parts:
-            raise GraphError(f"split: {length} elements cannot be cut into {parts} equal parts{at_user_line()}")
-        sizes = fill([parts], length // parts) if isinstance(length, Tensor) else convert([length // parts] * parts)
-    if sizes.spec.shape == (1,):
-        return [identity(x, name=name)]
-    return list(split_sizes(x, sizes, axis=axis, name=name))
+from paraflow.graph.node import Tensor
+from paraflow.graph.record import convert, op
+from paraflow.graph.shape import Dims, Spec, normal_axes, normal_axis
+from paraflow.ops.array import Array, known_shape, reshape, size_along, vector_value
+from paraflow.ops.indexing import slice
 
 
 @op(view=True)
@@ -369,6 +167,9 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return back
 
 
+PAD_MODES = ("CONSTANT", "REFLECT", "SYMMETRIC")
+
+
 @op(same=(0,))
 def pad(tensor, paddings, mode="CONSTANT", constant_values=0):
     """``tensor`` with ``paddings[i] = (before, after)`` elements added to axis i.
@@ -377,7 +178,68 @@ def pad(tensor, paddings, mode="CONSTANT", constant_values=0):
     element, SYMMETRIC mirrored about the edge itself.
     """
     widths = [(int(before), int(after)) for before, after in paddings]
+    _check_widths(tensor.shape, widths, mode)
     if mode.upper() == "CONSTANT":
         return np.pad(tensor, widths, constant_values=constant_values)
-    _check_mirror(tensor.shape, widths, mode)
     return np.pad(tensor, widths, mode=mode.lower())
+
+
+def _check_widths(dims: Sequence[int | None], widths: Sequence[tuple[int, int]], mode: str) -> None:
+    """A mirror shows each element at most once on either side, as in TensorFlow."""
+    for n, (before, after) in zip(dims, widths, strict=True):
+        most = None if mode.upper() == "CONSTANT" or n is None else max(n - (mode.upper() == "REFLECT"), 0)
+        if min(before, after) < 0 or (most is not None and max(before, after) > most):
+            raise InvalidArgumentError(f"pad: {before} and {after} elements cannot be added to {n} in mode {mode}")
+
+
+@pad.shape
+def _(tensor: Spec, paddings: Spec, mode: str, constant_values: Any) -> Spec:
+    if mode.upper() not in PAD_MODES:
+        raise GraphError(f"mode is one of {', '.join(PAD_MODES)}, not {mode!r}")
+    return Spec(tensor.dtype, _padded(tensor.shape, paddings, mode, 1))
+
+
+def _padded(dims: Dims, paddings: Spec, mode: str, sign: int) -> Dims:
+    """The shape with padding added (``sign`` 1) or taken away (-1)."""
+    if paddings.shape is not None and (len(paddings.shape) != 2 or paddings.shape[1] not in (2, None)):
+        raise GraphError(f"paddings have shape [rank, 2], not {list(paddings.shape)}")
+    if dims is None:
+        return None if paddings.shape is None or paddings.shape[0] is None else (None,) * paddings.shape[0]
+    if paddings.shape is not None and paddings.shape[0] not in (len(dims), None):
+        raise GraphError(f"paddings for {paddings.shape[0]} axes, but the tensor has {len(dims)}")
+    if paddings.value is None:
+        return (None,) * len(dims)
+    widths = [(int(before), int(after)) for before, after in paddings.value]
+    padded = tuple(None if n is None else n + sign * sum(w) for n, w in zip(dims, widths, strict=True))
+    _check_widths(dims if sign > 0 else padded, widths, mode)
+    return padded
+
+
+@pad.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
+    x, paddings = y.op.inputs
+    mode = y.op.attrs["mode"]
+    if mode.upper() == "CONSTANT":
+        return slice(dy, paddings[:, 0], known_shape(x)), None
+    return fold_mirror(dy, paddings, mode), None
+
+
+@op(same=(0,))
+def fold_mirror(x, paddings, mode="REFLECT"):
+    """Every padded element of ``x`` added to the one it mirrors, and the padding cut off."""
+    for axis, (before, after) in enumerate(paddings.tolist()):
+        source = np.pad(np.arange(x.shape[axis] - before - after), (before, after), mode=mode.lower())
+        folded = np.zeros((len(source) - before - after, *np.delete(x.shape, axis)), x.dtype)
+        np.add.at(folded, source, np.moveaxis(x, axis, 0))
+        x = np.moveaxis(folded, 0, axis)
+    return np.array(x)
+
+
+@fold_mirror.shape
+def _(x: Spec, paddings: Spec, mode: str) -> Spec:
+    return Spec(x.dtype, _padded(x.shape, paddings, mode, -1))
+
+
+@fold_mirror.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
+    return pad(dy, y.op.inputs[1], y.op.attrs["mode"]), None

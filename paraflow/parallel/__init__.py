@@ -1,0 +1,6 @@
+"""Strategies: how several ranks train one graph together. Each is a rewrite of the ``exchange`` marker."""
+
+from paraflow.parallel.allreduce import AllReduce
+from paraflow.parallel.parameter_server import ParameterServer, PushCount
+
+__all__ = ["AllReduce", "ParameterServer", "PushCount"]

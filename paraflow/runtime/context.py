@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
 from paraflow.comm import Communicator
 from paraflow.runtime.store import VariableStore
@@ -14,7 +15,7 @@ class RunContext:
     """The run-time values of one session.
 
     ``samples`` is the number of samples that the current run is fed, ``shard`` the number of this rank's shard,
-    ``entropy`` what unseeded random operations start from, the same on all ranks.
+    ``entropy`` what unseeded random operations start from, the same on all ranks, ``strategy`` the session's.
     """
 
     store: VariableStore
@@ -22,6 +23,7 @@ class RunContext:
     entropy: int
     shard: int = 0
     samples: int = 1
+    strategy: Any = None
     positions: dict[str, int] = field(default_factory=dict)
 
 

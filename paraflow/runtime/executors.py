@@ -36,7 +36,7 @@ class SerialExecutor:
 
 
 class ReadyQueueExecutor:
-    """Each step as soon as its dependencies are over, on several threads (numpy's kernels release the interpreter lock).
+    """Each step as soon as its dependencies are over, on several threads (numpy releases the interpreter lock).
 
     As in TensorFlow's executor, a step counts its pending dependencies; the thread that brings the count to zero runs
     a cheap step itself and leaves a dear one to whoever is free. The plan must be compiled with ``parallel``.
@@ -126,7 +126,7 @@ class _Run:
                 return
             with self.condition:
                 self.left -= 1
-                dear = []
+                dear: list[int] = []
                 for user in self.users[number]:
                     self.pending[user] -= 1
                     if not self.pending[user]:

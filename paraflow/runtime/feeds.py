@@ -37,7 +37,7 @@ def check_feed(tensor: Tensor, value: Any) -> Array:
         fits = array.dtype.kind in "biufc" and np.can_cast(array.dtype, dtype, casting="same_kind")
         if fits and dtype.kind in "iu" and array.size:
             info = np.iinfo(dtype)
-            fits = info.min <= int(array.min()) and int(array.max()) <= info.max
+            fits = int(array.min()) >= info.min and int(array.max()) <= info.max
         elif not fits and array.dtype.kind in "iu" and dtype.kind in "iu":
             fits = not array.size or (0 <= int(array.min()) and int(array.max()) <= np.iinfo(dtype).max)
             array = array.astype(dtype) if fits else array

@@ -53,7 +53,7 @@ class Session:
 
     ``graph`` defaults to the default graph. ``strategy`` says how several ranks train together (none: this process
     alone). ``threads`` above 1 runs independent steps of a plan at the same time. ``bucket_bytes`` is the size of the
-    buckets in which gradients are reduced. ``parallel`` strategies see every plan before it is made.
+    buckets in which gradients are reduced.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Session:
         comm = strategy.comm if strategy is not None else solo()
         entropy: Any = comm.broadcast_object(secrets.randbits(64))
         self.store = VariableStore()
-        self.context = RunContext(self.store, comm, entropy, shard=comm.rank)
+        self.context = RunContext(self.store, comm, entropy, shard=comm.rank, strategy=strategy)
         self._options = Options(parallel=threads > 1, bucket_bytes=bucket_bytes)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
         self._fetches: dict[Any, Fetches] = {}

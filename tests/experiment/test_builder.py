@@ -10,7 +10,9 @@ from paraflow.experiment.builder import load_builder
 
 def test_a_builder_may_use_modules_of_its_folder(tmp_path):
     (tmp_path / "beside_the_builder.py").write_text("WIDTH = 7\n")
-    (tmp_path / "net.py").write_text("import beside_the_builder\ndef build(n):\n    return n * beside_the_builder.WIDTH\n")
+    (tmp_path / "net.py").write_text(
+        "import beside_the_builder\ndef build(n):\n    return n * beside_the_builder.WIDTH\n"
+    )
     path_before = list(sys.path)
     assert load_builder(f"{tmp_path}/net.py:build")(3) == 21
     assert sys.path == path_before

@@ -1,5 +1,6 @@
 """Configurations: what is accepted, what every fault says and where, what is printed and compared."""
 
+import pickle
 import re
 import tomllib
 from pathlib import Path
@@ -91,30 +92,55 @@ FAULTS = [
     ("epochs = 2", "epochs = 0", "17: train.epochs = 0: must be greater than 0"),
     ("epochs = 2", "evaluate_every = 1", "16: train: needs 'epochs' or 'steps', or training would never end"),
     ("epochs = 2", "epoch = 2", "17: train.epoch = 2: unknown key; did you mean 'epochs'?"),
-    ("epochs = 2", "learning_rate = 2", "17: train.learning_rate = 2: unknown key; did you mean 'optimizer.learning_rate'?"),
+    (
+        "epochs = 2",
+        "learning_rate = 2",
+        "17: train.learning_rate = 2: unknown key; did you mean 'optimizer.learning_rate'?",
+    ),
     ("epochs = 2", "batchsize = 2", "17: train.batchsize = 2: unknown key; did you mean 'data.batch_size'?"),
     (
         "epochs = 2",
         "zzz = 2",
         "17: train.zzz = 2: unknown key; known here: epochs, steps, evaluate_every, log_every",
     ),
+    (
+        'name = "digits"',
+        "name = 'digits'\nbuilder = 'x.toml:f'",
+        "5: data.name = \"digits\": stands beside 'builder': give only one",
+    ),
     ("[train]", "[trian]", "16: trian: unknown key; did you mean 'train'?"),
     ("[train]", "[trian]", "x.toml: train: missing: How long to train, and how often to look."),
     ("batch_size = 64", "", "4: data.batch_size: missing: samples in a global batch, the sum over all ranks"),
-    ("batch_size = 64", "batch_size = 64\nlast = 'kep'", "7: data.last = \"kep\": must be one of 'keep', 'drop'; did you mean 'keep'?"),
+    (
+        "batch_size = 64",
+        "batch_size = 64\nlast = 'kep'",
+        "7: data.last = \"kep\": must be one of 'keep', 'drop'; did you mean 'keep'?",
+    ),
     ('name = "x"', 'name = "a b"', '2: experiment.name = "a b": must be made of letters, digits'),
     ('name = "x"', 'name = "../x"', '2: experiment.name = "../x": must be made of letters, digits'),
     ('name = "x"', 'name = "x"\nseed = -1', "3: experiment.seed = -1: must be greater than or equal to 0"),
-    ('name = "digits"', "", "4: data: needs a key 'name' (one of 'digits', 'fashion_mnist', 'mnist', 'npz') or 'builder'"),
+    (
+        'name = "digits"',
+        "",
+        "4: data: needs a key 'name' (one of 'digits', 'fashion_mnist', 'mnist', 'npz') or 'builder'",
+    ),
     ('name = "digits"', 'name = "npz"', "4: data.path: missing: the .npz file"),
-    ('name = "digits"', 'name = "digit"', "5: data.name = \"digit\": must be one of 'digits', 'fashion_mnist', 'mnist', 'npz' "
-     "(or a key 'builder' instead); did you mean 'digits'?"),
+    (
+        'name = "digits"',
+        'name = "digit"',
+        "5: data.name = \"digit\": must be one of 'digits', 'fashion_mnist', 'mnist', 'npz' "
+        "(or a key 'builder' instead); did you mean 'digits'?",
+    ),
     ('name = "digits"', "name = 3", "5: data.name = 3: must be one of"),
     ("layers = [64, 10]", "layers = [64]", "10: model.layers = [64]: must have at least 2 items, not 1"),
     ("layers = [64, 10]", "layers = [64,\n10,\n-1]", "12: model.layers[2] = -1: must be greater than 0"),
     ("layers = [64, 10]", "layers = 64", "10: model.layers = 64: must be an array"),
-    ('name = "adam"', 'name = "adma"', "13: optimizer.name = \"adma\": must be one of 'gradient_descent', 'momentum', 'adagrad', "
-     "'rmsprop', 'adam'; did you mean 'adam'?"),
+    (
+        'name = "adam"',
+        'name = "adma"',
+        "13: optimizer.name = \"adma\": must be one of 'gradient_descent', 'momentum', 'adagrad', 'rmsprop', 'adam'; "
+        "did you mean 'adam'?",
+    ),
     ("learning_rate = 0.001", "learning_rate = 0", "14: optimizer.learning_rate = 0: must be greater than 0"),
     ("learning_rate = 0.001", "learning_rate = nan", "14: optimizer.learning_rate = nan: must be a finite number"),
     (
@@ -123,15 +149,19 @@ FAULTS = [
         '15: optimizer.decay = 0.9: no key of [optimizer] with name = "adam", only with name = "rmsprop"',
     ),
     ("epochs = 2", "epochs = 2\n[parallel]\nservers = 2", "19: parallel.servers = 2: must be 1"),
-    ("epochs = 2", "epochs = 2\n[parallel]\nmode = 'sync'", "19: parallel.mode = \"sync\": must be one of 'single', 'allreduce', "),
-    ('[train]\nepochs = 2', "", "x.toml: train: missing"),
+    (
+        "epochs = 2",
+        "epochs = 2\n[parallel]\nmode = 'sync'",
+        "19: parallel.mode = \"sync\": must be one of 'single', 'allreduce', 'parameter_server'",
+    ),
+    ("[train]\nepochs = 2", "", "x.toml: train: missing"),
     ('name = "mlp"\nlayers = [64, 10]', "builder = 'net'", "9: model.builder = \"net\": must be 'PATH.py:FUNCTION'"),
     ('name = "mlp"', "builder = 'x.toml:f'", "9: model.builder = "),
     ('name = "mlp"\nlayers = [64, 10]', "builder = 'net.py:f'", "9: model.builder = \"net.py:f\": there is no file '"),
 ]
 
 
-@pytest.mark.parametrize(("line", "instead", "fault"), FAULTS, ids=[f"{i}-{fault[1]!r}" for i, fault in enumerate(FAULTS)])
+@pytest.mark.parametrize(("line", "instead", "fault"), FAULTS)
 def test_each_fault_names_place_key_value_and_remedy(folder, line, instead, fault):
     assert GOOD.count(line) == 1
     text = faults(GOOD.replace(line, instead))
@@ -181,7 +211,7 @@ def test_text_that_is_not_utf8_is_refused_with_its_line(folder):
 
 def test_a_missing_file_is_named_with_a_similar_one(folder):
     Path("digits_sync.toml").write_text(GOOD)
-    with pytest.raises(ConfigError, match=r"no configuration file 'digit_sync.toml'; did you mean 'digits_sync.toml'\?$"):
+    with pytest.raises(ConfigError, match="file 'digit_sync.toml'; did you mean 'digits_sync.toml'"):
         load_config("digit_sync.toml")
     with pytest.raises(ConfigError, match=r"no configuration file 'there/x.toml'; there is no folder 'there'$"):
         load_config("there/x.toml")
@@ -266,7 +296,9 @@ x = 1e-300
 
 
 @pytest.mark.parametrize("text", [GOOD, BUILT, *(path.read_text() for path in CONFIGS)])
-@pytest.mark.parametrize("override", ["train.steps=7", "optimizer.learning_rate=1", "experiment.directory='a \\ \"b\"'"])
+@pytest.mark.parametrize(
+    "override", ["train.steps=7", "optimizer.learning_rate=1", "experiment.directory='a \\ \"b\"'"]
+)
 def test_a_printed_configuration_is_the_same_configuration(folder, text, override):
     Path("net.py").touch()
     config = load(text, override)
@@ -287,6 +319,10 @@ def test_every_key_of_the_schema_has_a_description():
         assert field.description, table
         for model in variants(table).values():
             assert all(key.description for key in model.model_fields.values()), model
+
+
+def test_ranks_can_send_configurations_to_one_another(folder):
+    assert pickle.loads(pickle.dumps(load(GOOD))) == load(GOOD)
 
 
 def test_digests_are_equal_where_ranks_agree(folder):

@@ -1,0 +1,139 @@
+"""The command ``paraflow``: ``launch`` lives here, every other subcommand in :mod:`paraflow.experiment.cli`."""
+
+import argparse
+import importlib
+import os
+import re
+import shlex
+import sys
+import time
+
+from . import mpi
+from .errors import LaunchError, UsageError
+from .rank import run_command
+from .supervisor import Launch, supervise
+
+COMMANDS = {
+    "launch": "start ranks under mpirun and supervise them",
+    "run": "run an experiment in this process; under your own mpirun or srun it is a rank",
+}
+_BOOTSTRAP = [sys.executable, "-P", "-m", "paraflow_launch.rank"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line and return its exit code: 0 ok, 2 usage, 6 MPI environment, else the program's."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = arguments[0] if arguments else "--help"
+    try:
+        if command == "launch":
+            return _launch(arguments[1:])
+        if command in COMMANDS:
+            return run_command(arguments)
+        if command == "--version":
+            print("paraflow", importlib.import_module("importlib.metadata").version("paraflow"))
+        elif command in ("-h", "--help"):
+            print(_help())
+        else:
+            raise UsageError(f"{command!r} is not a command of paraflow; the commands are {', '.join(COMMANDS)}")
+    except LaunchError as error:
+        print(f"paraflow: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _help() -> str:
+    rows = "\n".join(f"  {name:8}  {text}" for name, text in COMMANDS.items())
+    return f"usage: paraflow COMMAND ...\n\n{rows}\n\n'paraflow COMMAND --help' tells more; 'paraflow --version'"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="paraflow launch",
+        usage="paraflow launch -n RANKS [options] CONFIG.toml [key=value ...]\n"
+        "       paraflow launch -n RANKS [options] SCRIPT.py [argument ...]",
+        description="Run an experiment or a script on RANKS processes under mpirun. Rank 0's output is shown as it "
+        "is, the others' on stderr behind their rank; all of it is kept in the launch directory.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("-n", dest="ranks", type=_positive, required=True, help="number of ranks; 1 uses no mpirun")
+    parser.add_argument(
+        "--hosts", type=mpi.parse_hosts, default=[], metavar="A:2,B:2", help="hosts, and the ranks each takes"
+    )
+    parser.add_argument(
+        "--bind",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="give each rank cores of its own where there are enough (default)",
+    )
+    parser.add_argument(
+        "--mpirun", metavar="PATH", help="(default: $PARAFLOW_MPIRUN, then beside this Python, then on PATH)"
+    )
+    parser.add_argument(
+        "--logs", metavar="DIR", help="launch directory, seen by all hosts (default: runs/launch-DATE-TIME-PID)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show mpirun's own output too, at the end")
+    parser.add_argument("--dry-run", action="store_true", help="print the command instead of running it")
+    parser.add_argument("target", metavar="TARGET", help="CONFIG.toml or SCRIPT.py")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="handed to the target")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of ranks (1 or more)")
+    return int(text)
+
+
+def _launch(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    _check_target(options.target, options.arguments)
+    program = [*_BOOTSTRAP, options.target, *options.arguments]
+    settings = {"PARAFLOW_RANKS": str(options.ranks)}
+    if options.ranks > 1:
+        mpirun = mpi.find_mpirun(options.mpirun)
+        mpi.check_library(mpirun)
+        settings |= mpi.environment(mpirun)
+        if options.bind:
+            settings["PARAFLOW_BIND"] = "1"
+        program = mpi.command(mpirun, options.ranks, options.hosts, program, {**os.environ, **settings})
+    elif options.hosts:
+        raise UsageError("--hosts needs -n 2 or more: one rank runs here, without mpirun")
+    if options.dry_run:
+        print(shlex.join(["env", *(f"{name}={value}" for name, value in settings.items()), *program]))
+        return 0
+    launch = Launch(
+        ranks=options.ranks,
+        command=program,
+        settings=settings,
+        directory=_make_directory(options.logs),
+        verbose=options.verbose,
+        again=shlex.join(["paraflow", "launch", *arguments]),
+    )
+    return supervise(launch)
+
+
+def _check_target(target: str, arguments: list[str]) -> None:
+    if not target.endswith((".toml", ".py")):
+        raise UsageError(f"{target!r} is neither a configuration (.toml) nor a script (.py)")
+    if not os.path.isfile(target):
+        raise UsageError(f"there is no file {target!r} (looked in {os.getcwd()})")
+    if target.endswith(".toml"):
+        wrong = [argument for argument in arguments if not re.match(r"[A-Za-z_][\w.-]*=", argument)]
+        if wrong:
+            raise UsageError(
+                f"after {target} only key=value can stand, not {', '.join(map(repr, wrong))} "
+                "(the options of launch go before it)"
+            )
+
+
+def _make_directory(named: str | None) -> str:
+    """Create the launch directory and return its absolute path."""
+    path = os.path.abspath(named or time.strftime(f"runs/launch-%Y%m%d-%H%M%S-{os.getpid()}"))
+    try:
+        os.makedirs(path, exist_ok=True)
+        used = os.path.exists(os.path.join(path, "mpirun.log"))
+    except OSError as error:
+        raise UsageError(f"cannot create the launch directory: {error}; name another with --logs DIR") from error
+    if used:
+        raise UsageError(f"{path} holds the logs of another launch: name a new directory with --logs DIR")
+    return path

@@ -1,0 +1,54 @@
+"""One launch from start to end: the ranks' processes, their logs, and the verdict."""
+
+import os
+import sys
+from typing import NamedTuple
+
+from . import verdict
+from .logs import Logs
+from .processes import Processes
+
+
+class Launch(NamedTuple):
+    """A launch that is ready to start."""
+
+    ranks: int
+    command: list[str]
+    settings: dict[str, str]
+    """Environment variables that the launch adds to those of this process."""
+    directory: str
+    """Absolute path of the launch directory, which exists."""
+    verbose: bool
+    again: str
+    """The command line that runs it again."""
+
+
+def supervise(launch: Launch) -> int:
+    """Run the launch to its end, print the verdict last on stderr, and return the exit code.
+
+    No process that the launch started on this host is left when it returns.
+    """
+    logs = Logs(launch.directory, launch.ranks)
+    environ = {**os.environ, **launch.settings, "PARAFLOW_LAUNCH_DIR": launch.directory}
+    if sys.stdout.isatty():
+        environ["PARAFLOW_TTY"] = str(os.get_terminal_size(sys.stdout.fileno()).columns)
+    # mpirun's own words, and those of ranks that never reached their log
+    with open(os.path.join(launch.directory, "mpirun.log"), "w+b") as output:
+        with Processes(launch.command, environ, output) as processes:
+            while (status := processes.tick()) is None:
+                logs.show()
+                if logs.failed:
+                    processes.expect_end()
+        logs.finish()
+        output.seek(0)
+        said = output.read().decode(errors="replace")
+    end = verdict.Ended(
+        launch.ranks, launch.directory, status, said, processes.stopped_by, processes.stopped_at
+    )
+    judged = verdict.judge(end)
+    if said and (launch.verbose or not judged.explained):
+        print(said.rstrip(), file=sys.stderr)
+    if judged.text:
+        where = f"logs: {os.path.relpath(launch.directory)}\nrun again: {launch.again}"
+        print(judged.text + where, file=sys.stderr)
+    return judged.exit_code

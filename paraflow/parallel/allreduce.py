@@ -1,0 +1,72 @@
+"""Synchronous data parallelism: every gradient becomes its average over all ranks before it is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from paraflow.comm import Communicator, world
+from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
+from paraflow.parallel.agreement import check_agreement, graph_lines
+
+
+class AllReduce:
+    """Every rank applies the average gradient, each rank's weighted exactly by its number of samples.
+
+    ``comm`` defaults to the processes that mpirun started. ``agreement`` are further things that have to be equal on
+    all ranks (configuration keys), compared with the graph before the first step.
+    """
+
+    def __init__(self, comm: Communicator | None = None, agreement: Mapping[str, Any] | None = None) -> None:
+        self.comm = comm if comm is not None else world()
+        self.agreement = dict(agreement or {})
+        self.worker, self.workers = self.comm.rank, self.comm.size
+        self.is_server = False
+
+    def rewrite(self, program: Program) -> Program:
+        """exchange(g) becomes all_reduce(share, g); random numbers that reach a gradient differ from rank to rank."""
+        if self.comm.size == 1:
+            return program
+        exchanges = [o for o in program.operations() if o.type == "exchange"]
+        above = shard_random(exchanges)
+        shares: list[Tensor] = []
+
+        def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+            if op.record.random and op in above and "sharded" in op.attrs:
+                return build.emit(op, op.record, inputs, {**op.attrs, "sharded": True})
+            if op.type != "exchange":
+                return None
+            if not shares:
+                shares.extend(build.emit(op, "sample_share", ()))
+            return build.emit(op, "all_reduce", (shares[0], *inputs))
+
+        return rebuild(program, rule)
+
+    def start(self, session: Any, tensors: Sequence[Tensor], operations: Sequence[Operation]) -> None:
+        """Compare graph and configuration over all ranks, then give all ranks the variables of rank 0."""
+        needed = reachable([*(t.op for t in tensors), *operations])
+        fetched = [*(t.name for t in tensors), *(o.name for o in operations)]
+        lines = [f"{k} = {v!r}" for k, v in self.agreement.items()] + [f"fetches {fetched}"]
+        check_agreement(self.comm, lines + graph_lines(needed))
+        broadcast_variables(self.comm, session, root=0)
+
+    def finish(self, session: Any) -> None:
+        """Nothing to settle: all ranks hold the same variables at every moment."""
+
+
+def shard_random(exchanges: Sequence[Operation]) -> set[Operation]:
+    """The operations above an exchange: what is random there has to differ from shard to shard (dropout masks).
+
+    Everything else that is random (initial values) has to be equal on all ranks.
+    """
+    return set(reachable(exchanges))
+
+
+def broadcast_variables(comm: Communicator, session: Any, root: int) -> None:
+    """Overwrite every initialised variable by its value on rank ``root``, and agree on which are initialised."""
+    names = comm.broadcast_object(sorted(session.store.initialized), root)
+    assert isinstance(names, list)
+    for name in names:
+        comm.broadcast(session.store[name], root)
+    session.store.initialized.update(names)

@@ -1,0 +1,142 @@
+"""The base of all optimizers: from a loss to an operation that updates variables, through the ``exchange`` marker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from paraflow.autodiff import gradients
+from paraflow.errors import GraphError
+from paraflow.graph.graph import Graph, control_dependencies
+from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.record import convert
+from paraflow.ops.array import cast, group
+from paraflow.ops.collective import exchange
+from paraflow.ops.state import Variable, trainable_variables
+
+GradientAndVariable = tuple[Tensor | None, Variable]
+
+
+class Optimizer:
+    """Builds update expressions. A subclass writes `_update` for one variable and, where needed, `_prepare`.
+
+    Every gradient passes an ``exchange`` marker exactly once: `compute_gradients` puts it in, and `apply_gradients`
+    does so for gradients that do not come from one. So what is done to gradients in between (clipping, say) acts on what
+    all ranks agreed on, and optimizers know nothing of ranks.
+    """
+
+    def __init__(self, learning_rate: Any, name: str) -> None:
+        self._learning_rate = learning_rate
+        self._name = name
+        self._slots: dict[str, dict[str, Variable]] = {}
+
+    def minimize(
+        self,
+        loss: Tensor,
+        global_step: Variable | None = None,
+        var_list: Sequence[Variable] | None = None,
+        name: str | None = None,
+        grad_loss: Any = None,
+    ) -> Operation:
+        """An operation that lowers ``loss`` by one step: compute_gradients, then apply_gradients."""
+        return self.apply_gradients(self.compute_gradients(loss, var_list, grad_loss), global_step, name)
+
+    def compute_gradients(
+        self, loss: Tensor, var_list: Sequence[Variable] | None = None, grad_loss: Any = None
+    ) -> list[GradientAndVariable]:
+        """(gradient, variable) for each variable (default: all trainable ones); None where loss does not depend on it.
+
+        The gradients are those that all ranks agree on.
+        """
+        with loss.graph.as_default():
+            variables = list(var_list) if var_list is not None else trainable_variables()
+            if not variables:
+                raise GraphError("there are no variables to optimize: make a trainable Variable first")
+            found = gradients(loss, variables, grad_loss)
+            return [(None if g is None else _exchanged(g, v), v) for g, v in zip(found, variables, strict=True)]
+
+    def apply_gradients(
+        self,
+        grads_and_vars: Sequence[GradientAndVariable],
+        global_step: Variable | None = None,
+        name: str | None = None,
+    ) -> Operation:
+        """An operation that updates every variable with its gradient and adds one to ``global_step``."""
+        pairs = [(g, v) for g, v in grads_and_vars if g is not None]
+        if not pairs:
+            names = ", ".join(v.name for _, v in grads_and_vars)
+            raise GraphError(f"no gradients for any variable: the loss does not depend on {names or 'any of them'}")
+        graph = pairs[0][1].graph
+        with graph.as_default(), graph.name_scope(name or self._name):
+            carried = _carrying_exchange(graph)
+            ready = [(g if g.op in carried else _exchanged(g, v), v) for g, v in pairs]
+            self._prepare([v for _, v in ready])
+            updates = [op for g, v in ready for op in self._update(g, v)]
+            with control_dependencies(updates):
+                updates += self._finish()
+                if global_step is not None:
+                    updates.append(global_step.assign_add(1).op)
+            operation: Operation = group(*updates, name="train")
+            return operation
+
+    def get_slot(self, var: Variable, name: str) -> Variable | None:
+        """The slot variable ``name`` that belongs to ``var``, or None."""
+        return self._slots.get(name, {}).get(var.spec.name)
+
+    def get_slot_names(self) -> list[str]:
+        """The names of this optimizer's slots."""
+        return sorted(self._slots)
+
+    def variables(self) -> list[Variable]:
+        """All slot variables of this optimizer."""
+        return [v for slot in self._slots.values() for v in slot.values()]
+
+    def _slot(self, var: Variable, name: str, initial: float = 0.0, suffix: str | None = None) -> Variable:
+        """The slot of ``var``, made on first use; it is named as in TensorFlow, so checkpoints look alike."""
+        slots = self._slots.setdefault(name, {})
+        if var.spec.name not in slots:
+            start = np.full(var.spec.shape, initial, var.dtype)
+            with var.graph.name_scope(""):
+                slots[var.spec.name] = Variable(start, trainable=False, name=f"{var.spec.name}/{suffix or self._name}")
+        return slots[var.spec.name]
+
+    def _rate(self, var: Variable) -> Tensor:
+        """The learning rate as a scalar of the variable's dtype."""
+        return scalar_like(self._learning_rate, var)
+
+    def _prepare(self, variables: list[Variable]) -> None:
+        """Make what is shared by all updates."""
+
+    def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
+        """The operations that update ``var``; all must be reachable only through ``gradient`` or other updates."""
+        raise NotImplementedError
+
+    def _finish(self) -> list[Operation]:
+        """Operations that run after all updates."""
+        return []
+
+
+def scalar_like(value: Any, var: Variable) -> Tensor:
+    """``value`` (a number, an array, a tensor or a function that returns one) as a scalar of the variable's dtype."""
+    value = value() if callable(value) else value
+    if isinstance(value, (Tensor, Variable)):
+        tensor = convert(value)
+        return tensor if tensor.dtype == var.dtype else cast(tensor, dtype=var.dtype)
+    return convert(np.asarray(value, var.dtype))
+
+
+def _exchanged(gradient: Tensor, var: Variable) -> Tensor:
+    marked: Tensor = exchange(gradient, variable=var.spec.name, name=f"{var.spec.name}/exchange")
+    return marked
+
+
+def _carrying_exchange(graph: Graph) -> set[Operation]:
+    """The operations of ``graph`` that depend on an exchange."""
+    carried: set[Operation] = set()
+    for operation in graph.operations:
+        if operation.record is exchange or any(t.op in carried for t in operation.inputs):
+            carried.add(operation)
+    return carried
+

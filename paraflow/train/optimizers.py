@@ -1,0 +1,157 @@
+"""Gradient descent and its adaptive relatives, as update expressions; formulas and slots are TensorFlow 1.15's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from paraflow.graph.node import Operation, Tensor
+from paraflow.ops.math import sqrt, square
+from paraflow.ops.state import Variable
+from paraflow.train.optimizer import Optimizer, scalar_like
+
+
+class GradientDescentOptimizer(Optimizer):
+    """w <- w - rate * g."""
+
+    def __init__(self, learning_rate: Any, name: str = "GradientDescent") -> None:
+        super().__init__(learning_rate, name)
+
+    def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
+        return [var.assign_sub(gradient * self._rate(var)).op]
+
+
+class MomentumOptimizer(Optimizer):
+    """a <- momentum * a + g; w <- w - rate * a (Polyak 1964).
+
+    With ``use_nesterov`` w <- w - rate * (g + momentum * a), the form of Sutskever et al., ICML 2013.
+    Slot: ``momentum``.
+    """
+
+    def __init__(
+        self, learning_rate: Any, momentum: Any, name: str = "Momentum", use_nesterov: bool = False
+    ) -> None:
+        super().__init__(learning_rate, name)
+        self._momentum = momentum
+        self._nesterov = use_nesterov
+
+    def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
+        slot = self._slot(var, "momentum")
+        momentum = scalar_like(self._momentum, var)
+        accumulated = slot.assign(slot * momentum + gradient)
+        direction = gradient + accumulated * momentum if self._nesterov else accumulated
+        return [accumulated.op, var.assign_sub(direction * self._rate(var)).op]
+
+
+class AdagradOptimizer(Optimizer):
+    """a <- a + g^2; w <- w - rate * g / sqrt(a) (Duchi, Hazan & Singer, JMLR 2011). Slot: ``accumulator``."""
+
+    def __init__(
+        self, learning_rate: Any, initial_accumulator_value: float = 0.1, name: str = "Adagrad"
+    ) -> None:
+        if initial_accumulator_value <= 0:
+            raise ValueError(f"initial_accumulator_value must be positive, not {initial_accumulator_value}")
+        super().__init__(learning_rate, name)
+        self._initial = initial_accumulator_value
+
+    def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
+        slot = self._slot(var, "accumulator", self._initial)
+        accumulated = slot.assign(slot + square(gradient))
+        return [accumulated.op, var.assign_sub(gradient * self._rate(var) / sqrt(accumulated)).op]
+
+
+class RMSPropOptimizer(Optimizer):
+    """s <- decay * s + (1 - decay) * g^2; m <- momentum * m + rate * g / sqrt(s + epsilon); w <- w - m.
+
+    Tieleman & Hinton, lecture 6.5 of "Neural networks for machine learning", 2012. With ``centered`` the square of the
+    running mean of g is taken off s. Slots: ``rms`` (starts at one), ``momentum`` and, centered, ``mg``.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        decay: Any = 0.9,
+        momentum: Any = 0.0,
+        epsilon: float = 1e-10,
+        centered: bool = False,
+        name: str = "RMSProp",
+    ) -> None:
+        super().__init__(learning_rate, name)
+        self._decay = decay
+        self._momentum = momentum
+        self._epsilon = epsilon
+        self._centered = centered
+
+    def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
+        decay = scalar_like(self._decay, var)
+        rms = self._slot(var, "rms", 1.0)
+        mean_square = rms.assign(rms + (square(gradient) - rms) * (1 - decay))
+        variance = mean_square
+        updates = [mean_square.op]
+        if self._centered:
+            mg = self._slot(var, "mg", suffix=f"{self._name}_2")
+            mean = mg.assign(mg + (gradient - mg) * (1 - decay))
+            variance = mean_square - square(mean)
+            updates.append(mean.op)
+        slot = self._slot(var, "momentum", suffix=f"{self._name}_1")
+        scaled = gradient * self._rate(var) / sqrt(variance + scalar_like(self._epsilon, var))
+        step = slot.assign(slot * scalar_like(self._momentum, var) + scaled)
+        return [*updates, step.op, var.assign_sub(step).op]
+
+
+class AdamOptimizer(Optimizer):
+    """Adaptive moments: Kingma & Ba, ICLR 2015, in the form just before its section 2.1 (epsilon hat).
+
+    m <- m + (1 - beta1)(g - m); v <- v + (1 - beta2)(g^2 - v);
+    w <- w - rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon). Slots: ``m``, ``v``.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-08,
+        name: str = "Adam",
+    ) -> None:
+        super().__init__(learning_rate, name)
+        self._beta1 = beta1
+        self._beta2 = beta2
+        self._epsilon = epsilon
+        self._powers: tuple[Variable, Variable] | None = None
+        self._alphas: dict[np.dtype[Any], Tensor] = {}
+
+    def _prepare(self, variables: list[Variable]) -> None:
+        if self._powers is None:
+            first = variables[0]
+            with first.graph.name_scope(""):
+                self._powers = (
+                    Variable(np.asarray(self._beta1, first.dtype), trainable=False, name="beta1_power"),
+                    Variable(np.asarray(self._beta2, first.dtype), trainable=False, name="beta2_power"),
+                )
+        self._alphas = {v.dtype: self._alpha(v) for v in variables}
+
+    def _alpha(self, var: Variable) -> Tensor:
+        """rate * sqrt(1 - beta2^t) / (1 - beta1^t), a scalar."""
+        assert self._powers is not None
+        power1, power2 = (scalar_like(p, var) for p in self._powers)
+        alpha: Tensor = self._rate(var) * sqrt(1 - power2) / (1 - power1)
+        return alpha
+
+    def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
+        m, v = self._slot(var, "m"), self._slot(var, "v", suffix=f"{self._name}_1")
+        one1, one2 = scalar_like(1 - self._beta1, var), scalar_like(1 - self._beta2, var)
+        mean = m.assign(m + (gradient - m) * one1)
+        variance = v.assign(v + (square(gradient) - v) * one2)
+        step = mean * self._alphas[var.dtype] / (sqrt(variance) + scalar_like(self._epsilon, var))
+        return [mean.op, variance.op, var.assign_sub(step).op]
+
+    def _finish(self) -> list[Operation]:
+        assert self._powers is not None
+        power1, power2 = self._powers
+        return [power1.assign(power1.value() * self._beta1).op, power2.assign(power2.value() * self._beta2).op]
+
+    def variables(self) -> list[Variable]:
+        """The slots and the two powers of the decay rates."""
+        return [*super().variables(), *(self._powers or ())]

@@ -1,0 +1,70 @@
+"""The command line: what is printed, what is refused, and what importing it costs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from paraflow.errors import ConfigError
+from paraflow.experiment.cli import main
+from paraflow.experiment.config import load_config
+
+DIGITS = str(Path(__file__).parents[2] / "configs" / "digits_sync.toml")
+
+
+def test_print_config_shows_the_resolved_configuration(capsys, tmp_path):
+    assert main(["run", DIGITS, "train.epochs=3", "--print-config", "optimizer.learning_rate=0.5"]) == 0
+    (tmp_path / "printed.toml").write_text(capsys.readouterr().out)
+    printed = load_config(tmp_path / "printed.toml")
+    assert printed == load_config(DIGITS, ["train.epochs=3", "optimizer.learning_rate=0.5"])
+    assert (printed.train.epochs, printed.optimizer.learning_rate) == (3, 0.5)
+
+
+def test_schema_is_a_json_schema_with_descriptions(capsys):
+    assert main(["run", "--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert set(schema["required"]) == {"experiment", "data", "model", "optimizer", "train"}
+    train = schema["$defs"]["Train"]
+    assert train["additionalProperties"] is False
+    assert train["properties"]["log_every"] == {
+        "default": 10,
+        "description": "steps between two lines of metrics.jsonl",
+        "exclusiveMinimum": 0,
+        "title": "Log Every",
+        "type": "integer",
+    }
+    models = [variant["$ref"] for variant in schema["properties"]["model"]["oneOf"]]
+    assert models == ["#/$defs/MLPModel", "#/$defs/BuiltModel"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "unknown command ''; known: run"),
+        (["rum"], "unknown command 'rum'; known: run; did you mean 'run'?"),
+        (["run"], "paraflow run: CONFIG.toml is missing\nusage: paraflow run"),
+        (["run", DIGITS, "--print-confg"], "unrecognized arguments: --print-confg"),
+        (["run", DIGITS, "--print-config", "train.epochs=x"], "command line, argument 2: train.epochs"),
+        (["run", "train.epochs=3", DIGITS], "there is no configuration file 'train.epochs=3'"),
+    ],
+)
+def test_a_faulty_command_line_is_a_configuration_error(arguments, message, capsys):
+    with pytest.raises(ConfigError) as caught:
+        main(arguments)
+    assert message in str(caught.value)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_help_describes_the_arguments(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "--help"])
+    assert caught.value.code == 0
+    assert "key=value" in capsys.readouterr().out
+
+
+def test_a_graph_program_does_not_pay_for_the_configuration():
+    program = "import sys, paraflow; print([name for name in ('pydantic', 'rich', 'mpi4py') if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout == "[]\n"

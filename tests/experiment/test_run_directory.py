@@ -1,0 +1,121 @@
+"""Run directories, made by worlds of several ranks, and parameter files, read back by hand."""
+
+import json
+import re
+import struct
+
+import numpy as np
+import pytest
+
+from paraflow.comm import run_threads, solo
+from paraflow.errors import ConfigError
+from paraflow.experiment.config import load_config
+from paraflow.experiment.metrics import MetricsWriter, read_metrics
+from paraflow.experiment.run_directory import create_run_directory, save_parameters
+
+TEXT = """
+[experiment]
+name = "some-run"
+[data]
+name = "digits"
+batch_size = 64
+[model]
+name = "mlp"
+layers = [64, 10]
+[optimizer]
+name = "adam"
+learning_rate = 0.001
+[train]
+epochs = 2
+"""
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.toml").write_text(TEXT)
+    return load_config("x.toml", ["experiment.directory=deep/runs"])
+
+
+def test_every_rank_learns_of_one_directory(config, tmp_path):
+    paths = run_threads(3, lambda communicator: create_run_directory(config, communicator))
+    assert len(set(paths)) == 1
+    assert paths[0].parent == tmp_path / "deep/runs"
+    assert list(paths[0].parent.iterdir()) == [paths[0]]
+    assert re.fullmatch(r"some-run-\d{8}-\d{6}", paths[0].name)
+
+
+def test_the_configuration_and_the_environment_are_kept(config):
+    path = run_threads(3, lambda communicator: create_run_directory(config, communicator))[0]
+    assert load_config(path / "config.toml") == config
+    environment = json.loads((path / "environment.json").read_text())
+    assert environment["numpy"] == np.__version__
+    assert environment["world"] == "threads"
+    assert len(environment["ranks"]) == 3
+    assert all(rank["host"] and rank["cores"] >= 1 for rank in environment["ranks"])
+
+
+def test_no_directory_is_used_twice(config):
+    paths = [create_run_directory(config, solo()) for _ in range(5)]
+    assert len(set(paths)) == 5
+    for number, path in enumerate(paths):
+        with MetricsWriter(path / "metrics.jsonl") as metrics:
+            metrics.write({"run": number})
+    assert [read_metrics(path / "metrics.jsonl") for path in paths] == [[{"run": number}] for number in range(5)]
+
+
+def test_every_rank_fails_where_rank_0_cannot_write(config, tmp_path):
+    (tmp_path / "deep").write_text("a file")
+
+    def attempt(communicator):
+        with pytest.raises(ConfigError, match=r"experiment.directory = 'deep/runs': cannot write there: .*deep/runs"):
+            create_run_directory(config, communicator)
+        return communicator.rank
+
+    assert run_threads(3, attempt) == [0, 1, 2]
+
+
+def read_safetensors(path):
+    """The arrays of a file by name, read as the format's description says."""
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    dtypes = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "BOOL": "?"}
+    arrays = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        raw = content[8 + length + begin : 8 + length + end]
+        arrays[name] = np.frombuffer(raw, dtypes[entry["dtype"]]).reshape(entry["shape"])
+    return arrays
+
+
+def test_parameters_are_saved_whatever_their_layout(tmp_path):
+    values = np.arange(12.0).reshape(3, 4)
+    parameters = {
+        "layer/weights:0": values.astype(np.float32),
+        "fortran": np.asfortranarray(values),
+        "strided": values[::2, ::-1],
+        "broadcast": np.broadcast_to(np.arange(3.0), (2, 3)),
+        "scalar": np.array(2.5),
+        "empty": np.zeros((0, 3), np.float32),
+        "big endian": values.astype(">f8"),
+        "steps": np.array([1, 2**40]),
+        "flags": np.array([True, False]),
+    }
+    save_parameters(tmp_path / "p.safetensors", parameters)
+    read = read_safetensors(tmp_path / "p.safetensors")
+    assert read.keys() == parameters.keys()
+    for name, array in parameters.items():
+        np.testing.assert_array_equal(read[name], array, strict=not name.startswith("big"), err_msg=name)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "p.safetensors"
+    save_parameters(path, {"w": np.zeros(3)})
+    before = path.read_bytes()
+    with pytest.raises(Exception, match="complex128"):
+        save_parameters(path, {"w": np.zeros(3, complex)})
+    assert path.read_bytes() == before
+    save_parameters(path, {"w": np.ones(3)})
+    np.testing.assert_array_equal(read_safetensors(path)["w"], np.ones(3))
+    assert list(tmp_path.iterdir()) == [path], "nothing unfinished is left"

@@ -1,0 +1,44 @@
+"""An interpreter of graphs in one screen: record bodies, one after the other, in program order.
+
+It shares nothing with the compiler and the runtime, so it is what their results are compared with.
+"""
+
+import numpy as np
+
+from paraflow.graph.graph import as_operation
+
+
+def interpret(fetches, feeds=None, runtime=None):
+    """The values of ``fetches`` (tensors, operations, or a list of them), given the values of some tensors.
+
+    ``runtime`` holds what an executor supplies to bodies that ask for it: ``store`` (variable name -> array,
+    written in place), ``comm``, ``samples``; ``draw`` is called with the operation to get the body's ``draw``.
+    """
+    wanted = fetches if isinstance(fetches, (list, tuple)) else [fetches]
+    values = {tensor: np.asarray(value) for tensor, value in (feeds or {}).items()}
+    with np.errstate(all="ignore"):
+        for operation in _needed([as_operation(f) for f in wanted], values):
+            record = operation.record
+            supplied = {key: (runtime or {})[key] for key in record.runtime}
+            if "draw" in supplied:
+                supplied["draw"] = supplied["draw"](operation)
+            result = record.body(*(values[t] for t in operation.inputs), **operation.attrs, **supplied)
+            parts = result if isinstance(result, tuple) else (result,)
+            for tensor, part in zip(operation.outputs, parts, strict=True):
+                # What a variable holds now must not change under a later assignment.
+                values[tensor] = np.array(part) if record.reads or record.writes else np.asarray(part)
+    results = [values.get(f.__tensor__() if hasattr(f, "__tensor__") else f) for f in wanted]
+    return results if isinstance(fetches, (list, tuple)) else results[0]
+
+
+def _needed(roots, fed):
+    """The operations that ``roots`` depend on beyond the fed tensors, in program order."""
+    needed = set(roots)
+    graph = roots[0].graph
+    for operation in reversed(graph.operations):
+        if operation in needed and operation.outputs and all(t in fed for t in operation.outputs):
+            needed.remove(operation)
+        elif operation in needed:
+            needed.update(t.op for t in operation.inputs)
+            needed.update(operation.control_inputs)
+    return [operation for operation in graph.operations if operation in needed]
