@@ -131,9 +131,6 @@ def _make_directory(named: str | None) -> str:
     path = os.path.abspath(named or time.strftime(f"runs/launch-%Y%m%d-%H%M%S-{os.getpid()}"))
     try:
         os.makedirs(path, exist_ok=True)
-        used = os.path.exists(os.path.join(path, "mpirun.log"))
     except OSError as error:
         raise UsageError(f"cannot create the launch directory: {error}; name another with --logs DIR") from error
-    if used:
-        raise UsageError(f"{path} holds the logs of another launch: name a new directory with --logs DIR")
     return path

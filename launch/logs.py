@@ -18,7 +18,12 @@ class Logs:
     """
 
     def __init__(self, directory: str, ranks: int) -> None:
-        """Create the logs, which the ranks open and do not create: a host that lacks them sees another directory."""
+        """Create the logs, in place of what an earlier launch left in the directory.
+
+        Ranks open their log and do not create it: on a host where it is missing, this directory is not shared.
+        """
+        for name in filter(results.is_rank_file, os.listdir(directory)):
+            os.remove(os.path.join(directory, name))
         self._directory = directory
         self._paths = [results.log_path(directory, rank) for rank in range(ranks)]
         self._shown = [0] * ranks

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from typing import Literal, NamedTuple
 
 # Exit codes of usage and environment errors: their messages say what to do, and a traceback would bury them.
@@ -31,6 +32,11 @@ class Result(NamedTuple):
 def log_path(directory: str, rank: int) -> str:
     """Return where the output of ``rank`` goes, both stdout and stderr."""
     return os.path.join(directory, f"rank-{rank}.log")
+
+
+def is_rank_file(name: str) -> bool:
+    """Tell whether a file of this name is the log or the record of some rank."""
+    return re.fullmatch(r"rank-\d+\.(log|json)", name) is not None
 
 
 def _path(directory: str, rank: int) -> str:

@@ -10,7 +10,7 @@ from paraflow.graph.dtypes import is_floating
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert
-from paraflow.ops.array import ones_like, stop_gradient, zeros_like
+from paraflow.ops.array import ones_like, stop_gradient
 from paraflow.ops.math import add
 from paraflow.ops.state import Variable, read_variable
 
@@ -110,8 +110,7 @@ def _backward(operation: Operation, cotangents: dict[Tensor, list[Tensor]], keep
     if len(operation.outputs) == 1:
         results = rule(operation.outputs[0], totals[0])
     else:
-        filled = [zeros_like(t) if d is None else d for t, d in zip(operation.outputs, totals, strict=True)]
-        results = rule(operation.outputs, tuple(filled))
+        results = rule(operation.outputs, tuple(totals))
     if not isinstance(results, tuple):
         results = (results,)
     for tensor, cotangent in zip(operation.inputs, results, strict=True):

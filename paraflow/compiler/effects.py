@@ -1,7 +1,7 @@
 """Effects in program order: who must wait for whom when variables are read and written.
 
-A read hands out the variable's own memory, without a copy. So a write has to wait for everybody who uses an earlier read,
-or a view of it; where a user comes after the write in program order, the read is made a snapshot (a copy) instead.
+A read hands out the variable's own memory, without a copy. So a write has to wait for everybody who uses an earlier
+read, or a view of it; where a user comes after the write in program order, the read is made a snapshot (a copy).
 """
 
 from __future__ import annotations

@@ -112,10 +112,13 @@ class Lowering:
             root = operand
             while root.op.record.view:
                 root = root.op.inputs[0]
-            touches = root.op.record.reads or root.op.record.writes
-            if touches and root.op.attrs["variable"] == variable.name and root.op not in self.effects.snapshots:
-                if root is not operand or position not in kernel.inplace:
-                    return False
+            shares = (
+                (root.op.record.reads or root.op.record.writes)
+                and root.op.attrs["variable"] == variable.name
+                and root.op not in self.effects.snapshots
+            )
+            if shares and (root is not operand or position not in kernel.inplace):
+                return False
         return True
 
     # -- slots and steps ----------------------------------------------------------------------------------------
@@ -358,7 +361,13 @@ class Lowering:
             if not self.parallel and slot.kind == OBJECT and slot.users and max(slot.users) < len(self.steps):
                 releases[max(slot.users)].append(i)
         slots = tuple(
-            Slot(s.kind, s.tensor.dtype, s.tensor.spec.shape, s.where, s.tensor.spec.value if s.kind == CONSTANT else None)
+            Slot(
+                kind=s.kind,
+                dtype=s.tensor.dtype,
+                shape=s.tensor.spec.shape,
+                where=s.where,
+                value=s.tensor.spec.value if s.kind == CONSTANT else None,
+            )
             for s in self.slots
         )
         steps = tuple(

@@ -1,7 +1,7 @@
 """The plan: what the compiler returns, as data.
 
-A plan is a frozen list of steps over numbered slots. It prints, hashes and compares; replicas on all ranks compile equal
-plans. Executors give it meaning (paraflow/runtime/executors.py).
+A plan is a frozen list of steps over numbered slots. It prints, hashes and compares; replicas on all ranks compile
+equal plans. Executors give it meaning (paraflow/runtime/executors.py).
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Slot:
 class Step:
     """One call. ``inputs`` and ``outputs`` are slots; ``depends`` are the steps that must have run before.
 
-    ``releases`` are object slots whose value nobody needs afterwards; ``block`` is the (offset, bytes) of a collective's
-    contiguous stretch of the arena; ``cost`` is a rough count of elementary operations.
+    ``releases`` are object slots whose value nobody needs afterwards; ``block`` is the (offset, bytes) of the
+    contiguous stretch of the arena that a collective works on; ``cost`` is a rough count of elementary operations.
     """
 
     name: str

@@ -21,7 +21,9 @@ def specialise(
     """The operations that ``fetches`` and ``targets`` need, given that the tensors ``feeds`` have these shapes.
 
     The value of a pure operation does not depend on when it runs, so what it has to wait for becomes a target instead,
-    and effects keep program order: later passes then see control inputs on operations with effects only. Raises InvalidArgumentError for a placeholder that is needed but not fed.
+    and effects keep program order: later passes then see control inputs on operations with effects only.
+
+    Raises InvalidArgumentError for a placeholder that is needed but not fed.
     """
     builder = Builder()
     builder.graph.variables = dict(graph.variables)

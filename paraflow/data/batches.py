@@ -29,7 +29,7 @@ class Batches:
 
     ``prefetch`` is the number of batches that a thread prepares ahead; with 0, the default, the caller's thread
     prepares each. A batch of 64 x 784 uint8 pixels takes it 16 µs, 2 % of the step of a small network, while the thread
-    costs a rank whose only core is busy 2-9 % of that step. It pays for large samples and a core to spare.
+    costs a rank whose only core is busy 2-9 % of that step. It can pay for large samples and a core to spare.
 
     Raises DataError if the data set or a batch has fewer samples than there are ranks, or if no batch is left, and
     InvalidArgumentError for a rank, batch size, ``last`` or ``prefetch`` that makes no sense.

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 
 def toml_document(model: BaseModel) -> str:
-    """``model`` as TOML: one table per nested model or mapping; keys that are None are left out."""
+    """``model`` as TOML: one table per nested model or mapping; keys that are None become comments."""
     return "\n".join(_table((), model)).lstrip("\n") + "\n"
 
 
@@ -48,9 +48,10 @@ def _table(path: tuple[str, ...], table: BaseModel | Mapping[str, object]) -> It
             header = "[" + ".".join(map(toml_key, (*path, name))) + "]"
             comment = [f"# {description}"] if description else []
             tables += ["", *comment, header, *_table((*path, name), value)]
-        elif value is not None:
+        else:
             remark = f"  # {description}" if description else ""
-            keys.append(f"{toml_key(name)} = {toml_value(value)}{remark}")
+            setting = f"# {name} = (not set)" if value is None else f"{toml_key(name)} = {toml_value(value)}"
+            keys.append(setting + remark)
     return keys + tables
 
 

@@ -1,0 +1,1 @@
+"""Kernels: tables (op, device) -> a function that writes its result into a given buffer."""

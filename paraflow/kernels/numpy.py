@@ -38,7 +38,7 @@ def _plain(function: Call, inplace: tuple[int, ...] = ()) -> Kernel:
 
 
 def _reduction(ufunc: np.ufunc) -> Kernel:
-    reduce = ufunc.reduce
+    reduce: Call = ufunc.reduce
 
     def bind(attrs: Mapping[str, Any]) -> Call:
         axis, keepdims = attrs["axis"], attrs["keepdims"]
@@ -48,7 +48,8 @@ def _reduction(ufunc: np.ufunc) -> Kernel:
 
 
 def _mean(attrs: Mapping[str, Any]) -> Call:
-    axis, keepdims, total = attrs["axis"], attrs["keepdims"], np.add.reduce
+    axis, keepdims = attrs["axis"], attrs["keepdims"]
+    total: Call = np.add.reduce
 
     def mean(x: Array, out: Array) -> None:
         total(x, axis, None, out, keepdims)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import DType, as_dtype, float32, float64, int32, int64
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Tensor
@@ -35,9 +37,9 @@ def make_constant(value: Any, dtype: Any = None, shape: Any = None, name: str = 
     """
     array = literal(value, None if dtype is None else as_dtype(dtype))
     if shape is not None:
-        sizes = tuple(int(n) for n in as_dims(shape) or ())
+        sizes = tuple(-1 if n is None else n for n in as_dims(shape) or ())
         missing = int(np.prod(sizes)) - array.size
-        if missing < 0 or (missing and not array.size):
+        if min(sizes, default=0) < 0 or missing < 0 or (missing and not array.size):
             raise GraphError(f"constant: {array.size} values do not fill shape {sizes}")
         array = np.concatenate([array.ravel(), np.repeat(array.ravel()[-1:], missing)]).reshape(sizes)
         array.flags.writeable = False
@@ -176,6 +178,15 @@ def _(input: Spec) -> Spec:
     return Spec(int32, (), None if input.rank is None else np.array(input.rank, np.int32))
 
 
+@contextmanager
+def known_early() -> Iterator[None]:
+    """Let a shape rule use a check of the op's body: what the body would refuse is an error of the graph here."""
+    try:
+        yield
+    except InvalidArgumentError as error:
+        raise GraphError(str(error)) from None
+
+
 def value_dims(sizes: Spec) -> Dims:
     """The shape that an integer vector spells out, as far as it is known while the graph is built.
 
@@ -206,9 +217,7 @@ def shape_tensor(sizes: Any) -> Tensor:
     if isinstance(sizes, (TensorShape, int, np.integer)):
         sizes = as_dims(sizes)
     if sizes is None or (isinstance(sizes, (list, tuple)) and None in sizes):
-        raise GraphError(
-            f"a shape needs every size, not {format_dims(sizes)}; shape(x) is the shape at run time{at_user_line()}"
-        )
+        raise GraphError(f"a shape needs every size, not {sizes}; shape(x) is the shape at run time{at_user_line()}")
     return convert(np.empty(0, np.int32) if isinstance(sizes, (list, tuple)) and not sizes else sizes, name="shape")
 
 

@@ -132,12 +132,11 @@ def tensordot(a: Any, b: Any, axes: Any, name: str = "Tensordot") -> Tensor:
     if isinstance(axes, int):
         axes = list(range(x.spec.rank - axes, x.spec.rank)), list(range(axes))
     of_x, of_y = ([axis] if isinstance(axis, int) else list(axis) for axis in axes)
-    if len(of_x) != len(of_y):
-        raise GraphError(f"tensordot: {len(of_x)} axes of a, but {len(of_y)} of b{at_user_line()}")
+    pairs = {normal_axis(j, y.spec.rank): normal_axis(i, x.spec.rank) for i, j in zip(of_x, of_y, strict=False)}
+    if not len(of_x) == len(of_y) == len(pairs) == len(set(pairs.values())):
+        raise GraphError(f"tensordot: axes {of_x} of a and {of_y} of b are no pairs{at_user_line()}")
     labels_x: Labels = list(range(x.spec.rank))
-    labels_y: Labels = [x.spec.rank + i for i in range(y.spec.rank)]
-    for i, j in zip(of_x, of_y, strict=True):
-        labels_y[normal_axis(j, y.spec.rank)] = labels_x[normal_axis(i, x.spec.rank)]
+    labels_y: Labels = [pairs.get(j, x.spec.rank + j) for j in range(y.spec.rank)]
     with x.graph.name_scope(name):
         sizes = _label_sizes([x, y], [labels_x, labels_y], "tensordot")
         output = set(labels_x) ^ set(labels_y)

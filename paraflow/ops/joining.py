@@ -11,7 +11,7 @@ from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, normal_axis
-from paraflow.ops.array import Array, fill, identity, reshape, shape_tensor, size_along, vector_value
+from paraflow.ops.array import Array, fill, identity, known_early, reshape, shape_tensor, size_along, vector_value
 
 # A shape put together of known sizes is itself known while the graph is built; larger values are for the compiler.
 FOLD_LIMIT = 64
@@ -89,10 +89,15 @@ def _(value: Spec, num: int, axis: int) -> tuple[Spec, ...]:
 
 
 @unpack.gradient
-def _(y: tuple[Tensor, ...] | Tensor, dy: tuple[Tensor, ...] | Tensor) -> Tensor:
-    parts = dy if isinstance(dy, tuple) else (dy,)
-    first = y[0] if isinstance(y, tuple) else y
-    return stack(parts, first.op.attrs["axis"])
+def _(y: tuple[Tensor, ...] | Tensor, dy: tuple[Tensor | None, ...] | Tensor) -> Tensor:
+    if isinstance(y, Tensor):
+        return stack([dy], y.op.attrs["axis"])
+    return stack(_filled(y, dy), y[0].op.attrs["axis"])
+
+
+def _filled(y: tuple[Tensor, ...], dy: Any) -> list[Tensor]:
+    """The cotangents, zeros where nothing depends on the output."""
+    return [zeros_like(output) if d is None else d for output, d in zip(y, dy, strict=True)]
 
 
 def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unstack") -> list[Tensor]:
@@ -174,15 +179,16 @@ def _(value: Spec, sizes: Spec, axis: int) -> tuple[Spec, ...]:
     total = value.shape[at]
     parts: list[int | None] = [None] * sizes.shape[0]
     if given is not None and total is not None:
-        parts = list(_part_sizes(total, given))
+        with known_early():
+            parts = list(_part_sizes(total, given))
     elif given is not None:
         parts = [None if n == -1 else n for n in given]
     return tuple(Spec(value.dtype, (*value.shape[:at], n, *value.shape[at + 1 :])) for n in parts)
 
 
 @split_sizes.gradient
-def _(y: tuple[Tensor, ...], dy: tuple[Tensor, ...]) -> tuple[Tensor, None]:
-    return concat(dy, y[0].op.attrs["axis"]), None
+def _(y: tuple[Tensor, ...], dy: tuple[Tensor | None, ...]) -> tuple[Tensor, None]:
+    return concat(_filled(y, dy), y[0].op.attrs["axis"]), None
 
 
 def split(

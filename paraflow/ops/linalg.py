@@ -1,4 +1,4 @@
-"""Matrix products."""
+"""Matrices: products, diagonals, bands, norms."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError
+from paraflow.graph.dtypes import DType, float32
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import op
-from paraflow.graph.shape import Spec, broadcast
-from paraflow.ops.array import unbroadcast
+from paraflow.graph.record import at_user_line, convert, op
+from paraflow.graph.shape import Spec, as_dims, broadcast, num_elements
+from paraflow.ops import reduce
+from paraflow.ops.array import broadcast_to, known_shape, reshape, shape_tensor, size_along, unbroadcast
+from paraflow.ops.joining import concat
+from paraflow.ops.math import multiply, sqrt
+from paraflow.ops.rearrange import squeeze
+from paraflow.ops.reduce import reduce_sum
 
 
 def swapped(x: Any, swap: bool) -> Any:
@@ -146,10 +152,105 @@ def diag_part(input: Any, name: str = "DiagPart") -> Tensor:
     x = convert(input)
     if not x.spec.rank or x.spec.rank % 2:
         raise GraphError(f"diag_part needs a tensor of known even rank, not {x.shape}{at_user_line()}")
-    if x.spec.rank == 2:
+    half = x.spec.rank // 2
+    dims = x.spec.shape or ()
+    if any(None not in (m, n) and m != n for m, n in zip(dims[:half], dims[half:], strict=True)):
+        raise GraphError(f"diag_part: the halves of shape {x.shape} differ{at_user_line()}")
+    if half == 1:
         part: Tensor = matrix_diag_part(x, name=name)
         return part
-    sizes = known_shape(x)[: x.spec.rank // 2]
-    total = int(np.prod(sizes.spec.value)) if sizes.spec.value is not None else size(x[(..., *[0] * len(sizes.shape))])
-    part = reshape(matrix_diag_part(reshape(x, [total, total])), sizes, name=name)
-    return part
+    sizes = known_shape(x)[:half]
+    total = num_elements(dims[:half])
+    rows = reduce.reduce_prod(sizes) if total is None else total
+    elements: Tensor = reshape(matrix_diag_part(reshape(x, convert([rows, rows]))), sizes, name=name)
+    return elements
+
+
+@op(same=())
+def identity_matrix(num_rows, num_columns, dtype=float32):
+    """Ones on the main diagonal, zeros elsewhere."""
+    return np.eye(int(num_rows), int(num_columns), dtype=dtype)
+
+
+@identity_matrix.shape
+def _(num_rows: Spec, num_columns: Spec, dtype: DType) -> Spec:
+    return Spec(dtype, as_dims([None if n.value is None else int(n.value) for n in (num_rows, num_columns)]))
+
+
+def eye(
+    num_rows: Any, num_columns: Any = None, batch_shape: Any = None, dtype: Any = float32, name: str = "eye"
+) -> Tensor:
+    """The identity matrix [num_rows, num_columns], square by default, repeated for every index of ``batch_shape``."""
+    matrix: Tensor = identity_matrix(num_rows, num_rows if num_columns is None else num_columns, dtype, name=name)
+    if batch_shape is None:
+        return matrix
+    batch: Tensor = broadcast_to(matrix, concat([shape_tensor(batch_shape), known_shape(matrix)], 0))
+    return batch
+
+
+@op
+def matrix_band_part(input, num_lower=-1, num_upper=-1):
+    """The band of each matrix: ``num_lower`` diagonals below the main one and ``num_upper`` above (-1: all) are kept.
+
+    Elsewhere the result is zero: (-1, 0) gives the lower triangles, (0, -1) the upper, (0, 0) the diagonals.
+    """
+    rows, columns = input.shape[-2:]
+    above = np.arange(columns) - np.arange(rows)[:, None]
+    keep = np.ones((rows, columns), bool)
+    if num_lower >= 0:
+        keep &= above >= -num_lower
+    if num_upper >= 0:
+        keep &= above <= num_upper
+    return np.where(keep, input, input.dtype.type(0))
+
+
+@matrix_band_part.shape
+def _(input: Spec, num_lower: int, num_upper: int) -> Spec:
+    if input.rank is not None and input.rank < 2:
+        raise GraphError("needs at least two dimensions")
+    return Spec(input.dtype, input.shape)
+
+
+@matrix_band_part.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    band: Tensor = matrix_band_part(dy, y.op.attrs["num_lower"], y.op.attrs["num_upper"])
+    return band
+
+
+def trace(x: Any, name: str = "trace") -> Tensor:
+    """The sums of the main diagonals of the last two axes."""
+    total: Tensor = reduce_sum(matrix_diag_part(x), axis=-1, name=name)
+    return total
+
+
+def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool = False, name: str = "norm") -> Tensor:
+    """The norm of vectors (``axis`` an int, or None: of all elements as one vector) or matrices (two axes).
+
+    ``ord``: "euclidean" (or 2, for vectors), 1, inf, any p > 0 for vectors; "euclidean", "fro", 1 or inf for matrices.
+    The gradient of the Euclidean norm at 0 is NaN.
+    """
+    x = convert(tensor)
+    axes = tuple(axis) if isinstance(axis, (list, tuple)) else None
+    if axes is not None and len(axes) == 1:
+        axis, axes = axes[0], None
+    with x.graph.name_scope(name):
+        if ord == "euclidean" or (ord == "fro" and axes) or (ord == 2 and not axes):
+            return sqrt(reduce_sum(multiply(x, x), axes or axis, keepdims))
+        if axes is not None:
+            return _matrix_norm(abs(x), ord, axes, keepdims)
+        if not isinstance(ord, (int, float)) or ord <= 0:
+            raise GraphError(f"norm: a vector has no norm of order {ord!r}{at_user_line()}")
+        if ord == np.inf:
+            return reduce.reduce_max(abs(x), axis, keepdims)
+        if ord == 1:
+            return reduce_sum(abs(x), axis, keepdims)
+        return reduce_sum(abs(x) ** ord, axis, keepdims) ** (1.0 / ord)
+
+
+def _matrix_norm(magnitude: Tensor, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+    """The largest sum of a column (order 1) or of a row (inf)."""
+    if len(axes) != 2 or ord not in (1, np.inf):
+        raise GraphError(f"norm: no norm of order {ord!r} over axes {list(axes)}{at_user_line()}")
+    summed, compared = axes if ord == 1 else axes[::-1]
+    largest = reduce.reduce_max(reduce_sum(magnitude, summed, True), compared, True)
+    return largest if keepdims else squeeze(largest, axes)

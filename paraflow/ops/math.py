@@ -1,12 +1,19 @@
-"""Elementwise mathematics: arithmetic, powers, exponentials, comparisons, logic."""
+"""Elementwise arithmetic: sums, products, powers, rounding, extremes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
+from paraflow.errors import InvalidArgumentError
+from paraflow.graph.dtypes import DType
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import op
-from paraflow.ops.array import unbroadcast
+from paraflow.graph.record import convert, op
+from paraflow.graph.shape import Dims, Spec, broadcast, merge
+from paraflow.ops.array import unbroadcast, zeros_like
+from paraflow.ops.logic import greater, greater_equal, less_equal, select
 
 Pair = tuple[Tensor | None, Tensor | None]
 
@@ -47,10 +54,22 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dz * y, x), unbroadcast(dz * x, y)
 
 
-@op(elementwise=True, dtypes="float")
+def quotient_dtype(dtype: DType) -> DType:
+    """What x / y of integers is: float32 for up to 16 bits, else float64, as in TensorFlow; floats keep theirs."""
+    if dtype.kind in "iu":
+        return np.dtype("float32" if dtype.itemsize <= 2 else "float64")
+    return dtype
+
+
+@op(elementwise=True, dtypes="numeric")
 def divide(x, y):
-    """x / y in floating point."""
-    return np.divide(x, y)
+    """x / y in floating point; integers become float64 (those of up to 16 bits float32)."""
+    return np.divide(x, y, dtype=quotient_dtype(x.dtype))
+
+
+@divide.shape
+def _(x: Spec, y: Spec) -> Spec:
+    return Spec(quotient_dtype(x.dtype), broadcast(x.shape, y.shape))
 
 
 @divide.gradient
@@ -58,6 +77,65 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     x, y = z.op.inputs
     dx = dz / y
     return unbroadcast(dx, x), unbroadcast(-dx * z, y)
+
+
+truediv = divide
+
+
+@op(elementwise=True, dtypes="float")
+def div_no_nan(x, y):
+    """x / y, and 0 where y is 0."""
+    return np.where(np.equal(y, 0), np.zeros((), x.dtype), np.divide(x, y))
+
+
+@div_no_nan.gradient
+def _(z: Tensor, dz: Tensor) -> Pair:
+    x, y = z.op.inputs
+    dx = div_no_nan(dz, y)
+    return unbroadcast(dx, x), unbroadcast(-dx * z, y)
+
+
+def refuse_zero(divisor: Any) -> None:
+    """Raise InvalidArgumentError for an integer zero among the divisors, where numpy would return 0."""
+    if divisor.dtype.kind in "iu" and not np.all(divisor):
+        raise InvalidArgumentError("integer division by zero")
+
+
+@op(elementwise=True, dtypes="real")
+def floordiv(x, y):
+    """The largest integer not above x / y, as Python's //; raises InvalidArgumentError for an integer zero in y."""
+    refuse_zero(y)
+    # numpy's floor_divide of floats is exact where x / y rounds up to an integer; TensorFlow's is floor(x / y).
+    return np.floor_divide(x, y) if x.dtype.kind in "iu" else np.floor(np.divide(x, y))
+
+
+@floordiv.gradient
+def _(z: Tensor, dz: Tensor) -> Pair:
+    return None, None
+
+
+def div(x: Any, y: Any, name: str | None = None) -> Tensor:
+    """x / y as Python 2 has it: `floordiv` for integers, `divide` for floats."""
+    typed = next((v for v in (x, y) if hasattr(v, "dtype")), None)
+    x = convert(x, None if typed is None else typed.dtype)
+    quotient: Tensor = (floordiv if x.dtype.kind in "iu" else divide)(x, y, name=name)
+    return quotient
+
+
+@op(elementwise=True, dtypes="real")
+def floormod(x, y):
+    """x - floor(x / y) * y, with the sign of y as Python's %; raises InvalidArgumentError for an integer zero in y."""
+    refuse_zero(y)
+    return np.mod(x, y)
+
+
+@floormod.gradient
+def _(z: Tensor, dz: Tensor) -> Pair:
+    x, y = z.op.inputs
+    return unbroadcast(dz, x), unbroadcast(-dz * floordiv(x, y), y)
+
+
+mod = floormod
 
 
 @op(elementwise=True, dtypes="numeric")
@@ -71,31 +149,67 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return -dy
 
 
-@op(elementwise=True, dtypes="float")
-def exp(x):
-    """The exponential of x."""
-    return np.exp(x)
+@op(elementwise=True, dtypes="real")
+def abs(x):
+    """The absolute value; its derivative at 0 is 0."""
+    return np.abs(x)
 
 
-@exp.gradient
+@abs.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return dy * y
+    return dy * sign(y.op.inputs[0])
+
+
+@op(elementwise=True, dtypes="real")
+def sign(x):
+    """-1, 0 or 1; NaN stays NaN."""
+    return np.sign(x)
+
+
+@sign.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return zeros_like(y)
+
+
+@op(elementwise=True, dtypes="numeric")
+def square(x):
+    """x * x."""
+    return np.square(x)
+
+
+@square.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy * (2 * y.op.inputs[0])
+
+
+@op(elementwise=True, dtypes="numeric")
+def squared_difference(x, y):
+    """(x - y) squared."""
+    difference = np.subtract(x, y)
+    return np.multiply(difference, difference)
+
+
+@squared_difference.gradient
+def _(z: Tensor, dz: Tensor) -> Pair:
+    x, y = z.op.inputs
+    dx = 2 * dz * (x - y)
+    return unbroadcast(dx, x), unbroadcast(-dx, y)
 
 
 @op(elementwise=True, dtypes="float")
-def log(x):
-    """Natural logarithm."""
-    return np.log(x)
+def reciprocal(x):
+    """1 / x."""
+    return np.reciprocal(x)
 
 
-@log.gradient
+@reciprocal.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return dy / y.op.inputs[0]
+    return -dy * (y * y)
 
 
 @op(elementwise=True, dtypes="float")
 def sqrt(x):
-    """Square root."""
+    """Square root; NaN below 0. Its derivative at 0 is infinite."""
     return np.sqrt(x)
 
 
@@ -105,11 +219,132 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 
 
 @op(elementwise=True, dtypes="float")
-def tanh(x):
-    """Hyperbolic tangent."""
-    return np.tanh(x)
+def rsqrt(x):
+    """1 / sqrt(x)."""
+    return np.reciprocal(np.sqrt(x))
 
 
-@tanh.gradient
+@rsqrt.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return dy * (1 - y * y)
+    return dy * -0.5 * (y * y * y)
+
+
+@op(elementwise=True, dtypes="numeric")
+def pow(x, y):
+    """x to the power y; integers must have exponents of at least 0, or the run fails with InvalidArgumentError."""
+    return np.power(x, y)
+
+
+@pow.gradient
+def _(z: Tensor, dz: Tensor) -> Pair:
+    x, y = z.op.inputs
+    # For x <= 0 the power is no differentiable function of y; TensorFlow takes 0.
+    defined = greater(x, 0)
+    log_x = select(defined, log(select(defined, x, 1)), 0)
+    return unbroadcast(dz * y * pow(x, y - 1), x), unbroadcast(dz * z * log_x, y)
+
+
+@op(elementwise=True, dtypes="float")
+def log(x):
+    """Natural logarithm; -inf at 0, NaN below."""
+    return np.log(x)
+
+
+@log.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy / y.op.inputs[0]
+
+
+@op(elementwise=True, dtypes="float")
+def floor(x):
+    """The largest integer not above x; no gradient."""
+    return np.floor(x)
+
+
+@floor.gradient
+def _(y: Tensor, dy: Tensor) -> None:
+    return None
+
+
+@op(elementwise=True, dtypes="float")
+def ceil(x):
+    """The smallest integer not below x; no gradient."""
+    return np.ceil(x)
+
+
+@ceil.gradient
+def _(y: Tensor, dy: Tensor) -> None:
+    return None
+
+
+@op(elementwise=True, dtypes="real")
+def round(x):
+    """The nearest integer, the even one of two equally near; no gradient."""
+    return np.array(x) if x.dtype.kind in "iu" else np.rint(x)
+
+
+@round.gradient
+def _(y: Tensor, dy: Tensor) -> None:
+    return None
+
+
+@op(elementwise=True, dtypes="real")
+def maximum(x, y):
+    """The larger of x and y; NaN if one is. Where they are equal the gradient goes to x."""
+    return np.maximum(x, y)
+
+
+@maximum.gradient
+def _(z: Tensor, dz: Tensor) -> Pair:
+    x, y = z.op.inputs
+    return _chosen(greater_equal(x, y), dz, x, y)
+
+
+@op(elementwise=True, dtypes="real")
+def minimum(x, y):
+    """The smaller of x and y; NaN if one is. Where they are equal the gradient goes to x."""
+    return np.minimum(x, y)
+
+
+@minimum.gradient
+def _(z: Tensor, dz: Tensor) -> Pair:
+    x, y = z.op.inputs
+    return _chosen(less_equal(x, y), dz, x, y)
+
+
+def _chosen(first: Tensor, dz: Tensor, x: Tensor, y: Tensor) -> Pair:
+    """The cotangent given to x where ``first`` holds, and to y elsewhere."""
+    return unbroadcast(select(first, dz, 0), x), unbroadcast(select(first, 0, dz), y)
+
+
+@op(elementwise=True, dtypes="numeric")
+def sum_of(*values):
+    """The sum of tensors of one shape, added from left to right."""
+    total = np.array(values[0])
+    for value in values[1:]:
+        np.add(total, value, out=total)
+    return total
+
+
+@sum_of.shape
+def _(*values: Spec) -> Spec:
+    shape: Dims = None
+    for value in values:
+        shape = merge(shape, value.shape)
+    return Spec(values[0].dtype, shape)
+
+
+@sum_of.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, ...]:
+    return (dy,) * len(y.op.inputs)
+
+
+def add_n(inputs: Sequence[Any], name: str | None = None) -> Tensor:
+    """The sum of a list of tensors of one shape and dtype, added from left to right.
+
+    Raises InvalidArgumentError for an empty list, GraphError for shapes that differ.
+    """
+    if isinstance(inputs, Tensor) or not inputs:
+        raise InvalidArgumentError(f"add_n needs a list of at least one tensor, not {inputs!r}")
+    total: Tensor = sum_of(*inputs, name=name or "add_n")
+    return total

@@ -10,8 +10,8 @@ import numpy as np
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
-from paraflow.graph.shape import Dims, Spec, normal_axes, normal_axis
-from paraflow.ops.array import Array, known_shape, reshape, size_along, vector_value
+from paraflow.graph.shape import Dims, Spec, normal_axes, normal_axis, num_elements
+from paraflow.ops.array import known_early, known_shape, reshape, size_along, vector_value
 from paraflow.ops.indexing import slice
 
 
@@ -89,11 +89,10 @@ def flatten(inputs: Any, name: str = "flatten") -> Tensor:
     """All axes but the first merged into one: [n, d1, d2, ...] becomes [n, d1 * d2 * ...]."""
     x = convert(inputs)
     dims = x.spec.shape
-    if dims is not None and None not in dims[1:]:
-        sizes: Any = [-1 if dims[0] is None else dims[0], int(np.prod(dims[1:], dtype=np.int64))]
-    else:
-        sizes = [size_along(x, 0), -1]
-    flat: Tensor = reshape(x, sizes, name=name)
+    merged = None if dims is None else num_elements(dims[1:])
+    # With -1 the other size stays known while the graph is built, as weights need it.
+    rows = -1 if merged and dims is not None and dims[0] is None else size_along(x, 0)
+    flat: Tensor = reshape(x, [rows, -1 if merged is None else merged], name=name)
     return flat
 
 
@@ -211,7 +210,8 @@ def _padded(dims: Dims, paddings: Spec, mode: str, sign: int) -> Dims:
         return (None,) * len(dims)
     widths = [(int(before), int(after)) for before, after in paddings.value]
     padded = tuple(None if n is None else n + sign * sum(w) for n, w in zip(dims, widths, strict=True))
-    _check_widths(dims if sign > 0 else padded, widths, mode)
+    with known_early():
+        _check_widths(dims if sign > 0 else padded, widths, mode)
     return padded
 
 

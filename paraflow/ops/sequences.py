@@ -1,4 +1,4 @@
-"""Regular tensors: ranges, grids, masks of given lengths."""
+"""Regular tensors: ranges, grids, one-hot codes, masks of given lengths."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import as_dtype, bool_, float32, float64, int32, int64
+from paraflow.graph.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, num_elements
-from paraflow.ops.array import Array, broadcast_to, cast, reshape, size
+from paraflow.graph.record import at_user_line, convert, literal, op
+from paraflow.graph.shape import Spec, normal_axis, num_elements
+from paraflow.ops import reduce
+from paraflow.ops.array import Array, broadcast_to, cast, known_early, reshape, size
 from paraflow.ops.rearrange import expand_dims
-from paraflow.ops.reduce import reduce_max
 
 
 @op(dtypes="real")
@@ -27,7 +27,8 @@ def arange(start, limit, delta):
 @arange.shape
 def _(start: Spec, limit: Spec, delta: Spec) -> Spec:
     ends = [x.value for x in (start, limit, delta) if x.value is not None]
-    return Spec(start.dtype, (_range_size(*ends) if len(ends) == 3 else None,))
+    with known_early():
+        return Spec(start.dtype, (_range_size(*ends) if len(ends) == 3 else None,))
 
 
 def _range_size(start: Array, limit: Array, delta: Array) -> int:
@@ -66,13 +67,75 @@ def _(start: Spec, stop: Spec, num: Spec) -> Spec:
     return Spec(start.dtype, (None if num.value is None else int(num.value),))
 
 
+@op(same=())
+def one_hot_code(indices, depth, on_value=1, off_value=0, axis=-1, dtype=float32):
+    """A new axis of size ``depth`` with ``on_value`` at the place of each index, ``off_value`` elsewhere."""
+    hit = np.equal(np.expand_dims(indices, axis), np.arange(depth).reshape(_along(axis, indices.ndim + 1)))
+    return np.where(hit, dtype.type(on_value), dtype.type(off_value))
+
+
+def _along(axis: int, rank: int) -> list[int]:
+    """A shape of all ones but -1 at ``axis``."""
+    return [-1 if i == axis % rank else 1 for i in builtins.range(rank)]
+
+
+@one_hot_code.shape
+def _(indices: Spec, depth: Spec, on_value: Any, off_value: Any, axis: int, dtype: DType) -> Spec:
+    if indices.dtype.kind not in "iu":
+        raise GraphError(f"indices are integers, not {indices.dtype.name}")
+    if indices.shape is None:
+        return Spec(dtype, None)
+    at = normal_axis(axis, len(indices.shape) + 1)
+    return Spec(
+        dtype, (*indices.shape[:at], None if depth.value is None else int(depth.value), *indices.shape[at:])
+    )
+
+
+def one_hot(
+    indices: Any,
+    depth: Any,
+    on_value: Any = None,
+    off_value: Any = None,
+    axis: int = -1,
+    dtype: Any = None,
+    name: str = "one_hot",
+) -> Tensor:
+    """A vector of ``depth`` elements for each index: ``on_value`` (1) at its place, ``off_value`` (0) elsewhere.
+
+    The new axis is ``axis``. An index outside [0, depth) gives a vector without ``on_value``. The dtype is that of the
+    given values, else float32.
+    """
+    given = [literal(v) for v in (on_value, off_value) if v is not None]
+    chosen = as_dtype(dtype) if dtype is not None else given[0].dtype if given else float32
+    on = literal(np.ones((), chosen) if on_value is None else on_value, chosen).item()
+    off = literal(np.zeros((), chosen) if off_value is None else off_value, chosen).item()
+    code: Tensor = one_hot_code(indices, depth, on, off, -1 if axis is None else axis, chosen, name=name)
+    return code
+
+
+@op(same=(), dtypes="int")
+def invert_permutation(x):
+    """The vector y with y[x[i]] = i; raises InvalidArgumentError when ``x`` is no order of 0 .. n - 1."""
+    inverse = np.argsort(x).astype(x.dtype)
+    if not np.array_equal(x[inverse], np.arange(x.size)):
+        raise InvalidArgumentError(f"invert_permutation: {x.tolist()} is no permutation")
+    return inverse
+
+
+@invert_permutation.shape
+def _(x: Spec) -> Spec:
+    if x.rank not in (1, None) or x.dtype.kind not in "iu":
+        raise GraphError("a permutation is a vector of integers")
+    return Spec(x.dtype, x.shape)
+
+
 def sequence_mask(lengths: Any, maxlen: Any = None, dtype: Any = bool_, name: str = "SequenceMask") -> Tensor:
     """For each length n a row [maxlen] whose first n elements are True (1), the others False (0).
 
     ``maxlen`` is the largest of the lengths when it is left out.
     """
     counts = convert(lengths)
-    columns = convert(reduce_max(counts) if maxlen is None else maxlen, counts.dtype)
+    columns = convert(reduce.reduce_max(counts) if maxlen is None else maxlen, counts.dtype)
     mask: Tensor = cast(range(columns, dtype=counts.dtype) < expand_dims(counts, -1), as_dtype(dtype), name=name)
     return mask
 

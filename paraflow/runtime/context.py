@@ -16,6 +16,7 @@ class RunContext:
 
     ``samples`` is the number of samples that the current run is fed, ``shard`` the number of this rank's shard,
     ``entropy`` what unseeded random operations start from, the same on all ranks, ``strategy`` the session's.
+    ``communication_seconds`` adds up the time that steps spent in communication, waiting for other ranks included.
     """
 
     store: VariableStore
@@ -24,6 +25,7 @@ class RunContext:
     shard: int = 0
     samples: int = 1
     strategy: Any = None
+    communication_seconds: float = 0.0
     positions: dict[str, int] = field(default_factory=dict)
 
 

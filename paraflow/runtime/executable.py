@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from paraflow.compiler.plan import (
     ARENA,
     BIND_VIEW,
+    BODY,
     COLLECTIVE,
     CONSTANT,
     FEED,
@@ -23,6 +26,7 @@ from paraflow.compiler.plan import (
     Step,
 )
 from paraflow.errors import InvalidArgumentError, ParaflowError
+from paraflow.graph.shape import known
 from paraflow.kernels.numpy import KERNELS
 from paraflow.ops.collective import weigh
 from paraflow.runtime.context import Draw, RunContext
@@ -73,16 +77,18 @@ class Executable:
         if slot.kind == VARIABLE:
             return self.context.store[slot.where]
         if slot.kind == FEED:
-            return np.empty(slot.shape or (), slot.dtype)
+            return np.empty(known(slot.shape), slot.dtype)
         if slot.kind == ARENA:
-            count = int(np.prod(slot.shape or (), dtype=np.int64))
-            stretch = self.arena[slot.where : slot.where + count * slot.dtype.itemsize]
-            return stretch.view(slot.dtype).reshape(slot.shape or ())
+            shape = known(slot.shape)
+            stretch = self.arena[slot.where : slot.where + math.prod(shape) * slot.dtype.itemsize]
+            return stretch.view(slot.dtype).reshape(shape)
         return None
 
     def _call(self, step: Step) -> Call:
         if step.mode == COLLECTIVE:
-            return self._collective(step)
+            return self._timed(self._collective(step))
+        if step.mode == BODY and not {"comm", "strategy"}.isdisjoint(step.record.runtime):
+            return self._timed(self._body(step))
         if step.mode == WRITE:
             function: Callable[..., Any] = _write
         elif step.mode == KERNEL:
@@ -93,6 +99,17 @@ class Executable:
         if all(self.plan.slots[i].kind != OBJECT for i in inputs):
             return partial(function, *(values[i] for i in inputs), output)
         return lambda: function(*[values[i] for i in inputs], output)
+
+    def _timed(self, call: Call) -> Call:
+        """``call``, its time counted as communication."""
+        context = self.context
+
+        def timed() -> None:
+            start = perf_counter()
+            call()
+            context.communication_seconds += perf_counter() - start
+
+        return timed
 
     def _collective(self, step: Step) -> Call:
         assert step.block is not None

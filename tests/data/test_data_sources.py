@@ -173,7 +173,7 @@ class TestNpz:
             ({"features": FEATURES.astype(str)}, "features must be real numbers, not <U"),
             ({"features": np.float64(3)}, r"features and labels: features \[\] do not match 20 labels"),
             ({"features": FEATURES.astype(object)}, "corrupt, or not made of plain arrays: Object arrays"),
-            ({"features": np.where(np.arange(20) == 7, np.nan, 0)}, "features and labels: .* of sample 7 are not finite"),
+            ({"features": np.where(np.arange(20) == 7, np.nan, 0)}, "features and labels: .* sample 7 are not finite"),
             ({"features": np.where(np.arange(20) == 8, 1e300, 0)}, "features and labels: .* sample 8 are not finite"),
             ({"features": FEATURES[:4], "labels": LABELS[:4]}, "4 samples, too few to hold out a fifth"),
             ({"features": FEATURES[:0], "labels": LABELS[:0]}, "features and labels: there are no samples"),
@@ -220,6 +220,12 @@ class TestNpz:
             indices = hold_out(20)[0]
             np.testing.assert_array_equal(train.features, FEATURES[indices].astype(np.float32))
             np.testing.assert_array_equal(train.labels, LABELS[indices])
+
+    def test_a_header_that_claims_fewer_columns_is_an_error(self, path):
+        np.savez(path, features=FEATURES, labels=LABELS)
+        path.write_bytes(path.read_bytes().replace(b"(20, 4, 2)", b"(20, 4, 1)"))
+        with pytest.raises(DataError, match=rf"{path}: features\.npy is corrupt \(its checksum differs\)"):
+            load("npz", path=path)
 
     def test_every_truncation_is_an_error(self, path):
         np.savez_compressed(path, features=FEATURES[:, 0, 0], labels=LABELS)

@@ -54,13 +54,14 @@ class Kind(Inner):
 class Outer(BaseModel):
     options: dict[str, object] = {}
     number: float = 1.0
-    absent: int | None = None
+    absent: int | None = Field(default=None, description="not there")
     kind: Kind | None = Field(default=None, description="A table.")
 
 
 def test_a_document_is_laid_out_for_readers():
     assert toml_document(Outer(kind=Kind(), options={"z": {"y": (1, 2)}, "a b": date(1979, 5, 27)})) == (
         "number = 1.0\n"
+        "# absent = (not set)  # not there\n"
         "\n"
         "[options]\n"
         '"a b" = 1979-05-27\n'

@@ -1,0 +1,134 @@
+"""The contract that every world of ranks keeps: collectives in place on numpy buffers, and messages.
+
+The names and meanings are MPI's (MPI: A Message-Passing Interface Standard 4.1, chapters 3 and 6), so that a
+program tested in one process means the same under mpirun.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from paraflow.errors import InvalidArgumentError
+
+Buffer: TypeAlias = npt.NDArray[Any]
+"""A C-contiguous numpy array of native byte order; it is read and written in place."""
+
+Op: TypeAlias = Literal["sum", "max", "min"]
+
+ANY = -1
+"""Matches every source, or every tag, in recv, probe and iprobe."""
+
+MAX_MESSAGE_BYTES = 2**31 - 1
+"""The most that one message holds (the counts of MPI 3 are 32-bit integers); collectives have no such limit."""
+
+
+class Envelope(NamedTuple):
+    """What is known of a message without its contents."""
+
+    source: int
+    tag: int
+    nbytes: int
+
+    def count(self, dtype: npt.DTypeLike) -> int:
+        """The number of items of ``dtype`` in the message.
+
+        Raises InvalidArgumentError where the message is no whole number of them.
+        """
+        count, rest = divmod(self.nbytes, np.dtype(dtype).itemsize)
+        if rest:
+            raise InvalidArgumentError(
+                f"the message from rank {self.source} with tag {self.tag} has {self.nbytes} bytes, "
+                f"which is no whole number of {np.dtype(dtype)} items"
+            )
+        return count
+
+
+class Request(Protocol):
+    """An operation under way. Its buffer belongs to it until wait() returns."""
+
+    def wait(self) -> None:
+        """Block until the operation is complete; a second wait returns at once."""
+
+
+class Communicator(ABC):
+    """A world of ``size`` ranks, seen by the rank ``rank``.
+
+    The collectives are called by every rank, in the same order, with the same operation, count and dtype;
+    their results have the same bits on every rank and in every run on the same number of ranks.
+
+    Every call raises InvalidArgumentError for a buffer that is not C-contiguous, not writable where it has to be,
+    or of a dtype it cannot take, and for a rank or tag out of range. In a world whose rank failed it raises
+    WorldAborted, or under mpirun the process ends with the world.
+    """
+
+    world: ClassVar[Literal["solo", "threads", "mpi"]]
+    rank: int
+    size: int
+
+    @abstractmethod
+    def barrier(self) -> None:
+        """Return when every rank has called it."""
+
+    def allreduce(self, buffer: Buffer, op: Op = "sum") -> None:
+        """Replace ``buffer`` by its elementwise sum, maximum or minimum over the ranks.
+
+        Takes float16, float32, float64 and the integers, of any shape and size. A NaN on one rank makes the
+        element NaN on all.
+        """
+        self.iallreduce(buffer, op).wait()
+
+    @abstractmethod
+    def iallreduce(self, buffer: Buffer, op: Op = "sum") -> Request:
+        """Start an allreduce; after ``wait`` the buffer holds the result."""
+
+    @abstractmethod
+    def broadcast(self, buffer: Buffer, root: int = 0) -> None:
+        """Replace ``buffer`` by the one of rank ``root``; any dtype without Python objects."""
+
+    @abstractmethod
+    def allgather(self, value: object) -> list[Any]:
+        """The values of all ranks in rank order, as copies made by pickle; for small objects."""
+
+    @abstractmethod
+    def broadcast_object(self, value: object, root: int = 0) -> Any:
+        """A copy, made by pickle, of the value of rank ``root``; for small objects."""
+
+    def send(self, buffer: Buffer, dest: int, tag: int = 0) -> None:
+        """Send ``buffer`` (at most MAX_MESSAGE_BYTES); on return it may be changed.
+
+        It may return before the message is received, and it may wait for that.
+        """
+        self.isend(buffer, dest, tag).wait()
+
+    @abstractmethod
+    def isend(self, buffer: Buffer, dest: int, tag: int = 0) -> Request:
+        """Start a send; the buffer stays untouched until ``wait`` returns."""
+
+    @abstractmethod
+    def recv(self, buffer: Buffer, source: int = ANY, tag: int = ANY) -> Envelope:
+        """Wait for a message and take it into ``buffer``, which has its exact size and its dtype.
+
+        Messages of one source and tag arrive in the order of sending. Raises RanksDisagree, naming the source and
+        both sizes, for a message of another size; the message is dropped. The dtype of a message is known, and
+        checked, in the worlds of one process only.
+        """
+
+    @abstractmethod
+    def probe(self, source: int = ANY, tag: int = ANY) -> Envelope:
+        """Wait for a message and leave it there for recv. A long wait leaves the core to others."""
+
+    @abstractmethod
+    def iprobe(self, source: int = ANY, tag: int = ANY) -> Envelope | None:
+        """The envelope of a message that can be received now, or None."""
+
+    @abstractmethod
+    def node(self) -> tuple[int, int]:
+        """``(rank, size)`` among the ranks that share this rank's memory; not collective."""
+
+    @abstractmethod
+    def abort(self, code: int) -> NoReturn:
+        """End the world: every rank of it stops, and the process exits with ``code``; not collective."""

@@ -1,0 +1,60 @@
+"""Messages between ranks of one process."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from paraflow.comm.checks import check_fits
+from paraflow.comm.communicator import ANY, Buffer, Envelope
+from paraflow.errors import RanksDisagree
+
+
+class Message(NamedTuple):
+    """A message on its way: where it is from, and a copy of what was sent."""
+
+    envelope: Envelope
+    data: Buffer
+
+    def deliver(self, buffer: Buffer) -> Envelope:
+        """Copy the message into ``buffer``; raises RanksDisagree where size or dtype differ."""
+        check_fits(self.envelope, buffer)
+        if buffer.dtype != self.data.dtype:
+            raise RanksDisagree(
+                f"recv has a buffer of {buffer.dtype}, but the message from rank {self.envelope.source} "
+                f"with tag {self.envelope.tag} holds {self.data.dtype}"
+            )
+        buffer[...] = self.data.reshape(buffer.shape)
+        return self.envelope
+
+
+class Mailbox:
+    """The messages sent to one rank and not yet received, in the order of sending. Not locked."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+
+    def put(self, source: int, tag: int, buffer: Buffer) -> None:
+        """Add a copy of ``buffer``."""
+        self._messages.append(Message(Envelope(source, tag, buffer.nbytes), buffer.copy()))
+
+    def find(self, source: int, tag: int) -> Envelope | None:
+        """The first message that matches, where ANY matches all."""
+        return next((m.envelope for m in self._messages if _matches(m.envelope, source, tag)), None)
+
+    def take(self, source: int, tag: int) -> Message | None:
+        """Remove and return the first message that matches."""
+        for index, message in enumerate(self._messages):
+            if _matches(message.envelope, source, tag):
+                return self._messages.pop(index)
+        return None
+
+
+def _matches(envelope: Envelope, source: int, tag: int) -> bool:
+    return source in (ANY, envelope.source) and tag in (ANY, envelope.tag)
+
+
+class Complete:
+    """The request of an operation that was complete when it returned."""
+
+    def wait(self) -> None:
+        """Return at once."""

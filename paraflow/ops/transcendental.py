@@ -1,0 +1,198 @@
+"""Exponentials, logarithms, trigonometric and hyperbolic functions, and those built on them, elementwise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from paraflow.graph.node import Tensor
+from paraflow.graph.record import op
+from paraflow.ops.array import unbroadcast
+from paraflow.ops.error_function import erf_of
+from paraflow.ops.math import rsqrt, square
+
+
+@op(elementwise=True, dtypes="float")
+def exp(x):
+    """e to the power x."""
+    return np.exp(x)
+
+
+@exp.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy * y
+
+
+@op(elementwise=True, dtypes="float")
+def expm1(x):
+    """exp(x) - 1 without loss of digits near 0."""
+    return np.expm1(x)
+
+
+@expm1.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy * (y + 1)
+
+
+@op(elementwise=True, dtypes="float")
+def log1p(x):
+    """log(1 + x) without loss of digits near 0."""
+    return np.log1p(x)
+
+
+@log1p.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy / (1 + y.op.inputs[0])
+
+
+@op(elementwise=True, dtypes="float")
+def sin(x):
+    """Sine of an angle in radians."""
+    return np.sin(x)
+
+
+@sin.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy * cos(y.op.inputs[0])
+
+
+@op(elementwise=True, dtypes="float")
+def cos(x):
+    """Cosine of an angle in radians."""
+    return np.cos(x)
+
+
+@cos.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return -dy * sin(y.op.inputs[0])
+
+
+@op(elementwise=True, dtypes="float")
+def tan(x):
+    """Tangent of an angle in radians."""
+    return np.tan(x)
+
+
+@tan.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy * (1 + y * y)
+
+
+@op(elementwise=True, dtypes="float")
+def asin(x):
+    """The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1]."""
+    return np.arcsin(x)
+
+
+@asin.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy * rsqrt(1 - square(y.op.inputs[0]))
+
+
+@op(elementwise=True, dtypes="float")
+def acos(x):
+    """The angle in [0, pi] whose cosine is x; NaN outside [-1, 1]."""
+    return np.arccos(x)
+
+
+@acos.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return -dy * rsqrt(1 - square(y.op.inputs[0]))
+
+
+@op(elementwise=True, dtypes="float")
+def atan(x):
+    """The angle in (-pi/2, pi/2) whose tangent is x."""
+    return np.arctan(x)
+
+
+@atan.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy / (1 + square(y.op.inputs[0]))
+
+
+@op(elementwise=True, dtypes="float")
+def atan2(y, x):
+    """The angle in [-pi, pi] of the point (x, y)."""
+    return np.arctan2(y, x)
+
+
+@atan2.gradient
+def _(z: Tensor, dz: Tensor) -> tuple[Tensor, Tensor]:
+    y, x = z.op.inputs
+    scaled = dz / (square(x) + square(y))
+    return unbroadcast(x * scaled, y), unbroadcast(-y * scaled, x)
+
+
+@op(elementwise=True, dtypes="float")
+def sinh(x):
+    """Hyperbolic sine."""
+    return np.sinh(x)
+
+
+@sinh.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy * cosh(y.op.inputs[0])
+
+
+@op(elementwise=True, dtypes="float")
+def cosh(x):
+    """Hyperbolic cosine."""
+    return np.cosh(x)
+
+
+@cosh.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy * sinh(y.op.inputs[0])
+
+
+@op(elementwise=True, dtypes="float")
+def tanh(x):
+    """Hyperbolic tangent."""
+    return np.tanh(x)
+
+
+@tanh.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy * (1 - y * y)
+
+
+@op(elementwise=True, dtypes="float")
+def sigmoid(x):
+    """1 / (1 + exp(-x)); accurate in relative terms for negative x too, where exp(-x) overflows only to give 0."""
+    return np.reciprocal(np.exp(np.negative(x)) + 1)
+
+
+@sigmoid.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy * (y * (1 - y))
+
+
+@op(elementwise=True, dtypes="float")
+def softplus(features):
+    """log(1 + exp(x)), computed so that neither large nor small x loses digits."""
+    return np.maximum(features, 0) + np.log1p(np.exp(-np.abs(features)))
+
+
+@softplus.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy * sigmoid(y.op.inputs[0])
+
+
+def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
+    """log(sigmoid(x)) = -softplus(-x)."""
+    negated: Tensor = softplus(-x)
+    return -negated
+
+
+@op(elementwise=True, dtypes="float")
+def erf(x):
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x; see `erf_of`."""
+    return erf_of(x)
+
+
+@erf.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy * (exp(-square(y.op.inputs[0])) * (2 / math.sqrt(math.pi)))

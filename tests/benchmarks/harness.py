@@ -1,0 +1,246 @@
+"""What all benchmarks share: sides that run in processes of their own, interleaved rounds, medians and tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+START_SECONDS = 120
+ORDER_SECONDS = 900
+
+# One thread for each process, for every library that counts threads: ranks share the machine by processes.
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
+class SideError(Exception):
+    """A side could not start or ended before its answer."""
+
+
+@dataclass
+class Side:
+    """A competitor: the command that starts its ``ranks`` processes; `running` gives it life."""
+
+    name: str
+    command: Sequence[str]
+    ranks: int = 1
+    environment: dict[str, str] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+    _connections: list[Any] = field(default_factory=list)
+    _process: subprocess.Popen[bytes] | None = None
+    _log: Any = None
+
+    def order(self, name: str, **details: Any) -> list[dict[str, Any]]:
+        """Give the same order to all ranks at once; their answers, by rank."""
+        for connection in self._connections:
+            connection.write(json.dumps({"order": name, **details}) + "\n")
+            connection.flush()
+        return [self._answer(connection) for connection in self._connections]
+
+    def _answer(self, connection: Any) -> dict[str, Any]:
+        try:
+            line = connection.readline()
+        except TimeoutError:
+            raise SideError(f"{self.name}: no answer within {ORDER_SECONDS} s") from None
+        if not line:
+            raise SideError(f"{self.name} ended: {self._last_words()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        return str(self._log.read()[-2000:].strip()) or "without a word"
+
+    @contextmanager
+    def running(self) -> Iterator[Side]:
+        """Start the processes, wait until all have reported, and end them afterwards."""
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-"))
+            self._log = stack.enter_context(open(os.path.join(folder, "log"), "w+", errors="replace"))
+            address = os.path.join(folder, "socket")
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(address)
+            listener.listen(self.ranks)
+            listener.settimeout(0.5)
+            self._process = subprocess.Popen(
+                [*self.command, "--address", address],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+                cwd=folder,
+            )
+            stack.callback(self._end)
+            self._connections = self._accept(listener)
+            yield self
+
+    def _accept(self, listener: socket.socket) -> list[Any]:
+        found: dict[int, Any] = {}
+        deadline = time.monotonic() + START_SECONDS
+        while len(found) < self.ranks:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                raise SideError(self._last_words())
+            if time.monotonic() > deadline:
+                raise SideError(f"{len(found)} of {self.ranks} ranks started within {START_SECONDS} s")
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            connection.settimeout(ORDER_SECONDS)
+            lines = connection.makefile("rw", encoding="utf-8")
+            connection.close()
+            hello = json.loads(lines.readline())
+            found[hello["rank"]] = lines
+            if hello["rank"] == 0:
+                self.about = hello["about"]
+        return [found[rank] for rank in range(self.ranks)]
+
+    def _end(self) -> None:
+        for connection in self._connections:
+            connection.close()  # the sides read the end of their orders and return
+        self._connections = []
+        assert self._process is not None
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def start(stack: ExitStack, sides: Sequence[Side]) -> tuple[list[Side], dict[str, str]]:
+    """Start all sides; those that run, and why each of the others does not."""
+    running, missing = [], {}
+    for side in sides:
+        try:
+            running.append(stack.enter_context(side.running()))
+        except SideError as error:
+            missing[side.name] = last_line(str(error))
+    return running, missing
+
+
+def last_line(text: str) -> str:
+    """The last line of a traceback, which names the error."""
+    return text.strip().rpartition("\n")[2]
+
+
+def interleave(
+    sides: Sequence[Side], rounds: int, measure: Callable[[Side], float], report: bool = True
+) -> dict[str, list[float]]:
+    """A B A B ...: one measurement of each side per round, so that slow minutes of the machine hit all alike."""
+    values: dict[str, list[float]] = {side.name: [] for side in sides}
+    for number in range(rounds):
+        for side in sides:
+            values[side.name].append(measure(side))
+        if report:
+            print(f"\r  round {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
+    if report:
+        print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
+    return values
+
+
+def ratios(values: Sequence[float], base: Sequence[float]) -> list[float]:
+    """Round by round, how many times ``base`` each of ``values`` is."""
+    return [a / b for a, b in zip(values, base, strict=True)]
+
+
+def median(values: Sequence[float]) -> float:
+    """The median; NaN of nothing."""
+    return statistics.median(values) if values else float("nan")
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
+    """Plain text, columns aligned: the first to the left, numbers to the right."""
+    lines = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    texts = [
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
+        for line in lines
+    ]
+    return "\n".join([texts[0], "  ".join("-" * w for w in widths), *texts[1:]])
+
+
+def comparison(values: dict[str, list[float]], missing: dict[str, str], unit: str, scale: float) -> str:
+    """The table of one comparison: the median of each side, its best round, and its ratio to the first side."""
+    base = next(iter(values.values()), [])
+    rows = []
+    for name, times in values.items():
+        ratio = ratios(times, base)
+        spread = f"{min(ratio):.2f} .. {max(ratio):.2f}" if len(ratio) > 1 else ""
+        rows.append([name, f"{median(times) * scale:.4g}", f"{min(times) * scale:.4g}", f"{median(ratio):.2f}", spread])
+    rows += [[name, "not run", "", "", ""] for name in missing]
+    text = table(rows, ["side", f"median {unit}", f"best {unit}", "x first", "by round"])
+    return "\n".join([text, *(f"{name}: {reason}" for name, reason in missing.items())])
+
+
+def common_options(parser: argparse.ArgumentParser, peers: Sequence[str], rounds: int, steps: int) -> None:
+    """The options that every comparison has."""
+    parser.add_argument("--rounds", type=int, default=rounds, help="interleaved rounds (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=steps, help="timed steps a round (default: %(default)s)")
+    if peers:
+        parser.add_argument(
+            "--peers",
+            type=lambda text: chosen_peers(text, peers),
+            default=list(peers),
+            help=f"comma-separated list of {', '.join(peers)}, or none (default: all)",
+        )
+    for name in ("paraflow", *peers):
+        parser.add_argument(
+            f"--{name}-python", default=sys.executable, metavar="PATH", help=f"interpreter with {name} (default: this)"
+        )
+    json_option(parser)
+
+
+def chosen_peers(text: str, peers: Sequence[str]) -> list[str]:
+    """The peers that a comma-separated list names."""
+    names = [] if text == "none" else text.split(",")
+    unknown = [name for name in names if name not in peers]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(peers)}, or none")
+    return names
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    """--json FILE."""
+    parser.add_argument("--json", metavar="FILE", help="write all measured numbers to FILE too")
+
+
+def write_json(path: str | None, results: dict[str, Any]) -> None:
+    """Write ``results`` to ``path``, if there is one."""
+    if path:
+        Path(path).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def machine() -> str:
+    """The processor and the cores that this process may use."""
+    model = "unknown processor"
+    try:
+        with open("/proc/cpuinfo") as file:
+            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return f"{model}, {len(os.sched_getaffinity(0))} cores usable, load {os.getloadavg()[0]:.1f}"
+
+
+def paraflow_command(python: str) -> str:
+    """The ``paraflow`` command that is installed beside ``python``."""
+    found = shutil.which("paraflow", path=os.path.dirname(os.path.abspath(python)))
+    if found is None:
+        raise SystemExit(f"there is no 'paraflow' command beside {python}: install paraflow there, or name another "
+                         "interpreter with --paraflow-python")
+    return found
