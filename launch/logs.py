@@ -50,7 +50,7 @@ class Logs:
         A rank writes its result file before the report, so that whoever has read any of the report finds it.
         """
         result = results.read(self._directory, rank)
-        if result is None or result.status != "error":
+        if result is None or result.status not in ("error", "died"):
             return text
         if not result.secondary:
             self.failed.add(rank)

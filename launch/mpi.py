@@ -161,14 +161,12 @@ def command(
             options += ["--host", ",".join(f"{host.name}:{host.slots}" for host in hosts)]
             for name in sorted(filter(_FORWARDED.match, environ)):
                 options += ["-x", name]
+    elif mpirun.flavour == "MPICH":
+        options = ["-bind-to", "none"]
+        if hosts:
+            options += ["-hosts", ",".join(f"{host.name}:{host.slots}" for host in hosts)]
     else:
-        options = ["-print-all-exitcodes"]
-        if mpirun.flavour == "MPICH":
-            options += ["-bind-to", "none"]
-            if hosts:
-                options += ["-hosts", ",".join(f"{host.name}:{host.slots}" for host in hosts)]
-        elif hosts:
-            options += _intel_hosts(hosts)
+        options = _intel_hosts(hosts) if hosts else []
     return [mpirun.path, "-n", str(ranks), *options, *program]
 
 

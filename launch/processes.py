@@ -21,7 +21,7 @@ _FOREVER = float("inf")
 # seconds after which container runtimes kill.
 _STOP = ((signal.SIGUSR1, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, _FOREVER))
 # A rank that failed ends the others by itself; this is for the case that it cannot.
-_FAILURE_SECONDS = 8.0
+_FAILURE_SECONDS = 5.0
 
 
 class Processes:

@@ -19,10 +19,9 @@ import traceback
 from collections.abc import Callable
 from typing import Literal, NoReturn
 
-from . import node, results
+from . import guardian, node, results
 
-_ABORT_SECONDS = 5
-_PR_SET_PDEATHSIG = 1
+_ABORT_SECONDS = 3
 _IOLBF = 1
 
 
@@ -123,7 +122,7 @@ class _Rank:
         self.directory = os.environ.get("PARAFLOW_LAUNCH_DIR")
 
     def attach(self, directory: str) -> None:
-        """Send stdout and stderr to the rank's log and end with the launcher.
+        """Send stdout and stderr to the rank's log and split off the rank's guardian.
 
         File descriptors 1 and 2 become the log file itself, with nothing in between: whatever reached write(2)
         is kept, C code's output too, whichever way the process ends, and a slow terminal never holds up a rank.
@@ -133,11 +132,11 @@ class _Rank:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
+        guardian.fork(directory, self.number)
         assert isinstance(sys.stdout, io.TextIOWrapper)
         sys.stdout.reconfigure(line_buffering=True)
         libc = ctypes.CDLL(None)
         libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, _IOLBF, io.DEFAULT_BUFFER_SIZE)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.signal(signal.SIGUSR1, signal.default_int_handler)  # the launcher's request to stop
         self.record("running", None)
 

@@ -10,23 +10,23 @@ PLAIN_ERRORS = (2, 6)
 
 
 class Result(NamedTuple):
-    """How a rank stands (``running``) or how its program ended (``ok``, ``error``)."""
+    """How a rank stands (``running``), or how it ended: ``ok``, by an ``error`` it caught, or ``died`` without one."""
 
     rank: int
-    status: Literal["running", "ok", "error"]
+    status: Literal["running", "ok", "error", "died"]
     exit_code: int | None
     time: float
     """Seconds since the epoch, by the clock of the rank's host."""
     host: str
     pid: int
     error: str = ""
-    """Name of the exception's type; empty where the program returned its exit code."""
+    """Name of the exception's type, empty where the program returned its exit code; how the rank died."""
     message: str = ""
     traceback: str = ""
     secondary: bool = False
     """True when the rank only ended because another one had failed."""
     log_size: int = 0
-    """Bytes in the rank's log when its program ended: what follows is the report of the error."""
+    """Bytes in the rank's log when its program ended: what follows is the report of its end."""
 
 
 def log_path(directory: str, rank: int) -> str:

@@ -42,9 +42,7 @@ def supervise(launch: Launch) -> int:
         logs.finish()
         output.seek(0)
         said = output.read().decode(errors="replace")
-    end = verdict.Ended(
-        launch.ranks, launch.directory, status, said, processes.stopped_by, processes.stopped_at
-    )
+    end = verdict.Ended(launch.ranks, launch.directory, status, processes.stopped_by, processes.stopped_at)
     judged = verdict.judge(end)
     if said and (launch.verbose or not judged.explained):
         print(said.rstrip(), file=sys.stderr)

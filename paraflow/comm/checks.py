@@ -75,3 +75,8 @@ def check_fits(envelope: Envelope, buffer: Buffer) -> None:
             f"recv has a buffer of {buffer.nbytes} bytes ({describe(buffer)}), but the message from rank "
             f"{envelope.source} with tag {envelope.tag} has {envelope.nbytes} bytes"
         )
+
+
+def describe_pattern(call: str, source: int, tag: int) -> str:
+    """``"recv(source=1, tag=ANY)"``."""
+    return f"{call}(source={'ANY' if source == ANY else source}, tag={'ANY' if tag == ANY else tag})"

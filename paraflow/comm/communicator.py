@@ -73,13 +73,13 @@ class Communicator(ABC):
     def barrier(self) -> None:
         """Return when every rank has called it."""
 
+    @abstractmethod
     def allreduce(self, buffer: Buffer, op: Op = "sum") -> None:
         """Replace ``buffer`` by its elementwise sum, maximum or minimum over the ranks.
 
         Takes float16, float32, float64 and the integers, of any shape and size. A NaN on one rank makes the
         element NaN on all.
         """
-        self.iallreduce(buffer, op).wait()
 
     @abstractmethod
     def iallreduce(self, buffer: Buffer, op: Op = "sum") -> Request:

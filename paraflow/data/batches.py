@@ -70,7 +70,8 @@ class Batches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Return an iterator over this rank's batches of one epoch, from step ``start`` on.
 
-        Each is {"features": float32 [k, d...], "labels": int32 [k]}, arrays of the caller's own. Raises
+        Each is {"features": float32 [k, d...], "labels": int32 [k] (or float32 [k, ...], where the data set's labels
+        are no classes)}, arrays of the caller's own. Raises
         InvalidArgumentError unless 0 <= start <= steps_per_epoch. The prefetch thread ends when the iterator is at its
         end, closed or dropped.
         """

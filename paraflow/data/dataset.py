@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from paraflow.errors import DataError
 
 Features = NDArray[np.float32]
-Labels = NDArray[np.int32]
+Labels = NDArray[np.int32] | NDArray[np.float32]
 Stored = NDArray[np.float32] | NDArray[np.uint8]
 _Array = TypeVar("_Array", bound=NDArray[Any])
 
@@ -17,15 +17,15 @@ _Array = TypeVar("_Array", bound=NDArray[Any])
 class Dataset:
     """n labelled samples. Immutable: the arrays cannot be written through it.
 
-    ``name``, ``source`` and ``licence`` say what it is; ``classes`` bounds the labels; ``labels`` is int32 [n];
-    ``features`` is float32 [n, d...].
+    ``name``, ``source`` and ``licence`` say what it is; ``features`` is float32 [n, d...]. Labels are class numbers,
+    int32 [n] below ``classes``, or with ``classes`` 0 numbers to predict, float32 [n, k...].
 
     Features given as uint8 stay uint8 in memory, and ``take`` divides them by ``full_scale``: a quarter of the memory,
     which every rank of a node holds, at the cost of a float32 gather (64 rows of 784 pixels: 15 µs either way, measured
     on one EPYC core). Features given as float32 are used as they are.
 
-    Raises DataError for another dtype, for shapes that do not fit, for no samples or classes, for labels outside
-    0..classes-1 and for features that are not finite.
+    Raises DataError for another dtype, for shapes that do not fit, for no samples, for class numbers outside
+    0..classes-1 and for numbers that are not finite.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Dataset:
         name: str,
         features: Stored,
         labels: Labels,
-        classes: int,
+        classes: int = 0,
         source: str = "",
         licence: str = "",
         full_scale: float = 1.0,
@@ -51,7 +51,8 @@ class Dataset:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        return f"Dataset({self.name!r}, {len(self)} samples of {self.sample_shape}, {self.classes} classes)"
+        labels = f"{self.classes} classes" if self.classes else f"labels of {self.labels.shape[1:]}"
+        return f"Dataset({self.name!r}, {len(self)} samples of {self.sample_shape}, {labels})"
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -64,8 +65,8 @@ class Dataset:
         return _read_only(self._scaled(self._stored))
 
     def take(self, indices: NDArray[np.int64]) -> tuple[Features, Labels]:
-        """Return copies of (features float32 [k, d...], labels int32 [k]) at ``indices`` int64 [k], in 0..n-1."""
-        return self._scaled(self._stored.take(indices, axis=0)), self.labels.take(indices)
+        """Return copies of (features float32 [k, d...], labels) at ``indices`` int64 [k], in 0..n-1."""
+        return self._scaled(self._stored.take(indices, axis=0)), self.labels.take(indices, axis=0)
 
     def _scaled(self, stored: Stored) -> Features:
         if stored.dtype == np.uint8:
@@ -85,18 +86,26 @@ def check(where: str, features: NDArray[Any], labels: NDArray[Any], classes: int
     """Raise DataError, naming ``where``, unless the arrays are what a Dataset takes."""
     if features.dtype not in (np.float32, np.uint8):
         raise DataError(f"{where}: features must be float32 or uint8, not {features.dtype}")
-    if labels.dtype != np.int32 or labels.ndim != 1:
-        raise DataError(f"{where}: labels must be int32 [n], not {labels.dtype} {list(labels.shape)}")
+    if classes < 0:
+        raise DataError(f"{where}: classes must be at least 1, or 0 for float32 labels, not {classes}")
+    if classes and (labels.dtype != np.int32 or labels.ndim != 1):
+        raise DataError(f"{where}: labels of {classes} classes must be int32 [n], not {_form(labels)}")
+    if not classes and (labels.dtype != np.float32 or not labels.ndim):
+        raise DataError(f"{where}: labels without classes must be float32 [n, k...], not {_form(labels)}")
     if features.ndim < 1 or len(features) != len(labels):
         raise DataError(f"{where}: features {list(features.shape)} do not match {len(labels)} labels")
     if not len(labels):
         raise DataError(f"{where}: there are no samples")
-    if classes < 1:
-        raise DataError(f"{where}: classes must be at least 1, not {classes}")
-    check_labels(where, labels, classes)
-    if features.dtype == np.float32 and not np.isfinite(features).all():
-        at = int(np.isfinite(features).reshape(len(features), -1).all(axis=1).argmin())
-        raise DataError(f"{where}: the features of sample {at} are not finite as float32 (NaN or infinite)")
+    if classes:
+        check_labels(where, labels, classes)
+    for what, array in (("features", features), ("labels", labels)):
+        if array.dtype == np.float32 and not np.isfinite(array).all():
+            at = int(np.isfinite(array).reshape(len(array), -1).all(axis=1).argmin())
+            raise DataError(f"{where}: the {what} of sample {at} are not finite as float32 (NaN or infinite)")
+
+
+def _form(array: NDArray[Any]) -> str:
+    return f"{array.dtype} {list(array.shape)}"
 
 
 def _read_only(array: _Array) -> _Array:

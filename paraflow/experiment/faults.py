@@ -127,7 +127,7 @@ def _unknown_key(path: KeyPath, variant: str) -> str:
         table = str(path[0])
         here = list(variants(table)[variant].model_fields)
         owners = [name for name, model in variants(table).items() if key in model.model_fields]
-        if key == "name":  # every variant has it, save the builder
+        if key == "name" and variant == BUILDER_KEY:
             return f"stands beside {BUILDER_KEY!r}: give only one of the two"
         if owners:
             others = " or ".join(map(_selector, owners))

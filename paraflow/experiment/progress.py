@@ -142,19 +142,22 @@ class _CarriageReturns:
     def __init__(self, stream: TextIO, columns: int) -> None:
         self._stream = stream
         self._width = max(columns - 1, 0)  # a character in the last column would wrap the line
+        self._drawn = False
 
     def draw(self, text: str, fraction: float) -> None:
-        self._write("\r" + text[: self._width].ljust(self._width))
+        self._write("\r" + text[: self._width].ljust(self._width), drawn=True)
 
     def keep(self, text: str) -> None:
-        self._write("\r" + text.ljust(self._width) + "\n")
+        self._write("\r" + text.ljust(self._width) + "\n", drawn=False)
 
     def close(self) -> None:
-        self._write("\r" + " " * self._width + "\r")
+        if self._drawn:
+            self._write("\r" + " " * self._width + "\r", drawn=False)
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, drawn: bool) -> None:
         self._stream.write(text)
         self._stream.flush()
+        self._drawn = drawn
 
 
 class _PlainLines:

@@ -92,13 +92,14 @@ def _rank_environment() -> dict[str, object]:
 
 def _environment(world: str, ranks: list[object]) -> dict[str, object]:
     mpi = sys.modules.get("mpi4py.MPI")
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "arguments": sys.argv,
         "platform": platform.platform(),
         "python": platform.python_version(),
         **{name: _version(name) for name in ("paraflow", "numpy", "mpi4py", "safetensors", "pydantic")},
-        "blas": np.show_config(mode="dicts")["Build Dependencies"]["blas"],
+        "blas": f"{blas['name']} {blas['version']}",
         "world": world,
         "mpi": None if mpi is None else mpi.Get_library_version().strip("\0\n "),
         "ranks": ranks,

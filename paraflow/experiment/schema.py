@@ -23,6 +23,7 @@ INPUT_FILES = (("data", "path"), ("data", BUILDER_KEY), ("model", BUILDER_KEY))
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+FileName = Annotated[str, Field(min_length=1)]
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -56,8 +57,8 @@ class Experiment(Table):
     seed: int = Field(
         default=1, ge=0, lt=2**63, description="seed of initial values, of the order of samples, of random operations"
     )
-    directory: str = Field(
-        default="runs", min_length=1, description="where run directories are made; relative to the working directory"
+    directory: FileName = Field(
+        default="runs", description="where run directories are made; relative to the working directory"
     )
     dtype: Literal["float32", "float64"] = Field(default="float32", description="dtype of features and variables")
 
@@ -76,7 +77,7 @@ class Digits(_Batches):
 
 
 class _IdxImages(_Batches):
-    path: str | None = Field(default=None, description="folder of its files, where they are not in the default place")
+    path: FileName | None = Field(default=None, description="folder of its files, where they are not in the default place")
 
 
 class FashionMNIST(_IdxImages):
@@ -95,7 +96,7 @@ class NpzData(_Batches):
     """Arrays in a file of the user's own."""
 
     name: Literal["npz"] = Field(description="arrays in an .npz file")
-    path: str = Field(description="the .npz file")
+    path: FileName = Field(description="the .npz file")
 
 
 class BuiltData(_Batches):

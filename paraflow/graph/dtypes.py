@@ -26,7 +26,7 @@ KINDS = {
     "any": "biufc",
     "numeric": "iufc",
     "real": "iuf",
-    "float": "fc",
+    "float": "f",
     "int": "iu",
     "bool": "b",
 }
@@ -39,5 +39,5 @@ def as_dtype(value: Any) -> DType:
 
 
 def is_floating(dtype: DType) -> bool:
-    """Whether gradients flow through tensors of this dtype."""
-    return dtype.kind in "fc"
+    """Whether gradients flow through tensors of this dtype; complex tensors are values only."""
+    return dtype.kind == "f"

@@ -1,0 +1,53 @@
+"""Neural networks: what ``tf.nn`` has of operations, and initializers, layers, losses and metrics made of them."""
+
+from paraflow.nn import initializers, layers, losses, metrics
+from paraflow.ops.nn import (
+    bias_add,
+    dropout,
+    elu,
+    in_top_k,
+    l2_normalize,
+    leaky_relu,
+    log_softmax,
+    moments,
+    relu,
+    relu6,
+    selu,
+    sigmoid_cross_entropy_with_logits,
+    softmax,
+    softmax_cross_entropy_with_logits,
+    softmax_cross_entropy_with_logits_v2,
+    sparse_softmax_cross_entropy_with_logits,
+    xw_plus_b,
+)
+from paraflow.ops.reduce import l2_loss
+from paraflow.ops.transcendental import log_sigmoid, sigmoid, softplus, tanh
+
+__all__ = [
+    "bias_add",
+    "dropout",
+    "elu",
+    "in_top_k",
+    "initializers",
+    "l2_loss",
+    "l2_normalize",
+    "layers",
+    "leaky_relu",
+    "log_sigmoid",
+    "log_softmax",
+    "losses",
+    "metrics",
+    "moments",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "sigmoid_cross_entropy_with_logits",
+    "softmax",
+    "softmax_cross_entropy_with_logits",
+    "softmax_cross_entropy_with_logits_v2",
+    "softplus",
+    "sparse_softmax_cross_entropy_with_logits",
+    "tanh",
+    "xw_plus_b",
+]

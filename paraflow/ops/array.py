@@ -17,6 +17,9 @@ from paraflow.graph.shape import Dims, Spec, TensorShape, as_dims, format_dims, 
 
 Array = np.ndarray[Any, Any]
 
+# What is made of few known values is known while the graph is built, so that shapes can be; the rest is the compiler's.
+FOLD_LIMIT = 64
+
 
 @op
 def constant(value=None):
@@ -110,7 +113,8 @@ def cast(x, dtype=float32):
 
 @cast.shape
 def _(x: Spec, dtype: DType) -> Spec:
-    return Spec(dtype, x.shape)
+    small = x.value is not None and x.value.size <= FOLD_LIMIT and x.dtype.kind in "biu"
+    return Spec(dtype, x.shape, x.value.astype(dtype) if small and x.value is not None else None)
 
 
 @cast.gradient

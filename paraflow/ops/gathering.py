@@ -190,23 +190,25 @@ def _(x: Spec, indices: Spec) -> Spec:
 @take_along.gradient
 def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
     x, indices = y.op.inputs
-    return put_along(dy, indices, known_shape(x)), None
+    return add_along(dy, indices, known_shape(x)), None
 
 
-@op(same=(0,))
-def put_along(values, indices, shape):
-    """Zeros of ``shape``, but ``values`` at each row's indices, which must differ within a row."""
+@op(same=(0,), dtypes="numeric")
+def add_along(values, indices, shape):
+    """Zeros of ``shape``, with ``values`` added at each row's own indices along the last axis."""
     result = np.zeros(tuple(shape), values.dtype)
-    np.put_along_axis(result, indices, values, -1)
+    rows = result.reshape(-1, result.shape[-1])
+    places = indices.reshape(len(rows), indices.shape[-1])
+    np.add.at(rows, (np.arange(len(rows))[:, None], places), values.reshape(places.shape))
     return result
 
 
-@put_along.shape
+@add_along.shape
 def _(values: Spec, indices: Spec, shape: Spec) -> Spec:
     return Spec(values.dtype, vector_value(shape))
 
 
-@put_along.gradient
+@add_along.gradient
 def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None, None]:
     return take_along(dy, y.op.inputs[1]), None, None
 

@@ -21,7 +21,7 @@ Key = tuple[Any, ...]
 BOUND = "?"
 
 
-def index(tensor: Any, key: Any) -> Tensor:
+def getitem(tensor: Any, key: Any) -> Tensor:
     """``tensor[key]`` with Python's meaning of ints, slices, Ellipsis and None; the output shares memory.
 
     Numbers may be integer scalar tensors. An integer vector (array or tensor) instead of all this takes rows, as
@@ -33,7 +33,7 @@ def index(tensor: Any, key: Any) -> Tensor:
         return rows
     bounds: list[Tensor] = []
     frozen = tuple(_freeze(item, bounds) for item in (key if isinstance(key, tuple) else (key,)))
-    picked: Tensor = getitem(x, *bounds, key=frozen)
+    picked: Tensor = basic_index(x, *bounds, key=frozen)
     return picked
 
 
@@ -80,12 +80,12 @@ def numpy_key(key: Key, bounds: Sequence[Any] = ()) -> tuple[Any, ...]:
 
 
 @op(view=True, same=(0,))
-def getitem(tensor, *bounds, key=()):
+def basic_index(tensor, *bounds, key=()):
     """``tensor[key]``; ``bounds`` are the numbers of the key that come as operands, in order."""
     return tensor[numpy_key(key, bounds)]
 
 
-@getitem.shape
+@basic_index.shape
 def _(tensor: Spec, *bounds: Spec, key: Key) -> Spec:
     if not bounds and tensor.value is not None:
         return Spec(tensor.dtype, *_of_value(tensor.value, key))
@@ -130,30 +130,30 @@ def _slice_size(n: int | None, item: Key) -> int | None:
     return None if n is None or BOUND in item else len(range(*builtins.slice(*item).indices(n)))
 
 
-@getitem.gradient
+@basic_index.gradient
 def _(y: Tensor, dy: Tensor) -> tuple[Tensor | None, ...]:
     tensor, *bounds = y.op.inputs
-    dx = setitem(dy, known_shape(tensor), *bounds, key=y.op.attrs["key"])
+    dx = basic_scatter(dy, known_shape(tensor), *bounds, key=y.op.attrs["key"])
     return dx, *(None for _ in bounds)
 
 
 @op(same=(0,))
-def setitem(values, shape, *bounds, key=()):
+def basic_scatter(values, shape, *bounds, key=()):
     """Zeros of ``shape``, but ``values`` at ``key``."""
     result = np.zeros(tuple(shape), values.dtype)
     result[numpy_key(key, bounds)] = values
     return result
 
 
-@setitem.shape
+@basic_scatter.shape
 def _(values: Spec, shape: Spec, *bounds: Spec, key: Key) -> Spec:
     return Spec(values.dtype, vector_value(shape))
 
 
-@setitem.gradient
+@basic_scatter.gradient
 def _(y: Tensor, dy: Tensor) -> tuple[Tensor | None, ...]:
     bounds = y.op.inputs[2:]
-    return getitem(dy, *bounds, key=y.op.attrs["key"]), None, *(None for _ in bounds)
+    return basic_index(dy, *bounds, key=y.op.attrs["key"]), None, *(None for _ in bounds)
 
 
 @op(view=True, same=(0,))

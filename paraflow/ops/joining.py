@@ -11,11 +11,18 @@ from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, normal_axis
-from paraflow.ops.array import Array, fill, identity, known_early, reshape, shape_tensor, size_along, vector_value
-
-# A shape put together of known sizes is itself known while the graph is built; larger values are for the compiler.
-FOLD_LIMIT = 64
-
+from paraflow.ops.array import (
+    FOLD_LIMIT,
+    Array,
+    fill,
+    identity,
+    known_early,
+    reshape,
+    shape_tensor,
+    size_along,
+    vector_value,
+    zeros_like,
+)
 
 def _folded(body: Any, specs: Sequence[Spec], **attributes: Any) -> Array | None:
     """The value of a join whose operands are all known and few."""

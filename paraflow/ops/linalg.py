@@ -11,12 +11,11 @@ from paraflow.graph.dtypes import DType, float32
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, as_dims, broadcast, num_elements
-from paraflow.ops import reduce
 from paraflow.ops.array import broadcast_to, known_shape, reshape, shape_tensor, size_along, unbroadcast
 from paraflow.ops.joining import concat
 from paraflow.ops.math import multiply, sqrt
 from paraflow.ops.rearrange import squeeze
-from paraflow.ops.reduce import reduce_sum
+from paraflow.ops.reduce import reduce_max, reduce_prod, reduce_sum
 
 
 def swapped(x: Any, swap: bool) -> Any:
@@ -161,7 +160,7 @@ def diag_part(input: Any, name: str = "DiagPart") -> Tensor:
         return part
     sizes = known_shape(x)[:half]
     total = num_elements(dims[:half])
-    rows = reduce.reduce_prod(sizes) if total is None else total
+    rows = reduce_prod(sizes) if total is None else total
     elements: Tensor = reshape(matrix_diag_part(reshape(x, convert([rows, rows]))), sizes, name=name)
     return elements
 
@@ -241,7 +240,7 @@ def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool =
         if not isinstance(ord, (int, float)) or ord <= 0:
             raise GraphError(f"norm: a vector has no norm of order {ord!r}{at_user_line()}")
         if ord == np.inf:
-            return reduce.reduce_max(abs(x), axis, keepdims)
+            return reduce_max(abs(x), axis, keepdims)
         if ord == 1:
             return reduce_sum(abs(x), axis, keepdims)
         return reduce_sum(abs(x) ** ord, axis, keepdims) ** (1.0 / ord)
@@ -252,5 +251,5 @@ def _matrix_norm(magnitude: Tensor, ord: Any, axes: tuple[int, ...], keepdims: b
     if len(axes) != 2 or ord not in (1, np.inf):
         raise GraphError(f"norm: no norm of order {ord!r} over axes {list(axes)}{at_user_line()}")
     summed, compared = axes if ord == 1 else axes[::-1]
-    largest = reduce.reduce_max(reduce_sum(magnitude, summed, True), compared, True)
+    largest = reduce_max(reduce_sum(magnitude, summed, True), compared, True)
     return largest if keepdims else squeeze(largest, axes)

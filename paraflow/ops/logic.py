@@ -137,12 +137,13 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
     dtype = None if typed is None else typed.dtype
     x, y = convert(x, dtype), convert(y, dtype)
     rank = None if x.spec.rank is None or y.spec.rank is None else max(x.spec.rank, y.spec.rank)
-    if chooser.spec.rank in (None, 1) and rank is None or chooser.spec.rank is None and rank != 0 and rank != 1:
+    of_rows = chooser.spec.rank in (None, 1) and (rank is None or rank > 1)
+    if of_rows and (rank is None or chooser.spec.rank is None):
         raise GraphError(
             f"where: the ranks of the condition ({chooser.name}) and of x and y ({x.name}, {y.name}) must be known, "
             "because a vector chooses rows; give them with set_shape"
         )
-    if chooser.spec.rank == 1 and rank is not None and rank > 1:
+    if of_rows and rank is not None:
         chooser = reshape(chooser, [-1] + [1] * (rank - 1))
     chosen: Tensor = select(chooser, x, y, name=name)
     return chosen

@@ -79,9 +79,6 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dx, x), unbroadcast(-dx * z, y)
 
 
-truediv = divide
-
-
 @op(elementwise=True, dtypes="float")
 def div_no_nan(x, y):
     """x / y, and 0 where y is 0."""
@@ -133,9 +130,6 @@ def floormod(x, y):
 def _(z: Tensor, dz: Tensor) -> Pair:
     x, y = z.op.inputs
     return unbroadcast(dz, x), unbroadcast(-dz * floordiv(x, y), y)
-
-
-mod = floormod
 
 
 @op(elementwise=True, dtypes="numeric")

@@ -1,15 +1,29 @@
-"""Reductions over one axis, several or all of them."""
+"""Reductions over one axis, several or all of them.
+
+``axis`` is None for all axes, a number (from the back when negative) or a list of them; ``keepdims`` leaves them with
+size 1. Sums are pairwise along the axis that is contiguous in memory and row by row along others, so a float32 sum
+loses about log2(n) roundings in the one case and up to n in the other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from paraflow.graph.dtypes import DType
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Dims, Spec, normal_axes
 from paraflow.ops.array import broadcast_to, cast, known_shape, reshape, size
+from paraflow.ops.logic import equal
+from paraflow.ops.math import square
+from paraflow.ops.scan import cumprod
+from paraflow.ops.transcendental import exp
+
+Array = np.ndarray[Any, Any]
+Axis = int | Sequence[int] | None
 
 
 def reduced_dims(shape: Dims, axis: Any, keepdims: bool) -> Dims:
@@ -41,14 +55,27 @@ def _(x: Spec, axis: Any) -> Spec:
     return Spec(np.dtype("int32"), (None if kept is None else len(kept),), value)
 
 
+def keep_axes(t: Tensor, x: Tensor, axis: Any) -> Tensor:
+    """``t``, a reduction of ``x`` over ``axis``, with the reduced axes put back as size 1, so that it broadcasts."""
+    tensor: Tensor = reshape(t, kept_shape(x, axis=axis))
+    return tensor
+
+
 def spread(t: Tensor, x: Tensor, axis: Any) -> Tensor:
     """Undo a reduction's shape: ``t`` repeated along the reduced axes until it has the shape of ``x``."""
-    return broadcast_to(reshape(t, kept_shape(x, axis=axis)), known_shape(x))
+    tensor: Tensor = broadcast_to(keep_axes(t, x, axis), known_shape(x))
+    return tensor
+
+
+def reduced_count(x: Tensor, y: Tensor) -> Tensor:
+    """How many elements of ``x`` went into each of its reduction ``y``, in the dtype of ``y``."""
+    count: Tensor = cast(size(x), dtype=y.dtype) / cast(size(y), dtype=y.dtype)
+    return count
 
 
 @op(dtypes="numeric")
 def reduce_sum(input_tensor, axis=None, keepdims=False):
-    """The sum over ``axis``, in the tensor's own dtype."""
+    """The sum over ``axis``, in the tensor's own dtype; 0 over no elements."""
     return np.sum(input_tensor, axis=axis, keepdims=keepdims, dtype=input_tensor.dtype)
 
 
@@ -60,10 +87,16 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return spread(dy, y.op.inputs[0], y.op.attrs["axis"])
 
 
+def mean_of(x: Array, axis: Any, keepdims: bool) -> Any:
+    """The mean in the dtype of ``x``, float16 summed in float32; NaN over no elements, without numpy's warning."""
+    total = np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float32 if x.dtype == np.float16 else x.dtype)
+    return np.divide(total, x.size / total.size if total.size else 1.0).astype(x.dtype, copy=False)
+
+
 @op(dtypes="float")
 def reduce_mean(input_tensor, axis=None, keepdims=False):
-    """The mean over ``axis``; NaN over no elements."""
-    return np.mean(input_tensor, axis=axis, keepdims=keepdims, dtype=input_tensor.dtype)
+    """The mean over ``axis``; NaN over no elements. Integers have to be cast, for their mean is none."""
+    return mean_of(input_tensor, axis, keepdims)
 
 
 reduce_mean.shape(same_dtype)
@@ -72,5 +105,163 @@ reduce_mean.shape(same_dtype)
 @reduce_mean.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
     x = y.op.inputs[0]
-    ratio = cast(size(x), dtype=y.dtype) / cast(size(y), dtype=y.dtype)
-    return spread(dy / ratio, x, y.op.attrs["axis"])
+    return spread(dy / reduced_count(x, y), x, y.op.attrs["axis"])
+
+
+@op(dtypes="numeric")
+def reduce_prod(input_tensor, axis=None, keepdims=False):
+    """The product over ``axis``, in the tensor's own dtype; 1 over no elements."""
+    return np.prod(input_tensor, axis=axis, keepdims=keepdims, dtype=input_tensor.dtype)
+
+
+reduce_prod.shape(same_dtype)
+
+
+@reduce_prod.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    x, axis = y.op.inputs[0], y.op.attrs["axis"]
+    if axis is None:
+        flat = reshape(x, [-1])
+        return reshape(_product_of_others(flat, 0) * reshape(dy, [1]), known_shape(x))
+    # One axis after the other, since the product of all but one element is a scan along an axis.
+    axes = (axis,) if isinstance(axis, int) else axis
+    partial = [x]
+    for a in axes[:-1]:
+        partial.append(reduce_prod(partial[-1], a, True))
+    cotangent = keep_axes(dy, x, axis)
+    for a, t in zip(reversed(axes), reversed(partial), strict=False):
+        cotangent = cotangent * _product_of_others(t, a)
+    return cotangent
+
+
+def _product_of_others(x: Tensor, axis: int) -> Tensor:
+    """For every element the product of the others along ``axis``, without division, so right at zeros too."""
+    others: Tensor = cumprod(x, axis, exclusive=True) * cumprod(x, axis, exclusive=True, reverse=True)
+    return others
+
+
+def lowest(dtype: DType) -> Any:
+    """The identity of the maximum: minus infinity, or the smallest integer."""
+    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+
+
+def highest(dtype: DType) -> Any:
+    """The identity of the minimum: infinity, or the largest integer."""
+    return np.inf if dtype.kind == "f" else np.iinfo(dtype).max
+
+
+@op(dtypes="real")
+def reduce_max(input_tensor, axis=None, keepdims=False):
+    """The largest element over ``axis``; -inf (the smallest integer) over none. Ties share the gradient equally."""
+    return np.max(input_tensor, axis=axis, keepdims=keepdims, initial=lowest(input_tensor.dtype))
+
+
+@op(dtypes="real")
+def reduce_min(input_tensor, axis=None, keepdims=False):
+    """The smallest element over ``axis``; inf (the largest integer) over none. Ties share the gradient equally."""
+    return np.min(input_tensor, axis=axis, keepdims=keepdims, initial=highest(input_tensor.dtype))
+
+
+def _to_the_extreme(y: Tensor, dy: Tensor) -> Tensor:
+    x, axis = y.op.inputs[0], y.op.attrs["axis"]
+    hit = cast(equal(x, keep_axes(y, x, axis)), dtype=y.dtype)
+    return hit * (keep_axes(dy, x, axis) / reduce_sum(hit, axis, True))
+
+
+reduce_max.shape(same_dtype)
+reduce_min.shape(same_dtype)
+reduce_max.gradient(_to_the_extreme)
+reduce_min.gradient(_to_the_extreme)
+
+
+@op(dtypes="bool")
+def reduce_all(input_tensor, axis=None, keepdims=False):
+    """Whether all elements over ``axis`` hold; True over none."""
+    return np.all(input_tensor, axis=axis, keepdims=keepdims)
+
+
+@op(dtypes="bool")
+def reduce_any(input_tensor, axis=None, keepdims=False):
+    """Whether some element over ``axis`` holds; False over none."""
+    return np.any(input_tensor, axis=axis, keepdims=keepdims)
+
+
+reduce_all.shape(same_dtype)
+reduce_any.shape(same_dtype)
+
+
+@op(dtypes="float")
+def reduce_logsumexp(input_tensor, axis=None, keepdims=False):
+    """log(sum(exp(x))) over ``axis``, shifted by the largest element so that nothing overflows; -inf over none."""
+    peak = np.max(input_tensor, axis=axis, keepdims=True, initial=-np.inf)
+    peak = np.where(np.isfinite(peak), peak, np.zeros((), peak.dtype))
+    total = np.log(np.sum(np.exp(input_tensor - peak), axis=axis, keepdims=keepdims))
+    return total + peak.reshape(np.shape(total))
+
+
+reduce_logsumexp.shape(same_dtype)
+
+
+@reduce_logsumexp.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    x, axis = y.op.inputs[0], y.op.attrs["axis"]
+    return exp(x - keep_axes(y, x, axis)) * keep_axes(dy, x, axis)
+
+
+@op(dtypes="float")
+def moments_of(x, axes=None, keepdims=False):
+    """Mean and variance (the mean squared distance from the mean) over ``axes``."""
+    mean = mean_of(x, axes, True)
+    variance = mean_of(np.square(x - mean), axes, keepdims)
+    return mean.reshape(np.shape(variance)), variance
+
+
+@moments_of.shape
+def _(x: Spec, axes: Any, keepdims: bool) -> tuple[Spec, Spec]:
+    spec = same_dtype(x, axes, keepdims)
+    return spec, spec
+
+
+@moments_of.gradient
+def _(y: tuple[Tensor, Tensor], dy: tuple[Tensor | None, Tensor | None]) -> Tensor:
+    mean, (d_mean, d_variance) = y[0], dy
+    x, axes = mean.op.inputs[0], mean.op.attrs["axes"]
+    count = reduced_count(x, mean)
+    parts = []
+    if d_mean is not None:
+        parts.append(spread(d_mean / count, x, axes))
+    if d_variance is not None:
+        parts.append((x - keep_axes(mean, x, axes)) * keep_axes(2 * d_variance / count, x, axes))
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+def reduce_variance(input_tensor: Any, axis: Axis = None, keepdims: bool = False, name: str | None = None) -> Tensor:
+    """The mean squared distance from the mean over ``axis``."""
+    variance: Tensor = moments_of(input_tensor, axis, keepdims, name=name or "reduce_variance")[1]
+    return variance
+
+
+@op(dtypes="real")
+def argmax(input, axis=None, output_type="int64"):
+    """The index of the largest element along one ``axis`` (0 by default), the first of several; a NaN is largest."""
+    return np.argmax(input, axis=axis or 0).astype(output_type)
+
+
+@op(dtypes="real")
+def argmin(input, axis=None, output_type="int64"):
+    """The index of the smallest element along one ``axis`` (0 by default), the first of several; a NaN is smallest."""
+    return np.argmin(input, axis=axis or 0).astype(output_type)
+
+
+def _index(input: Spec, axis: int | None, output_type: Any) -> Spec:
+    return Spec(np.dtype(output_type), reduced_dims(input.shape, axis or 0, False))
+
+
+argmax.shape(_index)
+argmin.shape(_index)
+
+
+def l2_loss(t: Any, name: str | None = None) -> Tensor:
+    """Half the sum of squares, sum(t * t) / 2."""
+    loss: Tensor = reduce_sum(square(t)) * 0.5
+    return loss

@@ -12,9 +12,9 @@ from paraflow.graph.dtypes import DType, as_dtype, bool_, float32, float64, int3
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, literal, op
 from paraflow.graph.shape import Spec, normal_axis, num_elements
-from paraflow.ops import reduce
 from paraflow.ops.array import Array, broadcast_to, cast, known_early, reshape, size
 from paraflow.ops.rearrange import expand_dims
+from paraflow.ops.reduce import reduce_max
 
 
 @op(dtypes="real")
@@ -135,7 +135,7 @@ def sequence_mask(lengths: Any, maxlen: Any = None, dtype: Any = bool_, name: st
     ``maxlen`` is the largest of the lengths when it is left out.
     """
     counts = convert(lengths)
-    columns = convert(reduce.reduce_max(counts) if maxlen is None else maxlen, counts.dtype)
+    columns = convert(reduce_max(counts) if maxlen is None else maxlen, counts.dtype)
     mask: Tensor = cast(range(columns, dtype=counts.dtype) < expand_dims(counts, -1), as_dtype(dtype), name=name)
     return mask
 

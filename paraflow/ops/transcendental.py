@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import op
+from paraflow.graph.record import convert, op
 from paraflow.ops.array import unbroadcast
 from paraflow.ops.error_function import erf_of
 from paraflow.ops.math import rsqrt, square
@@ -183,8 +184,8 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 
 def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
     """log(sigmoid(x)) = -softplus(-x)."""
-    negated: Tensor = softplus(-x)
-    return -negated
+    with name_scope(name or "log_sigmoid"):
+        return -softplus(-convert(x))
 
 
 @op(elementwise=True, dtypes="float")

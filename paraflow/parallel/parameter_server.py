@@ -181,7 +181,7 @@ class ParameterServer:
         working = self.workers
         while working:
             waiting = self.comm.probe()
-            envelope = self.comm.recv(message[: waiting.count], waiting.source)
+            envelope = self.comm.recv(message[: waiting.nbytes], waiting.source)
             kind, pushed, version, _ = message[: HEADER.itemsize].view(HEADER)[0].tolist()
             if kind == DONE:
                 working -= 1

@@ -108,6 +108,8 @@ FAULTS = [
         "name = 'digits'\nbuilder = 'x.toml:f'",
         "5: data.name = \"digits\": stands beside 'builder': give only one",
     ),
+    ("epochs = 2", "name = 2", "17: train.name = 2: unknown key; did you mean 'experiment.name' or 'data.name' or "),
+    ('name = "digits"', "name = 'npz'\npath = ''", '6: data.path = "": must have at least 1 character'),
     ("[train]", "[trian]", "16: trian: unknown key; did you mean 'train'?"),
     ("[train]", "[trian]", "x.toml: train: missing: How long to train, and how often to look."),
     ("batch_size = 64", "", "4: data.batch_size: missing: samples in a global batch, the sum over all ranks"),
@@ -211,7 +213,7 @@ def test_text_that_is_not_utf8_is_refused_with_its_line(folder):
 
 def test_a_missing_file_is_named_with_a_similar_one(folder):
     Path("digits_sync.toml").write_text(GOOD)
-    with pytest.raises(ConfigError, match="file 'digit_sync.toml'; did you mean 'digits_sync.toml'"):
+    with pytest.raises(ConfigError, match=r"file 'digit_sync.toml'; did you mean 'digits_sync.toml'"):
         load_config("digit_sync.toml")
     with pytest.raises(ConfigError, match=r"no configuration file 'there/x.toml'; there is no folder 'there'$"):
         load_config("there/x.toml")

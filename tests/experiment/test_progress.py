@@ -73,6 +73,7 @@ def test_under_the_launcher_one_line_is_redrawn_at_most_ten_times_a_second():
         [f"epoch {epoch}/4", f"step {epoch * 100}/400"] for epoch in (1, 2, 3, 4)
     ]
     assert lines[-1] == "", "the live line is gone at the end"
+    assert output.endswith("\n"), "and nothing is left to erase"
     draws = re.findall(r"\repoch (\d)/4  step (\d+)/400 ", output)
     assert 4 + 35 <= len(draws) <= 4 + 41  # a line an epoch, and 4 s of live line
     assert re.search(r"step 399/|step 398/|step 39\d/", output), "the live line follows to the end"
@@ -84,6 +85,7 @@ def test_the_live_line_never_wraps(columns):
     with Progress(stream, 10, environment={"PARAFLOW_TTY": columns}, clock=Clock()) as progress:
         progress.update(step=1, epoch=1, samples=64, loss=float("nan"), an_accuracy_with_a_very_long_name=0.123456789)
     assert all(len(part) < int(columns) for part in stream.getvalue().split("\r"))
+    assert screen(stream.getvalue(), int(columns)) == [""], "closing erases it"
 
 
 def test_rates_are_those_of_the_last_seconds():

@@ -98,7 +98,7 @@ def _maker(draw, whole):
         if dtype.kind == "b":
             return rng.random(np.shape(draw(rng))) < 0.5
         if dtype.kind == "c":
-            return (draw(rng) + 1j * draw(rng)).astype(dtype)
+            return np.asarray(draw(rng) + 1j * draw(rng)).astype(dtype)
         return np.asarray(whole(rng) if dtype.kind in "iu" else draw(rng)).astype(dtype)
 
     return make

@@ -78,14 +78,14 @@ class Built:
         return interpret(self.outputs, self.feeds(arrays), self.row.runtime)
 
 
-def assert_close(actual, expected, row, dtype):
+def assert_close(actual, expected, row):
     """Equal up to the row's tolerance: elementwise ops in every element, others relative to the largest."""
-    expected = np.asarray(expected)
-    assert np.shape(actual) == expected.shape
-    if np.asarray(actual).dtype.kind not in "fc":
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    if actual.dtype.kind not in "fc":
         np.testing.assert_array_equal(actual, expected)
         return
-    info = np.finfo(dtype)
+    info = np.finfo(actual.dtype)
     rtol = row.tolerance * float(info.eps)
     finite = np.abs(expected[np.isfinite(expected)])
     elementwise = is_record(row) and row.op.elementwise
@@ -101,7 +101,7 @@ def test_value_is_the_oracles(row, dtype):
     expected = row.expected(arrays)
     assert len(actual) == len(expected)
     for a, e in zip(actual, expected, strict=True):
-        assert_close(a, e, row, dtype)
+        assert_close(a, e, row)
 
 
 @rows_and_dtypes()
@@ -144,11 +144,11 @@ def test_unknown_sizes_are_inferred_consistently(row):
 
 def layouts(array):
     """The same array laid out in memory in other ways."""
-    yield np.asfortranarray(array)
-    yield np.flip(np.flip(array).copy())
+    yield np.array(array, order="F")
+    yield np.asarray(np.flip(np.flip(array).copy()))
     wide = np.zeros([2 * n for n in array.shape], array.dtype)
     wide[tuple(slice(None, None, 2) for _ in array.shape)] = array
-    yield wide[tuple(slice(None, None, 2) for _ in array.shape)]
+    yield wide[tuple(slice(None, None, 2) for _ in array.shape) or ...]
 
 
 @rows_and_dtypes(lambda row: row.inputs)
@@ -158,7 +158,7 @@ def test_memory_layout_does_not_matter(row, dtype):
     expected = built.run(arrays)
     for variant in zip(*(layouts(a) for a in arrays), strict=True):
         for actual, value in zip(built.run(list(variant)), expected, strict=True):
-            assert_close(actual, value, row, dtype)
+            assert_close(actual, value, row)
 
 
 @rows(lambda row: row.empty is not None and row.inputs)
@@ -173,7 +173,7 @@ def test_inputs_without_elements(row):
             assert value.dtype == tensor.dtype
             assert compatible(tensor.spec.shape, value.shape)
             assert compatible(loose.spec.shape, value.shape)
-            assert_close(value, expected, row, dtype)
+            assert_close(value, expected, row)
 
 
 @rows(is_record)
@@ -199,7 +199,8 @@ def test_dtypes_that_the_op_does_not_take_are_refused(row):
     for kind, dtype in (("b", "bool"), ("i", "int32"), ("f", "float32"), ("c", "complex64")):
         if kind in row.op.kinds or not group:
             continue
-        arrays = [a.astype(dtype) if i in group else a for i, a in enumerate(row.make(row.tested_dtypes()[0]))]
+        with np.errstate(invalid="ignore"):
+            arrays = [a.astype(dtype) if i in group else a for i, a in enumerate(row.make(row.tested_dtypes()[0]))]
         with pytest.raises(InvalidArgumentError, match=rf"{row.name} takes {row.op.dtypes} .*{dtype}.*test_table"):
             Built(row, arrays)
 
@@ -297,7 +298,8 @@ def test_derivative_of_unknown_shapes(row):
 def test_derivatives_keep_float32(row):
     arrays = row.make("float32")
     built = Built(row, arrays)
-    for g in gradients([t for t in built.outputs if is_floating(t.dtype)], [built.inputs[i] for i in row.differentiated()]):
+    outputs = [t for t in built.outputs if is_floating(t.dtype)]
+    for g in gradients(outputs, [built.inputs[i] for i in row.differentiated()]):
         assert g is None or interpret(g, built.feeds(arrays)).dtype == np.float32
 
 
@@ -319,14 +321,14 @@ def test_kernel_is_the_body(row, dtype):
             expected = row.op.body(*case, **operation.attrs)
             out = np.empty(np.shape(expected), expected.dtype)
             kernel.bind(operation.attrs)(*case, out)
-            assert_close(out, expected, row, dtype)
+            assert_close(out, expected, row)
         for position in kernel.inplace:
             expected = row.op.body(*arrays, **operation.attrs)
             if position < len(arrays) and arrays[position].shape == np.shape(expected):
                 inputs = [a.copy() for a in arrays]
                 if inputs[position].dtype == expected.dtype:
                     kernel.bind(operation.attrs)(*inputs, inputs[position])
-                    assert_close(inputs[position], expected, row, dtype)
+                    assert_close(inputs[position], expected, row)
 
 
 # -- completeness ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,61 @@
+"""The process beside each rank that outlives it, and so can tell how it died.
+
+mpirun answers the death of a rank by killing the others, and its report names one of those often enough (MPICH's in
+one run of five). A guardian waits for its own rank alone and records the death before mpirun learns of it.
+"""
+
+import ctypes
+import os
+import signal
+import time
+
+from . import results
+
+_PR_SET_PDEATHSIG = 1
+
+
+def fork(directory: str, rank: int) -> None:
+    """Fork: the child returns and is the rank, this process stays behind as its guardian and ends with it.
+
+    To be called before MPI and threads exist. Neither process outlives its parent, and mpirun's request to stop
+    (SIGUSR1) is handed on.
+    """
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)  # what mpirun sends to the guardian's group arrives once, through the guardian
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        return
+    signal.signal(signal.SIGUSR1, lambda number, frame: os.kill(child, number))
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code != 0:
+        _record_death(directory, rank, child, code)
+    os._exit(code if code >= 0 else 128 - code)
+
+
+def _record_death(directory: str, rank: int, pid: int, code: int) -> None:
+    record = results.read(directory, rank)
+    if record is not None and record.status == "error":
+        return
+    how = _signal_name(-code) if code < 0 else f"exit code {code}"
+    died = results.Result(
+        rank=rank,
+        status="died",
+        exit_code=code if code > 0 else 128 - code,
+        time=time.time(),
+        host=os.uname().nodename,
+        pid=pid,
+        error=how,
+        log_size=os.path.getsize(results.log_path(directory, rank)),
+    )
+    results.write(directory, died)
+    os.write(2, f"paraflow: rank {rank} died: {how}\n".encode())
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"{signal.Signals(number).name}, signal {number}"
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,272 @@
+"""The world of the processes that mpirun or srun started, by mpi4py's buffer calls.
+
+Importing this module loads an MPI library; environment.world() does that only where there is more than one rank.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, NoReturn
+
+import mpi4py
+import numpy as np
+
+from paraflow.comm import checks
+from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Request
+from paraflow.comm.environment import Claim, remedy
+from paraflow.comm.solo import SoloCommunicator
+from paraflow.comm.waiting import wait_until, yield_until
+from paraflow.errors import InvalidArgumentError, MPIEnvironmentError, ParaflowError
+
+mpi4py.rc.initialize = False  # connect() does it, after a look at which library this is
+mpi4py.rc.finalize = True
+
+from mpi4py import MPI  # noqa: E402 - reads the settings above
+
+_OPS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
+_PART_BYTES = 2**30  # of one MPI call: its counts are 32-bit integers
+_ONE_ROUND_BYTES = 2**14
+
+
+def connect(claim: Claim) -> Communicator:
+    """Initialise MPI and return the world it shows, after checking it against the launcher's claim; collective.
+
+    Raises MPIEnvironmentError where the size is not the claimed one, or calls from several threads are not allowed.
+    """
+    if "OMPI_COMM_WORLD_SIZE" in os.environ and "MPICH" in _library():
+        # Its MPI_Init would end the process with a message about PMI versions.
+        raise _mismatch(claim, f"Open MPI's mpirun started this process, but its MPI library is {_library()}")
+    if not MPI.Is_initialized():
+        MPI.Init_thread(MPI.THREAD_MULTIPLE)
+    size = MPI.COMM_WORLD.size
+    if claim.size not in (None, size):
+        raise _mismatch(claim, f"its MPI library ({_library()}) sees {size}")
+    if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
+        raise MPIEnvironmentError(
+            f"{_library()} was initialised without MPI_THREAD_MULTIPLE, so threads of a rank cannot call it: leave "
+            "mpi4py.rc.thread_level alone, or call paraflow.comm.world() before importing mpi4py.MPI"
+        )
+    if size == 1:
+        return SoloCommunicator()
+    communicator = MPICommunicator(MPI.COMM_WORLD.Dup())
+    _abort_on_exception(communicator)
+    return communicator
+
+
+def _library() -> str:
+    return " ".join(MPI.Get_library_version().split("\n")[0].split(",")[0].split())
+
+
+def _mismatch(claim: Claim, what: str) -> MPIEnvironmentError:
+    return MPIEnvironmentError(
+        f"{claim.variable}={claim.value} says that this process is one of {claim.size} ranks, but {what}: mpirun is "
+        f"of one MPI, and the library of another. {remedy()}"
+    )
+
+
+def _abort_on_exception(communicator: Communicator) -> None:
+    """Let the exception that ends this process end the world: the other ranks would wait for it forever."""
+    report = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        report(kind, error, trace)
+        communicator.abort(error.exit_code if isinstance(error, ParaflowError) else 1)
+
+    sys.excepthook = hook
+
+
+class MPICommunicator(Communicator):
+    """The ranks of an MPI communicator, which must be used by nothing else.
+
+    Where a node has more ranks than cores (by the ranks' affinity), a rank that waits inside MPI can hold the core
+    of the one it waits for, so there the collectives are polled, and give up the core in between. Messages
+    are polled everywhere, because waits for them (of a server) may last. A collective polled for long
+    sleeps, and as a sleeper passes nothing on, the many rounds of a large one start when all ranks are there.
+    """
+
+    world = "mpi"
+
+    def __init__(self, comm: MPI.Intracomm) -> None:
+        self._comm = comm
+        self.rank = comm.Get_rank()
+        self.size = comm.Get_size()
+        node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+        self._node = node.Get_rank(), node.Get_size()
+        cores = set().union(*node.allgather(os.sched_getaffinity(0)))
+        node.Free()
+        # One answer for the world: ranks that polled and ranks that did not would call different collectives.
+        self._crowded: bool = comm.allreduce(self._node[1] > len(cores), MPI.LOR)
+
+    def barrier(self) -> None:
+        """MPI_Barrier."""
+        self._collective(0, self._comm.Barrier, self._comm.Ibarrier)
+
+    def allreduce(self, buffer: Buffer, op: Op = "sum") -> None:
+        """MPI_Allreduce, in parts of 1 GiB."""
+        checks.check_reducible(buffer, op)
+        keys, decode = _encode(buffer.reshape(-1), op)
+        datatype = _datatype(keys)
+        for part in _parts(keys):
+            self._collective(
+                part.nbytes, self._comm.Allreduce, self._comm.Iallreduce, MPI.IN_PLACE, [part, datatype], _OPS[op]
+            )
+        decode()
+
+    def iallreduce(self, buffer: Buffer, op: Op = "sum") -> Request:
+        """MPI_Iallreduce, in parts of 1 GiB. It advances while this process is in a call of MPI."""
+        checks.check_reducible(buffer, op)
+        keys, decode = _encode(buffer.reshape(-1), op)
+        datatype = _datatype(keys)
+        requests = [self._comm.Iallreduce(MPI.IN_PLACE, [part, datatype], _OPS[op]) for part in _parts(keys)]
+        return _Requests(requests, decode, polled=self._crowded)
+
+    def broadcast(self, buffer: Buffer, root: int = 0) -> None:
+        """MPI_Bcast of the bytes, in parts of 1 GiB."""
+        checks.check_buffer(buffer, written=True)
+        checks.check_rank(root, self.size, "root")
+        for part in _parts(_bytes(buffer)):
+            self._collective(part.nbytes, self._comm.Bcast, self._comm.Ibcast, part, root)
+
+    def allgather(self, value: object) -> list[Any]:
+        """MPI_Allgather of the sizes, MPI_Allgatherv of the pickles."""
+        share = np.frombuffer(pickle.dumps(value), np.uint8)
+        sizes = np.empty(self.size, np.int64)
+        own = np.array([share.size])
+        self._collective(sizes.nbytes, self._comm.Allgather, self._comm.Iallgather, own, sizes)
+        shares = np.empty(sizes.sum(), np.uint8)
+        counted = [shares, sizes.tolist()]
+        self._collective(shares.nbytes, self._comm.Allgatherv, self._comm.Iallgatherv, share, counted)
+        return [pickle.loads(part.data) for part in np.split(shares, np.cumsum(sizes)[:-1])]
+
+    def broadcast_object(self, value: object, root: int = 0) -> Any:
+        """MPI_Bcast of the size, then of the pickle."""
+        checks.check_rank(root, self.size, "root")
+        share = np.frombuffer(bytearray(pickle.dumps(value) if self.rank == root else b""), np.uint8)
+        size = np.array([share.size])
+        self.broadcast(size, root)
+        if self.rank != root:
+            share = np.empty(size[0], np.uint8)
+        self.broadcast(share, root)
+        return pickle.loads(share.data)
+
+    def isend(self, buffer: Buffer, dest: int, tag: int = 0) -> Request:
+        """MPI_Isend of the bytes."""
+        checks.check_message(buffer, dest, tag, self.size)
+        return _Requests([self._comm.Isend(_bytes(buffer), dest, tag)], _done, polled=True)
+
+    def recv(self, buffer: Buffer, source: int = ANY, tag: int = ANY) -> Envelope:
+        """MPI_Improbe, then MPI_Imrecv: other threads of the rank may receive at the same time."""
+        checks.check_buffer(buffer, written=True)
+        checks.check_pattern(source, tag, self.size)
+        status = MPI.Status()
+        message = wait_until(lambda: self._comm.Improbe(*_pattern(source, tag), status))
+        assert message is not None
+        envelope = _envelope(status)
+        fits = envelope.nbytes == buffer.nbytes
+        # A matched message has to be received, also where it is dropped.
+        target = _bytes(buffer) if fits else np.empty(envelope.nbytes, np.uint8)
+        wait_until(message.Irecv(target).Test)
+        checks.check_fits(envelope, buffer)
+        return envelope
+
+    def probe(self, source: int = ANY, tag: int = ANY) -> Envelope:
+        """MPI_Iprobe until there is a message."""
+        checks.check_pattern(source, tag, self.size)
+        status = MPI.Status()
+        wait_until(lambda: self._comm.Iprobe(*_pattern(source, tag), status))
+        return _envelope(status)
+
+    def iprobe(self, source: int = ANY, tag: int = ANY) -> Envelope | None:
+        """MPI_Iprobe."""
+        checks.check_pattern(source, tag, self.size)
+        status = MPI.Status()
+        return _envelope(status) if self._comm.Iprobe(*_pattern(source, tag), status) else None
+
+    def node(self) -> tuple[int, int]:
+        """The place in MPI_COMM_TYPE_SHARED."""
+        return self._node
+
+    def abort(self, code: int) -> NoReturn:
+        """MPI_Abort, after flushing what this rank has printed."""
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # a closed pipe must not keep the world alive
+                stream.flush()
+        MPI.COMM_WORLD.Abort(code)
+
+    def _collective(
+        self, nbytes: int, blocking: Callable[..., None], polled: Callable[..., MPI.Request], *args: Any
+    ) -> None:
+        if not self._crowded:
+            blocking(*args)
+        elif nbytes <= _ONE_ROUND_BYTES:
+            wait_until(polled(*args).Test)
+        else:
+            wait_until(self._comm.Ibarrier().Test)
+            yield_until(polled(*args).Test)
+
+
+class _Requests:
+    def __init__(self, requests: list[MPI.Request], finish: Callable[[], None], *, polled: bool) -> None:
+        self._requests = requests
+        self._finish = finish
+        self._polled = polled
+
+    def wait(self) -> None:
+        for request in self._requests:
+            if self._polled:
+                wait_until(request.Test)
+            else:
+                request.Wait()
+        self._finish()
+        self._finish = _done
+
+
+def _done() -> None:
+    pass
+
+
+def _encode(flat: Buffer, op: Op) -> tuple[Buffer, Callable[[], None]]:
+    """What to reduce in the place of ``flat``, and how to turn the result back.
+
+    MPI_MAX and MPI_MIN leave NaN open, and ranks could end with different ones of a NaN and a number, or of the two
+    zeros. So floats are mapped to the integers that have the same order, with NaN at the far end.
+    """
+    if op == "sum" or flat.dtype.kind != "f":
+        return flat, _done
+    flat[np.isnan(flat)] = np.nan if op == "max" else -np.nan
+    keys = flat.view(f"i{flat.itemsize}")
+
+    def flip() -> None:
+        keys[...] ^= (keys >> (8 * keys.itemsize - 1)) & np.iinfo(keys.dtype).max
+
+    flip()
+    return keys, flip
+
+
+def _datatype(buffer: Buffer) -> MPI.Datatype:
+    try:
+        return MPI.Datatype.fromcode(buffer.dtype.char)
+    except ValueError:
+        raise InvalidArgumentError(f"{_library()} has no type for dtype {buffer.dtype}; use float32") from None
+
+
+def _parts(flat: Buffer) -> Iterator[Buffer]:
+    step = _PART_BYTES // flat.itemsize
+    return (flat[start : start + step] for start in range(0, flat.size, step))
+
+
+def _bytes(buffer: Buffer) -> Buffer:
+    return buffer.reshape(-1).view(np.uint8)
+
+
+def _pattern(source: int, tag: int) -> tuple[int, int]:
+    return MPI.ANY_SOURCE if source == ANY else source, MPI.ANY_TAG if tag == ANY else tag
+
+
+def _envelope(status: MPI.Status) -> Envelope:
+    return Envelope(status.source, status.tag, status.Get_count(MPI.BYTE))

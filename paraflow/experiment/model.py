@@ -1,0 +1,140 @@
+"""What an experiment trains: a model, built by name or by a function of the user's own, and its optimizer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from paraflow import nn, train
+from paraflow.data import Dataset
+from paraflow.errors import ConfigError, GraphError
+from paraflow.experiment.builder import load_builder
+from paraflow.experiment.schema import BuiltModel, Config, MLPModel
+from paraflow.graph.node import Tensor
+from paraflow.ops.array import make_placeholder
+from paraflow.ops.reduce import argmax
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the default graph, as a model builder returns it.
+
+    ``features`` [None, d...] and ``labels`` [None, ...] are placeholders, fed with the samples of a step; ``loss`` and
+    each of ``metrics`` (by the name under which it is reported, such as "accuracy") are scalar means over these
+    samples. ``training``, where the model behaves differently then (dropout), is a placeholder for a scalar bool: True
+    in training steps, False in evaluations.
+
+    Raises GraphError for tensors of other shapes.
+    """
+
+    features: Tensor
+    labels: Tensor
+    loss: Tensor
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    training: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for what in ("features", "labels"):
+            tensor: Tensor = getattr(self, what)
+            if tensor.op.type != "placeholder" or not tensor.spec.shape or tensor.spec.shape[0] is not None:
+                raise GraphError(f"Model.{what} has to be a placeholder [None, ...], not {tensor!r}")
+        for what, tensor in {"loss": self.loss, **self.metrics}.items():
+            if tensor.spec.shape != () or tensor.dtype.kind != "f":
+                raise GraphError(f"the {what} of a Model has to be a floating point scalar, not {tensor!r}")
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """Loss and metrics by name."""
+        return {"loss": self.loss, **self.metrics}
+
+
+def build_model(config: Config, dataset: Dataset) -> Model:
+    """Add the model to the default graph, for samples as in ``dataset``.
+
+    A builder is called as ``function(features_shape, classes, dtype, **options)``: the shape [d...] of one sample's
+    features, the number of classes (0 where labels are no classes), the name of the dtype of features and variables.
+    Raises ConfigError, with the key and both sizes, where model and data do not fit.
+    """
+    if isinstance(config.model, MLPModel):
+        return _mlp(config.model, config.experiment.dtype, dataset)
+    return _built(config.model, config.experiment.dtype, dataset)
+
+
+def _mlp(table: MLPModel, dtype: str, dataset: Dataset) -> Model:
+    width = 1
+    for size in dataset.sample_shape:
+        width *= size
+    if not dataset.classes:
+        raise ConfigError(
+            f"model.name = 'mlp' is for classes, but the labels of {dataset!r} are no classes: set model.builder"
+        )
+    for what, place, size in (("first", 0, width), ("last", -1, dataset.classes)):
+        if table.layers[place] != size:
+            meaning = "features a sample" if what == "first" else "classes"
+            raise ConfigError(
+                f"model.layers = {list(table.layers)}: the {what} is {table.layers[place]}, "
+                f"but data set {dataset.name!r} has {size} {meaning}; set it to {size}"
+            )
+    features = make_placeholder(dtype, [None, *dataset.sample_shape], name="features")
+    labels = make_placeholder("int32", [None], name="labels")
+    logits = nn.layers.mlp(
+        features, table.layers[1:], getattr(nn, table.activation), getattr(nn.initializers, table.initializer)()
+    )
+    return Model(
+        features,
+        labels,
+        nn.losses.sparse_softmax_cross_entropy(labels, logits),
+        {"accuracy": nn.metrics.accuracy(labels, argmax(logits, -1))},
+    )
+
+
+def _built(table: BuiltModel, dtype: str, dataset: Dataset) -> Model:
+    given = (dataset.sample_shape, dataset.classes, dtype)
+    model = call_builder("model", table.builder, *given, **table.options)
+    if not isinstance(model, Model):
+        raise ConfigError(f"model.builder = {table.builder!r} returned {model!r}, not a paraflow.experiment.Model")
+    for what, tensor, shape in (
+        ("features", model.features, dataset.sample_shape),
+        ("labels", model.labels, dataset.labels.shape[1:]),
+    ):
+        dims = tensor.spec.shape
+        assert dims is not None
+        if len(dims) != 1 + len(shape) or any(d not in (None, n) for d, n in zip(dims[1:], shape, strict=True)):
+            raise ConfigError(
+                f"model.builder = {table.builder!r}: its {what} are {tensor.shape}, "
+                f"but those of {dataset!r} are {[None, *shape]}"
+            )
+    return model
+
+
+def call_builder(name: str, reference: str, *arguments: object, **options: object) -> Any:
+    """Call the function that the key NAME.builder names; raises ConfigError for options that it does not take."""
+    function = load_builder(reference)
+    try:
+        inspect.signature(function).bind(*arguments, **options)
+    except TypeError as error:
+        raise ConfigError(
+            f"{name}.builder = {reference!r} cannot be called with {len(arguments)} arguments and the options "
+            f"{sorted(options)} of {name}.options: {error}"
+        ) from None
+    return function(*arguments, **options)
+
+
+def build_optimizer(config: Config) -> train.Optimizer:
+    """The optimizer that the configuration names."""
+    kinds: dict[str, Any] = {
+        "gradient_descent": train.GradientDescentOptimizer,
+        "momentum": train.MomentumOptimizer,
+        "adagrad": train.AdagradOptimizer,
+        "rmsprop": train.RMSPropOptimizer,
+        "adam": train.AdamOptimizer,
+    }
+    options = config.optimizer.model_dump(exclude={"name"})
+    if "nesterov" in options:
+        options["use_nesterov"] = options.pop("nesterov")
+    optimizer: train.Optimizer = kinds[config.optimizer.name](**options)
+    return optimizer
+
+

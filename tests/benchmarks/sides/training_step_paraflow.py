@@ -1,0 +1,77 @@
+"""One rank of paraflow; started by ``paraflow launch`` from training_step.py."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+import mlp_data
+import numpy as np
+import worker
+
+import paraflow as pf
+from paraflow.data import Batches, Dataset
+from paraflow.data import load as load_dataset
+from paraflow.data.sources import find_idx_directory
+from paraflow.errors import DataError
+from paraflow.parallel import AllReduce
+
+options = worker.arguments()
+layers, batch = options.settings["layers"], options.settings["batch"]
+
+features = pf.placeholder(pf.float32, (None, layers[0]), name="features")
+labels = pf.placeholder(pf.int32, (None,), name="labels")
+hidden: Any = features
+for number, (weights, bias) in enumerate(mlp_data.initial_weights(layers)):
+    hidden = pf.nn.relu(hidden) if number else hidden
+    hidden = pf.matmul(hidden, pf.Variable(weights)) + pf.Variable(bias)
+cost = pf.reduce_mean(pf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=hidden))
+train_step = pf.train.AdamOptimizer(mlp_data.LEARNING_RATE).minimize(cost)
+
+strategy = AllReduce()
+session = pf.Session(strategy=strategy)
+session.run(pf.global_variables_initializer())
+train = session.make_callable(train_step, [features, labels])
+evaluate = session.make_callable(cost, [features, labels])
+RANK, RANKS = strategy.comm.rank, strategy.comm.size
+pool = mlp_data.shards(layers, batch, RANK, RANKS)
+samples: list[Dataset] = []
+
+
+def steps(warmup: int, steps: int) -> dict[str, Any]:
+    for i in range(warmup):
+        train(*pool[i % len(pool)])
+    return {"times": worker.timed(lambda i: train(*pool[i % len(pool)]), steps)}
+
+
+def loss() -> dict[str, Any]:
+    return {"loss": float(evaluate(*pool[0]))}
+
+
+def load(path: str | None) -> dict[str, Any]:
+    try:
+        folder = find_idx_directory("fashion_mnist", path)
+        samples.append(load_dataset("fashion_mnist", folder)[0])
+    except DataError as error:
+        return {"error": str(error)}
+    return {"path": str(folder), "samples": len(samples[0])}
+
+
+def epoch(number: int) -> dict[str, Any]:
+    def one_pass(_: int) -> None:
+        for part in Batches(samples[0], batch, RANK, RANKS, last="drop").epoch(number):
+            train(part["features"], part["labels"])
+
+    (seconds,) = worker.timed(one_pass, 1)
+    return {"seconds": seconds}
+
+
+about = {
+    "version": f"paraflow {pf.__version__}, numpy {np.__version__}",
+    "threads": int(os.environ["OPENBLAS_NUM_THREADS"]),
+    "cores": len(os.sched_getaffinity(0)),
+}
+worker.serve(options.address, RANK, about, {"steps": steps, "loss": loss, "load": load, "epoch": epoch})

@@ -1,0 +1,135 @@
+"""Time of one synchronous training step: paraflow beside PyTorch DDP, on the same model, samples and cores."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import (
+    HERE,
+    ONE_THREAD,
+    Side,
+    SideError,
+    common_options,
+    comparison,
+    interleave,
+    machine,
+    median,
+    paraflow_command,
+    start,
+    write_json,
+)
+
+MODELS = ("784-256-128-10:64", "64-128-10:64", "784-1024-1024-10:128", "784-2048-2048-10:256")
+
+
+def main() -> int:
+    options = parse()
+    print(machine())
+    results = [measure(layers, batch, options) for layers, batch in options.models]
+    write_json(options.json, {"machine": machine(), "models": results})
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", "--ranks", type=int, default=2, help="ranks of both sides (default: %(default)s)")
+    parser.add_argument(
+        "--models",
+        type=lambda text: [model(item) for item in text.split(",")],
+        default=[model(MODELS[0])],
+        metavar="LIST",
+        help=f"LAYERS:BATCH,... (default: {MODELS[0]}; all: {','.join(MODELS)})",
+    )
+    parser.add_argument("--warmup", type=int, default=20, help="untimed steps in each round (default: %(default)s)")
+    parser.add_argument("--bind", action=argparse.BooleanOptionalAction, default=True, help="a core for each rank")
+    parser.add_argument("--scaling", action=argparse.BooleanOptionalAction, default=True, help="one rank of each too")
+    parser.add_argument("--epochs", type=int, default=0, help="time this many epochs of Fashion-MNIST on each side")
+    parser.add_argument("--data", metavar="DIR", help="folder of Fashion-MNIST's files (default: as paraflow.data)")
+    common_options(parser, ["torch"], rounds=10, steps=100)
+    return parser.parse_args()
+
+
+def model(text: str) -> tuple[list[int], int]:
+    """``784-256-10:64`` as (layers, global batch)."""
+    layers, _, batch = text.partition(":")
+    return [int(size) for size in layers.split("-")], int(batch)
+
+
+def measure(layers: list[int], batch: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Run all sides on one model and print their table."""
+    settings = json.dumps({"layers": layers, "batch": batch, "bind": options.bind})
+    counts = [options.ranks, 1] if options.scaling and options.ranks > 1 else [options.ranks]
+    sides = [paraflow(n, settings, options) for n in counts]
+    if "torch" in options.peers:
+        sides[1:1] = [torch(options.ranks, settings, options)]
+        sides += [torch(n, settings, options) for n in counts[1:]]
+    print(f"\nMLP {'-'.join(map(str, layers))}, global batch {batch}, Adam, float32; "
+          f"{options.rounds} rounds of {options.steps} steps, after {options.warmup} untimed ones each")
+    with ExitStack() as stack:
+        running, missing = start(stack, sides)
+        values = interleave(running, options.rounds, lambda side: round_of(side, options))
+        print(comparison(values, missing, "ms/step", 1e3))
+        losses = {side.name: sum(a["loss"] for a in side.order("loss")) / side.ranks for side in running}
+        for side in running:
+            print(f"{side.name}: {side.about}; loss on the first batch afterwards {losses[side.name]:.5f}")
+        epochs = time_epochs(running, options) if options.epochs else {}
+    return {"layers": layers, "batch": batch, "seconds": values, "missing": missing, "losses": losses, "epochs": epochs}
+
+
+def paraflow(ranks: int, settings: str, options: argparse.Namespace) -> Side:
+    """paraflow on ``ranks`` ranks under its own launcher."""
+    launcher = [paraflow_command(options.paraflow_python), "launch", "-n", str(ranks), "--logs", "."]
+    script = str(HERE / "sides" / "training_step_paraflow.py")
+    bind = "--bind" if options.bind else "--no-bind"
+    return Side(
+        f"paraflow, {plural(ranks)}", [*launcher, bind, script, "--settings", settings], ranks, ONE_THREAD
+    )
+
+
+def torch(ranks: int, settings: str, options: argparse.Namespace) -> Side:
+    """PyTorch DDP on ``ranks`` processes under torchrun."""
+    launcher = [options.torch_python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    script = str(HERE / "sides" / "training_step_torch.py")
+    return Side(f"PyTorch DDP, {plural(ranks)}", [*launcher, script, "--settings", settings], ranks, ONE_THREAD)
+
+
+def plural(ranks: int) -> str:
+    return f"{ranks} rank" + "s" * (ranks != 1)
+
+
+def round_of(side: Side, options: argparse.Namespace) -> float:
+    """The median step of a round, in seconds; a step lasts as long as its ranks take on average."""
+    answers = side.order("steps", warmup=options.warmup, steps=options.steps)
+    return median([sum(times) / side.ranks for times in zip(*(a["times"] for a in answers), strict=True)])
+
+
+def time_epochs(running: list[Side], options: argparse.Namespace) -> dict[str, list[float]]:
+    """Whole epochs of Fashion-MNIST with each side's own input pipeline, interleaved."""
+    found = running[0].order("load", path=options.data)[0]
+    if "error" in found:
+        print(f"no epochs: {found['error']}")
+        return {}
+    for side in running[1:]:
+        side.order("load", path=found["path"])
+    numbers = {side.name: iter(range(options.epochs)) for side in running}
+    values = interleave(
+        running,
+        options.epochs,
+        lambda side: max(a["seconds"] for a in side.order("epoch", number=next(numbers[side.name]))),
+    )
+    print(f"\nepochs of Fashion-MNIST, {found['samples']} samples, incomplete last batch left out")
+    print(comparison(values, {}, "s/epoch", 1.0))
+    return values
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except SideError as error:
+        sys.exit(str(error))
