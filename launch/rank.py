@@ -170,7 +170,7 @@ class _Rank:
             text = "" if isinstance(error.code, int) else f"{error}\n"
         elif isinstance(error, KeyboardInterrupt) or code in results.PLAIN_ERRORS or _is_secondary(error):
             place = "" if self.alone else f"rank {self.number}: "
-            text = f"paraflow: {place}{type(error).__name__}: {error}\n"
+            text = f"paraflow: {place}{str(error) or 'interrupted'}\n"
         else:
             text = _formatted(error)
         sys.stdout.flush()

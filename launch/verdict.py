@@ -77,8 +77,10 @@ def _failed(end: Ended, failures: list[Result]) -> Verdict:
         text += _death(end, first)
     elif not first.error:
         text += f"it returned exit code {code}\n"
-    elif code in results.PLAIN_ERRORS or first.error == "SystemExit":
-        text += f"{first.error}: {first.message}\n"
+    elif first.error == "SystemExit":
+        text += f"SystemExit: {first.message}\n"
+    elif code in results.PLAIN_ERRORS:
+        text += f"{first.message}\n"
     else:
         text += first.traceback
     if others:

@@ -139,8 +139,9 @@ class Lowering:
         return len(self.slots) - 1
 
     def _root(self, slot: int) -> int:
-        base = self.slots[slot].base
-        return slot if base is None else self._root(base)
+        while (base := self.slots[slot].base) is not None:
+            slot = base
+        return slot
 
     def _waits(self, operation: Operation, inputs: tuple[int, ...]) -> tuple[int, ...]:
         waits = {step for slot in inputs for step in self.slots[slot].ready}
@@ -183,7 +184,7 @@ class Lowering:
                 self._add_step(operation, WRITE, inputs, (variable,), waits)
                 waits = self.done[operation]
             self._access(operation, waits)
-        elif not operation.outputs:
+        elif operation.type == "no_op":
             pass
         elif operation.type == "all_reduce":
             self._collective(operation, inputs, waits)
@@ -230,7 +231,9 @@ class Lowering:
     def _compute(self, operation: Operation, inputs: tuple[int, ...], waits: tuple[int, ...]) -> None:
         static = all(t.spec.static for t in operation.outputs)
         if len(operation.outputs) > 1 or operation.type not in KERNELS or not static:
-            outputs = tuple(self._new_slot(OBJECT, t) for t in operation.outputs)
+            # What a body returns is memory of its own, or a view of its first input and so of the arena.
+            shares = operation.record.view and self.slots[self._root(inputs[0])].kind != OBJECT
+            outputs = tuple(self._new_slot(OBJECT, t, base=inputs[0] if shares else None) for t in operation.outputs)
             self.slot_of.update(zip(operation.outputs, outputs, strict=True))
             self._add_step(operation, BODY, inputs, outputs, waits)
             return
@@ -264,6 +267,7 @@ class Lowering:
         for step in {id(s): s for s in buckets.values()}.values():
             last = max(u for m in step.inputs[1:] for u in self.slots[m].users)
             ends[last].append(step.inputs[1])
+        over_for = self._over_for_buckets(buckets, ancestors)
         for index, step in enumerate(self.steps):
             over = ancestors[index]
             taken = self._take_over(index, step, ends[index], over, buckets)
@@ -271,13 +275,23 @@ class Lowering:
                 draft = self.slots[slot]
                 if draft.kind == ARENA and draft.where is None:
                     if slot in buckets:
-                        self._place_bucket(buckets[slot], arena, over)
+                        self._place_bucket(buckets[slot], arena, over_for[id(buckets[slot])])
                     else:
                         draft.where = arena.allocate(self._bytes(slot), over)
             for slot in ends[index]:
                 if slot != taken:
                     self._release(slot, arena, buckets)
         self.arena_bytes = arena.bytes
+
+    def _over_for_buckets(self, buckets: dict[int, StepDraft], ancestors: list[int]) -> dict[int, int]:
+        """For each bucket (by its step's id) the steps that are over before any of its members is made."""
+        over: dict[int, int] = {}
+        for index, step in enumerate(self.steps):
+            for slot in step.outputs:
+                if slot in buckets:
+                    key = id(buckets[slot])
+                    over[key] = over.get(key, -1) & ancestors[index]
+        return over
 
     def _release(self, slot: int, arena: Arena, buckets: dict[int, StepDraft]) -> None:
         if slot in buckets:
@@ -317,16 +331,20 @@ class Lowering:
                 and draft.tensor.spec.shape == output.tensor.spec.shape
                 and draft.tensor.dtype == output.tensor.dtype
                 and not self._mask([u for u in draft.users if u != index]) & ~over
-                and self._alone(slot, step.inputs)
+                and self._alone(slot, step)
             ):
                 output.where = draft.where
                 # The block now also has the readers of its former tenant behind it, all of them over.
                 return slot
         return None
 
-    def _alone(self, slot: int, inputs: tuple[int, ...]) -> bool:
-        """Whether no other operand is a view of the same memory with other strides."""
-        return all(other == slot or self._root(other) != slot for other in inputs)
+    def _alone(self, slot: int, step: StepDraft) -> bool:
+        """Whether no operand that the kernel cannot work on in place has the same memory, perhaps as a view."""
+        inplace = KERNELS[step.record_name].inplace
+        return all(
+            self._root(other) != slot or (other == slot and position in inplace)
+            for position, other in enumerate(step.inputs)
+        )
 
     def _place_bucket(self, step: StepDraft, arena: Arena, over: int) -> None:
         sizes = [aligned(self._bytes(m)) for m in step.inputs[1:]]

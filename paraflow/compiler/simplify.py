@@ -56,7 +56,10 @@ def _fold(build: Builder, op: Operation, inputs: Inputs) -> Result:
     if not record.shape_only and sum(t.shape.num_elements() or FOLD_LIMIT + 1 for t in op.outputs) > FOLD_LIMIT:
         return None
     with np.errstate(all="ignore"):
-        result = record.body(*values, **op.attrs)
+        try:
+            result = record.body(*values, **op.attrs)
+        except Exception:
+            return None  # the run fails in the same way, and then names the operation and its line
     results = result if isinstance(result, tuple) else (result,)
     return [build.constant(op, np.array(r, t.dtype)) for r, t in zip(results, op.outputs, strict=True)]
 
@@ -125,7 +128,9 @@ def _multiply(build: Builder, op: Operation, inputs: Inputs) -> Result:
 
 def _divide(build: Builder, op: Operation, inputs: Inputs) -> Result:
     x, y = inputs
-    return (x,) if _is_one(y) and x.spec.static and x.spec.shape == broadcast(x.spec.shape, y.spec.shape) else None
+    # The quotient of integers is floating point, so x / 1 is not x there.
+    same = x.dtype == op.outputs[0].dtype and x.spec.static and x.spec.shape == broadcast(x.spec.shape, y.spec.shape)
+    return (x,) if _is_one(y) and same else None
 
 
 def _negative(build: Builder, op: Operation, inputs: Inputs) -> Result:

@@ -32,6 +32,8 @@ def specialise(
         tensors[fed] = builder.emit(fed.op, placeholder, (), {"dtype": fed.dtype, "shape": shape})[0]
     operations: dict[Operation, tuple[Operation, ...]] = {}
     awaited: list[Operation] = []
+    # What a pure operation would have to wait for; whatever has an effect further down waits for it instead.
+    inherited: dict[Operation, tuple[Operation, ...]] = {}
     for operation in reachable([*(t.op for t in fetches), *targets], lambda o: _fed(o, feeds)):
         if _fed(operation, feeds):
             operations[operation] = tuple(tensors[t].op for t in operation.outputs)
@@ -43,9 +45,13 @@ def specialise(
                 f"{spec.dtype.name} and shape {format_dims(spec.shape)}}}"
             )
         inputs = tuple(tensors[t] for t in operation.inputs)
+        above = (*operation.control_inputs, *(t.op for t in operation.inputs))
         control = tuple(dict.fromkeys(new for old in operation.control_inputs for new in operations[old]))
-        builder.control_inputs = () if operation.record.pure else control
-        awaited += control if operation.record.pure else ()
+        waits = tuple(dict.fromkeys((*control, *(new for old in above for new in inherited.get(old, ())))))
+        builder.control_inputs = () if operation.record.pure else waits
+        if operation.record.pure:
+            awaited += control
+            inherited[operation] = waits
         copied = builder.copy(operation, inputs)
         operations[operation] = (copied,)
         for old, new in zip(operation.outputs, copied.outputs, strict=True):

@@ -77,7 +77,7 @@ class Digits(_Batches):
 
 
 class _IdxImages(_Batches):
-    path: FileName | None = Field(default=None, description="folder of its files, where they are not in the default place")
+    path: FileName | None = Field(default=None, description="folder of its files, if not one of the default places")
 
 
 class FashionMNIST(_IdxImages):

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.ops.reduce import highest, lowest
+
 Array = np.ndarray[Any, Any]
 Call = Callable[..., Any]
 
@@ -37,12 +39,23 @@ def _plain(function: Call, inplace: tuple[int, ...] = ()) -> Kernel:
     return Kernel(lambda attrs: function, inplace)
 
 
-def _reduction(ufunc: np.ufunc) -> Kernel:
+def _pairwise(ufunc: Call) -> Kernel:
+    # maximum and minimum take no positional out.
+    return Kernel(lambda attrs: lambda x, y, out: ufunc(x, y, out=out), ANY_INPUT)
+
+
+def _sum(attrs: Mapping[str, Any]) -> Call:
+    axis, keepdims = attrs["axis"], attrs["keepdims"]
+    total: Call = np.add.reduce
+    return lambda x, out: total(x, axis, None, out, keepdims)
+
+
+def _extreme(ufunc: np.ufunc, identity: Call) -> Kernel:
     reduce: Call = ufunc.reduce
 
     def bind(attrs: Mapping[str, Any]) -> Call:
         axis, keepdims = attrs["axis"], attrs["keepdims"]
-        return lambda x, out: reduce(x, axis, None, out, keepdims)
+        return lambda x, out: reduce(x, axis, None, out, keepdims, identity(x.dtype))
 
     return Kernel(bind)
 
@@ -59,20 +72,19 @@ def _mean(attrs: Mapping[str, Any]) -> Call:
 
 
 def _clip(x: Array, low: Array, high: Array, out: Array) -> None:
-    np.maximum(x, low, out)
-    np.minimum(out, high, out)
+    np.minimum(x, high, out=out)
+    np.maximum(out, low, out=out)
 
 
 def _relu(x: Array, out: Array) -> None:
-    np.maximum(x, 0, out)
+    np.maximum(x, 0, out=out)
 
 
 def _sigmoid(x: Array, out: Array) -> None:
-    # 0.5 * tanh(x / 2) + 0.5 is the logistic function and cannot overflow.
-    np.multiply(x, 0.5, out)
-    np.tanh(out, out)
-    np.multiply(out, 0.5, out)
-    np.add(out, 0.5, out)
+    np.negative(x, out)
+    np.exp(out, out)
+    np.add(out, 1, out)
+    np.reciprocal(out, out)
 
 
 def _copy(x: Array, out: Array) -> None:
@@ -97,8 +109,6 @@ _UFUNCS = {
     "tanh": np.tanh,
     "sin": np.sin,
     "cos": np.cos,
-    "maximum": np.maximum,
-    "minimum": np.minimum,
     "equal": np.equal,
     "not_equal": np.not_equal,
     "less": np.less,
@@ -112,10 +122,12 @@ _UFUNCS = {
 
 KERNELS: dict[str, Kernel] = {
     **{name: _ufunc(ufunc) for name, ufunc in _UFUNCS.items()},
+    "maximum": _pairwise(np.maximum),
+    "minimum": _pairwise(np.minimum),
     "matmul": _plain(np.matmul),
-    "reduce_sum": _reduction(np.add),
-    "reduce_max": _reduction(np.maximum),
-    "reduce_min": _reduction(np.minimum),
+    "reduce_sum": Kernel(_sum),
+    "reduce_max": _extreme(np.maximum, lowest),
+    "reduce_min": _extreme(np.minimum, highest),
     "reduce_mean": Kernel(_mean),
     "clip_by_value": _plain(_clip, (0,)),
     "relu": _plain(_relu, (0,)),

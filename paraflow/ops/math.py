@@ -311,7 +311,7 @@ def _chosen(first: Tensor, dz: Tensor, x: Tensor, y: Tensor) -> Pair:
     return unbroadcast(select(first, dz, 0), x), unbroadcast(select(first, 0, dz), y)
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(dtypes="numeric")
 def sum_of(*values):
     """The sum of tensors of one shape, added from left to right."""
     total = np.array(values[0])

@@ -98,7 +98,14 @@ class Executable:
         inputs, output, values = step.inputs, self.values[step.outputs[0]], self.values
         if all(self.plan.slots[i].kind != OBJECT for i in inputs):
             return partial(function, *(values[i] for i in inputs), output)
-        return lambda: function(*[values[i] for i in inputs], output)
+        releases = step.releases
+
+        def call() -> None:
+            function(*[values[i] for i in inputs], output)
+            for slot in releases:
+                values[slot] = None
+
+        return call
 
     def _timed(self, call: Call) -> Call:
         """``call``, its time counted as communication."""
@@ -127,6 +134,7 @@ class Executable:
         body, values, context = step.record.body, self.values, self.context
         inputs, outputs, releases = step.inputs, step.outputs, step.releases
         keywords = dict(step.attrs)
+        view = step.record.view
         wants_samples = "samples" in step.record.runtime
         for key in step.record.runtime:
             if key == "draw":
@@ -137,12 +145,16 @@ class Executable:
         def call() -> None:
             if wants_samples:
                 keywords["samples"] = context.samples
-            result = body(*[values[i] for i in inputs], **keywords)
-            if len(outputs) == 1:
-                values[outputs[0]] = np.asarray(result)
-            else:
-                for slot, part in zip(outputs, result, strict=True):
-                    values[slot] = np.asarray(part)
+            arrays = [values[i] for i in inputs]
+            result = body(*arrays, **keywords)
+            if not isinstance(result, tuple):
+                result = (result,) if outputs else ()
+            for slot, part in zip(outputs, result, strict=True):
+                array = np.asarray(part)
+                # An input that a body hands back without having declared ``view`` may be overwritten while in use.
+                if array.base is not None and not view and any(np.may_share_memory(array, x) for x in arrays):
+                    array = array.copy()
+                values[slot] = array
             for slot in releases:
                 values[slot] = None
 

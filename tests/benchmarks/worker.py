@@ -63,3 +63,28 @@ def timed(step: Callable[[int], object], steps: int, first: int = 0) -> list[flo
         times.append(after - before)
         before = after
     return times
+
+
+def serve_steps(
+    address: str,
+    version: str,
+    step: Callable[[int], object],
+    loss: Callable[[], float],
+    finish: Callable[[], object] = lambda: None,
+) -> None:
+    """Obey the orders of a one-process comparison: ``steps`` (of a program that counts its steps) and ``loss``.
+
+    ``finish`` waits for what ``step`` has only begun.
+    """
+    done = 0
+
+    def steps(steps: int) -> dict[str, Any]:
+        nonlocal done
+        before = time.perf_counter()
+        for i in range(done, done + steps):
+            step(i)
+        finish()
+        done += steps
+        return {"seconds": (time.perf_counter() - before) / steps}
+
+    serve(address, 0, {"version": version}, {"steps": steps, "loss": lambda: {"loss": loss(), "steps": done}})

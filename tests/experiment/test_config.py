@@ -4,13 +4,15 @@ import pickle
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
-from paraflow.errors import ConfigError
+from paraflow import data, nn
+from paraflow.errors import ConfigError, InvalidArgumentError
 from paraflow.experiment.config import load_config
-from paraflow.experiment.schema import Config, first_difference, variants
+from paraflow.experiment.schema import Config, MLPModel, first_difference, variants
 from paraflow.experiment.toml_text import toml_document
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
@@ -321,6 +323,19 @@ def test_every_key_of_the_schema_has_a_description():
         assert field.description, table
         for model in variants(table).values():
             assert all(key.description for key in model.model_fields.values()), model
+
+
+def choices(model, key):
+    return get_args(model.model_fields[key].annotation)
+
+
+def test_the_choices_of_the_schema_exist():
+    assert all(callable(getattr(nn, name)) for name in choices(MLPModel, "activation"))
+    assert all(callable(getattr(nn.initializers, name)) for name in choices(MLPModel, "initializer"))
+    with pytest.raises(InvalidArgumentError) as caught:
+        data.load("")
+    known = re.findall(r"\w+", str(caught.value).partition("there are ")[2])
+    assert set(known) == set(variants("data")) - {"builder"}
 
 
 def test_ranks_can_send_configurations_to_one_another(folder):

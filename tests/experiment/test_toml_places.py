@@ -6,7 +6,7 @@ import tomllib
 from datetime import date, datetime, time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paraflow.experiment.toml_places import locate
@@ -152,6 +152,7 @@ def documents(draw):
     return writer.text, writer.places
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(documents(), st.booleans())
 def test_places_are_those_where_keys_were_written(document, windows):
     text, places = document

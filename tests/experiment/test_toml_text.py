@@ -4,7 +4,7 @@ import tomllib
 from datetime import UTC, date, datetime, time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
@@ -28,16 +28,19 @@ def same(one, other):
     return one == other and type(one) is type(other)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(VALUES)
 def test_values_are_read_back(value):
     assert same(tomllib.loads(f"x = {toml_value(value)}")["x"], value)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(TEXT)
 def test_keys_are_read_back(name):
     assert tomllib.loads(f"{toml_key(name)} = 1") == {name: 1}
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.dictionaries(TEXT, VALUES, max_size=4))
 def test_mappings_in_models_are_read_back_as_tables(options):
     assert tomllib.loads(toml_document(Outer(options=options))) == {"number": 1.0, "options": options}

@@ -1,0 +1,63 @@
+"""Time of one training step of the sample program (two matrix products, Adam, batches of 8): what a call costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from contextlib import ExitStack
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import (
+    HERE,
+    ONE_THREAD,
+    Side,
+    SideError,
+    common_options,
+    comparison,
+    interleave,
+    machine,
+    start,
+    write_json,
+)
+
+PEERS = ("tensorflow", "torch", "jax")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    common_options(parser, PEERS, rounds=10, steps=1000)
+    options = parser.parse_args()
+    sides = [side("paraflow, run", "paraflow", options), side("paraflow, make_callable", "paraflow", options, True)]
+    sides += [side(name, name, options) for name in options.peers]
+    with ExitStack() as stack:
+        running, missing = start(stack, sides)
+        for each in running:
+            each.order("steps", steps=min(200, options.steps))  # compiled and warm
+        print(f"{machine()}\nsample program, {options.rounds} rounds of {options.steps} steps")
+        values = interleave(running, options.rounds, lambda s: float(s.order("steps", steps=options.steps)[0]["seconds"]))
+        print(comparison(values, missing, "us/step", 1e6))
+        losses = {}
+        for each in running:
+            (answer,) = each.order("loss")
+            losses[each.name] = answer["loss"]
+            print(f"{each.name}: {each.about['version']}; cross entropy after {answer['steps']} steps {answer['loss']:g}")
+    write_json(options.json, {"machine": machine(), "seconds": values, "missing": missing, "losses": losses})
+    return 0
+
+
+def side(name: str, peer: str, options: argparse.Namespace, make_callable: bool = False) -> Side:
+    """A process that runs the sample program in the interpreter of ``peer``."""
+    python = os.path.abspath(getattr(options, f"{peer}_python"))
+    script = str(HERE / "sides" / f"seed_{peer}.py")
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+    settings = json.dumps({"callable": make_callable})
+    return Side(name, [python, script, "--settings", settings], environment={**ONE_THREAD, **quiet})
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except SideError as error:
+        sys.exit(str(error))

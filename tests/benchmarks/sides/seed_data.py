@@ -1,0 +1,17 @@
+"""The samples of the sample program, as its user writes them."""
+
+from __future__ import annotations
+
+from numpy.random import RandomState
+
+BATCH_SIZE = 8
+DATASET_SIZE = 128
+
+X = RandomState(1).rand(DATASET_SIZE, 2)
+Y = [[int(x1 + x2 < 1)] for (x1, x2) in X]
+
+
+def bounds(i: int) -> tuple[int, int]:
+    """Where the batch of step ``i`` starts and ends."""
+    start = (i * BATCH_SIZE) % DATASET_SIZE
+    return start, min(start + BATCH_SIZE, DATASET_SIZE)

@@ -1,0 +1,284 @@
+"""What every world of ranks has to do, as functions of its communicator; run as a script they run on world().
+
+Each rank knows what the others hold, so it computes what it expects without them.
+"""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from paraflow.comm import ANY, Communicator, world
+from paraflow.errors import InvalidArgumentError, RanksDisagree
+
+DTYPES = ["float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+COUNTS = [0, 1, 17, 4096, 4097, 100_003]
+
+
+def held_by(rank: int, count: int, dtype: str) -> np.ndarray:
+    """Small integers, different on every rank and in every order: their sums are exact in every dtype."""
+    index = np.arange(count)
+    return ((rank + 1) * (index % 5 + 1) % 13).astype(dtype)
+
+
+def allreduce_every_dtype_and_count(comm: Communicator) -> None:
+    for dtype in DTYPES:
+        for count in COUNTS:
+            parts = np.stack([held_by(rank, count, dtype) for rank in range(comm.size)])
+            for op, expected in [("sum", parts.sum(0)), ("max", parts.max(0)), ("min", parts.min(0))]:
+                buffer = held_by(comm.rank, count, dtype)
+                comm.allreduce(buffer, op)
+                np.testing.assert_array_equal(buffer, expected.astype(dtype), f"{op} of {count} {dtype}")
+
+
+def allreduce_extreme_integers(comm: Communicator) -> None:
+    for dtype in ["int8", "uint64", "int64"]:
+        info = np.iinfo(dtype)
+        for op, expected in [("max", info.max), ("min", info.min)]:
+            buffer = np.array([info.max if comm.rank % 2 == 0 else info.min], dtype)
+            comm.allreduce(buffer, op)
+            assert buffer[0] == (expected if comm.size > 1 else info.max)
+
+
+def allreduce_keeps_shape(comm: Communicator) -> None:
+    scalar = np.array(comm.rank + 1.0)
+    comm.allreduce(scalar)
+    assert scalar.shape == ()
+    assert scalar == comm.size * (comm.size + 1) / 2
+    cube = np.full((2, 3, 4), comm.rank, np.float32)
+    comm.allreduce(cube, "max")
+    np.testing.assert_array_equal(cube, np.full((2, 3, 4), comm.size - 1))
+
+
+def allreduce_of_special_values(comm: Communicator) -> None:
+    last = comm.rank == comm.size - 1
+    for dtype in ["float16", "float32", "float64"]:
+        for op in ["sum", "max", "min"]:
+            buffer = np.array([np.nan if last else comm.rank, -np.inf, np.inf, -3.5, -1e-3], dtype)
+            finite = buffer[3:].copy()
+            comm.allreduce(buffer, op)
+            assert np.isnan(buffer[0]), (dtype, op)
+            np.testing.assert_array_equal(buffer[1:3], [-np.inf, np.inf])
+            if op != "sum":
+                np.testing.assert_array_equal(buffer[3:], finite)
+
+
+def allreduce_same_bits_on_every_rank_and_run(comm: Communicator) -> None:
+    for dtype in ["float32", "float64"]:
+        for count in [1, 1000, 300_001]:
+            values = np.random.default_rng(comm.rank).standard_normal(count).astype(dtype)
+            values[:1] = 0.0 if comm.rank % 2 else -0.0
+            for op in ["sum", "max"]:
+                first, second = values.copy(), values.copy()
+                comm.allreduce(first, op)
+                comm.allreduce(second, op)
+                assert first.tobytes() == second.tobytes()
+                assert len(set(comm.allgather(first.tobytes()))) == 1
+
+
+def iallreduce_in_flight_together(comm: Communicator) -> None:
+    total = comm.size * (comm.size + 1) / 2
+    sums = np.full(70_000, comm.rank + 1.0, np.float32)
+    tops = np.full(3, comm.rank, np.float64)
+    empty = np.empty(0, np.float32)
+    requests = [comm.iallreduce(sums), comm.iallreduce(tops, "max"), comm.iallreduce(empty)]
+    for request in reversed(requests):
+        request.wait()
+    for request in requests:
+        request.wait()
+    np.testing.assert_array_equal(sums, np.full(70_000, total))
+    np.testing.assert_array_equal(tops, np.full(3, comm.size - 1))
+
+
+def broadcast_from_every_root(comm: Communicator) -> None:
+    pair = np.dtype([("key", "i4"), ("value", "f8")])
+    for root in range(comm.size):
+        for dtype in [*DTYPES, "bool", "complex64", pair]:
+            for count in [0, 1, 5000]:
+                expected = np.arange(count).astype("f8").astype(dtype) if dtype != pair else np.ones(count, pair)
+                buffer = expected.copy() if comm.rank == root else np.zeros(count, dtype)
+                comm.broadcast(buffer, root)
+                np.testing.assert_array_equal(buffer, expected)
+
+
+def objects(comm: Communicator) -> None:
+    own = {"rank": comm.rank, "text": "x" * (1 + 40_000 * comm.rank)}
+    gathered = comm.allgather(own)
+    assert gathered == [{"rank": r, "text": "x" * (1 + 40_000 * r)} for r in range(comm.size)]
+    assert all(value is not own for value in gathered)
+    gathered[0]["rank"] = "changed by one rank alone"
+    root = comm.size - 1
+    assert comm.broadcast_object(("from", comm.rank), root) == ("from", root)
+    assert comm.broadcast_object(None) is None
+
+
+def barrier_lets_nobody_pass_early(comm: Communicator) -> None:
+    for _ in range(20):
+        entered = time.monotonic_ns()
+        comm.barrier()
+        left = time.monotonic_ns()
+        times = comm.allgather((entered, left))
+        assert max(t[0] for t in times) <= min(t[1] for t in times)
+
+
+def messages_around_a_ring(comm: Communicator) -> None:
+    right, left = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+    for dtype in [*DTYPES, "bool"]:
+        for count in [0, 1, 17, 300_000]:
+            sent = held_by(comm.rank, count, dtype)
+            request = comm.isend(sent, right, tag=count % 7)
+            received = np.zeros(count, dtype)
+            envelope = comm.recv(received, left, count % 7)
+            request.wait()
+            assert envelope == (left, count % 7, sent.nbytes)
+            assert envelope.count(dtype) == count
+            np.testing.assert_array_equal(received, held_by(left, count, dtype))
+
+
+def a_sent_buffer_may_change(comm: Communicator) -> None:
+    if comm.rank == 0:
+        for dest in range(1, comm.size):
+            buffer = np.full(10, dest, np.int32)
+            comm.send(buffer, dest)
+            buffer[:] = -1
+    else:
+        received = np.zeros((2, 5), np.int32)
+        comm.recv(received)
+        np.testing.assert_array_equal(received, np.full((2, 5), comm.rank))
+
+
+def messages_keep_their_order_within_a_tag(comm: Communicator) -> None:
+    if comm.rank == 0:
+        for dest in range(1, comm.size):
+            for value in range(5):
+                comm.send(np.array([value]), dest, tag=1)
+            comm.send(np.array([100]), dest, tag=2)
+    else:
+        value = np.zeros(1, np.int64)
+        comm.recv(value, 0, tag=2)
+        assert value[0] == 100
+        for expected in range(5):
+            comm.recv(value, 0, tag=1)
+            assert value[0] == expected
+
+
+def a_server_takes_messages_of_any_source_and_size(comm: Communicator) -> None:
+    if comm.rank > 0:
+        comm.send(np.arange(comm.rank * 3, dtype=np.float32), 0, tag=comm.rank + 10)
+        return
+    seen = []
+    for _ in range(comm.size - 1):
+        envelope = comm.probe()
+        assert comm.iprobe(envelope.source, envelope.tag) == envelope
+        buffer = np.empty(envelope.count(np.float32), np.float32)
+        assert comm.recv(buffer, envelope.source, envelope.tag) == envelope
+        assert envelope.tag == envelope.source + 10
+        np.testing.assert_array_equal(buffer, np.arange(envelope.source * 3))
+        seen.append(envelope.source)
+    assert sorted(seen) == list(range(1, comm.size))
+    assert comm.iprobe(ANY, ANY) is None
+
+
+def a_message_of_another_size_is_refused(comm: Communicator) -> None:
+    right, left = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+    for sent, wanted in [(3, 4), (4, 3), (0, 1), (40_000, 10)]:
+        requests = [comm.isend(np.zeros(sent, np.float32), right, tag=5), comm.isend(np.ones(2), right, tag=5)]
+        untouched = np.full(wanted, 7, np.float32)
+        message = rf"{4 * wanted} bytes .*{wanted} float32.* rank {left} with tag 5 has {4 * sent} bytes"
+        with pytest.raises(RanksDisagree, match=message):
+            comm.recv(untouched, left)
+        np.testing.assert_array_equal(untouched, np.full(wanted, 7))
+        following = np.zeros(2)
+        comm.recv(following, left)
+        np.testing.assert_array_equal(following, np.ones(2))
+        for request in requests:
+            request.wait()
+    requests = [comm.isend(np.zeros(3, np.uint8), right)]
+    with pytest.raises(InvalidArgumentError, match=rf"rank {left} .* 3 bytes.*float32"):
+        comm.probe(left).count(np.float32)
+    comm.recv(np.zeros(3, np.uint8), left)
+    requests[0].wait()
+
+
+def bad_arguments_are_refused_before_anything_is_sent(comm: Communicator) -> None:
+    fixed = np.zeros(3)
+    fixed.flags.writeable = False
+    refused = [
+        ("C-contiguous", lambda: comm.allreduce(np.zeros((4, 4))[:, 1])),
+        ("C-contiguous", lambda: comm.send(np.zeros((4, 4)).T, 0)),
+        ("read-only", lambda: comm.allreduce(fixed)),
+        ("read-only", lambda: comm.broadcast(fixed)),
+        ("read-only", lambda: comm.recv(fixed)),
+        ("op is", lambda: comm.allreduce(np.zeros(3), "mean")),
+        ("complex128", lambda: comm.allreduce(np.zeros(3, complex))),
+        ("bool", lambda: comm.iallreduce(np.zeros(3, bool))),
+        ("dtype", lambda: comm.broadcast(np.array([object()]))),
+        ("dtype", lambda: comm.allreduce(np.zeros(3, ">f4"))),
+        ("numpy array", lambda: comm.allreduce([1.0, 2.0])),
+        (f"root {comm.size} ", lambda: comm.broadcast(np.zeros(3), comm.size)),
+        ("root -1 ", lambda: comm.broadcast_object(1, -1)),
+        (f"dest {comm.size} ", lambda: comm.send(np.zeros(3), comm.size)),
+        ("tag -1 ", lambda: comm.isend(np.zeros(3), 0, -1)),
+        ("tag 32768 ", lambda: comm.isend(np.zeros(3), 0, 32768)),
+        ("source 99 ", lambda: comm.recv(np.zeros(3), 99)),
+        ("tag -2 ", lambda: comm.probe(0, -2)),
+    ]
+    for message, call in refused:
+        with pytest.raises(InvalidArgumentError, match=message):
+            call()
+    assert comm.iprobe() is None
+
+
+def threads_of_a_rank_work_at_once(comm: Communicator) -> None:
+    right, left = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+    received = np.zeros(1)
+    receiver = threading.Thread(target=comm.recv, args=(received, left, 3))
+    receiver.start()
+    for _ in range(10):
+        buffer = np.full(5000, comm.rank + 1.0)
+        comm.allreduce(buffer)
+        assert buffer[-1] == comm.size * (comm.size + 1) / 2
+    comm.send(np.array([comm.rank + 0.5]), right, tag=3)
+    receiver.join()
+    assert received[0] == left + 0.5
+
+
+def place_in_the_world(comm: Communicator) -> None:
+    assert comm.allgather(comm.rank) == list(range(comm.size))
+    assert comm.node() == (comm.rank, comm.size)
+
+
+CASES = [
+    allreduce_every_dtype_and_count,
+    allreduce_extreme_integers,
+    allreduce_keeps_shape,
+    allreduce_of_special_values,
+    allreduce_same_bits_on_every_rank_and_run,
+    iallreduce_in_flight_together,
+    broadcast_from_every_root,
+    objects,
+    barrier_lets_nobody_pass_early,
+    messages_around_a_ring,
+    a_sent_buffer_may_change,
+    messages_keep_their_order_within_a_tag,
+    a_server_takes_messages_of_any_source_and_size,
+    a_message_of_another_size_is_refused,
+    bad_arguments_are_refused_before_anything_is_sent,
+    threads_of_a_rank_work_at_once,
+    place_in_the_world,
+]
+
+
+def main() -> None:
+    comm = world()
+    assert world() is comm
+    for case in CASES:
+        case(comm)
+        comm.barrier()
+        if comm.rank == 0:
+            print(f"{comm.world} {comm.size}: {case.__name__}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Start real ranks for a test: ``run_ranks(3, "tests/comm/cases.py")``."""
+
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+_GRACE = 10.0  # seconds that mpirun has to end its ranks
+
+
+def run_ranks(
+    n: int, program: str | Path, *args: str, timeout: float = 60, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a script (``*.py``) or module with this Python on ``n`` ranks of the MPI of this environment.
+
+    ``env`` is added to the environment. More ranks than cores are allowed, as is running as root. Warnings are errors
+    in the ranks. Returns whatever the exit code; raises subprocess.TimeoutExpired, with the output so far, and ends all
+    ranks where they take longer than ``timeout`` seconds.
+    """
+    python = [sys.executable, "-W", "error"]
+    target = [str(program)] if str(program).endswith(".py") else ["-m", str(program)]
+    mpirun = _mpirun()
+    command = [mpirun, *_flags(mpirun), "-n", str(n), *python, *target, *args]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | dict(os.environ) | _AS_ROOT | dict(env or {}),
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            out, err = _end(process)
+            error.add_note(f"standard output:\n{out}\nstandard error:\n{err}")
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+_AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
+    # An mpirun that gets SIGTERM kills its ranks, which are in sessions of their own; one that gets SIGKILL leaves them.
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.communicate(timeout=_GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()
+
+
+def _mpirun() -> str:
+    beside = Path(sys.executable).with_name("mpirun")
+    found = str(beside) if beside.exists() else shutil.which("mpirun")
+    if found is None:
+        raise FileNotFoundError("there is no mpirun beside this Python or on PATH: install paraflow[mpich]")
+    return found
+
+
+@functools.cache
+def _flags(mpirun: str) -> tuple[str, ...]:
+    version = subprocess.run([mpirun, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    return ("--map-by", ":OVERSUBSCRIBE") if "Open MPI" in version else ()
