@@ -28,6 +28,6 @@ with pf.Session(strategy=ranks) as session:  # 3. gradients are averaged over th
         for batch in batches.epoch(epoch):
             session.run(train_step, {images: batch["features"], labels: batch["labels"]})
     if ranks.worker == 0:
-        features, targets = test.take(slice(None))
+        features, targets = test.take(range(len(test)))
         value = session.run(accuracy, {images: features, labels: targets})
         print(f"{ranks.workers} ranks: test accuracy {value:.4f}")

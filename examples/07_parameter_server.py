@@ -28,7 +28,7 @@ with pf.Session(strategy=ranks) as session:
                 session.run(train_step, {images: batch["features"], labels: batch["labels"]})
     ranks.finish(session)
     if ranks.worker == 0:
-        features, targets = test.take(slice(None))
+        features, targets = test.take(range(len(test)))
         value = session.run(accuracy, {images: features, labels: targets})
         print(f"test accuracy {value:.4f}")
         for worker, count in enumerate(ranks.pushes_by_worker):

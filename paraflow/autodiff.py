@@ -10,6 +10,7 @@ from paraflow.graph.dtypes import is_floating
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert
+from paraflow.graph.shape import compatible, format_dims
 from paraflow.ops.array import ones_like, stop_gradient
 from paraflow.ops.math import add
 from paraflow.ops.state import Variable, read_variable
@@ -24,24 +25,26 @@ def gradients(
 ) -> list[Tensor | None]:
     """The derivatives of sum(ys) with respect to each of ``xs``, as new tensors of the graph.
 
-    ``xs`` are tensors or variables; ``grad_ys`` are the cotangents of ``ys`` (ones when left out). The result has the
-    shape and dtype of each x, or None where ys do not depend on it differentiably. The result is graph like any
-    other, so gradients of gradients work. Reverse-mode accumulation as in Griewank & Walther, "Evaluating
-    Derivatives" (2008), over the graph's own order. Raises GraphError when an operation on the way has no gradient.
+    ``xs`` are tensors or variables; ``grad_ys`` are the cotangents of ``ys`` (ones when left out). ``stop_gradients``
+    are tensors or variables taken as constants: nothing passes beyond them, so with xs among them derivatives are
+    partial. The result has the shape and dtype of each x, or None where ys do not depend on it differentiably. It is
+    graph like any other, so gradients of gradients work. Reverse-mode accumulation as in Griewank & Walther,
+    "Evaluating Derivatives" (2008), over the graph's own order. Raises GraphError when an operation on the way has no
+    gradient and when a cotangent does not have its y's shape and dtype.
     """
     outputs = [convert(y) for y in _as_list(ys)]
     wanted = _as_list(xs)
     graph = outputs[0].graph if outputs else get_default_graph()
     with graph.as_default(), graph.name_scope(name):
         sources = [_sources(x, graph.operations) for x in wanted]
-        stops = {convert(t) for t in _as_list(stop_gradients)}
+        stops = {t for stop in _as_list(stop_gradients) for t in _sources(stop, graph.operations)}
         cotangents: dict[Tensor, list[Tensor]] = {}
         for y, dy in zip(outputs, _cotangents_of(outputs, grad_ys), strict=True):
             cotangents.setdefault(y, []).append(dy)
         path = _between({t for source in sources for t in source}, outputs, stops)
         keep = {t for source in sources for t in source}
         for operation in reversed(path):
-            _backward(operation, cotangents, keep)
+            _backward(operation, cotangents, keep, stops)
         return [_total([c for t in source for c in cotangents.get(t, ())]) for source in sources]
 
 
@@ -67,11 +70,20 @@ def _cotangents_of(ys: list[Tensor], grad_ys: Any) -> list[Tensor]:
     for y in ys:
         if not is_floating(y.dtype):
             raise GraphError(f"gradients of {y.op.where()} are not defined: it is {y.dtype.name}")
-    return [ones_like(y) if dy is None else convert(dy, y.dtype) for y, dy in zip(ys, given, strict=True)]
+    return [ones_like(y) if dy is None else _cotangent_of(y, convert(dy, y.dtype)) for y, dy in zip(ys, given, strict=True)]
+
+
+def _cotangent_of(y: Tensor, dy: Tensor) -> Tensor:
+    if dy.dtype != y.dtype or not compatible(dy.spec.shape, y.spec.shape):
+        raise GraphError(
+            f"gradients: the grad_ys of '{y.name}' must be {y.dtype.name} of shape {format_dims(y.spec.shape)}, "
+            f"but '{dy.name}' is {dy.dtype.name} of shape {format_dims(dy.spec.shape)}"
+        )
+    return dy
 
 
 def _between(sources: set[Tensor], outputs: list[Tensor], stops: set[Tensor]) -> list[Operation]:
-    """The operations on a path from ``sources`` to ``outputs``, in program order."""
+    """The operations on a path from ``sources`` to ``outputs`` that no stop interrupts, in program order."""
     above: set[Operation] = set()
     stack = [y.op for y in outputs]
     while stack:
@@ -84,14 +96,16 @@ def _between(sources: set[Tensor], outputs: list[Tensor], stops: set[Tensor]) ->
     for operation in sorted(above, key=lambda o: o.index):
         if operation.record is stop_gradient:
             continue
-        if any(t in depends and t not in stops for t in operation.inputs):
+        if any(t in depends for t in operation.inputs):
             path.append(operation)
-            depends.update(t for t in operation.outputs if is_floating(t.dtype))
+            depends.update(t for t in operation.outputs if is_floating(t.dtype) and t not in stops)
     return path
 
 
-def _backward(operation: Operation, cotangents: dict[Tensor, list[Tensor]], keep: set[Tensor]) -> None:
-    """Push the cotangents of the outputs to the inputs."""
+def _backward(
+    operation: Operation, cotangents: dict[Tensor, list[Tensor]], keep: set[Tensor], stops: set[Tensor]
+) -> None:
+    """Push the cotangents of the outputs to the inputs, but not beyond ``stops``."""
     totals = []
     for t in operation.outputs:
         total = _total(cotangents.get(t, []))
@@ -99,7 +113,7 @@ def _backward(operation: Operation, cotangents: dict[Tensor, list[Tensor]], keep
             cotangents.pop(t, None)
         elif total is not None:
             cotangents[t] = [total]
-        totals.append(total)
+        totals.append(None if t in stops else total)
     if all(total is None for total in totals):
         return
     rule = operation.record.gradient_rule
@@ -115,6 +129,8 @@ def _backward(operation: Operation, cotangents: dict[Tensor, list[Tensor]], keep
         results = (results,)
     for tensor, cotangent in zip(operation.inputs, results, strict=True):
         if cotangent is not None:
+            # A cotangent has its tensor's shape, which rules that reduce to shape(x) cannot always see.
+            cotangent.set_shape(tensor.spec.shape)
             cotangents.setdefault(tensor, []).append(cotangent)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -29,7 +30,8 @@ mpi4py.rc.finalize = True
 from mpi4py import MPI  # noqa: E402 - reads the settings above
 
 _OPS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
-_PART_BYTES = 2**30  # of one MPI call: its counts are 32-bit integers
+_PART_BYTES = 2**28  # of one MPI call: its counts are 32-bit integers, and it may need as much memory again
+_BLOCK_BYTES = 2**20  # stays in cache
 _ONE_ROUND_BYTES = 2**14
 
 
@@ -40,12 +42,14 @@ def connect(claim: Claim) -> Communicator:
     """
     if "OMPI_COMM_WORLD_SIZE" in os.environ and "MPICH" in _library():
         # Its MPI_Init would end the process with a message about PMI versions.
-        raise _mismatch(claim, f"Open MPI's mpirun started this process, but its MPI library is {_library()}")
+        raise _mismatch(claim, f"was started by Open MPI's mpirun and has the MPI library {_library()}")
     if not MPI.Is_initialized():
-        MPI.Init_thread(MPI.THREAD_MULTIPLE)
+        with warnings.catch_warnings():  # mpi4py warns of what is an error with a remedy below
+            warnings.filterwarnings("ignore", "suspicious MPI execution environment", RuntimeWarning)
+            MPI.Init_thread(MPI.THREAD_MULTIPLE)
     size = MPI.COMM_WORLD.size
     if claim.size not in (None, size):
-        raise _mismatch(claim, f"its MPI library ({_library()}) sees {size}")
+        raise _mismatch(claim, f"has the MPI library {_library()}, which sees {size}")
     if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
         raise MPIEnvironmentError(
             f"{_library()} was initialised without MPI_THREAD_MULTIPLE, so threads of a rank cannot call it: leave "
@@ -64,8 +68,8 @@ def _library() -> str:
 
 def _mismatch(claim: Claim, what: str) -> MPIEnvironmentError:
     return MPIEnvironmentError(
-        f"{claim.variable}={claim.value} says that this process is one of {claim.size} ranks, but {what}: mpirun is "
-        f"of one MPI, and the library of another. {remedy()}"
+        f"this process is one of {claim.size} ranks by {claim.variable}={claim.value}, and it {what}. Its mpirun is of "
+        f"another MPI than its library, or there was no mpirun. {remedy()}"
     )
 
 
@@ -107,7 +111,7 @@ class MPICommunicator(Communicator):
         self._collective(0, self._comm.Barrier, self._comm.Ibarrier)
 
     def allreduce(self, buffer: Buffer, op: Op = "sum") -> None:
-        """MPI_Allreduce, in parts of 1 GiB."""
+        """MPI_Allreduce, in parts of 256 MiB."""
         checks.check_reducible(buffer, op)
         keys, decode = _encode(buffer.reshape(-1), op)
         datatype = _datatype(keys)
@@ -118,7 +122,7 @@ class MPICommunicator(Communicator):
         decode()
 
     def iallreduce(self, buffer: Buffer, op: Op = "sum") -> Request:
-        """MPI_Iallreduce, in parts of 1 GiB. It advances while this process is in a call of MPI."""
+        """MPI_Iallreduce, in parts of 256 MiB. It advances while this process is in a call of MPI."""
         checks.check_reducible(buffer, op)
         keys, decode = _encode(buffer.reshape(-1), op)
         datatype = _datatype(keys)
@@ -126,7 +130,7 @@ class MPICommunicator(Communicator):
         return _Requests(requests, decode, polled=self._crowded)
 
     def broadcast(self, buffer: Buffer, root: int = 0) -> None:
-        """MPI_Bcast of the bytes, in parts of 1 GiB."""
+        """MPI_Bcast of the bytes, in parts of 256 MiB."""
         checks.check_buffer(buffer, written=True)
         checks.check_rank(root, self.size, "root")
         for part in _parts(_bytes(buffer)):
@@ -238,11 +242,13 @@ def _encode(flat: Buffer, op: Op) -> tuple[Buffer, Callable[[], None]]:
     """
     if op == "sum" or flat.dtype.kind != "f":
         return flat, _done
-    flat[np.isnan(flat)] = np.nan if op == "max" else -np.nan
     keys = flat.view(f"i{flat.itemsize}")
+    for block in _parts(flat, _BLOCK_BYTES):
+        block[np.isnan(block)] = np.nan if op == "max" else -np.nan
 
     def flip() -> None:
-        keys[...] ^= (keys >> (8 * keys.itemsize - 1)) & np.iinfo(keys.dtype).max
+        for block in _parts(keys, _BLOCK_BYTES):
+            block ^= (block >> (8 * block.itemsize - 1)) & np.iinfo(block.dtype).max
 
     flip()
     return keys, flip
@@ -255,8 +261,8 @@ def _datatype(buffer: Buffer) -> MPI.Datatype:
         raise InvalidArgumentError(f"{_library()} has no type for dtype {buffer.dtype}; use float32") from None
 
 
-def _parts(flat: Buffer) -> Iterator[Buffer]:
-    step = _PART_BYTES // flat.itemsize
+def _parts(flat: Buffer, nbytes: int = _PART_BYTES) -> Iterator[Buffer]:
+    step = nbytes // flat.itemsize
     return (flat[start : start + step] for start in range(0, flat.size, step))
 
 

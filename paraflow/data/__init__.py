@@ -5,10 +5,10 @@
 single process would see.
 """
 
-from paraflow.data.batches import Batches
+from paraflow.data.batches import Batch, Batches
 from paraflow.data.dataset import Dataset
 from paraflow.data.idx import read_idx
 from paraflow.data.order import global_batches, permutation, shard
 from paraflow.data.sources import load
 
-__all__ = ["Batches", "Dataset", "global_batches", "load", "permutation", "read_idx", "shard"]
+__all__ = ["Batch", "Batches", "Dataset", "global_batches", "load", "permutation", "read_idx", "shard"]

@@ -67,7 +67,7 @@ class Journal:
             return
         self._write("end", {**self._shown, "unix_time": time.time(), "ranks": accounts})
         self._open.close()
-        workers = [account for account in accounts if account["samples"]]
+        workers = [account for account in accounts if account["role"] == "worker"]
         seconds = max(account["seconds"] for account in workers)
         rate = sum(account["samples"] for account in workers) / seconds
         values = ", ".join(

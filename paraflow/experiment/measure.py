@@ -25,50 +25,35 @@ class Meter:
         self._sums = [0.0] * len(names)
 
     def add(self, samples: int, values: Sequence[float]) -> None:
-        """Count ``values``, means over ``samples`` samples; without samples they mean nothing and count for nothing."""
+        """Count ``values``, means over ``samples`` samples. A mean over none is no number, and counts for nothing."""
         if samples:
             self._samples += samples
             for i, value in enumerate(values):
                 self._sums[i] += samples * float(value)
 
-    def collect(self) -> dict[str, float]:
-        """The means over all samples of the group since the last call; collective in the group."""
-        totals = np.array([self._samples, *self._sums])
+    def collect(self, own: Sequence[float] = ()) -> tuple[dict[str, float], list[list[float]]]:
+        """The means over all samples of the group since the last call, and each of ``own`` as a list by rank.
+
+        Collective in the group: one small all-reduce. The means are NaN where there was no sample.
+        """
+        head = 1 + len(self._sums)
+        totals = np.zeros(head + len(own) * self._group.size)
+        totals[:head] = self._samples, *self._sums
+        by_rank = totals[head:].reshape(len(own), self._group.size)
+        by_rank[:, self._group.rank] = own
         self._group.allreduce(totals)
-        self._samples = 0
-        self._sums = [0.0] * len(self._sums)
-        return dict(zip(self._names, (totals[1:] / totals[0]).tolist(), strict=True))
-
-    @property
-    def samples(self) -> int:
-        """This rank's samples since the last collection."""
-        return self._samples
+        self._samples, self._sums = 0, [0.0] * len(self._sums)
+        with np.errstate(invalid="ignore"):
+            means = totals[1:head] / totals[0]
+        return dict(zip(self._names, means.tolist(), strict=True)), by_rank.tolist()
 
 
-def of_all_ranks(values: Sequence[float], group: Communicator) -> list[list[float]]:
-    """For each of ``values`` the list of what the ranks of ``group`` have; collective."""
-    table = np.zeros((len(values), group.size))
-    table[:, group.rank] = values
-    group.allreduce(table)
-    rows: list[list[float]] = table.tolist()
-    return rows
-
-
-class Evaluation:
-    """Loss and metrics of a model over a data set, which the ranks of a group share out."""
-
-    def __init__(self, session: Session, model: Model, dataset: Dataset) -> None:
-        self._names = list(model.values)
-        self._dataset = dataset
-        self._flags = () if model.training is None else (False,)
-        feeds = [model.features, model.labels, *(() if model.training is None else (model.training,))]
-        self._call = session.make_callable(list(model.values.values()), feeds)
-
-    def run(self, group: Communicator) -> dict[str, float]:
-        """The means over all samples of the data set; collective in ``group``."""
-        meter = Meter(self._names, group)
-        mine = shard(np.arange(len(self._dataset)), group.rank, group.size)
-        for start in range(0, len(mine), EVALUATION_BATCH):
-            features, labels = self._dataset.take(mine[start : start + EVALUATION_BATCH])
-            meter.add(len(labels), self._call(features, labels, *self._flags))
-        return meter.collect()
+def evaluate(session: Session, model: Model, dataset: Dataset, group: Communicator) -> dict[str, float]:
+    """Loss and metrics over all samples of ``dataset``, which the ranks of ``group`` share out; collective there."""
+    call = session.make_callable(list(model.values.values()), model.feeds)
+    meter = Meter(list(model.values), group)
+    mine = shard(np.arange(len(dataset)), group.rank, group.size)
+    for start in range(0, len(mine), EVALUATION_BATCH):
+        features, labels = dataset.take(mine[start : start + EVALUATION_BATCH])
+        meter.add(len(labels), call(*model.fed(features, labels, training=False)))
+    return meter.collect()[0]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from numpy.typing import NDArray
+
 from paraflow import nn, train
 from paraflow.data import Dataset
 from paraflow.errors import ConfigError, GraphError
@@ -15,6 +17,8 @@ from paraflow.experiment.schema import BuiltModel, Config, MLPModel
 from paraflow.graph.node import Tensor
 from paraflow.ops.array import make_placeholder
 from paraflow.ops.reduce import argmax
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,15 @@ class Model:
     def values(self) -> dict[str, Tensor]:
         """Loss and metrics by name."""
         return {"loss": self.loss, **self.metrics}
+
+    @property
+    def feeds(self) -> list[Tensor]:
+        """What has to be fed; `fed` has the values."""
+        return [self.features, self.labels, *(() if self.training is None else (self.training,))]
+
+    def fed(self, features: Array, labels: Array, training: bool) -> tuple[Any, ...]:
+        """The values of `feeds`."""
+        return (features, labels) if self.training is None else (features, labels, training)
 
 
 def build_model(config: Config, dataset: Dataset) -> Model:

@@ -238,13 +238,13 @@ class Config(Table):
 
     def digest(self) -> str:
         """A hash of all that has to be the same on every rank, so not of where files lie on a host."""
-        text = "\n".join(f"{key} = {value}" for key, value in sorted(_shared_leaves(self).items()))
+        text = "\n".join(f"{key} = {value}" for key, value in sorted(shared_leaves(self).items()))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def first_difference(one: Config, other: Config) -> str | None:
     """The first key, in the order of the schema, that makes two digests differ; None if they are equal."""
-    ours, theirs = _shared_leaves(one), _shared_leaves(other)
+    ours, theirs = shared_leaves(one), shared_leaves(other)
     return next((key for key in ours | theirs if ours.get(key) != theirs.get(key)), None)
 
 
@@ -261,8 +261,11 @@ def variants(table: str) -> dict[str, type[Table]]:
     return found
 
 
-def _shared_leaves(config: Config) -> dict[str, str]:
-    """The values of a configuration as JSON text by key path, without what may differ from host to host."""
+def shared_leaves(config: Config) -> dict[str, str]:
+    """The values of a configuration as JSON text by key, without what may differ from host to host.
+
+    All ranks of a run have to have the same.
+    """
     values = config.model_dump()
     del values["experiment"]["directory"]
     for table, key in INPUT_FILES:

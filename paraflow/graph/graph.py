@@ -53,7 +53,7 @@ class Graph:
         control_inputs: tuple[Operation, ...] = (),
     ) -> Operation:
         """Append an operation; `OpRecord.__call__` is the way to come here."""
-        if self._finalized:
+        if self._finalized and not record.reads:
             raise GraphError(f"the graph is finalized: {record.name} '{name}' cannot be added")
         for tensor in inputs:
             if tensor.op.graph is not self:
@@ -62,6 +62,9 @@ class Graph:
                     "build it inside `with graph.as_default():`"
                 )
         control = dict.fromkeys((*control_inputs, *(c for scope in self._control for c in scope)))
+        for waited_for in control:
+            if waited_for.graph is not self:
+                raise GraphError(f"{record.name} '{name}' has a control input from another graph: {waited_for.where()}")
         operation = Operation(
             self, len(self.operations), self.unique_name(name), record, inputs, attrs, tuple(control), source, specs
         )
@@ -121,7 +124,11 @@ class Graph:
         raise GraphError(f"there is no operation '{name}' in the graph{hint}")
 
     def get_tensor_by_name(self, name: str) -> Tensor:
-        """The tensor ``operation:index``."""
+        """The tensor ``operation:index``; for the name of a variable its value at this place of the program."""
+        for variable in self.collections.get("variables", ()):
+            if variable.name == name:
+                tensor: Tensor = variable.__tensor__()
+                return tensor
         operation, _, index = name.partition(":")
         if not index.isdigit():
             raise GraphError(f"'{name}' is not the name of a tensor; those look like 'operation:0'")
@@ -158,7 +165,7 @@ class Graph:
         return spec
 
     def finalize(self) -> None:
-        """Refuse further operations."""
+        """Refuse further operations, except reads: to fetch a variable may take one."""
         self._finalized = True
 
     @contextmanager

@@ -149,5 +149,7 @@ def attr_key(value: Any) -> Any:
         if value.nbytes > 4096:
             return ("array", id(value))
         return ("array", value.dtype.str, value.shape, value.tobytes())
-    # 1, 1.0 and True are equal keys of a dictionary but not equal attributes.
-    return (type(value), value)
+    if isinstance(value, tuple):
+        return tuple(map(attr_key, value))
+    # 1, 1.0 and True are equal keys of a dictionary but not equal attributes, and so are 0.0 and -0.0.
+    return (type(value), value, repr(value) if isinstance(value, float) else "")

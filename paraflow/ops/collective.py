@@ -8,12 +8,12 @@ import numpy as np
 
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
-from paraflow.graph.shape import Spec
+from paraflow.graph.shape import Spec, merge
 
 
 @op(view=True)
-def exchange(gradient, variable=""):
-    """The gradient of ``variable`` as all ranks are to apply it.
+def exchange(gradient, variable="", shape=()):
+    """The gradient of ``variable``, which has ``shape``, as all ranks are to apply it.
 
     Alone it is the identity. A parallel strategy rewrites it: an average over ranks, a push to a server, ...
     """
@@ -21,8 +21,8 @@ def exchange(gradient, variable=""):
 
 
 @exchange.shape
-def _(gradient: Spec, variable: str) -> Spec:
-    return Spec(gradient.dtype, gradient.shape)
+def _(gradient: Spec, variable: str, shape: tuple[int, ...]) -> Spec:
+    return Spec(gradient.dtype, merge(gradient.shape, shape))
 
 
 @exchange.gradient

@@ -49,13 +49,25 @@ def check_feed(tensor: Tensor, value: Any) -> Array:
 
 
 def feed_tensor(graph: Graph, key: Any) -> Tensor:
-    """The tensor that a key of a feed_dict stands for."""
+    """The tensor that a key of a feed_dict stands for; raises InvalidArgumentError for what cannot be fed.
+
+    A variable cannot: it is read at several places of a program, and its assignments would not see the feed.
+    """
+    if hasattr(key, "__tensor__"):
+        raise InvalidArgumentError(f"{key!r} cannot be fed; set its value with load(), or feed a tensor made of it")
     element = graph.as_graph_element(key)
     if isinstance(element, Operation):
         if len(element.outputs) != 1:
             raise InvalidArgumentError(f"cannot feed {element.where()}: it has {len(element.outputs)} outputs")
         element = element.outputs[0]
     return element
+
+
+def check_distinct(tensors: Sequence[Tensor]) -> None:
+    """Raise InvalidArgumentError where one tensor is fed twice, under two names."""
+    if len(set(tensors)) != len(tensors):
+        twice = next(t for i, t in enumerate(tensors) if t in tensors[:i])
+        raise InvalidArgumentError(f"'{twice.name}' is fed twice in one run")
 
 
 class Fetches:
@@ -95,4 +107,8 @@ def fetch_key(item: Any) -> Any:
         return ("map", *((k, fetch_key(v)) for k, v in item.items()))
     if isinstance(item, Sequence) and not isinstance(item, str):
         return (type(item), *map(fetch_key, item))
+    try:
+        hash(item)
+    except TypeError:
+        raise TypeError(f"{item!r} cannot be fetched: it is no tensor, operation, variable, name or list of them") from None
     return item

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,7 +22,7 @@ from paraflow.graph.rebuild import Program
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecutor
-from paraflow.runtime.feeds import Fetches, check_feed, feed_tensor, fetch_key
+from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, feed_tensor, fetch_key
 from paraflow.runtime.store import VariableStore
 
 Array = np.ndarray[Any, Any]
@@ -99,11 +100,13 @@ class Session:
                 tensor = self._feeds[key] = feed_tensor(self.graph, key)
             tensors.append(tensor)
             arrays.append(check_feed(tensor, value))
+        check_distinct(tensors)
         return self._run(fetches, fetch_key(fetches), tuple(tensors), arrays)
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
         """A function of the values of ``feed_list`` that does what `run` does, without looking anything up again."""
         tensors = tuple(feed_tensor(self.graph, key) for key in feed_list)
+        check_distinct(tensors)
         key = fetch_key(fetches)
 
         def call(*values: Any) -> Any:
@@ -179,7 +182,10 @@ class Session:
 
     def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
         """The plan by which `run` would compute ``fetches`` for feeds of these shapes."""
-        feeds = {feed_tensor(self.graph, k): np.shape(v) for k, v in (feed_dict or {}).items()}
+        feeds = {}
+        for key, value in (feed_dict or {}).items():
+            tensor = feed_tensor(self.graph, key)
+            feeds[tensor] = check_feed(tensor, value).shape
         wanted = Fetches(self.graph, fetches)
         rewrite = self.strategy.rewrite if self.strategy is not None else None
         return compile_plan(self.graph, wanted.tensors, wanted.operations, feeds, rewrite, self._options)[1]
@@ -190,9 +196,15 @@ class Session:
             self._executor.close()
         self._closed = True
 
-    def as_default(self) -> Session:
-        """This session; `with` makes it the default one."""
-        return self
+    @contextmanager
+    def as_default(self) -> Iterator[Session]:
+        """Make this the default session and its graph the default graph inside the ``with``, and leave it open."""
+        with self.graph.as_default():
+            stacks.sessions.append(self)
+            try:
+                yield self
+            finally:
+                stacks.sessions.pop()
 
     def __enter__(self) -> Session:
         stacks.graphs.append(self.graph)

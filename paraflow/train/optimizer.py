@@ -128,7 +128,9 @@ def scalar_like(value: Any, var: Variable) -> Tensor:
 
 
 def _exchanged(gradient: Tensor, var: Variable) -> Tensor:
-    marked: Tensor = exchange(gradient, variable=var.spec.name, name=f"{var.spec.name}/exchange")
+    marked: Tensor = exchange(
+        gradient, variable=var.spec.name, shape=var.spec.shape, name=f"{var.spec.name}/exchange"
+    )
     return marked
 
 

@@ -130,13 +130,14 @@ def start(stack: ExitStack, sides: Sequence[Side]) -> tuple[list[Side], dict[str
         try:
             running.append(stack.enter_context(side.running()))
         except SideError as error:
-            missing[side.name] = last_line(str(error))
+            missing[side.name] = reason(str(error))
     return running, missing
 
 
-def last_line(text: str) -> str:
-    """The last line of a traceback, which names the error."""
-    return text.strip().rpartition("\n")[2]
+def reason(text: str) -> str:
+    """The line of a failed program's output that names the error, else its last one."""
+    lines = text.strip().splitlines() or [""]
+    return next((line.strip() for line in reversed(lines) if "Error:" in line), lines[-1])
 
 
 def interleave(

@@ -1,4 +1,4 @@
-"""The samples of the sample program, as its user writes them."""
+"""The samples of the sample program, as its user writes them, and its initial weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ DATASET_SIZE = 128
 
 X = RandomState(1).rand(DATASET_SIZE, 2)
 Y = [[int(x1 + x2 < 1)] for (x1, x2) in X]
+
+# What random_normal with seed 1 gives, for libraries that have other generators.
+W1 = [[-0.8113182, 1.4845988, 0.06532937], [-2.4427042, 0.0992484, 0.5912243]]
+W2 = [[-0.8113182], [1.4845988], [0.06532937]]
 
 
 def bounds(i: int) -> tuple[int, int]:

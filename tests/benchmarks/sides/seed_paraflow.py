@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
@@ -14,6 +15,6 @@ import paraflow as pf
 
 seed_graph.serve(
     pf,
-    f"paraflow {pf.__version__}, numpy {np.__version__}",
+    f"paraflow {version('paraflow')}, numpy {np.__version__}",
     pf.Session.make_callable if worker.arguments().settings.get("callable") else None,
 )

@@ -9,13 +9,12 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 import torch
 import worker
-from seed_data import X, Y, bounds
+from seed_data import W1, W2, X, Y, bounds
 
 options = worker.arguments()
 torch.set_num_threads(1)
-torch.manual_seed(1)
 x, y_ = torch.tensor(X, dtype=torch.float32), torch.tensor(Y, dtype=torch.float32)
-w1, w2 = torch.randn(2, 3, requires_grad=True), torch.randn(3, 1, requires_grad=True)
+w1, w2 = torch.tensor(W1, requires_grad=True), torch.tensor(W2, requires_grad=True)
 FORMS = {"fused": {"fused": True}, "foreach": {"foreach": True}, "single": {"fused": False, "foreach": False}}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def epoch(number: int) -> dict[str, Any]:
 
 
 about = {
-    "version": f"paraflow {pf.__version__}, numpy {np.__version__}",
+    "version": f"paraflow {version('paraflow')}, numpy {np.__version__}",
     "threads": int(os.environ["OPENBLAS_NUM_THREADS"]),
     "cores": len(os.sched_getaffinity(0)),
 }
