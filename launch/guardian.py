@@ -4,6 +4,7 @@ mpirun answers the death of a rank by killing the others, and its report names o
 one run of five). A guardian waits for its own rank alone and records the death before mpirun learns of it.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -31,7 +32,8 @@ def fork(directory: str, rank: int) -> None:
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     if code != 0:
-        _record_death(directory, rank, child, code)
+        with contextlib.suppress(OSError):
+            _record_death(directory, rank, child, code)
     os._exit(code if code >= 0 else 128 - code)
 
 

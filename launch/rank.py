@@ -105,9 +105,11 @@ def _is_secondary(error: BaseException | None) -> bool:
 
 def _formatted(error: BaseException) -> str:
     """Return the traceback from the program's first frame on."""
-    own = (_run_script.__code__.co_filename, runpy.run_path.__code__.co_filename)
+    ours = (_run_script, runpy.run_path, importlib.import_module)
+    ways = {"<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>"}
+    ways |= {function.__code__.co_filename for function in ours}
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename in own:
+    while frames is not None and frames.tb_frame.f_code.co_filename in ways:
         frames = frames.tb_next
     return "".join(traceback.format_exception(error.with_traceback(frames)))
 

@@ -52,9 +52,9 @@ def write(directory: str, result: Result) -> None:
 
 
 def read(directory: str, rank: int) -> Result | None:
-    """Return the record of a rank, or None while there is none."""
+    """Return the record of a rank, or None where there is none to read."""
     try:
         with open(_path(directory, rank), encoding="utf-8") as file:
             return Result(**json.load(file))
-    except FileNotFoundError:
+    except OSError:
         return None

@@ -70,10 +70,11 @@ def _cotangents_of(ys: list[Tensor], grad_ys: Any) -> list[Tensor]:
     for y in ys:
         if not is_floating(y.dtype):
             raise GraphError(f"gradients of {y.op.where()} are not defined: it is {y.dtype.name}")
-    return [ones_like(y) if dy is None else _cotangent_of(y, convert(dy, y.dtype)) for y, dy in zip(ys, given, strict=True)]
+    return [ones_like(y) if dy is None else _cotangent_of(y, dy) for y, dy in zip(ys, given, strict=True)]
 
 
-def _cotangent_of(y: Tensor, dy: Tensor) -> Tensor:
+def _cotangent_of(y: Tensor, given: Any) -> Tensor:
+    dy = convert(given, y.dtype)
     if dy.dtype != y.dtype or not compatible(dy.spec.shape, y.spec.shape):
         raise GraphError(
             f"gradients: the grad_ys of '{y.name}' must be {y.dtype.name} of shape {format_dims(y.spec.shape)}, "

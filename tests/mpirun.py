@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _GRACE = 10.0  # seconds that mpirun has to end its ranks
+_AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
 def run_ranks(
@@ -43,11 +44,8 @@ def run_ranks(
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-_AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-
-
 def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
-    # An mpirun that gets SIGTERM kills its ranks, which are in sessions of their own; one that gets SIGKILL leaves them.
+    # On SIGTERM mpirun kills its ranks, which are in sessions of their own; on SIGKILL it would leave them.
     process.send_signal(signal.SIGTERM)
     try:
         return process.communicate(timeout=_GRACE)

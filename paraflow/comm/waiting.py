@@ -14,7 +14,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_AWAKE = 300e-6  # seconds
+_AWAKE = 500e-6  # seconds
 _LONGEST_SLEEP = 250e-6
 
 

@@ -2,7 +2,7 @@
 
 Blocks are given out in program order, best fit first, and reused once nobody reads them. "Nobody" depends on the
 executor: with one lane that is a matter of program order; when independent steps may run at the same time, a block is
-reused only by a step that comes after all its readers by dependencies, so a plan is valid in any order that keeps these.
+reused only by a step that comes after all its readers by dependencies, so any order that keeps these is valid.
 """
 
 from __future__ import annotations

@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from paraflow.experiment.metrics import MetricsWriter
-from paraflow.experiment.progress import Progress
+from paraflow.experiment.progress import Progress, formatted
 from paraflow.experiment.run_directory import METRICS_FILE
 
 
 class Journal:
-    """Records of the events of a run, each with step and epoch (both from 1) and the seconds since the journal began.
+    """Records the events of a run, each with step and epoch (from 1) and the seconds since the journal was opened.
 
     On ranks other than 0 it does nothing.
     """
@@ -29,9 +29,9 @@ class Journal:
         self._writer = self._open.enter_context(MetricsWriter(directory / METRICS_FILE)) if rank == 0 else None
         stream = sys.stdout if rank == 0 else None
         self._progress = self._open.enter_context(Progress(stream, total_steps, epochs))
-        self._place: dict[str, int] = {"step": 0, "epoch": 0}
-        self._samples = 0
-        self._shown: dict[str, float] = {}
+        self._step = self._epoch = self._samples = 0
+        self._trained: dict[str, float] = {}
+        self._tested: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -43,40 +43,41 @@ class Journal:
 
     def step(self, step: int, epoch: int, samples: int) -> None:
         """A step is over; ``samples`` is what has been trained on since the start."""
-        self._place = {"step": step, "epoch": epoch}
-        self._samples = samples
-        self._progress.update(**self._place, samples=samples, **self._shown)
+        self._step, self._epoch, self._samples = step, epoch, samples
+        self._progress.update(step=step, epoch=epoch, samples=samples, **self._values)
 
     def trained(self, means: Mapping[str, float], **more: object) -> None:
-        """Record the means over the samples since the last record."""
-        self._shown = {**means, **{name: v for name, v in self._shown.items() if name.startswith("test_")}}
+        """Record means over the samples since the last such record, and what else there is to say of that time."""
+        self._trained = dict(means)
         self._write("train", {**means, **more})
 
     def evaluated(self, means: Mapping[str, float]) -> None:
-        """Record the means over the test samples."""
-        self._shown |= {f"test_{name}": value for name, value in means.items()}
+        """Record means over the test samples."""
+        self._tested = {f"test_{name}": value for name, value in means.items()}
         self._write("evaluate", means)
 
     def line(self) -> None:
         """Show a line that stays on the screen."""
-        self._progress.line(**self._place, samples=self._samples, **self._shown)
+        self._progress.line(step=self._step, epoch=self._epoch, samples=self._samples, **self._values)
 
     def end(self, accounts: Sequence[Mapping[str, Any]]) -> None:
-        """Record the end, with what each rank has to say of itself, and print the summary."""
+        """Record the end, with what each rank has to say of itself, and print a summary."""
         if self._writer is None:
             return
-        self._write("end", {**self._shown, "unix_time": time.time(), "ranks": accounts})
+        self._write("end", {**self._values, "unix_time": time.time(), "ranks": accounts})
         self._open.close()
         workers = [account for account in accounts if account["role"] == "worker"]
         seconds = max(account["seconds"] for account in workers)
         rate = sum(account["samples"] for account in workers) / seconds
-        values = ", ".join(
-            f"{name.replace('_', ' ')} {value:.2%}" if name.endswith("accuracy") else
-            f"{name.replace('_', ' ')} {value:.4g}" for name, value in self._shown.items()
-        )
-        print(f"{self._place['step']} steps in {seconds:.2f} s, {rate:.0f} samples/s: {values}")
+        values = ", ".join(formatted(name, value) for name, value in self._values.items())
+        print(f"{self._step} steps in {seconds:.2f} s, {rate:.0f} samples/s: {values}")
         print(f"run directory: {self._directory}")
+
+    @property
+    def _values(self) -> dict[str, float]:
+        return {**self._trained, **self._tested}
 
     def _write(self, event: str, record: Mapping[str, object]) -> None:
         if self._writer is not None:
-            self._writer.write({"event": event, **self._place, "time": perf_counter() - self._began, **record})
+            seconds = perf_counter() - self._began
+            self._writer.write({"event": event, "step": self._step, "epoch": self._epoch, "time": seconds, **record})

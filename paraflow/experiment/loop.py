@@ -122,25 +122,25 @@ class _Worker:
         self._call = run.session.make_callable([run.train_op, list(values.values())], run.model.feeds)
         self._meter = Meter(list(values), self._group)
         self._step = 0
-        self._samples = 0
+        self._samples = self._seen = 0
         self._first_step_at = 0.0
         self._epoch_seconds: list[float] = []
         self._began, self._paused = perf_counter(), 0.0
         self._mark = (0, 0.0, 0.0)
 
     def train(self) -> None:
-        """Run all steps, with the evaluations between them."""
+        """Run all steps, with the evaluations between them; the one at the end is for all ranks together."""
         every = self._run.config.train.evaluate_every
         while self._step < self._total_steps:
             epoch = len(self._epoch_seconds)
             began = self._seconds()
-            for batch in self._batches.epoch(epoch):
-                self._train_on(batch, epoch)
+            for number, batch in enumerate(self._batches.epoch(epoch)):
+                self._train_on(batch, epoch, number)
                 if self._step == self._total_steps:
                     break
             self._epoch_seconds.append(self._seconds() - began)
-            if self._step < self._total_steps:
-                if every and (epoch + 1) % every == 0:
+            if self._step < self._total_steps and (epoch + 1) % (every or 1) == 0:
+                if every:
                     self._evaluate()
                 self._journal.line()
 
@@ -148,7 +148,7 @@ class _Worker:
         """Seconds of training so far, evaluations left out."""
         return perf_counter() - self._began - self._paused
 
-    def _train_on(self, batch: Batch, epoch: int) -> None:
+    def _train_on(self, batch: Batch, epoch: int, number: int) -> None:
         samples = len(batch["labels"])
         self._step += 1
         # A push of the mean over no samples would be NaN; an average over all ranks needs everyone, and weighs it zero.
@@ -160,7 +160,9 @@ class _Worker:
         if self._step == 1:
             self._first_step_at = time.time()
         self._samples += samples
-        self._journal.step(self._step, epoch + 1, self._samples)
+        # What all ranks have trained on; of asynchronous ones it is taken that they are as far as this one.
+        self._seen += min(self._batches.batch_size, len(self._batches.dataset) - number * self._batches.batch_size)
+        self._journal.step(self._step, epoch + 1, self._seen)
         if self._step % self._run.config.train.log_every == 0 or self._step == self._total_steps:
             self._record()
 

@@ -20,6 +20,12 @@ from paraflow.ops.reduce import argmax
 
 Array = NDArray[Any]
 
+# What a metric cannot be called: the records of a run have other things under these names.
+_RESERVED = {
+    "loss", "event", "step", "epoch", "time", "samples", "samples_per_second", "communication_seconds", "pushes",
+    "staleness_mean", "staleness_max", "unix_time", "ranks",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Model:
@@ -30,7 +36,7 @@ class Model:
     samples. ``training``, where the model behaves differently then (dropout), is a placeholder for a scalar bool: True
     in training steps, False in evaluations.
 
-    Raises GraphError for tensors of other shapes.
+    Raises GraphError for tensors of other shapes, and for a metric with the name of something else in the records.
     """
 
     features: Tensor
@@ -44,7 +50,9 @@ class Model:
             tensor: Tensor = getattr(self, what)
             if tensor.op.type != "placeholder" or not tensor.spec.shape or tensor.spec.shape[0] is not None:
                 raise GraphError(f"Model.{what} has to be a placeholder [None, ...], not {tensor!r}")
-        for what, tensor in {"loss": self.loss, **self.metrics}.items():
+        if taken := sorted(_RESERVED.intersection(self.metrics)):
+            raise GraphError(f"a metric of a Model cannot be called {taken[0]!r}: the records have that already")
+        for what, tensor in self.values.items():
             if tensor.spec.shape != () or tensor.dtype.kind != "f":
                 raise GraphError(f"the {what} of a Model has to be a floating point scalar, not {tensor!r}")
 

@@ -89,7 +89,7 @@ class Progress:
         parts = [
             f"epoch {epoch}" + (f"/{self._epochs}" if self._epochs else ""),
             f"step {step}/{self._total_steps}",
-            *(_formatted(name, value) for name, value in values.items()),
+            *(formatted(name, value) for name, value in values.items()),
         ]
         if now > since.time and step > since.step:
             parts.append(f"{(samples - since.samples) / (now - since.time):.0f} samples/s")
@@ -177,6 +177,7 @@ class _PlainLines:
         """Nothing to remove."""
 
 
-def _formatted(name: str, value: float) -> str:
+def formatted(name: str, value: float) -> str:
+    """The name and the value, as they stand in a line."""
     label = name.replace("_", " ")
     return f"{label} {value:.2%}" if name.endswith("accuracy") else f"{label} {value:.4g}"

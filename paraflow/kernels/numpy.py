@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.ops.linalg import swapped
 from paraflow.ops.reduce import highest, lowest
 
 Array = np.ndarray[Any, Any]
@@ -71,6 +72,13 @@ def _mean(attrs: Mapping[str, Any]) -> Call:
     return mean
 
 
+def _matmul(attrs: Mapping[str, Any]) -> Call:
+    swap_a, swap_b = attrs["transpose_a"], attrs["transpose_b"]
+    if not (swap_a or swap_b):
+        return np.matmul
+    return lambda a, b, out: np.matmul(swapped(a, swap_a), swapped(b, swap_b), out)
+
+
 def _clip(x: Array, low: Array, high: Array, out: Array) -> None:
     np.minimum(x, high, out=out)
     np.maximum(out, low, out=out)
@@ -124,7 +132,7 @@ KERNELS: dict[str, Kernel] = {
     **{name: _ufunc(ufunc) for name, ufunc in _UFUNCS.items()},
     "maximum": _pairwise(np.maximum),
     "minimum": _pairwise(np.minimum),
-    "matmul": _plain(np.matmul),
+    "matmul": Kernel(_matmul),
     "reduce_sum": Kernel(_sum),
     "reduce_max": _extreme(np.maximum, lowest),
     "reduce_min": _extreme(np.minimum, highest),

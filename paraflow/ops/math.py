@@ -92,6 +92,18 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dx, x), unbroadcast(-dx * z, y)
 
 
+@op(elementwise=True, dtypes="float")
+def multiply_no_nan(x, y):
+    """x * y, and 0 where y is 0 even if x is infinite or NaN."""
+    return np.where(np.equal(y, 0), np.zeros((), x.dtype), np.multiply(x, y))
+
+
+@multiply_no_nan.gradient
+def _(z: Tensor, dz: Tensor) -> Pair:
+    x, y = z.op.inputs
+    return unbroadcast(multiply_no_nan(dz, y), x), unbroadcast(multiply_no_nan(x, dz), y)
+
+
 def refuse_zero(divisor: Any) -> None:
     """Raise InvalidArgumentError for an integer zero among the divisors, where numpy would return 0."""
     if divisor.dtype.kind in "iu" and not np.all(divisor):
@@ -192,13 +204,14 @@ def _(z: Tensor, dz: Tensor) -> Pair:
 
 @op(elementwise=True, dtypes="float")
 def reciprocal(x):
-    """1 / x."""
+    """1 / x. No gradient comes of a zero cotangent, here and in `sqrt` and `rsqrt`, even where x is 0."""
     return np.reciprocal(x)
 
 
 @reciprocal.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return -dy * (y * y)
+    cotangent: Tensor = multiply_no_nan(-(y * y), dy)
+    return cotangent
 
 
 @op(elementwise=True, dtypes="float")
@@ -209,7 +222,8 @@ def sqrt(x):
 
 @sqrt.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return dy * 0.5 / y
+    cotangent: Tensor = multiply_no_nan(0.5 / y, dy)
+    return cotangent
 
 
 @op(elementwise=True, dtypes="float")
@@ -220,7 +234,8 @@ def rsqrt(x):
 
 @rsqrt.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return dy * -0.5 * (y * y * y)
+    cotangent: Tensor = multiply_no_nan(-0.5 * (y * y * y), dy)
+    return cotangent
 
 
 @op(elementwise=True, dtypes="numeric")

@@ -30,9 +30,11 @@ class SerialExecutor:
         try:
             for call in loaded.calls:
                 call()
+            return
         except Exception as error:
-            number = next(i for i, c in enumerate(loaded.calls) if c is call)
-            raise loaded.explain(number, error) from error.__cause__
+            failure = error
+        number = next(i for i, c in enumerate(loaded.calls) if c is call)
+        raise loaded.explain(number, failure)
 
 
 class ReadyQueueExecutor:
@@ -58,13 +60,17 @@ class ReadyQueueExecutor:
         with self._condition:
             self._run = run
             self._condition.notify_all()
-        run.help()
-        with self._condition:
-            self._condition.wait_for(lambda: not run.active)
-            self._run = None
-        if run.error is not None:
-            number, error = run.error
-            raise loaded.explain(number, error) from error.__cause__
+        try:
+            run.help()
+        finally:
+            # Also when this thread is interrupted: nobody may go on writing into the plan's buffers.
+            with self._condition:
+                run.over = True
+                self._condition.wait_for(lambda: not run.active)
+                self._run = None
+        if run.failure is not None:
+            number, error = run.failure
+            raise loaded.explain(number, error) if isinstance(error, Exception) else error
 
     def close(self) -> None:
         """End the threads."""
@@ -77,7 +83,7 @@ class ReadyQueueExecutor:
     def _work(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._closed or (self._run is not None and self._run.ready))
+                self._condition.wait_for(lambda: self._closed or (self._run is not None and self._run.has_work()))
                 if self._closed:
                     return
                 run = self._run
@@ -91,24 +97,32 @@ class ReadyQueueExecutor:
 
 
 class _Run:
-    """One run of one plan: pending counts and the queue of ready steps, both under the executor's lock."""
+    """One run of one plan: pending counts and the queue of ready steps, both under the executor's lock.
+
+    ``over``: every step has run, or one has failed, so nothing more is started.
+    """
 
     def __init__(self, loaded: Executable, condition: threading.Condition) -> None:
         self.loaded = loaded
         self.condition = condition
         self.active = 0
-        self.error: tuple[int, Exception] | None = None
+        self.failure: tuple[int, BaseException] | None = None
         self.users, pending = loaded.dependents
         self.pending = list(pending)
         self.left = len(loaded.steps)
+        self.over = not self.left
         self.ready = deque(i for i, n in enumerate(self.pending) if n == 0)
+
+    def has_work(self) -> bool:
+        """Whether a step waits for somebody to run it."""
+        return bool(self.ready) and not self.over
 
     def help(self) -> None:
         """Run ready steps until none is left to start; wait while others may still make some ready."""
         while True:
             with self.condition:
-                self.condition.wait_for(lambda: self.ready or not self.left or self.error)
-                if self.error is not None or not self.left:
+                self.condition.wait_for(lambda: self.ready or self.over)
+                if self.over:
                     return
                 number = self.ready.popleft()
             self._run_from(number)
@@ -119,12 +133,15 @@ class _Run:
             number = todo.pop()
             try:
                 self.loaded.calls[number]()
-            except Exception as error:
+            except BaseException as error:
                 with self.condition:
-                    self.error = self.error or (number, error)
+                    self.failure = self.failure or (number, error)
+                    self.over = True
                     self.condition.notify_all()
                 return
             with self.condition:
+                if self.over:
+                    return
                 self.left -= 1
                 dear: list[int] = []
                 for user in self.users[number]:
@@ -134,6 +151,7 @@ class _Run:
                         (todo if cheap else dear).append(user)
                 if dear and not todo:
                     todo.append(dear.pop())
-                if dear or not self.left:
+                self.over = not self.left
+                if dear or self.over:
                     self.ready.extend(dear)
                     self.condition.notify_all()

@@ -39,7 +39,7 @@ def check_feed(tensor: Tensor, value: Any) -> Array:
             info = np.iinfo(dtype)
             fits = int(array.min()) >= info.min and int(array.max()) <= info.max
         elif not fits and array.dtype.kind in "iu" and dtype.kind in "iu":
-            fits = not array.size or (0 <= int(array.min()) and int(array.max()) <= np.iinfo(dtype).max)
+            fits = not array.size or (int(array.min()) >= 0 and int(array.max()) <= np.iinfo(dtype).max)
             array = array.astype(dtype) if fits else array
         if not fits:
             raise InvalidArgumentError(
@@ -53,9 +53,9 @@ def feed_tensor(graph: Graph, key: Any) -> Tensor:
 
     A variable cannot: it is read at several places of a program, and its assignments would not see the feed.
     """
-    if hasattr(key, "__tensor__"):
-        raise InvalidArgumentError(f"{key!r} cannot be fed; set its value with load(), or feed a tensor made of it")
     element = graph.as_graph_element(key)
+    if isinstance(element, Tensor) and element.op.record.reads and key is not element and key != element.name:
+        raise InvalidArgumentError(f"{key!r} cannot be fed; set its value with load(), or feed a tensor made of it")
     if isinstance(element, Operation):
         if len(element.outputs) != 1:
             raise InvalidArgumentError(f"cannot feed {element.where()}: it has {len(element.outputs)} outputs")
@@ -110,5 +110,5 @@ def fetch_key(item: Any) -> Any:
     try:
         hash(item)
     except TypeError:
-        raise TypeError(f"{item!r} cannot be fetched: it is no tensor, operation, variable, name or list of them") from None
+        raise TypeError(f"{item!r} is neither a tensor, an operation, a variable nor the name of one") from None
     return item

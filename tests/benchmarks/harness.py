@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,17 +140,16 @@ def reason(text: str) -> str:
     return next((line.strip() for line in reversed(lines) if "Error:" in line), lines[-1])
 
 
-def interleave(
-    sides: Sequence[Side], rounds: int, measure: Callable[[Side], float], report: bool = True
-) -> dict[str, list[float]]:
-    """A B A B ...: one measurement of each side per round, so that slow minutes of the machine hit all alike."""
-    values: dict[str, list[float]] = {side.name: [] for side in sides}
+def interleave(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """A B A B ...: one measurement of each per round, so that slow minutes of the machine hit all alike."""
+    values: dict[str, list[float]] = {name: [] for name in measures}
+    shown = sys.stderr.isatty()
     for number in range(rounds):
-        for side in sides:
-            values[side.name].append(measure(side))
-        if report:
-            print(f"\r  round {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
-    if report:
+        if shown:
+            print(f"\r  round {number + 1} of {rounds} ", end="", file=sys.stderr, flush=True)
+        for name, measure in measures.items():
+            values[name].append(measure())
+    if shown:
         print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
     return values
 

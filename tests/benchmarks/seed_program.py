@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from contextlib import ExitStack
+from functools import partial
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import (
@@ -36,15 +37,22 @@ def main() -> int:
         for each in running:
             each.order("steps", steps=min(200, options.steps))  # compiled and warm
         print(f"{machine()}\nsample program, {options.rounds} rounds of {options.steps} steps")
-        values = interleave(running, options.rounds, lambda s: float(s.order("steps", steps=options.steps)[0]["seconds"]))
+        values = interleave({each.name: partial(seconds, each, options.steps) for each in running}, options.rounds)
         print(comparison(values, missing, "us/step", 1e6))
         losses = {}
         for each in running:
             (answer,) = each.order("loss")
             losses[each.name] = answer["loss"]
-            print(f"{each.name}: {each.about['version']}; cross entropy after {answer['steps']} steps {answer['loss']:g}")
+            after = f"cross entropy after {answer['steps']} steps {answer['loss']:g}"
+            print(f"{each.name}: {each.about['version']}; {after}")
     write_json(options.json, {"machine": machine(), "seconds": values, "missing": missing, "losses": losses})
     return 0
+
+
+def seconds(side: Side, steps: int) -> float:
+    """Seconds a step."""
+    (answer,) = side.order("steps", steps=steps)
+    return float(answer["seconds"])
 
 
 def side(name: str, peer: str, options: argparse.Namespace, make_callable: bool = False) -> Side:

@@ -6,7 +6,10 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
+from itertools import count
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -73,7 +76,7 @@ def measure(layers: list[int], batch: int, options: argparse.Namespace) -> dict[
           f"{options.rounds} rounds of {options.steps} steps, after {options.warmup} untimed ones each")
     with ExitStack() as stack:
         running, missing = start(stack, sides)
-        values = interleave(running, options.rounds, lambda side: round_of(side, options))
+        values = interleave({side.name: partial(round_of, side, options) for side in running}, options.rounds)
         print(comparison(values, missing, "ms/step", 1e3))
         losses = {side.name: sum(a["loss"] for a in side.order("loss")) / side.ranks for side in running}
         for side in running:
@@ -117,15 +120,15 @@ def time_epochs(running: list[Side], options: argparse.Namespace) -> dict[str, l
         return {}
     for side in running[1:]:
         side.order("load", path=found["path"])
-    numbers = {side.name: iter(range(options.epochs)) for side in running}
-    values = interleave(
-        running,
-        options.epochs,
-        lambda side: max(a["seconds"] for a in side.order("epoch", number=next(numbers[side.name]))),
-    )
+    values = interleave({side.name: partial(epoch_of, side, count()) for side in running}, options.epochs)
     print(f"\nepochs of Fashion-MNIST, {found['samples']} samples, incomplete last batch left out")
     print(comparison(values, {}, "s/epoch", 1.0))
     return values
+
+
+def epoch_of(side: Side, numbers: Iterator[int]) -> float:
+    """The seconds of the next epoch: those of its slowest rank."""
+    return max(answer["seconds"] for answer in side.order("epoch", number=next(numbers)))
 
 
 if __name__ == "__main__":

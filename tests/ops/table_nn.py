@@ -7,6 +7,7 @@ import numpy as np
 from paraflow.ops import nn
 
 from .rows import Row, each, given, nonzero, normal, uniform
+from .table_array import ranked
 
 SCALE, ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 LABELS = np.array([2, 0, 1, 2], np.int32)
@@ -125,7 +126,7 @@ ROWS = [
     # Composites
     Row(nn.bias_add, (normal(4, 3), normal(3)), lambda x, b: x + b, differentiable=(0, 1),
         empty=(normal(0, 3), normal(3))),
-    Row(nn.bias_add, (normal(2, 3, 2, 2), normal(3)), channels_first, {"data_format": "NCHW"}, differentiable=(0, 1),
+    Row(ranked(nn.bias_add, 4), (normal(2, 3, 2, 2), normal(3)), channels_first, {"data_format": "NCHW"}, differentiable=(0, 1),
         empty=(normal(0, 3, 2, 2), normal(3))),
     Row(nn.xw_plus_b, (normal(4, 3), normal(3, 2), normal(2)), lambda x, w, b: x @ w + b, differentiable=(0, 1, 2),
         empty=(normal(0, 3), normal(3, 2), normal(2)), tolerance=32),

@@ -32,6 +32,7 @@ TESTED_ELSEWHERE = {
     "exchange": "parallel",
     "sample_share": "parallel",
     "all_reduce": "parallel",
+    "push_pull": "parallel",
 }
 
 TABLES = {path.stem: importlib.import_module(f".{path.stem}", __package__)

@@ -10,6 +10,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 import mlp_data
+import mlp_graph
 import numpy as np
 import worker
 
@@ -23,15 +24,7 @@ from paraflow.parallel import AllReduce
 options = worker.arguments()
 layers, batch = options.settings["layers"], options.settings["batch"]
 
-features = pf.placeholder(pf.float32, (None, layers[0]), name="features")
-labels = pf.placeholder(pf.int32, (None,), name="labels")
-hidden: Any = features
-for number, (weights, bias) in enumerate(mlp_data.initial_weights(layers)):
-    hidden = pf.nn.relu(hidden) if number else hidden
-    hidden = pf.matmul(hidden, pf.Variable(weights)) + pf.Variable(bias)
-cost = pf.reduce_mean(pf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=hidden))
-train_step = pf.train.AdamOptimizer(mlp_data.LEARNING_RATE).minimize(cost)
-
+features, labels, cost, train_step = mlp_graph.build(layers)
 strategy = AllReduce()
 session = pf.Session(strategy=strategy)
 session.run(pf.global_variables_initializer())

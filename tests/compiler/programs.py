@@ -1,0 +1,223 @@
+"""Random programs for metamorphic tests: whatever compiles and runs them must give the interpreter's values, exactly.
+
+Every value is a small whole number (results are clipped to [-3, 3] wherever they could grow), so sums and products are
+exact in float64 in whatever order they are taken, and equal means equal.
+
+A program is drawn as a list of plain instructions (kind, first, second, third): numbers that choose among whatever
+is there, so that hypothesis can shrink a failure to a few lines.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import strategies as st
+
+import paraflow as pf
+from paraflow.errors import GraphError
+from paraflow.graph.graph import Graph
+from paraflow.graph.node import Operation, Tensor
+from paraflow.ops.collective import exchange
+
+SHAPES = [(), (3,), (2, 3), (3, 2), (3, 3), (2, 1), (1, 3), (0, 3)]
+BOUND = 3
+
+
+@dataclass
+class RandomProgram:
+    """A graph with what may be asked of it. ``feeds`` maps placeholders to arrays."""
+
+    graph: Graph
+    tensors: list[Tensor] = field(default_factory=list)
+    variables: list[pf.Variable] = field(default_factory=list)
+    feeds: dict[Tensor, np.ndarray] = field(default_factory=dict)
+    updates: list[Operation] = field(default_factory=list)
+
+    def initial_store(self):
+        return {v.spec.name: v.initial_value.op.attrs["value"].copy() for v in self.variables}
+
+
+INSTRUCTION = st.tuples(st.integers(0, 199), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))
+RECIPES = st.lists(INSTRUCTION, min_size=1, max_size=24)
+
+
+def build(recipe):
+    """The program that a recipe describes; instructions that fit nothing are passed over."""
+    program = RandomProgram(Graph())
+    with program.graph.as_default():
+        _start(program)
+        for kind, first, second, third in recipe:
+            instruction = INSTRUCTIONS[kind % len(INSTRUCTIONS)]
+            x = program.tensors[-1 - first % len(program.tensors)]
+            y = program.tensors[-1 - second % len(program.tensors)]
+            try:
+                made = instruction(program, x, y, third)
+            except GraphError:  # shapes that do not fit
+                continue
+            if made is not None:
+                program.tensors.append(made)
+    return program
+
+
+def _start(program):
+    """Two variables, placeholders with and without known sizes (two of one shape), and a constant."""
+    for i, shape in enumerate([(2, 3), (3, 3)]):
+        value = np.arange(np.prod(shape)).reshape(shape) % 5 - 2.0
+        program.variables.append(pf.Variable(value, name=f"v{i}"))
+    for i, (shape, declared) in enumerate([((2, 3), (None, 3)), ((2, 3), (2, 3)), ((3, 2), None), ((3,), (3,))]):
+        fed = pf.placeholder(pf.float64, declared, name=f"x{i}")
+        program.feeds[fed] = (np.arange(np.prod(shape)).reshape(shape) * (i + 2) % 7 - 3).astype(float)
+        program.tensors.append(fed)
+    program.tensors.append(pf.constant(np.array([[1.0, -2.0, 3.0]])))
+    start = pf.placeholder(pf.int32, (2,), name="start")
+    program.feeds[start] = np.array([0, 1], np.int32)
+    program.start = start
+
+
+def bounded(x):
+    return pf.clip_by_value(x, -BOUND, BOUND)
+
+
+def _floats(*tensors):
+    return [t if t.dtype == np.float64 else pf.cast(t, pf.float64) for t in tensors]
+
+
+def _elementwise(function):
+    def instruction(program, x, y, n):
+        return bounded(function(*_floats(x, y)))
+
+    return instruction
+
+
+def _unary(function):
+    def instruction(program, x, y, n):
+        return function(*_floats(x))
+
+    return instruction
+
+
+def _variable(program, n):
+    return program.variables[n % len(program.variables)]
+
+
+def _assign(program, x, y, n):
+    variable = _variable(program, n)
+    return variable.assign(*_floats(x))
+
+
+def _assign_add(program, x, y, n):
+    variable = _variable(program, n)
+    return variable.assign(bounded(variable + x)) if n % 2 else variable.assign_add(pf.clip_by_value(x, 0, 1))
+
+
+def _assign_scaled(program, x, y, n):
+    """Producers that work on the variable alone, with a view of it, or with it twice."""
+    v = _variable(program, n)
+    if n % 3 == 0:
+        return v.assign(pf.negative(v))
+    if n % 3 == 1:
+        return v.assign(bounded(v * v))
+    return v.assign(bounded(v - pf.transpose(v)))
+
+
+def _assign_plain_chain(program, x, y, n):
+    """Two assignments to one variable, the value between them used afterwards."""
+    v = _variable(program, n)
+    between = v.assign(bounded(v + 1))
+    v.assign(bounded(between * x))
+    return between
+
+
+def _after(program, x, y, n):
+    """A read, or a pure operation, that must wait for something else."""
+    with program.graph.control_dependencies([x]):
+        return _variable(program, n).read_value() if n % 2 else pf.identity(y)
+
+
+def _assign_after(program, x, y, n):
+    with program.graph.control_dependencies([x.op]):
+        return _assign_add(program, y, x, n)
+
+
+def _reshape(program, x, y, n):
+    return pf.reshape(x, [[-1], [3, -1], [-1, 2], [1, -1, 3]][n % 4])
+
+
+def _reduce(program, x, y, n):
+    function = [pf.reduce_sum, pf.reduce_max, pf.reduce_min][n % 3]
+    axis = [None, 0, -1, (0, -1)][n // 3 % 4]
+    if 0 in (x.spec.shape or (0,)) and function is not pf.reduce_sum:
+        return None
+    return bounded(function(*_floats(x), axis, keepdims=n % 2 == 0))
+
+
+def _dynamic_slice(program, x, y, n):
+    """A view whose place is known only at run time."""
+    return pf.slice(x, program.start, [1, -1]) if x.spec.rank == 2 else None
+
+
+def _compare(program, x, y, n):
+    return [pf.less, pf.greater_equal, pf.equal][n % 3](*_floats(x, y))
+
+
+def _choose(program, x, y, n):
+    x, y = _floats(x, y)
+    return pf.where(pf.greater(x, 0), x, y) if x.spec.shape == y.spec.shape else None
+
+
+def _gradient(program, x, y, n):
+    """The gradient of a loss, through an exchange marker, as an update."""
+    (x,) = _floats(x)
+    v = _variable(program, n)
+    (found,) = pf.gradients(pf.reduce_sum(x), [v])
+    if found is None:
+        return None
+    marked = exchange(found, variable=v.spec.name)
+    program.updates.append(v.assign_sub(pf.clip_by_value(marked, -1, 1)).op)
+    return found if n % 3 == 0 else None
+
+
+INSTRUCTIONS = [
+    _elementwise(lambda x, y: x + y),
+    _elementwise(lambda x, y: x - y),
+    _elementwise(lambda x, y: x * y),
+    _elementwise(pf.maximum),
+    _elementwise(lambda x, y: pf.clip_by_value(x, -1.0, y)),
+    _elementwise(lambda x, y: pf.clip_by_value(x, -1.0, x)),
+    _elementwise(lambda x, y: pf.add_n([x, y, x])),
+    _elementwise(pf.matmul),
+    _elementwise(lambda x, y: pf.matmul(x, y, transpose_a=True)),
+    _elementwise(lambda x, y: pf.matmul(x, y, transpose_b=True)),
+    _elementwise(lambda x, y: x + pf.broadcast_to(y, [2, 3])),
+    _elementwise(lambda x, y: pf.concat([x, y], 0)),
+    _elementwise(lambda x, y: pf.stack([x, y])[0]),
+    _unary(pf.negative),
+    _unary(lambda x: -(-x)),
+    _unary(lambda x: x * 1),
+    _unary(lambda x: x / 1),
+    _unary(lambda x: bounded(pf.square(x))),
+    _unary(pf.transpose),
+    _unary(lambda x: pf.reshape(pf.transpose(x), [-1])),
+    _unary(lambda x: x[::-1]),
+    _unary(lambda x: x[1:]),
+    _unary(lambda x: pf.expand_dims(x, 0)),
+    _unary(pf.stop_gradient),
+    _unary(lambda x: pf.boolean_mask(x, pf.greater(pf.reduce_sum(pf.abs(x), axis=1), 1)) if x.spec.rank == 2 else None),
+    _unary(lambda x: pf.cast(pf.cast(x, pf.int32), pf.float64)),
+    _unary(lambda x: pf.zeros_like(x) + pf.cast(pf.size(x), pf.float64) - pf.cast(pf.shape(x)[0], pf.float64)),
+    _reshape,
+    _reduce,
+    _reduce,
+    _dynamic_slice,
+    _compare,
+    _choose,
+    lambda program, x, y, n: _variable(program, n).value(),
+    lambda program, x, y, n: _variable(program, n).read_value(),
+    _assign,
+    _assign_add,
+    _assign_scaled,
+    _assign_plain_chain,
+    _after,
+    _assign_after,
+    _gradient,
+    _gradient,
+]

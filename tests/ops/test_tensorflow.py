@@ -1,0 +1,74 @@
+"""Values and gradients equal TensorFlow's, at ties, zeros, infinities and NaN too (see tf_cases.py)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import paraflow
+from paraflow.autodiff import gradients
+from paraflow.graph.dtypes import is_floating
+from paraflow.graph.graph import Graph
+from paraflow.ops.array import make_constant, make_placeholder
+
+from .interpreter import interpret
+from .tf_cases import CASES, weight
+
+REFERENCE = np.load(Path(__file__).with_name("tf_ops_reference.npz"))
+
+
+def reference():
+    """(case name, dtype, parts) for every line of the reference; a part is an array, or None for no gradient."""
+    offset = 0
+    for line in str(REFERENCE["index"]).splitlines():
+        name, dtype, kinds = line.split("|")
+        parts = []
+        for kind in kinds.split(";"):
+            if kind == "None":
+                parts.append(None)
+                continue
+            element, _, sizes = kind[:-1].partition("[")
+            shape = tuple(int(n) for n in sizes.split(",") if n)
+            count = int(np.prod(shape))
+            parts.append(REFERENCE["values"][offset : offset + count].reshape(shape).astype(element))
+            offset += count
+        yield name, dtype, parts
+    assert offset == REFERENCE["values"].size
+
+
+EXPECTED = list(reference())
+
+
+def parts_of(case, dtype):
+    """Our outputs and gradients, as make_tf_reference.py collects TensorFlow's."""
+    arrays = case.arrays(dtype)
+    with Graph().as_default():
+        inputs = [make_placeholder(a.dtype, a.shape) for a in arrays]
+        feeds = dict(zip(inputs, arrays, strict=True))
+        result = case.build(paraflow, *inputs)
+        outputs = list(result) if isinstance(result, (list, tuple)) else [result]
+        values = interpret(outputs, feeds)
+        floating = [(y, v) for y, v in zip(outputs, values, strict=True) if is_floating(y.dtype)]
+        sources = [x for x in inputs if is_floating(x.dtype)]
+        if not floating or not sources:
+            return values
+        ys, vs = zip(*floating, strict=True)
+        found = gradients(ys, sources, [make_constant(weight(v.shape, v.dtype)) for v in vs])
+        return values + [None if g is None else interpret(g, feeds) for g in found]
+
+
+@pytest.mark.parametrize(("name", "dtype", "expected"), EXPECTED, ids=[f"{n}-{d}" for n, d, _ in EXPECTED])
+def test_values_and_gradients_are_tensorflows(name, dtype, expected):
+    actual = parts_of(CASES[name], dtype)
+    assert len(actual) == len(expected)
+    for a, e in zip(actual, expected, strict=True):
+        if e is None or a is None:
+            assert a is e
+            continue
+        assert (a.dtype, a.shape) == (e.dtype, e.shape)
+        tolerance = 0 if e.dtype.kind != "f" else 3e-6 if e.dtype == np.float32 else 1e-12
+        np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance)
+
+
+def test_every_case_is_in_the_reference():
+    assert {(name, dtype) for name, dtype, _ in EXPECTED} == {(n, d) for n, c in CASES.items() for d in c.dtypes}
