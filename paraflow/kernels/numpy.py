@@ -88,6 +88,28 @@ def _relu(x: Array, out: Array) -> None:
     np.maximum(x, 0, out=out)
 
 
+def _relu_gradient(dy: Array, y: Array, out: Array) -> None:
+    np.multiply(dy, np.greater(y, 0), out)
+
+
+# Integers of the size of an element, whose bits a choice can mask.
+_BITS = {2: np.int16, 4: np.int32, 8: np.int64}
+
+
+def _select(condition: Array, x: Array, y: Array, out: Array) -> None:
+    """x or y by bit masks where that pays: an unpredictable branch for each element costs ten times as much."""
+    bits = _BITS.get(out.itemsize)
+    if bits is None or out.size < 1024:
+        np.copyto(out, y)
+        np.copyto(out, x, where=condition)
+        return
+    chosen, y_bits = out.view(bits), y.view(bits)
+    difference = np.bitwise_xor(x.view(bits), y_bits)
+    np.negative(condition.view(np.int8), chosen, dtype=bits)  # all ones or all zeros
+    np.bitwise_and(chosen, difference, chosen)
+    np.bitwise_xor(chosen, y_bits, chosen)
+
+
 def _sigmoid(x: Array, out: Array) -> None:
     np.negative(x, out)
     np.exp(out, out)
@@ -110,13 +132,26 @@ _UFUNCS = {
     "divide": np.divide,
     "negative": np.negative,
     "abs": np.abs,
-    "exp": np.exp,
-    "log": np.log,
-    "sqrt": np.sqrt,
+    "sign": np.sign,
     "square": np.square,
-    "tanh": np.tanh,
+    "sqrt": np.sqrt,
+    "reciprocal": np.reciprocal,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
     "sin": np.sin,
     "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "atan2": np.arctan2,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
     "equal": np.equal,
     "not_equal": np.not_equal,
     "less": np.less,
@@ -125,7 +160,11 @@ _UFUNCS = {
     "greater_equal": np.greater_equal,
     "logical_and": np.logical_and,
     "logical_or": np.logical_or,
+    "logical_xor": np.logical_xor,
     "logical_not": np.logical_not,
+    "is_nan": np.isnan,
+    "is_inf": np.isinf,
+    "is_finite": np.isfinite,
 }
 
 KERNELS: dict[str, Kernel] = {
@@ -139,6 +178,8 @@ KERNELS: dict[str, Kernel] = {
     "reduce_mean": Kernel(_mean),
     "clip_by_value": _plain(_clip, (0,)),
     "relu": _plain(_relu, (0,)),
+    "relu_gradient": _plain(_relu_gradient, (0, 1)),
+    "select": _plain(_select),
     "sigmoid": _plain(_sigmoid, (0,)),
     "copy": _plain(_copy),
     "cast": _plain(_cast),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec
-from paraflow.ops.array import Array, known_early, known_shape, vector_value
+from paraflow.ops.array import known_early, known_shape, vector_value
 from paraflow.ops.gathering import gather
 
 # A key is what stands between the brackets in a form that can be hashed: a tuple of ints, None, Ellipsis and
@@ -66,17 +66,23 @@ def _number(item: Any, bounds: list[Tensor]) -> Any:
     )
 
 
-def numpy_key(key: Key, bounds: Sequence[Any] = ()) -> tuple[Any, ...]:
-    """The key as numpy takes it. It always holds an Ellipsis, so that a single element comes as an array."""
-    numbers = iter(bounds)
+def filled(key: Key, numbers: Iterable[Any]) -> Key:
+    """The key with the numbers in the places of its bounds, in order."""
+    given = iter(numbers)
 
-    def thaw(item: Any) -> Any:
+    def fill(item: Any) -> Any:
         if isinstance(item, tuple):
-            return builtins.slice(*(thaw(n) for n in item))
-        return int(next(numbers)) if item == BOUND else item
+            return tuple(fill(n) for n in item)
+        return next(given) if item == BOUND else item
 
-    thawed = tuple(thaw(item) for item in key)
-    return thawed if Ellipsis in key else (*thawed, Ellipsis)
+    return tuple(fill(item) for item in key)
+
+
+def numpy_key(key: Key, bounds: Iterable[Any]) -> tuple[Any, ...]:
+    """The key as numpy takes it. It always holds an Ellipsis, so that a single element comes as an array."""
+    whole = filled(key, (int(n) for n in bounds))
+    items = tuple(builtins.slice(*item) if isinstance(item, tuple) else item for item in whole)
+    return items if Ellipsis in key else (*items, Ellipsis)
 
 
 @op(view=True, same=(0,))
@@ -87,14 +93,10 @@ def basic_index(tensor, *bounds, key=()):
 
 @basic_index.shape
 def _(tensor: Spec, *bounds: Spec, key: Key) -> Spec:
-    if not bounds and tensor.value is not None:
-        return Spec(tensor.dtype, *_of_value(tensor.value, key))
-    return Spec(tensor.dtype, indexed_dims(tensor.shape, key))
-
-
-def _of_value(value: Array, key: Key) -> tuple[Dims, Array]:
-    dims = indexed_dims(value.shape, key)
-    return dims, value[numpy_key(key)]
+    known = filled(key, (BOUND if n.value is None else int(n.value) for n in bounds))
+    dims = indexed_dims(tensor.shape, known)
+    value = tensor.value[numpy_key(key, ())] if tensor.value is not None and not bounds else None
+    return Spec(tensor.dtype, dims, value)
 
 
 def indexed_dims(dims: Dims, key: Key) -> Dims:

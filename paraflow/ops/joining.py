@@ -24,6 +24,7 @@ from paraflow.ops.array import (
     zeros_like,
 )
 
+
 def _folded(body: Any, specs: Sequence[Spec], **attributes: Any) -> Array | None:
     """The value of a join whose operands are all known and few."""
     values = [spec.value for spec in specs]

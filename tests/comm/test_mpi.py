@@ -8,9 +8,9 @@ from . import cases
 PROGRAMS = Path(__file__).with_name("programs")
 
 
-@pytest.mark.parametrize("size", [2, 3, 4])
-def test_cases(size):
-    done = run_ranks(size, cases.__file__)
+@pytest.mark.parametrize(("size", "args"), [(2, []), (3, []), (4, []), (2, ["on-one-core"])])
+def test_cases(size, args):
+    done = run_ranks(size, cases.__file__, *args)
     assert done.returncode == 0, done.stderr
     expected = [f"mpi {size}: {case.__name__}" for case in cases.CASES + cases.CASES_OF_SEVERAL_RANKS]
     assert done.stdout.splitlines() == expected
@@ -21,9 +21,9 @@ def test_buffers_of_more_bytes_than_an_int_counts():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("call", ["barrier", "recv", "allreduce"])
-def test_an_exception_on_one_rank_ends_the_world(call):
-    done = run_ranks(3, PROGRAMS / "fails.py", call)
+@pytest.mark.parametrize(("size", "call"), [(2, "allreduce"), (3, "recv"), (4, "barrier")])
+def test_an_exception_on_one_rank_ends_the_world(size, call):
+    done = run_ranks(size, PROGRAMS / "fails.py", call)
     assert done.returncode != 0
     assert "ConfigError: of rank 1" in done.stderr
     assert "not reached" not in done.stdout

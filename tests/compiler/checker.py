@@ -1,157 +1,146 @@
 """An independent check of a plan's memory: does every step find what was written for it?
 
-It knows nothing of how the compiler places blocks. It takes the slots' byte ranges as they stand in the plan, and the
-orders in which steps may run, and looks for a write that could come between a value's making and its last use.
+It knows nothing of how the compiler places blocks. It takes the slots' byte ranges as they stand in the plan and the
+orders in which steps may run, and asks of every two values that overlap whether one is over before the other is made.
 """
 
-from paraflow.compiler.plan import ARENA, BIND_VIEW, COLLECTIVE, FEED, OBJECT, VARIABLE
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from paraflow.compiler.plan import ARENA, BIND_VIEW, COLLECTIVE, FEED, OBJECT, VARIABLE, WRITE
 from paraflow.graph.shape import num_elements
 from paraflow.kernels.numpy import KERNELS
 
 
-def check_plan(plan, parallel):
-    """Raise AssertionError where two live values overlap; ``parallel``: in any order that dependencies allow."""
-    memory = [_memory(plan, i) for i in range(len(plan.slots))]
-    end = len(plan.steps)
-    ancestors = _ancestors(plan) if parallel else [set(range(i)) for i in range(end)]
-    _check_order(plan, ancestors)
-    values = _values(plan, memory)
-    for index, step in enumerate(plan.steps):
-        if step.mode == BIND_VIEW:
-            continue
-        for place in _written(plan, step, memory):
-            for value in values:
-                if not _overlap(place, value.place):
-                    continue
-                others = value.users - {index}
-                over = others <= ancestors[index]
-                if index in value.users:
-                    # Its own making, or an input that ends here and that the kernel may overwrite.
-                    assert value.maker == index or (over and _may_overwrite(step, value, memory)), (
-                        f"step {index} ({step.name}) overwrites what it reads: {value}"
-                    )
-                    if value.maker == index:
-                        continue
-                later = value.maker is not None and all(
-                    index in ancestors[user] if user < end else False for user in (value.maker,)
-                )
-                assert over or later, f"step {index} ({step.name}) may overwrite {value} while it is needed"
-
-
+@dataclass(eq=False)
 class Value:
-    """What one step puts into one place. ``users``: its maker and all that read it; ``end`` stands for a fetch."""
+    """What one step puts into one place: (space, first byte, past the last).
 
-    def __init__(self, place, maker, slots):
-        self.place, self.maker, self.slots = place, maker, slots
-        self.users = set() if maker is None else {maker}
+    ``users`` are its maker and all steps that read it, through views too; the number of steps stands for a fetch.
+    ``scratch`` is the block of a collective with its gaps, which its members may overlap.
+    """
 
-    def __repr__(self):
-        return f"slots {sorted(self.slots)} at {self.place}, made by step {self.maker}, used by {sorted(self.users)}"
+    place: tuple[str, int, int]
+    maker: int | None
+    slots: set[int] = field(default_factory=set)
+    users: set[int] = field(default_factory=set)
+    scratch: bool = False
 
 
-def _memory(plan, index):
-    """(space, first byte, past the last) of a slot that has memory of its own; None for views and objects."""
-    slot = plan.slots[index]
-    if slot.kind == ARENA:
-        size = num_elements(slot.shape) * slot.dtype.itemsize
-        assert slot.where % 64 == 0
-        assert slot.where + size <= plan.arena_bytes
-        return ("arena", slot.where, slot.where + size)
-    if slot.kind == VARIABLE:
-        return (slot.where, 0, 1)
-    if slot.kind == FEED:
-        return (f"feed {slot.where}", 0, 1)
-    return None
+def check_plan(plan, parallel):
+    """Raise AssertionError where two live values overlap; ``parallel``: in some order that the dependencies allow."""
+    ancestors = _ancestors(plan) if parallel else [set(range(i)) for i in range(len(plan.steps))]
+    _check_inputs(plan, ancestors)
+    values = Values(plan).found
+    for a, b in combinations(values, 2):
+        if _overlap(a.place, b.place) and not (a.maker == b.maker and (a.scratch or b.scratch)):
+            assert _before(plan, ancestors, a, b) or _before(plan, ancestors, b, a), (
+                f"these overlap while both are needed:\n{a}\n{b}\n{plan.text()}"
+            )
+
+
+def _before(plan, ancestors, first, second):
+    """Whether ``first`` is over when ``second`` is made."""
+    if second.maker is None:
+        return False
+    if second.maker in first.users and not _may_overwrite(plan, plan.steps[second.maker], first):
+        return False
+    return first.users - {second.maker} <= ancestors[second.maker]
+
+
+def _may_overwrite(plan, step, value):
+    """Whether a step may write where it reads: each element of every such operand in the order of the result's."""
+    if step.mode in (COLLECTIVE, WRITE):  # numpy's assignment copies a source that overlaps
+        return True
+    inplace = KERNELS[step.record.name].inplace
+    return all(
+        position in inplace and plan.slots[slot].kind in (ARENA, VARIABLE)  # a view has other strides
+        for position, slot in enumerate(step.inputs)
+        if slot in value.slots
+    )
 
 
 def _overlap(a, b):
     return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
 
 
-def _written(plan, step, memory):
-    places = [memory[s] for s in step.outputs if memory[s] is not None]
-    if step.mode == COLLECTIVE:
-        offset, size = step.block
-        places.append(("arena", offset, offset + size))
-    return places
-
-
-def _may_overwrite(step, value, memory):
-    """Whether the kernel works element by element on the very array it overwrites (all elements in one order)."""
-    if step.mode == COLLECTIVE:
-        return True
-    if step.mode == "write":
-        return True  # numpy copies an overlapping source first
-    inplace = KERNELS[step.record.name].inplace if step.record.name in KERNELS else ()
-    uses = [(position, s) for position, s in enumerate(step.inputs) if s in value.slots]
-    return all(position in inplace and memory[s] is not None for position, s in uses)
-
-
-def _values(plan, memory):
-    """Every value of the plan in its place, with all steps that touch it, reads through views included."""
-    holder = {}  # slot -> the value that it holds or shows
-    values = []
-
-    def new(place, maker, slots):
-        values.append(Value(place, maker, set(slots)))
-        return values[-1]
-
-    current = {}  # variable -> the value it has at this place of the program
-    for i, place in enumerate(memory):
-        if place is not None and plan.slots[i].kind == FEED:
-            holder[i] = new(place, None, {i})
-    end = len(plan.steps)
-
-    def look(slot):
-        if slot not in holder and plan.slots[slot].kind == VARIABLE:
-            name = plan.slots[slot].where
-            if name not in current:
-                current[name] = new(memory[slot], None, set())
-            holder[slot] = current[name]
-        if slot in holder:
-            holder[slot].slots.add(slot)
-        return holder.get(slot)
-
-    for index, step in enumerate(plan.steps):
-        for slot in step.inputs:
-            value = look(slot)
-            if value is not None and step.mode != BIND_VIEW:
-                value.users.add(index)
-        if step.mode == COLLECTIVE:
-            for member, output in zip(step.inputs[1:], step.outputs, strict=True):
-                # A new value in the same place; what reads the member otherwise must be over.
-                holder[output] = new(holder[member].place, index, {output})
-        elif step.mode == BIND_VIEW or (plan.slots[step.outputs[0]].kind == OBJECT if step.outputs else False):
-            shown = look(step.inputs[0]) if step.inputs and step.record.view else None
-            if shown is not None:
-                for slot in step.outputs:
-                    holder[slot] = shown
-        else:
-            for slot in step.outputs:
-                value = holder[slot] = new(memory[slot], index, {slot})
-                if plan.slots[slot].kind == VARIABLE:
-                    current[plan.slots[slot].where] = value
-    for slot in plan.fetches:
-        value = look(slot)
-        if value is not None:
-            value.users.add(end)
-    return values
-
-
 def _ancestors(plan):
     before = []
     for step in plan.steps:
-        above = set()
-        for d in step.depends:
-            above |= before[d] | {d}
-        before.append(above)
+        before.append(set(step.depends).union(*(before[d] for d in step.depends)))
     return before
 
 
-def _check_order(plan, ancestors):
-    """Every input is made before it is used."""
+def _check_inputs(plan, ancestors):
     makers = {slot: i for i, step in enumerate(plan.steps) for slot in step.outputs if step.mode != BIND_VIEW}
     for index, step in enumerate(plan.steps):
         if step.mode != BIND_VIEW:
             for slot in step.inputs:
-                assert slot not in makers or makers[slot] in ancestors[index], f"step {index} runs before its input"
+                assert slot not in makers or makers[slot] in ancestors[index], f"step {index} may run before its input"
+
+
+class Values:
+    """The values of a plan: its steps read in program order, views followed to what they show."""
+
+    def __init__(self, plan):
+        self.plan = plan
+        self.found = []
+        self.shown = {}  # slot -> the value it holds or shows
+        self.current = {}  # variable -> the value it has at this place of the program
+        for index, step in enumerate(plan.steps):
+            self._step(index, step)
+        for slot in plan.fetches:
+            if self._look(slot) is not None:
+                self._look(slot).users.add(len(plan.steps))
+
+    def _step(self, index, step):
+        inputs = [self._look(slot) for slot in step.inputs]
+        if step.mode == BIND_VIEW:
+            self._show(step.outputs[0], inputs[0])
+            return
+        for value in inputs:
+            if value is not None:
+                value.users.add(index)
+        if step.mode == COLLECTIVE:
+            offset, size = step.block
+            self._new(("arena", offset, offset + size), index).scratch = True
+            for member, output in zip(inputs[1:], step.outputs, strict=True):
+                self._show(output, self._new(member.place, index))
+            return
+        for slot in step.outputs:
+            if self.plan.slots[slot].kind != OBJECT:
+                value = self._new(self._place(slot), index)
+                self._show(slot, value)
+                if self.plan.slots[slot].kind == VARIABLE:
+                    self.current[value.place[0]] = value
+            elif step.record.view:
+                self._show(slot, inputs[0])
+
+    def _new(self, place, maker):
+        value = Value(place, maker, users=set() if maker is None else {maker})
+        self.found.append(value)
+        return value
+
+    def _show(self, slot, value):
+        if value is not None:
+            self.shown[slot] = value
+            value.slots.add(slot)
+
+    def _look(self, slot):
+        if slot not in self.shown and self.plan.slots[slot].kind in (VARIABLE, FEED):
+            place = self._place(slot)
+            if place[0] not in self.current:
+                self.current[place[0]] = self._new(place, None)
+            self._show(slot, self.current[place[0]])
+        return self.shown.get(slot)
+
+    def _place(self, index):
+        slot = self.plan.slots[index]
+        if slot.kind == ARENA:
+            size = num_elements(slot.shape) * slot.dtype.itemsize
+            assert slot.where % 64 == 0
+            assert slot.where + size <= self.plan.arena_bytes
+            return ("arena", slot.where, slot.where + size)
+        if slot.kind in (VARIABLE, FEED):
+            return (f"{slot.kind} {slot.where}", 0, 1)
+        return None

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from hypothesis import strategies as st
+from ops.interpreter import interpret
 
 import paraflow as pf
+from paraflow.compiler.specialise import specialise
 from paraflow.errors import GraphError
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
@@ -30,7 +32,7 @@ class RandomProgram:
     tensors: list[Tensor] = field(default_factory=list)
     variables: list[pf.Variable] = field(default_factory=list)
     feeds: dict[Tensor, np.ndarray] = field(default_factory=dict)
-    updates: list[Operation] = field(default_factory=list)
+    assignments: list[Operation] = field(default_factory=list)
 
     def initial_store(self):
         return {v.spec.name: v.initial_value.op.attrs["value"].copy() for v in self.variables}
@@ -49,10 +51,15 @@ def build(recipe):
             instruction = INSTRUCTIONS[kind % len(INSTRUCTIONS)]
             x = program.tensors[-1 - first % len(program.tensors)]
             y = program.tensors[-1 - second % len(program.tensors)]
+            before = len(program.graph.operations)
             try:
                 made = instruction(program, x, y, third)
-            except GraphError:  # shapes that do not fit
+                added = program.graph.operations[before:]
+                specialise(program.graph, [x], added, {t: a.shape for t, a in program.feeds.items()})
+                interpret([*added, x], program.feeds, {"store": program.initial_store()})
+            except (GraphError, ValueError):  # shapes that do not fit, some of them known only when it runs
                 continue
+            program.assignments += [o for o in added if o.record.writes]
             if made is not None:
                 program.tensors.append(made)
     return program
@@ -172,7 +179,7 @@ def _gradient(program, x, y, n):
     if found is None:
         return None
     marked = exchange(found, variable=v.spec.name)
-    program.updates.append(v.assign_sub(pf.clip_by_value(marked, -1, 1)).op)
+    v.assign_sub(pf.clip_by_value(marked, -1, 1))
     return found if n % 3 == 0 else None
 
 

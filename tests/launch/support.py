@@ -17,13 +17,15 @@ TIMEOUT = 60.0
 PARAFLOW = str(Path(sys.executable).with_name("paraflow"))
 SETTINGS = re.compile(r"(PARAFLOW_(?!TEST)\w+|(OMP|OPENBLAS|MKL)_NUM_THREADS)$")
 
-# Ranks say through a named pipe that they are where the test wants them.
-_READY = """
+# Ranks say through one named pipe that they are where the test wants them, and wait on another to go on.
+_PIPES = """
+import os
 def ready(word=""):
-    import os
-    with open(os.environ["READY"], "w") as pipe:
-        pipe.write(f"{os.getpid()} {word}\\n")
-
+    with open("ready", "w") as pipe:
+        pipe.write(f"{os.getpid()} {word}\n")
+def wait():
+    pipe = os.open("proceed", os.O_RDONLY)
+    os.read(pipe, 1)
 """
 
 
@@ -52,16 +54,15 @@ class Launch:
         env: dict[str, str] | None = None,
         **popen: Any,
     ) -> None:
-        """Start; the script may call ready()."""
-        self._directory = directory
-        (directory / "script.py").write_text(_READY + textwrap.dedent(script))
-        os.mkfifo(directory / "ready")
-        self._ready = os.open(directory / "ready", os.O_RDWR | os.O_NONBLOCK)
+        """Start; the script may call ready() and wait()."""
+        self.directory = directory
+        (directory / "script.py").write_text(_PIPES + textwrap.dedent(script))
+        self._ready, self._proceed = (_pipe(directory / name) for name in ("ready", "proceed"))
         command = [PARAFLOW, "launch", "-n", str(ranks), "--logs", "logs", *options, "script.py", *arguments]
         self.process = subprocess.Popen(
             command,
             cwd=directory,
-            env=environment(READY=str(directory / "ready"), **(env or {})),
+            env=environment(**(env or {})),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             **{"stdout": subprocess.PIPE, **popen},
@@ -75,6 +76,10 @@ class Launch:
                 raise TimeoutError(f"only these ranks are ready: {text!r}")
             text += os.read(self._ready, 4096).decode()
         return {int(pid): word for pid, _, word in (line.partition(" ") for line in text.splitlines())}
+
+    def proceed(self, ranks: int) -> None:
+        """Let this many ranks return from wait()."""
+        os.write(self._proceed, b"." * ranks)
 
     def processes(self) -> set[int]:
         """The processes that the launcher has started, and all below them."""
@@ -90,14 +95,20 @@ class Launch:
     def end(self) -> "Ended":
         """Wait for the launcher's end."""
         out, err = self.process.communicate(timeout=TIMEOUT)
-        return Ended(self._directory, self.process.returncode, (out or b"").decode(), err.decode())
+        return Ended(self.directory, self.process.returncode, (out or b"").decode(), err.decode())
 
     def close(self) -> None:
         """Leave nothing behind, whatever the test did."""
         os.close(self._ready)
+        os.close(self._proceed)
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate(timeout=TIMEOUT)
+
+
+def _pipe(path: Path) -> int:
+    os.mkfifo(path)
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK)
 
 
 class Ended:

@@ -4,8 +4,8 @@ import numpy as np
 
 from paraflow.ops import contraction, linalg
 
+from .oracles import NUMERIC, elements, ranked
 from .rows import Row, nonzero, normal
-from .table_array import NUMERIC, elements, ranked
 
 FLOATS = ("float16", "float32", "float64")
 
@@ -31,24 +31,66 @@ def einsum(equation, ranks):
 
 def einsum_row(equation, *shapes, **more):
     ranks = [len(shape) for shape in shapes]
-    return Row(einsum(equation, ranks), tuple(normal(*s) for s in shapes), lambda *x: np.einsum(equation, *x), empty=None, **more)
+    return Row(
+        einsum(equation, ranks),
+        tuple(normal(*s) for s in shapes),
+        lambda *x: np.einsum(equation, *x),
+        empty=None,
+        **more,
+    )
 
 
 PRODUCTS = [
-    Row(linalg.matmul, (normal(2, 3), normal(3, 4)), product("ij,jk->ik"), dtypes=NUMERIC,
-        empty=(normal(2, 0), normal(0, 4))),
-    Row(linalg.matmul, (normal(3, 2), normal(3, 4)), product("ji,jk->ik"), flags(True, False), dtypes=NUMERIC,
-        empty=(normal(3, 0), normal(3, 4))),
-    Row(linalg.matmul, (normal(2, 3), normal(4, 3)), product("ij,kj->ik"), flags(False, True), dtypes=NUMERIC,
-        empty=(normal(0, 3), normal(4, 3))),
-    Row(linalg.matmul, (normal(3, 2), normal(4, 3)), product("ji,kj->ik"), flags(True, True), dtypes=NUMERIC, empty=None),
+    Row(
+        linalg.matmul,
+        (normal(2, 3), normal(3, 4)),
+        product("ij,jk->ik"),
+        dtypes=NUMERIC,
+        empty=(normal(2, 0), normal(0, 4)),
+    ),
+    Row(
+        linalg.matmul,
+        (normal(3, 2), normal(3, 4)),
+        product("ji,jk->ik"),
+        flags(True, False),
+        dtypes=NUMERIC,
+        empty=(normal(3, 0), normal(3, 4)),
+    ),
+    Row(
+        linalg.matmul,
+        (normal(2, 3), normal(4, 3)),
+        product("ij,kj->ik"),
+        flags(False, True),
+        dtypes=NUMERIC,
+        empty=(normal(0, 3), normal(4, 3)),
+    ),
+    Row(
+        linalg.matmul, (normal(3, 2), normal(4, 3)), product("ji,kj->ik"), flags(True, True), dtypes=NUMERIC, empty=None
+    ),
     Row(linalg.matmul, (normal(2, 2, 3), normal(2, 3, 2)), product("bij,bjk->bik"), dtypes=NUMERIC),
-    Row(linalg.matmul, (normal(2, 1, 3, 2), normal(3, 3, 2)), product("bcji,cjk->bcik"), flags(True, False), empty=None,
-        dtypes=("float32", "float64")),
-    Row(linalg.matmul, (normal(2, 3), normal(2, 2, 3)), product("ij,bkj->bik"), flags(False, True), empty=None,
-        dtypes=("float32", "float64")),
-    Row(linalg.matmul, (normal(2, 2, 3), normal(1, 3, 2)), lambda a, b: np.einsum("bij,jk->bik", a, b[0]), empty=None,
-        dtypes=("float32", "float64")),
+    Row(
+        linalg.matmul,
+        (normal(2, 1, 3, 2), normal(3, 3, 2)),
+        product("bcji,cjk->bcik"),
+        flags(True, False),
+        empty=None,
+        dtypes=("float32", "float64"),
+    ),
+    Row(
+        linalg.matmul,
+        (normal(2, 3), normal(2, 2, 3)),
+        product("ij,bkj->bik"),
+        flags(False, True),
+        empty=None,
+        dtypes=("float32", "float64"),
+    ),
+    Row(
+        linalg.matmul,
+        (normal(2, 2, 3), normal(1, 3, 2)),
+        lambda a, b: np.einsum("bij,jk->bik", a, b[0]),
+        empty=None,
+        dtypes=("float32", "float64"),
+    ),
     einsum_row("ij,jk->ik", (2, 3), (3, 4), dtypes=FLOATS),
     einsum_row("ij,kj", (2, 3), (4, 3), dtypes=FLOATS),
     einsum_row("bhqd,bkhd->bhqk", (2, 2, 3, 2), (2, 4, 2, 2), dtypes=FLOATS),
@@ -61,16 +103,41 @@ PRODUCTS = [
     einsum_row("ijk->ki", (2, 3, 2)),
     einsum_row("ij,k->k", (2, 3), (2,)),
     einsum_row(",i->i", (), (3,)),
-    Row(ranked(contraction.tensordot, 3, 3), (normal(2, 3, 4), normal(4, 3, 2)),
-        lambda a, b, axes: np.einsum("ijk,kjl->il", a, b), {"axes": [[1, 2], [1, 0]]}, empty=None),
-    Row(ranked(contraction.tensordot, 3, 2), (normal(2, 3, 4), normal(4, 3)),
-        lambda a, b, axes: np.einsum("ijk,kl->ijl", a, b), {"axes": 1}, empty=None),
-    Row(ranked(contraction.tensordot, 1, 2), (normal(2), normal(3, 1)),
-        lambda a, b, axes: np.einsum("i,jk->ijk", a, b), {"axes": 0}, empty=None),
-    Row(ranked(contraction.tensordot, 2, 2), (normal(2, 3), normal(2, 3)),
-        lambda a, b, axes: np.einsum("ij,ij->", a, b), {"axes": 2}, empty=None),
-    Row(ranked(contraction.tensordot, 2, 1), (normal(2, 3), normal(2)),
-        lambda a, b, axes: np.einsum("ij,i->j", a, b), {"axes": (0, -1)}, empty=None),
+    Row(
+        ranked(contraction.tensordot, 3, 3),
+        (normal(2, 3, 4), normal(4, 3, 2)),
+        lambda a, b, axes: np.einsum("ijk,kjl->il", a, b),
+        {"axes": [[1, 2], [1, 0]]},
+        empty=None,
+    ),
+    Row(
+        ranked(contraction.tensordot, 3, 2),
+        (normal(2, 3, 4), normal(4, 3)),
+        lambda a, b, axes: np.einsum("ijk,kl->ijl", a, b),
+        {"axes": 1},
+        empty=None,
+    ),
+    Row(
+        ranked(contraction.tensordot, 1, 2),
+        (normal(2), normal(3, 1)),
+        lambda a, b, axes: np.einsum("i,jk->ijk", a, b),
+        {"axes": 0},
+        empty=None,
+    ),
+    Row(
+        ranked(contraction.tensordot, 2, 2),
+        (normal(2, 3), normal(2, 3)),
+        lambda a, b, axes: np.einsum("ij,ij->", a, b),
+        {"axes": 2},
+        empty=None,
+    ),
+    Row(
+        ranked(contraction.tensordot, 2, 1),
+        (normal(2, 3), normal(2)),
+        lambda a, b, axes: np.einsum("ij,i->j", a, b),
+        {"axes": (0, -1)},
+        empty=None,
+    ),
 ]
 
 
@@ -80,43 +147,113 @@ def diagonal_tensor(x):
 
 
 MATRICES = [
-    Row(linalg.matrix_transpose, (normal(2, 3, 4),), lambda x: elements((len(x), 4, 3), x.dtype, lambda i: x[i[0], i[2], i[1]])),
-    Row(linalg.matrix_diag_part, (normal(2, 3, 2),), lambda x: elements((len(x), 2), x.dtype, lambda i: x[i[0], i[1], i[1]])),
+    Row(
+        linalg.matrix_transpose,
+        (normal(2, 3, 4),),
+        lambda x: elements((len(x), 4, 3), x.dtype, lambda i: x[i[0], i[2], i[1]]),
+    ),
+    Row(
+        linalg.matrix_diag_part,
+        (normal(2, 3, 2),),
+        lambda x: elements((len(x), 2), x.dtype, lambda i: x[i[0], i[1], i[1]]),
+    ),
     Row(linalg.matrix_diag_part, (normal(2, 2),), lambda x: np.array([x[0, 0], x[1, 1]], x.dtype), empty=None),
-    Row(linalg.diagonal_matrix, (normal(2, 2), np.array(2, np.int32), np.array(3, np.int32)),
-        lambda d, m, n: elements((len(d), 2, 3), d.dtype, lambda i: d[i[:2]] if i[1] == i[2] else 0), constant=(1, 2)),
-    Row(linalg.diagonal_matrix, (normal(2), np.array(3, np.int32), np.array(2, np.int32)),
-        lambda d, m, n: elements((3, 2), d.dtype, lambda i: d[i[0]] if i[0] == i[1] else 0), exact=False,
-        differentiable=(), empty=None),
-    Row(ranked(linalg.matrix_diag, 2), (normal(2, 3),),
-        lambda d: elements((*d.shape, 3), d.dtype, lambda i: d[i[:2]] if i[1] == i[2] else 0)),
+    Row(
+        linalg.diagonal_matrix,
+        (normal(2, 2), np.array(2, np.int32), np.array(3, np.int32)),
+        lambda d, m, n: elements((len(d), 2, 3), d.dtype, lambda i: d[i[:2]] if i[1] == i[2] else 0),
+        constant=(1, 2),
+    ),
+    Row(
+        linalg.diagonal_matrix,
+        (normal(2), np.array(3, np.int32), np.array(2, np.int32)),
+        lambda d, m, n: elements((3, 2), d.dtype, lambda i: d[i[0]] if i[0] == i[1] else 0),
+        exact=False,
+        differentiable=(),
+        empty=None,
+    ),
+    Row(
+        ranked(linalg.matrix_diag, 2),
+        (normal(2, 3),),
+        lambda d: elements((*d.shape, 3), d.dtype, lambda i: d[i[:2]] if i[1] == i[2] else 0),
+    ),
     Row(ranked(linalg.diag, 1), (normal(3),), diagonal_tensor),
     Row(ranked(linalg.diag, 2), (normal(2, 3),), diagonal_tensor),
-    Row(ranked(linalg.diag_part, 2), (normal(3, 3),), lambda x: elements(x.shape[:1], x.dtype, lambda i: x[i * 2]), empty=None),
-    Row(ranked(linalg.diag_part, 4), (normal(2, 3, 2, 3),), lambda x: elements((2, 3), x.dtype, lambda i: x[i * 2]), empty=None),
-    Row(linalg.matrix_band_part, (normal(2, 3, 4),),
-        lambda x, num_lower: elements(x.shape, x.dtype, lambda i: x[i] if i[1] - i[2] <= 1 else 0), {"num_lower": 1}),
-    Row(linalg.matrix_band_part, (normal(3, 3),),
+    Row(
+        ranked(linalg.diag_part, 2),
+        (normal(3, 3),),
+        lambda x: elements(x.shape[:1], x.dtype, lambda i: x[i * 2]),
+        empty=None,
+    ),
+    Row(
+        ranked(linalg.diag_part, 4),
+        (normal(2, 3, 2, 3),),
+        lambda x: elements((2, 3), x.dtype, lambda i: x[i * 2]),
+        empty=None,
+    ),
+    Row(
+        linalg.matrix_band_part,
+        (normal(2, 3, 4),),
+        lambda x, num_lower: elements(x.shape, x.dtype, lambda i: x[i] if i[1] - i[2] <= 1 else 0),
+        {"num_lower": 1},
+    ),
+    Row(
+        linalg.matrix_band_part,
+        (normal(3, 3),),
         lambda x, **_: elements(x.shape, x.dtype, lambda i: x[i] if -1 <= i[0] - i[1] <= 0 else 0),
-        {"num_lower": 0, "num_upper": 1}),
-    Row(linalg.identity_matrix, (np.array(2, np.int32), np.array(3, np.int32)), lambda m, n: np.array([[1, 0, 0], [0, 1, 0]]),
-        constant=(0, 1)),
-    Row(linalg.eye, (np.array(2, np.int32),), lambda n, dtype: np.array([[1, 0], [0, 1]]), {"dtype": "int64"}, exact=False),
-    Row(linalg.eye, (np.array(2, np.int32),), lambda n, **_: np.array([[[1, 0, 0], [0, 1, 0]]] * 2, float),
-        {"num_columns": 3, "batch_shape": [2]}, constant=(0,)),
+        {"num_lower": 0, "num_upper": 1},
+    ),
+    Row(
+        linalg.identity_matrix,
+        (np.array(2, np.int32), np.array(3, np.int32)),
+        lambda m, n: np.array([[1, 0, 0], [0, 1, 0]]),
+        constant=(0, 1),
+    ),
+    Row(
+        linalg.eye,
+        (np.array(2, np.int32),),
+        lambda n, dtype: np.array([[1, 0], [0, 1]]),
+        {"dtype": "int64"},
+        exact=False,
+    ),
+    Row(
+        linalg.eye,
+        (np.array(2, np.int32),),
+        lambda n, **_: np.array([[[1, 0, 0], [0, 1, 0]]] * 2, float),
+        {"num_columns": 3, "batch_shape": [2]},
+        constant=(0,),
+    ),
     Row(linalg.trace, (normal(2, 3, 3),), lambda x: np.einsum("bii->b", x), dtypes=FLOATS),
 ]
 
 NORMS = [
     Row(linalg.norm, (normal(2, 3),), lambda x: np.sqrt(sum(v * v for v in x.ravel())), dtypes=FLOATS, empty=None),
-    Row(linalg.norm, (nonzero(2, 3),), lambda x, axis: np.sqrt(x[:, 0] ** 2 + x[:, 1] ** 2 + x[:, 2] ** 2), {"axis": 1}),
-    Row(linalg.norm, (nonzero(2, 3),), lambda x, **_: np.abs(x[:1]) + np.abs(x[1:]), {"ord": 1, "axis": 0, "keepdims": True},
-        empty=None),
+    Row(
+        linalg.norm, (nonzero(2, 3),), lambda x, axis: np.sqrt(x[:, 0] ** 2 + x[:, 1] ** 2 + x[:, 2] ** 2), {"axis": 1}
+    ),
+    Row(
+        linalg.norm,
+        (nonzero(2, 3),),
+        lambda x, **_: np.abs(x[:1]) + np.abs(x[1:]),
+        {"ord": 1, "axis": 0, "keepdims": True},
+        empty=None,
+    ),
     Row(linalg.norm, (nonzero(2, 3),), lambda x, ord: max(abs(v) for v in x.ravel()), {"ord": np.inf}, empty=None),
     Row(linalg.norm, (nonzero(2, 3),), lambda x, ord: sum(abs(v) ** 3 for v in x.ravel()) ** (1 / 3), {"ord": 3}),
-    Row(linalg.norm, (nonzero(3, 2, 2),), lambda x, **_: np.sqrt(np.einsum("bij,bij->b", x, x)), {"ord": "fro", "axis": (1, 2)}),
+    Row(
+        linalg.norm,
+        (nonzero(3, 2, 2),),
+        lambda x, **_: np.sqrt(np.einsum("bij,bij->b", x, x)),
+        {"ord": "fro", "axis": (1, 2)},
+    ),
     Row(linalg.norm, (nonzero(2, 3),), lambda x, **_: np.abs(x).sum(0).max(), {"ord": 1, "axis": (0, 1)}, empty=None),
-    Row(linalg.norm, (nonzero(2, 3),), lambda x, **_: np.abs(x).sum(1).max(), {"ord": np.inf, "axis": [0, -1]}, empty=None),
+    Row(
+        linalg.norm,
+        (nonzero(2, 3),),
+        lambda x, **_: np.abs(x).sum(1).max(),
+        {"ord": np.inf, "axis": [0, -1]},
+        empty=None,
+    ),
 ]
 
 ROWS = [*PRODUCTS, *MATRICES, *NORMS]

@@ -20,6 +20,7 @@ from paraflow.graph.record import OpRecord
 from paraflow.graph.shape import compatible
 from paraflow.kernels.numpy import KERNELS
 from paraflow.ops.array import make_constant, make_placeholder
+from paraflow.runtime.session import Session
 
 from .interpreter import interpret
 
@@ -304,7 +305,22 @@ def test_derivatives_keep_float32(row):
         assert g is None or interpret(g, built.feeds(arrays)).dtype == np.float32
 
 
-# -- other kernels ---------------------------------------------------------------------------------------------------
+# -- what runs graphs in earnest ---------------------------------------------------------------------------------------------------
+
+
+@rows(lambda row: not row.runtime)
+def test_session_gives_what_the_bodies_give(row):
+    dtype = "float64" if row.differentiated() else row.tested_dtypes()[-1]
+    arrays = row.make(dtype)
+    built = Built(row, arrays)
+    outputs = [t for t in built.outputs if is_floating(t.dtype)]
+    found = gradients(outputs, [built.inputs[i] for i in row.differentiated()]) if row.differentiated() else []
+    fetches = built.outputs + [g for g in found if g is not None]
+    feeds = built.feeds(arrays)
+    with Session(built.outputs[0].graph) as session:
+        for actual, expected in zip(session.run(fetches, feeds), interpret(fetches, feeds), strict=True):
+            assert actual.dtype == expected.dtype
+            assert_close(actual, expected, row)
 
 
 @rows_and_dtypes(is_record, lambda row: row.name in KERNELS)

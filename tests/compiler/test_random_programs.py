@@ -1,0 +1,127 @@
+"""Random programs: the interpreter, the serial executor, the ready queue and random valid orders must agree exactly."""
+
+import random
+
+import numpy as np
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+from ops.interpreter import interpret
+
+import paraflow as pf
+from paraflow.comm import solo
+from paraflow.compiler.pipeline import Options, compile_plan
+from paraflow.graph.rebuild import rebuild
+from paraflow.runtime.context import RunContext
+from paraflow.runtime.executable import Executable
+from paraflow.runtime.store import VariableStore
+
+from .checker import check_plan
+from .programs import RECIPES, build
+
+few = settings(max_examples=60, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
+
+
+def choose(program, seed):
+    """A random subset of what can be fetched, and of what can be run for its effect."""
+    rng = random.Random(seed)
+    tensors = rng.sample(program.tensors, min(len(program.tensors), rng.randint(1, 6)))
+    targets = rng.sample(program.assignments, rng.randint(0, min(3, len(program.assignments))))
+    return tensors, targets
+
+
+def reference(program, tensors, targets, store):
+    """What the interpreter finds; examples on which it fails (sizes that depend on values) are passed over."""
+    try:
+        return interpret([*tensors, *targets], program.feeds, {"store": store})[: len(tensors)]
+    except ValueError:
+        reject()
+
+
+def assert_same(program, found, expected, store, expected_store):
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
+    for v in program.variables:
+        np.testing.assert_array_equal(store[v.spec.name], expected_store[v.spec.name])
+
+
+def all_reduce_each_exchange(program):
+    """What the synchronous strategy does, in a world of any size."""
+    shares = []
+
+    def rule(builder, operation, inputs):
+        if operation.type != "exchange":
+            return None
+        shares.extend(builder.emit(operation, "sample_share", ()) if not shares else ())
+        return builder.emit(operation, "all_reduce", (shares[0], *inputs))
+
+    return rebuild(program, rule)
+
+
+def compiled(program, tensors, targets, parallel, rewrite=None, bucket_bytes=4 << 20):
+    shapes = {tensor: array.shape for tensor, array in program.feeds.items()}
+    options = Options(parallel=parallel, bucket_bytes=bucket_bytes)
+    return compile_plan(program.graph, tensors, targets, shapes, rewrite, options)[1]
+
+
+def loaded(program, plan):
+    store = VariableStore()
+    store.allocate(program.graph.variables)
+    for name, value in program.initial_store().items():
+        store[name][...] = value
+    executable = Executable(plan, RunContext(store, solo(), entropy=1, samples=1))
+    executable.load(list(program.feeds.values()))
+    return executable
+
+
+def run_in_random_order(executable, rng):
+    users, pending = executable.dependents
+    pending = list(pending)
+    ready = [i for i, n in enumerate(pending) if not n]
+    while ready:
+        number = ready.pop(rng.randrange(len(ready)))
+        executable.calls[number]()
+        for user in users[number]:
+            pending[user] -= 1
+            if not pending[user]:
+                ready.append(user)
+    assert not any(pending)
+
+
+@few
+@given(RECIPES, st.integers(0, 2**32), st.sampled_from([1, 2, 4]))
+def test_sessions_give_the_interpreter_s_values(recipe, seed, threads):
+    program = build(recipe)
+    store = program.initial_store()
+    with pf.Session(program.graph, threads=threads) as session:
+        for variable in program.variables:
+            session.run(variable.initializer)
+        for turn in range(3):
+            tensors, targets = choose(program, seed + turn % 2)
+            expected = reference(program, tensors, targets, store)
+            found = session.run([tensors, targets], program.feeds)[0]
+            assert_same(program, found, expected, session.store, store)
+
+
+@few
+@given(RECIPES, st.integers(0, 2**32), st.booleans(), st.sampled_from([None, 1, 100, 4 << 20]))
+def test_no_two_live_values_overlap(recipe, seed, parallel, bucket_bytes):
+    program = build(recipe)
+    tensors, targets = choose(program, seed)
+    rewrite = all_reduce_each_exchange if bucket_bytes else None
+    check_plan(compiled(program, tensors, targets, parallel, rewrite, bucket_bytes or 1), parallel)
+
+
+@few
+@given(RECIPES, st.integers(0, 2**32), st.sampled_from([None, 1, 100, 4 << 20]))
+def test_every_order_that_dependencies_allow_gives_the_same_values(recipe, seed, bucket_bytes):
+    program = build(recipe)
+    tensors, targets = choose(program, seed)
+    store = program.initial_store()
+    expected = reference(program, tensors, targets, store)
+    rewrite = all_reduce_each_exchange if bucket_bytes else None
+    plan = compiled(program, tensors, targets, True, rewrite, bucket_bytes or 1)
+    for order in range(4):
+        executable = loaded(program, plan)
+        with np.errstate(all="ignore"):
+            run_in_random_order(executable, random.Random(order))
+        assert_same(program, executable.results(), expected, executable.context.store, store)

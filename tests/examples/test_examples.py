@@ -1,0 +1,99 @@
+"""Every example runs as its own text says, and prints what it is there to show."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PARAFLOW = Path(sys.executable).with_name("paraflow")
+
+
+def run(*command, cwd):
+    done = subprocess.run(
+        [str(c) for c in command], cwd=cwd, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def python(name, cwd):
+    return run(sys.executable, "-W", "error", EXAMPLES / name, cwd=cwd)
+
+
+def numbers(text):
+    return np.array([float(n) for n in re.findall(r"-?\d+\.\d*(?:e-?\d+)?", text)])
+
+
+def test_every_example_is_tested_here():
+    text = Path(__file__).read_text()
+    assert [p.name for p in sorted(EXAMPLES.glob("*.py")) if p.name not in text] == []
+
+
+def test_matrix_product(tmp_path):
+    out = python("01_matrix_product.py", tmp_path)
+    assert "shape=(2, 1) dtype=float32" in out
+    assert "[[12.]\n [34.]]" in out
+
+
+def test_sample_program_prints_tensorflows_numbers(tmp_path):
+    # TensorFlow 2.21, tf.compat.v1, on CPU.
+    initial = [[-0.8113182, 1.4845988, 0.06532937], [-2.4427042, 0.0992484, 0.5912243]]
+    final = [[-1.9618274, 2.582354, 1.6820376], [-3.4681718, 1.0698231, 2.11789]], [-1.8247148, 2.6854665, 1.418195]
+    before, _, after = python("02_sample_program.py", tmp_path).partition("after 0 ")
+    losses = [float(line.rpartition(" ")[2]) for line in after.splitlines() if "cross entropy" in line]
+    np.testing.assert_allclose(numbers(before), np.append(initial, initial[0]), rtol=1e-7)
+    np.testing.assert_allclose(losses, [0.067492485, 0.016338509, 0.009075473, 0.0071443617, 0.0057847085], rtol=1e-4)
+    weights = numbers("\n".join(line for line in after.splitlines() if "cross entropy" not in line))
+    np.testing.assert_allclose(weights, np.append(*final), atol=1e-3)
+
+
+def test_composite_operation(tmp_path):
+    rows = numbers(python("03_composite_operation.py", tmp_path)).reshape(7, 4)
+    x = rows[:, 0]
+    density = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    # gelu'' (x) = (2 - x^2) * density(x)
+    np.testing.assert_allclose(rows[:, 3], (2 - x**2) * density, atol=2e-6)
+
+
+def test_heat_equation(tmp_path):
+    out = python("04_heat_equation.py", tmp_path)
+    # The centre of a square with one edge at 100 and three at 0 has 25 degrees, by symmetry; point (20, 20) of 40 lies
+    # half a cell beyond it.
+    assert 23 < float(re.search(r"centre has ([\d.]+)", out)[1]) < 25
+    assert "@@@@" in out
+
+
+def test_kmeans(tmp_path):
+    out = python("05_kmeans.py", tmp_path)
+    inertia = [float(n) for n in re.findall(r"inertia ([\d.]+)", out)]
+    assert inertia == sorted(inertia, reverse=True)
+    found = np.array(eval(out.rpartition("centres: ")[2]))
+    np.testing.assert_allclose(found, [[0, 0], [5, 5], [0, 6]], atol=0.3)
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_data_parallel(ranks, tmp_path):
+    out = run(PARAFLOW, "launch", "-n", ranks, EXAMPLES / "06_data_parallel.py", cwd=tmp_path)
+    assert float(re.fullmatch(rf"{ranks} ranks: test accuracy ([\d.]+)\n", out)[1]) > 0.95
+
+
+def test_parameter_server(tmp_path):
+    out = run(PARAFLOW, "launch", "-n", 3, EXAMPLES / "07_parameter_server.py", cwd=tmp_path)
+    assert float(re.search(r"test accuracy ([\d.]+)", out)[1]) > 0.93
+    assert re.findall(r"worker (\d): (\d+) pushes", out) == [("0", "230"), ("1", "230")]
+
+
+def test_own_operation(tmp_path):
+    out = python("08_own_operation.py", tmp_path)
+    assert float(out.rpartition(" ")[2]) < 1e-8
+
+
+def test_seed_experiment(tmp_path):
+    # examples/seed_experiment.py holds the builders of this configuration.
+    config = EXAMPLES.parent / "configs" / "seed_program.toml"
+    out = run(PARAFLOW, "run", config, "train.steps=1000", cwd=tmp_path)
+    assert "1000 steps" in out
