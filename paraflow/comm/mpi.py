@@ -5,10 +5,15 @@ Importing this module loads an MPI library; environment.world() does that only w
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
+import stat
 import sys
+import termios
+import time
 import warnings
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -30,9 +35,10 @@ mpi4py.rc.finalize = True
 from mpi4py import MPI  # noqa: E402 - reads the settings above
 
 _OPS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
-_PART_BYTES = 2**28  # of one MPI call: its counts are 32-bit integers, and it may need as much memory again
+_PART_BYTES = 2**26  # of one MPI call: its counts are 32-bit integers, and it may need as much memory again
 _BLOCK_BYTES = 2**20  # stays in cache
 _ONE_ROUND_BYTES = 2**14
+_LAST_WORDS = 1.0  # seconds
 
 
 def connect(claim: Claim) -> Communicator:
@@ -111,7 +117,7 @@ class MPICommunicator(Communicator):
         self._collective(0, self._comm.Barrier, self._comm.Ibarrier)
 
     def allreduce(self, buffer: Buffer, op: Op = "sum") -> None:
-        """MPI_Allreduce, in parts of 256 MiB."""
+        """MPI_Allreduce, in parts of 64 MiB."""
         checks.check_reducible(buffer, op)
         keys, decode = _encode(buffer.reshape(-1), op)
         datatype = _datatype(keys)
@@ -122,7 +128,7 @@ class MPICommunicator(Communicator):
         decode()
 
     def iallreduce(self, buffer: Buffer, op: Op = "sum") -> Request:
-        """MPI_Iallreduce, in parts of 256 MiB. It advances while this process is in a call of MPI."""
+        """MPI_Iallreduce, in parts of 64 MiB. It advances while this process is in a call of MPI."""
         checks.check_reducible(buffer, op)
         keys, decode = _encode(buffer.reshape(-1), op)
         datatype = _datatype(keys)
@@ -130,7 +136,7 @@ class MPICommunicator(Communicator):
         return _Requests(requests, decode, polled=self._crowded)
 
     def broadcast(self, buffer: Buffer, root: int = 0) -> None:
-        """MPI_Bcast of the bytes, in parts of 256 MiB."""
+        """MPI_Bcast of the bytes, in parts of 64 MiB."""
         checks.check_buffer(buffer, written=True)
         checks.check_rank(root, self.size, "root")
         for part in _parts(_bytes(buffer)):
@@ -196,10 +202,11 @@ class MPICommunicator(Communicator):
         return self._node
 
     def abort(self, code: int) -> NoReturn:
-        """MPI_Abort, after flushing what this rank has printed."""
+        """MPI_Abort, after mpirun has taken what this rank has printed."""
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # a closed pipe must not keep the world alive
+            with suppress(OSError, ValueError):  # a closed stream must not keep the world alive
                 stream.flush()
+                _drain(stream.fileno())
         MPI.COMM_WORLD.Abort(code)
 
     def _collective(
@@ -228,6 +235,15 @@ class _Requests:
                 request.Wait()
         self._finish()
         self._finish = _done
+
+
+def _drain(pipe: int) -> None:
+    """Wait, for at most ``_LAST_WORDS``, until the reader of ``pipe`` has read it: MPICH's mpirun drops the rest."""
+    deadline = time.monotonic() + _LAST_WORDS
+    unread = array("i", [1])
+    while stat.S_ISFIFO(os.fstat(pipe).st_mode) and unread[0] and time.monotonic() < deadline:
+        fcntl.ioctl(pipe, termios.FIONREAD, unread)
+        time.sleep(0.001)
 
 
 def _done() -> None:

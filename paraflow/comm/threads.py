@@ -121,8 +121,9 @@ class _World:
     def leave(self, rank: int) -> None:
         with self.changed:
             self._returned.add(rank)
-            for collective in list(self._open.values()):
-                self._settle(collective)
+            if self.failure is None:  # else it returned because of that, and not for a disagreement
+                for collective in list(self._open.values()):
+                    self._settle(collective)
 
     @contextmanager
     def alive(self, call: str) -> Iterator[None]:

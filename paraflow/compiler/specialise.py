@@ -53,6 +53,8 @@ def specialise(
             awaited += control
             inherited[operation] = waits
         copied = builder.copy(operation, inputs)
+        if operation.record.writes or operation.record.effect:
+            awaited.append(copied)  # it runs even where only the shape of its result is used
         operations[operation] = (copied,)
         for old, new in zip(operation.outputs, copied.outputs, strict=True):
             tensors.setdefault(old, new)

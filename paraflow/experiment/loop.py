@@ -32,8 +32,9 @@ def train(config: Config, communicator: Communicator) -> None:
     fewer samples than there are ranks; and NumericError for a loss that is not finite.
     """
     check_agreement(communicator, [f"{key} = {value}" for key, value in shared_leaves(config).items()])
-    strategy = _strategy(config, communicator)
+    _check_mode(config, communicator)
     training, test = load_datasets(config)
+    strategy = _strategy(config, communicator, training, test)
     with Graph().as_default() as graph:
         graph.seed = config.experiment.seed
         model = build_model(config, training)
@@ -44,15 +45,22 @@ def train(config: Config, communicator: Communicator) -> None:
             _Run(config, communicator, strategy, session, model, train_op, test).carry_out(training)
 
 
-def _strategy(config: Config, communicator: Communicator) -> AllReduce | ParameterServer:
-    if config.parallel.mode == "parameter_server":
-        return ParameterServer(communicator)
+def _check_mode(config: Config, communicator: Communicator) -> None:
     if config.parallel.mode == "single" and communicator.size > 1:
         raise ConfigError(
             f"parallel.mode = 'single' is for one process, but {communicator.size} ranks were started: start one, "
             "or set parallel.mode to 'allreduce' or 'parameter_server'"
         )
-    return AllReduce(communicator)
+
+
+def _strategy(
+    config: Config, communicator: Communicator, training: Dataset, test: Dataset
+) -> AllReduce | ParameterServer:
+    """How the ranks train together; before the first step they compare what data they have read."""
+    parts = {} if communicator.size == 1 else {"training samples": training, "test samples": test}
+    agreement = {what: f"{part!r}, CRC-32 {part.checksum():08x}" for what, part in parts.items()}
+    kind = ParameterServer if config.parallel.mode == "parameter_server" else AllReduce
+    return kind(communicator, agreement)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Every table is a frozen model that refuses keys it does not know and converts no
 fault. Reading a file, and saying what is wrong with it, is the work of ``paraflow.experiment.config``.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -236,17 +235,6 @@ class Config(Table):
     train: Train = Field(description=Train.__doc__)
     parallel: Parallel = Field(default=Parallel(), description=Parallel.__doc__)
 
-    def digest(self) -> str:
-        """A hash of all that has to be the same on every rank, so not of where files lie on a host."""
-        text = "\n".join(f"{key} = {value}" for key, value in sorted(shared_leaves(self).items()))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-def first_difference(one: Config, other: Config) -> str | None:
-    """The first key, in the order of the schema, that makes two digests differ; None if they are equal."""
-    ours, theirs = shared_leaves(one), shared_leaves(other)
-    return next((key for key in ours | theirs if ours.get(key) != theirs.get(key)), None)
-
 
 def variants(table: str) -> dict[str, type[Table]]:
     """The models that the top-level table ``table`` may be, by the name that selects each (or ``builder``)."""
@@ -262,9 +250,9 @@ def variants(table: str) -> dict[str, type[Table]]:
 
 
 def shared_leaves(config: Config) -> dict[str, str]:
-    """The values of a configuration as JSON text by key, without what may differ from host to host.
+    """The values of a configuration as JSON text by key, without what may differ from host to host (where files lie).
 
-    All ranks of a run have to have the same.
+    All ranks of a run have to have the same, in the same order.
     """
     values = config.model_dump()
     del values["experiment"]["directory"]
@@ -277,8 +265,9 @@ def shared_leaves(config: Config) -> dict[str, str]:
 
 
 def _leaves(path: tuple[str, ...], table: Mapping[str, object]) -> Iterable[tuple[str, str]]:
-    for name, value in table.items():
+    # A model's keys have the order of the schema, the options of a builder that of the file.
+    for name, value in sorted(table.items()) if "options" in path else table.items():
         if isinstance(value, Mapping):
             yield from _leaves((*path, name), value)
         else:
-            yield ".".join(map(toml_key, (*path, name))), json.dumps(value, default=str)
+            yield ".".join(map(toml_key, (*path, name))), json.dumps(value, default=str, sort_keys=True)

@@ -73,8 +73,14 @@ class Graph:
         return operation
 
     def unique_name(self, name: str) -> str:
-        """``name`` inside the current name scope, with ``_1``, ``_2``, ... added when it is taken."""
+        """``name`` inside the current name scope, with ``_1``, ``_2``, ... added when it is taken.
+
+        A name that ends in ``/``, what `name_scope` gives, is the scope's own: its first operation may bear it.
+        """
         full = name[:-1] if name.endswith("/") else self._scope + name
+        if name.endswith("/") and full not in self._by_name:
+            self._name_counts.setdefault(full, 1)
+            return full
         count = self._name_counts.get(full, 0)
         self._name_counts[full] = count + 1
         if not count:

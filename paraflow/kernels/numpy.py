@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.ops.linalg import swapped
-from paraflow.ops.reduce import highest, lowest
+from paraflow.ops.reduce import highest, lowest, mean_of
 
 Array = np.ndarray[Any, Any]
 Call = Callable[..., Any]
@@ -66,6 +66,9 @@ def _mean(attrs: Mapping[str, Any]) -> Call:
     total: Call = np.add.reduce
 
     def mean(x: Array, out: Array) -> None:
+        if x.dtype == np.float16:  # a sum of them soon overflows
+            np.copyto(out, mean_of(x, axis, keepdims))
+            return
         total(x, axis, None, out, keepdims)
         np.divide(out, x.size / out.size if out.size else 1.0, out)
 

@@ -1,7 +1,7 @@
 '''The vocabulary: op records, one file a family, and the composites built of them.
 
-To add an operation, write its record into the file of its family, say ``paraflow/ops/transcendental.py``: the numpy body,
-whose docstring users see, and under it the gradient rule, which builds graph::
+To add an operation, write its record into the file of its family, say ``paraflow/ops/transcendental.py``: the numpy
+body, whose docstring users see, and under it the gradient rule, which builds graph::
 
     @op(elementwise=True, dtypes="float")
     def asinh(x):
@@ -17,9 +17,9 @@ and one row into the table of the family, ``tests/ops/table_math.py``: how to ca
 
     Row(transcendental.asinh, (normal(2, 3),), each(math.asinh)),
 
-An op that is not elementwise has a shape rule as well (``@name.shape``). The body never writes to its inputs and returns
-memory of its own, or declares itself a ``view``. The gradient is right where inputs are zero or equal, and made of
-operations that have gradients themselves. `paraflow.graph.record.op` lists the properties a record may declare,
+An op that is not elementwise has a shape rule as well (``@name.shape``). The body never writes to its inputs and
+returns memory of its own, or declares itself a ``view``. The gradient is right where inputs are zero or equal, and made
+of operations that have gradients themselves. `paraflow.graph.record.op` lists the properties a record may declare,
 `tests.ops.rows.Row` what a row may say; test_table.py then checks values, dtypes, shapes known and unknown, first and
 second derivatives, memory layouts, empty inputs, refused dtypes, the session and every other kernel. Nothing else has
 to be registered; for the user's namespace add the name to ``paraflow/__init__.py``.

@@ -212,7 +212,9 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 def moments_of(x, axes=None, keepdims=False):
     """Mean and variance (the mean squared distance from the mean) over ``axes``."""
     mean = mean_of(x, axes, True)
-    variance = mean_of(np.square(x - mean), axes, keepdims)
+    distance = x - mean
+    distance *= distance
+    variance = mean_of(distance, axes, keepdims)
     return mean.reshape(np.shape(variance)), variance
 
 

@@ -163,7 +163,9 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 @op(elementwise=True, dtypes="float")
 def sigmoid(x):
     """1 / (1 + exp(-x)); accurate in relative terms for negative x too, where exp(-x) overflows only to give 0."""
-    return np.reciprocal(np.exp(np.negative(x)) + 1)
+    result = np.exp(np.negative(x))
+    result += 1
+    return np.reciprocal(result)
 
 
 @sigmoid.gradient
@@ -174,7 +176,9 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 @op(elementwise=True, dtypes="float")
 def softplus(features):
     """log(1 + exp(x)), computed so that neither large nor small x loses digits."""
-    return np.maximum(features, 0) + np.log1p(np.exp(-np.abs(features)))
+    result = np.log1p(np.exp(-np.abs(features)))
+    result += np.maximum(features, 0)
+    return result
 
 
 @softplus.gradient

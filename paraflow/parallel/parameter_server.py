@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.comm import Communicator, world
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import FailedPreconditionError, GraphError, InvalidArgumentError
 from paraflow.graph.graph import Graph, as_operation
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
@@ -146,6 +146,11 @@ class ParameterServer:
         if self.alone:
             self.pushes_by_worker = [self.pushes]
             return
+        if not self._started:
+            raise FailedPreconditionError(
+                f"rank {self.comm.rank} is done before it has trained, while the others wait for it to start: every "
+                "worker runs at least one training step, and the server calls serve()"
+            )
         if not self.is_server:
             message = np.zeros(1, HEADER)
             message["kind"] = DONE

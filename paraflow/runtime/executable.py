@@ -45,6 +45,7 @@ class Executable:
         self.arena = aligned_empty(plan.arena_bytes)
         self.arena.fill(0)
         self.values: list[Any] = [self._array(slot) for slot in plan.slots]
+        self._fed: list[Array] = [self.values[slot] for slot in plan.feeds]
         self.steps: list[Step] = []
         self.calls: list[Call] = []
         numbers: dict[int, int] = {}  # position in the plan -> position among the calls
@@ -63,9 +64,9 @@ class Executable:
         self.fetches = [_copier(self.values, slot, plan.slots[slot]) for slot in plan.fetches]
 
     def load(self, feeds: Sequence[Array]) -> None:
-        """Copy the fed arrays, whose shapes fit already, into their buffers."""
-        for slot, array in zip(self.plan.feeds, feeds, strict=True):
-            np.copyto(self.values[slot], array, casting="same_kind")
+        """Copy the fed arrays, whose shapes and values fit already, into their buffers."""
+        for buffer, array in zip(self._fed, feeds, strict=True):
+            buffer[...] = array
 
     def results(self) -> list[Any]:
         """The fetched values, copied: arrays, or numpy scalars for rank 0."""

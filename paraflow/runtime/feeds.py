@@ -16,10 +16,10 @@ Array = np.ndarray[Any, Any]
 
 
 def check_feed(tensor: Tensor, value: Any) -> Array:
-    """``value`` as an array that fits ``tensor``.
+    """``value`` as an array whose elements fit ``tensor``; whether its shape does is for `check_shape` to say.
 
     Any real number array is taken for a floating point tensor and any integer array whose values fit for an
-    integer one; a fraction fed to an integer tensor, or a shape that does not fit, raises InvalidArgumentError.
+    integer one; a fraction fed to an integer tensor raises InvalidArgumentError.
     """
     if isinstance(value, Tensor):
         raise InvalidArgumentError(f"the value fed for '{tensor.name}' is a tensor; run it first and feed its value")
@@ -27,25 +27,38 @@ def check_feed(tensor: Tensor, value: Any) -> Array:
         array = np.asarray(value)
     except ValueError as error:
         raise InvalidArgumentError(f"the value fed for '{tensor.name}' is no array: {error}") from None
-    if not compatible(array.shape, tensor.spec.shape):
+    dtype = tensor.spec.dtype
+    if array.dtype is dtype or (dtype.kind == "f" and array.dtype.kind in "fiub"):
+        return array
+    return _checked_dtype(tensor, array)
+
+
+def _checked_dtype(tensor: Tensor, array: Array) -> Array:
+    """``array``, its values looked at where its dtype does not say that they fit."""
+    dtype = tensor.dtype
+    if array.dtype == dtype:
+        return array
+    fits = array.dtype.kind in "biufc" and np.can_cast(array.dtype, dtype, casting="same_kind")
+    if fits and dtype.kind in "iu" and array.size:
+        info = np.iinfo(dtype)
+        fits = int(array.min()) >= info.min and int(array.max()) <= info.max
+    elif not fits and array.dtype.kind in "iu" and dtype.kind in "iu":
+        fits = not array.size or (int(array.min()) >= 0 and int(array.max()) <= np.iinfo(dtype).max)
+        array = array.astype(dtype) if fits else array
+    if not fits:
         raise InvalidArgumentError(
-            f"cannot feed an array of shape {array.shape} for {tensor.op.where()}, "
+            f"cannot feed an array of dtype {array.dtype} for {tensor.op.where()}, which is {dtype.name}"
+        )
+    return array
+
+
+def check_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise InvalidArgumentError unless an array of ``shape`` can be fed for ``tensor``."""
+    if not compatible(shape, tensor.spec.shape):
+        raise InvalidArgumentError(
+            f"cannot feed an array of shape {shape} for {tensor.op.where()}, "
             f"which has shape {format_dims(tensor.spec.shape)}"
         )
-    dtype = tensor.dtype
-    if array.dtype != dtype:
-        fits = array.dtype.kind in "biufc" and np.can_cast(array.dtype, dtype, casting="same_kind")
-        if fits and dtype.kind in "iu" and array.size:
-            info = np.iinfo(dtype)
-            fits = int(array.min()) >= info.min and int(array.max()) <= info.max
-        elif not fits and array.dtype.kind in "iu" and dtype.kind in "iu":
-            fits = not array.size or (int(array.min()) >= 0 and int(array.max()) <= np.iinfo(dtype).max)
-            array = array.astype(dtype) if fits else array
-        if not fits:
-            raise InvalidArgumentError(
-                f"cannot feed an array of dtype {array.dtype} for {tensor.op.where()}, which is {dtype.name}"
-            )
-    return array
 
 
 def feed_tensor(graph: Graph, key: Any) -> Tensor:
@@ -103,6 +116,8 @@ class Fetches:
 
 def fetch_key(item: Any) -> Any:
     """A hashable key of a fetch structure: equal keys mean equal results."""
+    if isinstance(item, (Operation, Tensor)):
+        return item
     if isinstance(item, Mapping):
         return ("map", *((k, fetch_key(v)) for k, v in item.items()))
     if isinstance(item, Sequence) and not isinstance(item, str):

@@ -22,7 +22,7 @@ from paraflow.graph.rebuild import Program
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecutor
-from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, feed_tensor, fetch_key
+from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_shape, feed_tensor, fetch_key
 from paraflow.runtime.store import VariableStore
 
 Array = np.ndarray[Any, Any]
@@ -42,10 +42,11 @@ class Strategy(Protocol):
 
 @dataclass
 class Loaded:
-    """A plan ready to run for one set of fetches and feed shapes. ``samples`` is None when the feeds disagree."""
+    """A plan ready to run for one set of fetches and feed shapes; ``fold`` gives results the fetches' structure."""
 
     executable: Executable
-    samples: int | None
+    samples: int
+    fold: Callable[[list[Any]], Any]
     checked: bool = False
 
 
@@ -100,7 +101,6 @@ class Session:
                 tensor = self._feeds[key] = feed_tensor(self.graph, key)
             tensors.append(tensor)
             arrays.append(check_feed(tensor, value))
-        check_distinct(tensors)
         return self._run(fetches, fetch_key(fetches), tuple(tensors), arrays)
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
@@ -117,26 +117,30 @@ class Session:
 
         return call
 
+    @np.errstate(all="ignore")
     def _run(self, fetches: Any, key: Any, tensors: tuple[Tensor, ...], arrays: list[Array]) -> Any:
-        with self._lock, np.errstate(all="ignore"):
+        with self._lock:
             if self._closed:
                 raise FailedPreconditionError("this session is closed")
-            shapes = tuple(a.shape for a in arrays)
-            loaded = self._plans.get((key, tensors, shapes))
+            # What can be said of the feeds' shapes has been said when the plan for them was made.
+            loaded = self._plans.get((key, tensors, tuple([a.shape for a in arrays])))
             if loaded is None:
-                loaded = self._load(fetches, key, tensors, shapes)
-            if not loaded.checked:
-                self._check_initialized(loaded.executable.plan)
+                loaded = self._load(fetches, key, tensors, tuple(a.shape for a in arrays))
             executable = loaded.executable
-            self.context.samples = loaded.samples or 0
+            if not loaded.checked:
+                self._check_initialized(executable.plan)
+            self.context.samples = loaded.samples
             executable.load(arrays)
             self._executor.execute(executable)
             if not loaded.checked:
                 self.store.initialized.update(executable.plan.writes)
                 loaded.checked = True
-            return self._fetches[key].fold(executable.results())
+            return loaded.fold(executable.results())
 
     def _load(self, structure: Any, key: Any, tensors: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> Loaded:
+        check_distinct(tensors)
+        for tensor, shape in zip(tensors, shapes, strict=True):
+            check_shape(tensor, shape)
         if key not in self._fetches:
             self._fetches[key] = Fetches(self.graph, structure)
         wanted = self._fetches[key]
@@ -162,14 +166,14 @@ class Session:
             self._check_initialized(plan)
             self._started.add(key)
             self.strategy.start(self, wanted.tensors, wanted.operations)
-        loaded = Loaded(Executable(plan, self.context), count_samples(tensors, shapes))
-        if loaded.samples is None and any(s.record.name == "sample_share" for s in plan.steps):
+        samples = count_samples(tensors, shapes)
+        if samples is None and any(s.record.name == "sample_share" for s in plan.steps):
             sizes = ", ".join(f"{t.name}: {s[0]}" for t, s in zip(tensors, shapes, strict=True) if s)
             raise InvalidArgumentError(
                 f"how many samples does this step have? The first sizes of the feeds differ ({sizes}); leave the first "
                 "size of a placeholder unknown (None) only where it counts samples"
             )
-        self._plans[key, tensors, shapes] = loaded
+        loaded = self._plans[key, tensors, shapes] = Loaded(Executable(plan, self.context), samples or 0, wanted.fold)
         return loaded
 
     def _check_initialized(self, plan: Plan) -> None:

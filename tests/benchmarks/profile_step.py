@@ -1,4 +1,7 @@
-"""Where the time of a training step goes: each step of the plan, timed alone, in one process."""
+"""Where the time of a training step goes: each step of the plan, timed alone.
+
+Runs in this process, or as the ranks of ``paraflow launch -n 2 tests/benchmarks/profile_step.py``; rank 0 prints.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ import seed_graph
 
 import paraflow as pf
 from paraflow.compiler.plan import Step
+from paraflow.parallel import AllReduce
 from paraflow.runtime.executable import Executable
 
 
@@ -50,9 +54,10 @@ def main() -> int:
     parser.add_argument("--top", type=int, default=25, help="rows of the table (default: %(default)s)")
     json_option(parser)
     options = parser.parse_args()
-    fetch, feeds, values = program(options.model)
+    strategy = AllReduce()
+    fetch, feeds, values = program(options.model, strategy.comm.rank, strategy.comm.size)
     executor = TimingExecutor()
-    with pf.Session() as session:
+    with pf.Session(strategy=strategy) as session:
         session.run(pf.global_variables_initializer())
         train = session.make_callable(fetch, feeds)
         for _ in range(20):
@@ -64,6 +69,8 @@ def main() -> int:
         session._executor = executor  # type: ignore[assignment]
         for _ in range(options.steps):
             train(*values)
+    if strategy.comm.rank:
+        return 0
     times = {number: median(seconds) for number, seconds in executor.seconds.items()}
     report(executor.steps, times, whole, options.top)
     names = [{"step": s.name, "op": s.record.name, "seconds": times[i]} for i, s in enumerate(executor.steps)]
@@ -71,7 +78,7 @@ def main() -> int:
     return 0
 
 
-def program(model: str) -> tuple[pf.Operation, list[pf.Tensor], tuple[Any, ...]]:
+def program(model: str, rank: int, ranks: int) -> tuple[pf.Operation, list[pf.Tensor], tuple[Any, ...]]:
     """What to run, what to feed, and with which values."""
     if model == "seed":
         x, y_, _, fetch = seed_graph.build(pf)
@@ -80,7 +87,7 @@ def program(model: str) -> tuple[pf.Operation, list[pf.Tensor], tuple[Any, ...]]
     text, _, batch = model.partition(":")
     layers = [int(size) for size in text.split("-")]
     features, labels, _, fetch = mlp_graph.build(layers)
-    return fetch, [features, labels], mlp_data.shards(layers, int(batch), 0, 1)[0]
+    return fetch, [features, labels], mlp_data.shards(layers, int(batch), rank, ranks)[0]
 
 
 def report(steps: list[Step], times: dict[int, float], whole: float, top: int) -> None:

@@ -16,8 +16,8 @@ def test_cases(size, args):
     assert done.stdout.splitlines() == expected
 
 
-def test_buffers_of_more_bytes_than_an_int_counts():
-    done = run_ranks(2, PROGRAMS / "above_2_gib.py")
+def test_buffers_that_need_several_calls_of_mpi():
+    done = run_ranks(2, PROGRAMS / "many_parts.py")
     assert done.returncode == 0, done.stderr
 
 

@@ -33,6 +33,7 @@ class RandomProgram:
     variables: list[pf.Variable] = field(default_factory=list)
     feeds: dict[Tensor, np.ndarray] = field(default_factory=dict)
     assignments: list[Operation] = field(default_factory=list)
+    start: Tensor | None = None
 
     def initial_store(self):
         return {v.spec.name: v.initial_value.op.attrs["value"].copy() for v in self.variables}
@@ -66,18 +67,17 @@ def build(recipe):
 
 
 def _start(program):
-    """Two variables, placeholders with and without known sizes (two of one shape), and a constant."""
-    for i, shape in enumerate([(2, 3), (3, 3)]):
-        value = np.arange(np.prod(shape)).reshape(shape) % 5 - 2.0
+    """Three variables, placeholders with and without known sizes (two of one shape), and a constant."""
+    for i, shape in enumerate([(2, 3), (3, 3), (3, 3)]):
+        value = (np.arange(np.prod(shape)).reshape(shape) + i) % 5 - 2.0
         program.variables.append(pf.Variable(value, name=f"v{i}"))
     for i, (shape, declared) in enumerate([((2, 3), (None, 3)), ((2, 3), (2, 3)), ((3, 2), None), ((3,), (3,))]):
         fed = pf.placeholder(pf.float64, declared, name=f"x{i}")
         program.feeds[fed] = (np.arange(np.prod(shape)).reshape(shape) * (i + 2) % 7 - 3).astype(float)
         program.tensors.append(fed)
     program.tensors.append(pf.constant(np.array([[1.0, -2.0, 3.0]])))
-    start = pf.placeholder(pf.int32, (2,), name="start")
-    program.feeds[start] = np.array([0, 1], np.int32)
-    program.start = start
+    program.start = pf.placeholder(pf.int32, (2,), name="start")
+    program.feeds[program.start] = np.array([0, 1], np.int32)
 
 
 def bounded(x):
@@ -162,6 +162,13 @@ def _dynamic_slice(program, x, y, n):
     return pf.slice(x, program.start, [1, -1]) if x.spec.rank == 2 else None
 
 
+def _outliving_view(program, x, y, n):
+    """A view of a sum that is itself over, used after other results have been made."""
+    view = pf.slice(bounded(x + 1), program.start, [1, -1])
+    other = bounded(bounded(x - 1) * 2)
+    return bounded(view + other)
+
+
 def _compare(program, x, y, n):
     return [pf.less, pf.greater_equal, pf.equal][n % 3](*_floats(x, y))
 
@@ -172,15 +179,38 @@ def _choose(program, x, y, n):
 
 
 def _gradient(program, x, y, n):
-    """The gradient of a loss, through an exchange marker, as an update."""
+    """The gradients of a loss, through exchange markers, as updates of both variables."""
+    loss = pf.reduce_sum(_floats(x)[0]) + pf.reduce_sum(pf.square(program.variables[0].value()))
+    loss += pf.reduce_sum(pf.matmul(*program.variables[:2]) * y) if y.spec.shape == (2, 3) else 0.0
+    found = pf.gradients(loss, program.variables)
+    for gradient, v in zip(found, program.variables, strict=True):
+        if gradient is not None:
+            _update(v, gradient)
+    return bounded(found[0]) if n % 3 == 0 else None
+
+
+def _update(variable, gradient):
+    marked = exchange(gradient, variable=variable.spec.name, shape=variable.spec.shape)
+    variable.assign_sub(pf.clip_by_value(marked, -1, 1))
+
+
+def _second_gradient(program, x, y, n):
     (x,) = _floats(x)
-    v = _variable(program, n)
-    (found,) = pf.gradients(pf.reduce_sum(x), [v])
-    if found is None:
-        return None
-    marked = exchange(found, variable=v.spec.name)
-    v.assign_sub(pf.clip_by_value(marked, -1, 1))
-    return found if n % 3 == 0 else None
+    (first,) = pf.gradients(pf.reduce_sum(x * x * x), [x])
+    return bounded(pf.gradients(pf.reduce_sum(bounded(first)), [x])[0])
+
+
+def _several_outputs(program, x, y, n):
+    parts = pf.unstack(x)
+    return parts[n % len(parts)] if parts else None
+
+
+def _same_gradient_twice(program, x, y, n):
+    """One tensor as the gradient of two variables of one shape."""
+    v, w = program.variables[1:]
+    found = pf.gradients(pf.reduce_sum((v + w) * (v + w)), [v, w])
+    for gradient, variable in zip(found, (v, w), strict=True):
+        _update(variable, gradient)
 
 
 INSTRUCTIONS = [
@@ -215,6 +245,7 @@ INSTRUCTIONS = [
     _reduce,
     _reduce,
     _dynamic_slice,
+    _outliving_view,
     _compare,
     _choose,
     lambda program, x, y, n: _variable(program, n).value(),
@@ -226,5 +257,7 @@ INSTRUCTIONS = [
     _after,
     _assign_after,
     _gradient,
-    _gradient,
+    _second_gradient,
+    _same_gradient_twice,
+    _several_outputs,
 ]

@@ -92,6 +92,14 @@ def test_own_operation(tmp_path):
     assert float(out.rpartition(" ")[2]) < 1e-8
 
 
+def test_plot_runs(tmp_path):
+    run(PARAFLOW, "run", EXAMPLES.parent / "configs" / "digits_sync.toml", "train.epochs=2", cwd=tmp_path)
+    runs = list((tmp_path / "runs").iterdir())
+    out = run(sys.executable, EXAMPLES / "09_plot_runs.py", *runs, "-o", tmp_path / "runs.svg", cwd=tmp_path)
+    assert out == f"1 runs drawn in {tmp_path / 'runs.svg'}\n"
+    assert runs[0].name.encode() in (tmp_path / "runs.svg").read_bytes()
+
+
 def test_seed_experiment(tmp_path):
     # examples/seed_experiment.py holds the builders of this configuration.
     config = EXAMPLES.parent / "configs" / "seed_program.toml"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from paraflow import data, nn
 from paraflow.errors import ConfigError, InvalidArgumentError
 from paraflow.experiment.config import load_config
-from paraflow.experiment.schema import Config, MLPModel, first_difference, variants
+from paraflow.experiment.schema import Config, MLPModel, shared_leaves, variants
 from paraflow.experiment.toml_text import toml_document
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
@@ -68,6 +68,11 @@ def test_defaults_are_those_of_the_schema(folder):
 def test_a_configuration_cannot_be_changed(folder):
     with pytest.raises(ValidationError, match="frozen"):
         load(GOOD).train.epochs = 3
+
+
+def first_difference(one, other):
+    ours, theirs = shared_leaves(one), shared_leaves(other)
+    return next((key for key in ours | theirs if ours.get(key) != theirs.get(key)), None)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
@@ -342,7 +347,7 @@ def test_ranks_can_send_configurations_to_one_another(folder):
     assert pickle.loads(pickle.dumps(load(GOOD))) == load(GOOD)
 
 
-def test_digests_are_equal_where_ranks_agree(folder):
+def test_ranks_agree_wherever_their_files_lie(folder):
     for host in ("one", "two"):
         (folder / host).mkdir()
         (folder / host / "net.py").touch()
@@ -350,8 +355,7 @@ def test_digests_are_equal_where_ranks_agree(folder):
     one = load_config("one/x.toml", ["experiment.directory=/scratch/one"])
     two = load_config("two/x.toml")
     assert one != two
-    assert one.digest() == two.digest()
-    assert first_difference(one, two) is None
+    assert shared_leaves(one) == shared_leaves(two)
 
 
 @pytest.mark.parametrize(
@@ -371,10 +375,13 @@ def test_digests_are_equal_where_ranks_agree(folder):
 def test_the_first_key_that_differs_is_named(folder, overrides, key):
     Path("net.py").touch()
     one, other = load(BUILT), load(BUILT, *overrides)
-    assert one.digest() != other.digest()
     assert first_difference(one, other) == first_difference(other, one) == key
 
 
-def test_a_digest_does_not_depend_on_the_order_of_keys(folder):
+def test_the_order_of_keys_in_a_file_makes_no_difference(folder):
+    Path("net.py").touch()
+    text = BUILT + "\n[model.options.more]\na = 1\nb = 2\n"
+    other = BUILT + "\n[model.options.more]\nb = 2\na = 1\n"
+    assert list(shared_leaves(load(text)).items()) == list(shared_leaves(load(other)).items())
     parts = GOOD.split("\n\n")
-    assert load("\n\n".join(reversed(parts))).digest() == load(GOOD).digest()
+    assert list(shared_leaves(load("\n\n".join(reversed(parts)))).items()) == list(shared_leaves(load(GOOD)).items())

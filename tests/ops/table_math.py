@@ -19,6 +19,10 @@ def masked(function, otherwise):
     return each(lambda x, y: function(x, y) if y else otherwise)
 
 
+def softplus(x):
+    return max(x, 0) + math.log1p(math.exp(-abs(x)))
+
+
 def global_norm(*arrays):
     return math.sqrt(sum(float(np.sum(a * a)) for a in arrays))
 
@@ -61,7 +65,7 @@ ROWS = [
     Row(ops.div_no_nan, (normal(4), given([0, 2, 0, -3])), masked(operator.truediv, 0.0), dtypes=("float32", "float64"),
         differentiable=(0,)),
     Row(ops.multiply_no_nan, (normal(2, 3), nonzero(3)), operator.mul, empty=(normal(0, 3), nonzero(3))),
-    Row(ops.multiply_no_nan, (given([np.inf, np.nan, 3, 1]), given([0, 0, 0, 2])), lambda x, y: np.array([0, 0, 0, 2.0]),
+    Row(ops.multiply_no_nan, (given([np.inf, np.nan, 3, 1]), given([0, 0, 0, 2])), lambda *_: np.array([0, 0, 0, 2.0]),
         differentiable=(), empty=None),
     Row(ops.div, (normal(4), nonzero(4)), operator.truediv, dtypes=("float32",)),
     Row(ops.div, (normal(6), nonzero(6)), lambda x, y: np.floor(x / y).astype(x.dtype), dtypes=INTEGERS),
@@ -81,6 +85,12 @@ ROWS = [
     Row(ops.rsqrt, (positive(2, 3),), lambda x: x**-0.5),
     Row(ops.pow, (positive(2, 3), normal(2, 3)), each(math.pow), dtypes=("float32", "float64"), tolerance=32),
     Row(ops.pow, (positive(2, 3), positive(3)), operator.pow, tolerance=64, empty=(positive(0, 3), positive(3))),
+    *(
+        Row(ops.pow, (nonzero(2, 3), given(exponent)), operator.pow, dtypes=("float16", "float32", "float64"),
+            differentiable=(0,))
+        for exponent in (3, 4, -2)
+    ),
+    Row(ops.pow, (nonzero(2, 3), given(3)), operator.pow, dtypes=("int32", "int64")),
     Row(ops.log, (positive(2, 3),), each(math.log), tolerance=16),
     Row(ops.sum_of, (normal(2, 3), normal(2, 3), normal(2, 3)), lambda *v: v[0] + v[1] + v[2], tolerance=64),
     Row(ops.sum_of, (normal(4),), np.copy),
@@ -118,6 +128,10 @@ ROWS = [
     Row(transcendental.acos, (uniform(-0.9, 0.9, 2, 3),), each(math.acos)),
     Row(transcendental.atan2, (normal(2, 3), nonzero(3)), each(math.atan2),
         empty=(normal(0, 3), nonzero(3))),
+    Row(transcendental.sigmoid, (given([-80, -20, 20, 500]),), each(lambda x: 1 / (1 + math.exp(-x))),
+        dtypes=("float32", "float64"), tolerance=16, differentiable=()),
+    Row(transcendental.softplus, (given([-80, -20, 20, 500]),), each(softplus), dtypes=("float32", "float64"),
+        tolerance=16, differentiable=()),
     Row(transcendental.erf, (uniform(-6, 6, 20_001),), each(math.erf), dtypes=("float32", "float64"),
         differentiable=(), tolerance=4),
     # Comparisons, logic, choice
@@ -141,8 +155,8 @@ ROWS = [
     Row(logic.select, (MASK, normal(), normal(3)), lambda c, x, y: c * x + ~c * y, dtypes=("float64",),
         empty=(MASK[:0], normal(), normal(3))),
     Row(logic.select, (np.arange(2100).reshape(50, 42) % 3 == 0, normal(50, 42), normal(42)),
-        lambda c, x, y: c * x + ~c * y, dtypes=("float16", "float32", "float64", "int32", "complex64"), differentiable=(),
-        empty=(MASK[:0], normal(0, 3), normal(3))),
+        lambda c, x, y: c * x + ~c * y, dtypes=("float16", "float32", "float64", "int32", "complex64"),
+        differentiable=(), empty=(MASK[:0], normal(0, 3), normal(3))),
     Row(logic.true_indices, (given([[1, 0, 1], [0, 0, 1]]),), lambda c: np.stack(np.nonzero(c), 1), exact=False),
     # Clipping
     Row(clip.clip_by_value, (normal(2, 3), uniform(-1, -0.2, 2, 3), uniform(0.2, 1, 2, 3)),

@@ -126,8 +126,8 @@ ROWS = [
     # Composites
     Row(nn.bias_add, (normal(4, 3), normal(3)), lambda x, b: x + b, differentiable=(0, 1),
         empty=(normal(0, 3), normal(3))),
-    Row(ranked(nn.bias_add, 4), (normal(2, 3, 2, 2), normal(3)), channels_first, {"data_format": "NCHW"}, differentiable=(0, 1),
-        empty=(normal(0, 3, 2, 2), normal(3))),
+    Row(ranked(nn.bias_add, 4), (normal(2, 3, 2, 2), normal(3)), channels_first, {"data_format": "NCHW"},
+        differentiable=(0, 1), empty=(normal(0, 3, 2, 2), normal(3))),
     Row(nn.xw_plus_b, (normal(4, 3), normal(3, 2), normal(2)), lambda x, w, b: x @ w + b, differentiable=(0, 1, 2),
         empty=(normal(0, 3), normal(3, 2), normal(2)), tolerance=32),
     Row(nn.l2_normalize, (normal(4, 3),), l2_normalized, {"axis": 1}, differentiable=(0,)),

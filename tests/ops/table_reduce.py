@@ -1,5 +1,7 @@
 """Rows for paraflow.ops.reduce and scan."""
 
+import math
+
 import numpy as np
 
 from paraflow.ops import reduce, scan
@@ -108,6 +110,10 @@ ROWS = [
         dtypes=("float32", "int32"), empty=None),
     *per_axes(reduce.reduce_sum, total, normal(2, 3, 2), NUMBERS, tolerance=32),
     Row(reduce.reduce_sum, (normal(5),), np.sum, dtypes=("complex64", "float32")),
+    # Summing one after the other would lose three digits here.
+    Row(reduce.reduce_sum, (uniform(0, 1, 200_000),), math.fsum, dtypes=("float32",), empty=None),
+    Row(reduce.reduce_mean, (uniform(0, 100, 3000),), lambda x: math.fsum(x) / 3000, dtypes=("float16", "float32"),
+        empty=None),
     *per_axes(reduce.reduce_mean, mean, normal(2, 3, 2), tolerance=32),
     *per_axes(reduce.reduce_prod, product, positive(2, 3, 2), NUMBERS, tolerance=64),
     *per_axes(reduce.reduce_prod, product, given([[[0, 2], [3, 4], [5, 6]], [[7, 8], [0, 0.5], [0, 2]]]), FLOATS[1:],

@@ -218,7 +218,7 @@ def test_mixed_dtypes_are_refused(row):
         Built(row, arrays)
 
 
-# -- derivatives -----------------------------------------------------------------------------------------------------
+# -- derivatives -------------------------------------------------------------------------------------------------------
 
 STEP = 1e-5
 
@@ -305,7 +305,7 @@ def test_derivatives_keep_float32(row):
         assert g is None or interpret(g, built.feeds(arrays)).dtype == np.float32
 
 
-# -- what runs graphs in earnest ---------------------------------------------------------------------------------------------------
+# -- what runs graphs in earnest ---------------------------------------------------------------------------------------
 
 
 @rows(lambda row: not row.runtime)
@@ -348,7 +348,7 @@ def test_kernel_is_the_body(row, dtype):
                     assert_close(inputs[position], expected, row)
 
 
-# -- completeness ----------------------------------------------------------------------------------------------------
+# -- completeness ------------------------------------------------------------------------------------------------------
 
 
 def test_every_record_has_a_row():

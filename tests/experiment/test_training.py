@@ -1,0 +1,115 @@
+"""Training under a real launcher: what comes out on 1 to 4 ranks, and what is left in the run directory."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from .runs import CONFIGS, Run, launch
+
+DIGITS_SYNC, DIGITS_ASYNC = CONFIGS / "digits_sync.toml", CONFIGS / "digits_async.toml"
+TRAINING_SAMPLES, STEPS_PER_EPOCH, EPOCHS = 1438, 23, 30
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """digits(ranks): the main job on that many ranks, run once."""
+
+    @functools.cache
+    def run(ranks: int) -> Run:
+        done = launch(tmp_path_factory.mktemp(f"digits-{ranks}"), ranks, DIGITS_SYNC)
+        assert done.code == 0, done.err
+        return done
+
+    return run
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_digits_are_learnt_on_any_number_of_ranks(digits, ranks):
+    assert digits(ranks).end["test_accuracy"] >= 0.96
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_ranks_train_on_the_batches_of_a_single_process(digits, ranks):
+    """Losses are weighted by samples: the last batch of an epoch, 30 samples, is no multiple of 4."""
+    np.testing.assert_allclose(digits(ranks).losses()[:10], digits(1).losses()[:10], rtol=1e-4)
+    single = digits(1).parameters
+    for name, value in digits(ranks).parameters.items():
+        np.testing.assert_allclose(value, single[name], atol=2e-2, err_msg=name)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_two_runs_give_the_same_bytes(digits, tmp_path, ranks):
+    again = launch(tmp_path, ranks, DIGITS_SYNC)
+    assert again.code == 0, again.err
+    assert again.parameter_bytes == digits(ranks).parameter_bytes
+    assert again.losses().tolist() == digits(ranks).losses().tolist()
+
+
+def test_metrics_of_a_synchronous_run(digits):
+    run, ranks = digits(3), 3
+    training, evaluations = run.records("train"), run.records("evaluate")
+    steps = EPOCHS * STEPS_PER_EPOCH
+    assert [record["step"] for record in training] == list(range(10, steps + 1, 10))
+    assert [record["epoch"] for record in evaluations] == list(range(1, EPOCHS + 1))
+    assert [record["step"] for record in evaluations] == list(range(STEPS_PER_EPOCH, steps + 1, STEPS_PER_EPOCH))
+    times = [record["time"] for record in training]
+    assert times == sorted(times)
+    for record in training:
+        assert len(record["samples_per_second"]) == len(record["communication_seconds"]) == ranks
+        assert min(record["samples_per_second"]) > 0
+        assert min(record["communication_seconds"]) > 0
+        assert 0 <= record["accuracy"] <= 1
+    accounts = run.end["ranks"]
+    assert sum(account["samples"] for account in accounts) == EPOCHS * TRAINING_SAMPLES
+    for number, account in enumerate(accounts):
+        shares = [record["communication_seconds"][number] for record in training]
+        assert account["communication_seconds"] == pytest.approx(sum(shares))
+        assert len(account["epoch_seconds"]) == EPOCHS
+        assert account["seconds"] == pytest.approx(sum(account["epoch_seconds"]))
+        assert account["communication_seconds"] < account["seconds"]
+        assert account["samples_per_second"] == pytest.approx(account["samples"] / account["seconds"])
+        assert account["first_step_unix_time"] < run.end["unix_time"]
+
+
+def test_the_screen_tells_how_it_went(digits):
+    lines = digits(2).out.splitlines()
+    assert len(lines) == EPOCHS + 2
+    assert lines[0].startswith(f"epoch 1/{EPOCHS}  step {STEPS_PER_EPOCH}/{EPOCHS * STEPS_PER_EPOCH}  loss ")
+    assert "test accuracy" in lines[0]
+    end = digits(2).end
+    assert f"{EPOCHS * STEPS_PER_EPOCH} steps in" in lines[-2]
+    assert f"test accuracy {end['test_accuracy']:.2%}" in lines[-2]
+    assert lines[-1] == f"run directory: {digits(2).directory}"
+
+
+def test_digits_are_learnt_asynchronously(tmp_path):
+    run = launch(tmp_path, 4, DIGITS_ASYNC)
+    assert run.code == 0, run.err
+    assert run.end["test_accuracy"] >= 0.95
+    *workers, server = run.end["ranks"]
+    assert server == {"role": "server"}
+    pushes = EPOCHS * STEPS_PER_EPOCH
+    assert [worker["pushes"] for worker in workers] == [pushes] * 3
+    assert sum(worker["samples"] for worker in workers) == EPOCHS * TRAINING_SAMPLES
+    for worker in workers:
+        histogram = {int(staleness): count for staleness, count in worker["staleness_histogram"].items()}
+        assert sum(histogram.values()) == pushes
+        assert sum(k * n for k, n in histogram.items()) == pytest.approx(pushes * worker["staleness_mean"])
+        assert max(histogram) == worker["staleness_max"]
+        # As stale as others pushed meanwhile, which they did 2 * pushes times in all.
+        assert 0 < worker["staleness_mean"] <= 2
+    training = run.records("train")
+    assert [record["pushes"] for record in training] == [record["step"] for record in training]
+    assert all(record["staleness_mean"] <= record["staleness_max"] for record in training)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_seed_program_comes_to_tensorflows_weights(tmp_path, ranks):
+    """Weights after 5000 steps of TensorFlow 2.21 (tf.compat.v1) on a CPU."""
+    run = launch(tmp_path, ranks, CONFIGS / "seed_program.toml")
+    assert run.code == 0, run.err
+    w1 = [[-1.9618274, 2.582354, 1.6820376], [-3.4681718, 1.0698231, 2.11789]]
+    w2 = [[-1.8247148], [2.6854665], [1.418195]]
+    np.testing.assert_allclose(run.parameters["w1"], w1, rtol=1e-3)
+    np.testing.assert_allclose(run.parameters["w2"], w2, rtol=1e-3)

@@ -1,0 +1,373 @@
+"""What the strategies have to do on every world of ranks, as functions of its communicator.
+
+Run as a script they run on world(), under mpirun. Every rank computes what it expects by itself, in one process.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import paraflow as pf
+from paraflow.comm import Communicator, world
+from paraflow.errors import GraphError, InvalidArgumentError, RanksDisagree
+
+OPTIMIZERS: dict[str, Callable[[], Any]] = {
+    "gradient descent": lambda: pf.train.GradientDescentOptimizer(0.3),
+    "momentum": lambda: pf.train.MomentumOptimizer(0.1, 0.9),
+    "nesterov": lambda: pf.train.MomentumOptimizer(0.1, 0.9, use_nesterov=True),
+    "adagrad": lambda: pf.train.AdagradOptimizer(0.1),
+    "rmsprop": lambda: pf.train.RMSPropOptimizer(0.01, momentum=0.5),
+    "adam": lambda: pf.train.AdamOptimizer(0.01),
+}
+
+# 50 samples in batches of 8: the last batch of an epoch has 2, so that of 3 ranks one has none.
+_rng = np.random.default_rng(5)
+_points = _rng.normal(size=(50, 6)).astype(np.float32)
+SAMPLES = pf.data.Dataset("points", _points, (_points @ _rng.normal(size=(6, 3))).argmax(1).astype(np.int32), 3)
+
+
+def trained(
+    strategy: Any, optimizer: str, dtype: str, steps: int = 100, **options: Any
+) -> tuple[dict[str, np.ndarray], list[float]]:
+    """Parameters after training a small network, and this rank's losses weighted by its share of the samples."""
+    worker, workers = (0, 1) if strategy is None else (strategy.worker, strategy.workers)
+    with pf.Graph().as_default():
+        pf.set_random_seed(3)
+        features = pf.placeholder(dtype, (None, 6))
+        labels = pf.placeholder(pf.int32, (None,))
+        logits = pf.layers.mlp(features, [5, 3], activation=pf.nn.tanh)
+        loss = pf.losses.sparse_softmax_cross_entropy(labels, logits)
+        step = OPTIMIZERS[optimizer]().minimize(loss)
+        batches = pf.data.Batches(SAMPLES, 8, rank=worker, size=workers, seed=11)
+        parts = [batch for epoch in range(steps // 7 + 1) for batch in batches.epoch(epoch)][:steps]
+        whole = [min(8, 50 - number % 7 * 8) for number in range(steps)]
+        with pf.Session(strategy=strategy, **options) as session:
+            session.run(pf.global_variables_initializer())
+            losses = []
+            for part, samples in zip(parts, whole, strict=True):
+                value, _ = session.run([loss, step], {features: part["features"], labels: part["labels"]})
+                share = len(part["labels"]) / samples
+                losses.append(share * float(value) if share else 0.0)
+            if strategy is not None:
+                strategy.finish(session)
+            return session.run({v.name: v for v in pf.trainable_variables()}), losses
+
+
+@functools.cache
+def expected_of_one_process(optimizer: str, dtype: str) -> tuple[dict[str, np.ndarray], list[float]]:
+    """What `trained` has to come to, by a session without any strategy."""
+    return trained(None, optimizer, dtype)
+
+
+def the_global_batch_decides_not_the_number_of_ranks(comm: Communicator) -> None:
+    for name in OPTIMIZERS:
+        expected, _ = expected_of_one_process(name, "float64")
+        got, _ = trained(pf.parallel.AllReduce(comm), name, "float64")
+        for variable, value in expected.items():
+            np.testing.assert_allclose(got[variable], value, rtol=1e-9, err_msg=f"{name}: {variable}")
+
+
+def the_loss_curve_in_float32_is_that_of_one_process(comm: Communicator) -> None:
+    for name in OPTIMIZERS:
+        _, expected = expected_of_one_process(name, "float32")
+        _, shares = trained(pf.parallel.AllReduce(comm), name, "float32")
+        losses = np.array(shares)
+        comm.allreduce(losses)
+        assert expected[-1] < 0.8 * expected[0]
+        np.testing.assert_allclose(losses, expected, rtol=1e-4, err_msg=name)
+
+
+def neither_buckets_nor_threads_change_the_result(comm: Communicator) -> None:
+    expected, _ = trained(None, "adam", "float64", steps=20)
+    for options in ({"bucket_bytes": 1}, {"bucket_bytes": 200}, {"threads": 2}):
+        got, _ = trained(pf.parallel.AllReduce(comm), "adam", "float64", steps=20, **options)
+        for variable, value in expected.items():
+            np.testing.assert_allclose(got[variable], value, rtol=1e-9, err_msg=f"{options}: {variable}")
+
+
+def all_ranks_hold_the_same_bits(comm: Communicator) -> None:
+    got, _ = trained(pf.parallel.AllReduce(comm), "adam", "float32")
+    again, _ = trained(pf.parallel.AllReduce(comm), "adam", "float32")
+    for parameters in comm.allgather(got):
+        for variable, value in again.items():
+            np.testing.assert_array_equal(parameters[variable], value, variable)
+
+
+def gradients_are_weighted_by_samples(comm: Communicator) -> None:
+    """Rank r has r samples of the value r + 1, rank 0 of several ranks none."""
+    counts = np.arange(comm.size) if comm.size > 1 else np.array([2])
+    mean = (counts * (np.arange(comm.size) + 1)).sum() / counts.sum()
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None,))
+        w = pf.Variable(np.float64(10))
+        loss = pf.reduce_mean(x * w)
+        step = pf.train.GradientDescentOptimizer(1.0).minimize(loss)
+        with pf.Session(strategy=pf.parallel.AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            session.run(step, {x: np.full(counts[comm.rank], comm.rank + 1.0)})
+            np.testing.assert_allclose(session.run(w), 10 - mean, rtol=1e-15)
+
+
+def a_step_without_any_sample_is_an_error(comm: Communicator) -> None:
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None,))
+        w = pf.Variable(np.float64(10))
+        step = pf.train.GradientDescentOptimizer(1.0).minimize(pf.reduce_mean(x * w))
+        with pf.Session(strategy=pf.parallel.AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            with pytest.raises(InvalidArgumentError, match="no rank has a sample in this step"):
+                session.run(step, {x: []})
+
+
+def clipping_acts_on_the_average(comm: Communicator) -> None:
+    """Odd ranks pull against even ones, so that the average is far smaller than any rank's gradient."""
+    own = np.array([3.0, 4.0]) * (1 if comm.rank % 2 == 0 else -1) * (comm.rank + 1)
+    average = np.mean([np.array([3.0, 4.0]) * (1 if r % 2 == 0 else -1) * (r + 1) for r in range(comm.size)], axis=0)
+    clipped = average * min(1, 2 / np.linalg.norm(average))
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None, 2))
+        w = pf.Variable(np.zeros(2))
+        optimizer = pf.train.GradientDescentOptimizer(1.0)
+        loss = pf.reduce_mean(pf.reduce_sum(x * w, axis=1))
+        ((gradient, variable),) = optimizer.compute_gradients(loss)
+        (limited,), norm = pf.clip_by_global_norm([gradient], 2.0)
+        step = optimizer.apply_gradients([(limited, variable)])
+        with pf.Session(strategy=pf.parallel.AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            _, of_average = session.run([step, norm], {x: [own]})
+            np.testing.assert_allclose(of_average, np.linalg.norm(average), rtol=1e-14)
+            np.testing.assert_allclose(session.run(w), -clipped, rtol=1e-14)
+
+
+def dropout_differs_by_rank_and_initial_values_do_not(comm: Communicator) -> None:
+    def run() -> tuple[np.ndarray, np.ndarray]:
+        with pf.Graph().as_default():
+            pf.set_random_seed(7)
+            x = pf.placeholder(pf.float32, (None, 40))
+            w = pf.Variable(pf.random_normal([40]))
+            kept = pf.nn.dropout(x, rate=0.5)
+            step = pf.train.GradientDescentOptimizer(0.1).minimize(pf.reduce_mean(pf.reduce_sum(kept * w, axis=1)))
+            with pf.Session(strategy=pf.parallel.AllReduce(comm)) as session:
+                session.run(pf.global_variables_initializer())
+                initial = session.run(w)
+                return initial, session.run([kept, step], {x: np.ones((1, 40))})[0]
+
+    initial, mask = run()
+    again, mask_again = run()
+    np.testing.assert_array_equal(initial, again)
+    np.testing.assert_array_equal(mask, mask_again)
+    gathered = comm.allgather((initial, mask))
+    for other, _ in gathered:
+        np.testing.assert_array_equal(other, initial)
+    assert len({other.tobytes() for _, other in gathered}) == comm.size
+
+
+def unseeded_initial_values_agree(comm: Communicator) -> None:
+    for strategy in (pf.parallel.AllReduce(comm), pf.parallel.ParameterServer(comm)):
+        with pf.Graph().as_default():
+            w = pf.Variable(pf.random_normal([20]))
+            with pf.Session(strategy=strategy) as session:
+                session.run(pf.global_variables_initializer())
+                values = comm.allgather(session.run(w))
+        assert len({value.tobytes() for value in values}) == 1
+
+
+# -- disagreement -----------------------------------------------------------------------------------------------------
+
+
+def another_graph_on_one_rank_is_named(comm: Communicator) -> None:
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float32, (None,), name="x")
+        w = pf.Variable(1.0, name="w")
+        product = (pf.multiply if comm.rank < comm.size - 1 else pf.add)(x, w, name="product")
+        step = pf.train.GradientDescentOptimizer(0.1).minimize(pf.reduce_mean(product))
+        with pf.Session(strategy=pf.parallel.AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            with pytest.raises(RanksDisagree) as caught:
+                session.run(step, {x: [1.0]})
+    last = comm.size - 1
+    assert f"rank {last} differs from rank 0" in str(caught.value)
+    assert f"rank {last}: operation product" in str(caught.value)
+    assert "add" in str(caught.value)
+    assert "multiply" in str(caught.value)
+
+
+def another_fetch_on_one_rank_is_named(comm: Communicator) -> None:
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float32, (None,), name="x")
+        w = pf.Variable(1.0, name="w")
+        loss = pf.reduce_mean(x * w, name="loss")
+        other = pf.reduce_sum(x * w, name="other")
+        step = pf.train.GradientDescentOptimizer(0.1).minimize(loss)
+        with pf.Session(strategy=pf.parallel.AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            with pytest.raises(RanksDisagree, match="fetches") as caught:
+                session.run([step, loss if comm.rank == 0 else other], {x: [1.0]})
+    assert "loss:0" in str(caught.value)
+    assert "other:0" in str(caught.value)
+
+
+def another_setting_on_one_rank_is_named(comm: Communicator) -> None:
+    for kind in (pf.parallel.AllReduce, pf.parallel.ParameterServer):
+        strategy = kind(comm, agreement={"batch": 8, "rate": 0.1 if comm.rank != 1 else 0.2})
+        with pf.Graph().as_default():
+            x = pf.placeholder(pf.float32, (None,), name="x")
+            w = pf.Variable(1.0, name="w")
+            step = pf.train.GradientDescentOptimizer(0.1).minimize(pf.reduce_mean(x * w))
+            with pf.Session(strategy=strategy) as session:
+                session.run(pf.global_variables_initializer())
+                with pytest.raises(RanksDisagree) as caught:
+                    strategy.serve(session, step) if strategy.is_server else session.run(step, {x: [1.0]})
+        assert "rate = 0.1" in str(caught.value)
+        assert "rate = 0.2" in str(caught.value)
+        assert "batch" not in str(caught.value)
+
+
+def a_server_with_another_update_is_named(comm: Communicator) -> None:
+    strategy = pf.parallel.ParameterServer(comm)
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float32, (None,), name="x")
+        w = pf.Variable(1.0, name="w")
+        optimizer = pf.train.GradientDescentOptimizer(0.2 if strategy.is_server else 0.1)
+        step = optimizer.minimize(pf.reduce_mean(x * w))
+        with pf.Session(strategy=strategy) as session:
+            session.run(pf.global_variables_initializer())
+            with pytest.raises(RanksDisagree, match="operation"):
+                strategy.serve(session, step) if strategy.is_server else session.run(step, {x: [1.0]})
+
+
+# -- parameter server -------------------------------------------------------------------------------------------------
+
+
+def served(comm: Communicator, steps: int) -> tuple[Any, float]:
+    """Workers push the constant gradient rank + 1, each ``steps`` times; returns the strategy and the final value."""
+    strategy = pf.parallel.ParameterServer(comm)
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None,))
+        w = pf.Variable(np.float64(0))
+        loss = pf.reduce_mean(x) * w
+        step = pf.train.GradientDescentOptimizer(0.5).minimize(loss)
+        with pf.Session(strategy=strategy) as session:
+            session.run(pf.global_variables_initializer())
+            if strategy.is_server:
+                strategy.serve(session, step)
+            else:
+                values = []
+                for _ in range(steps):
+                    session.run(step, {x: [comm.rank + 1.0]})
+                    values.append(float(session.run(w)))
+                assert all(a > b for a, b in zip([0.0, *values], values, strict=False)), "a pull brings others' pushes"
+            strategy.finish(session)
+            return strategy, float(session.run(w))
+
+
+def every_push_is_applied_once_and_counted(comm: Communicator) -> None:
+    steps = 40
+    strategy, value = served(comm, steps)
+    workers = comm.size - 1
+    assert value == -0.5 * steps * sum(rank + 1 for rank in range(workers))
+    assert set(comm.allgather(value)) == {value}
+    counts = strategy.pushes_by_worker
+    assert [count.pushes for count in counts] == [steps] * workers
+    for count in counts:
+        assert sum(count.histogram.values()) == count.pushes
+        assert sum(k * n for k, n in count.histogram.items()) == count.staleness_sum
+        assert max(count.histogram) == count.staleness_max
+    # A push is as stale as others' pushes came since the worker's last pull, and none is between two pairs of these.
+    assert all(count.staleness_sum <= steps * (workers - 1) for count in counts)
+    if workers == 1:
+        assert counts[0].staleness_sum == 0
+    if not strategy.is_server:
+        assert strategy.pushes == counts[strategy.worker]
+
+
+def one_worker_is_a_single_process(comm: Communicator) -> None:
+    for name in ("adam", "momentum"):
+        expected, losses = expected_of_one_process(name, "float32")
+        strategy = pf.parallel.ParameterServer(comm)
+        if strategy.is_server:
+            got = serve_training(strategy, name)
+        else:
+            got, own = trained(strategy, name, "float32")
+            assert own == losses
+        for variable, value in expected.items():
+            np.testing.assert_array_equal(got[variable], value, f"{name}: {variable}")
+
+
+def serve_training(strategy: Any, optimizer: str) -> dict[str, np.ndarray]:
+    """The server's side of `trained`."""
+    with pf.Graph().as_default():
+        pf.set_random_seed(3)
+        features = pf.placeholder("float32", (None, 6))
+        labels = pf.placeholder(pf.int32, (None,))
+        logits = pf.layers.mlp(features, [5, 3], activation=pf.nn.tanh)
+        step = OPTIMIZERS[optimizer]().minimize(pf.losses.sparse_softmax_cross_entropy(labels, logits))
+        with pf.Session(strategy=strategy) as session:
+            session.run(pf.global_variables_initializer())
+            strategy.serve(session, step)
+            strategy.finish(session)
+            return session.run({v.name: v for v in pf.trainable_variables()})
+
+
+def a_worker_cannot_fetch_what_the_server_computes(comm: Communicator) -> None:
+    strategy = pf.parallel.ParameterServer(comm)
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None,))
+        w = pf.Variable(np.float64(0))
+        optimizer = pf.train.GradientDescentOptimizer(0.5)
+        ((gradient, _),) = pairs = optimizer.compute_gradients(pf.reduce_mean(x * w))
+        step = optimizer.apply_gradients(pairs)
+        doubled = pf.multiply(gradient, 2.0, name="doubled")
+        with pf.Session(strategy=strategy) as session:
+            session.run(pf.global_variables_initializer())
+            if strategy.is_server:
+                strategy.serve(session, step)
+            else:
+                with pytest.raises(GraphError, match=r"'doubled'.*is computed on the parameter server"):
+                    session.run([step, doubled], {x: [1.0]})
+                session.run(step, {x: [1.0]})
+            strategy.finish(session)
+            assert session.run(w) == -0.5 * (comm.size - 1)
+
+
+CASES = [
+    the_global_batch_decides_not_the_number_of_ranks,
+    the_loss_curve_in_float32_is_that_of_one_process,
+    neither_buckets_nor_threads_change_the_result,
+    all_ranks_hold_the_same_bits,
+    gradients_are_weighted_by_samples,
+    clipping_acts_on_the_average,
+    dropout_differs_by_rank_and_initial_values_do_not,
+    unseeded_initial_values_agree,
+]
+CASES_OF_SEVERAL_RANKS = [
+    a_step_without_any_sample_is_an_error,
+    another_graph_on_one_rank_is_named,
+    another_fetch_on_one_rank_is_named,
+    another_setting_on_one_rank_is_named,
+    a_server_with_another_update_is_named,
+    every_push_is_applied_once_and_counted,
+    a_worker_cannot_fetch_what_the_server_computes,
+]
+CASES_OF_TWO_RANKS = [one_worker_is_a_single_process]
+
+
+def cases_of(size: int) -> list[Callable[[Communicator], None]]:
+    """The cases that a world of ``size`` ranks can run."""
+    return CASES + (CASES_OF_SEVERAL_RANKS if size > 1 else []) + (CASES_OF_TWO_RANKS if size == 2 else [])
+
+
+def main() -> None:
+    comm = world()
+    for case in cases_of(comm.size):
+        case(comm)
+        comm.barrier()
+        if comm.rank == 0:
+            print(f"{comm.world} {comm.size}: {case.__name__}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
