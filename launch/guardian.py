@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import time
+from typing import NoReturn
 
 from . import results
 
@@ -34,7 +35,19 @@ def fork(directory: str, rank: int) -> None:
     if code != 0:
         with contextlib.suppress(OSError):
             _record_death(directory, rank, child, code)
-    os._exit(code if code >= 0 else 128 - code)
+    exit_world(code if code >= 0 else 128 - code)
+
+
+def exit_world(code: int) -> NoReturn:
+    """Exit, and have mpirun end the other ranks where ``code`` is not 0.
+
+    Open MPI's mpirun does that by itself. Hydra (MPICH, Intel MPI) does not for a rank that has yet to initialise
+    MPI: it is told in its own words, the abort command of the PMI-1 wire protocol (MPICH, src/pmi/src/pmi_wire.c).
+    """
+    if code != 0 and "PMI_FD" in os.environ:
+        with contextlib.suppress(OSError):
+            os.write(int(os.environ["PMI_FD"]), b"cmd=abort exitcode=%d\n" % code)
+    os._exit(code)
 
 
 def _record_death(directory: str, rank: int, pid: int, code: int) -> None:

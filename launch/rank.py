@@ -5,15 +5,19 @@ program, and when that fails records why and ends the whole world at once: ranks
 one that failed would wait for ever.
 """
 
+import array
 import contextlib
 import ctypes
 import faulthandler
+import fcntl
 import importlib
 import io
 import os
 import runpy
 import signal
+import stat
 import sys
+import termios
 import time
 import traceback
 from collections.abc import Callable
@@ -186,6 +190,8 @@ def _end_world(code: int, *, secondary: bool) -> NoReturn:
         sys.stdout.flush()
     if secondary:  # the rank that failed first is about to end us, with its own exit code
         time.sleep(_ABORT_SECONDS)
+    for descriptor in (1, 2):
+        _await_reader(descriptor)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(_ABORT_SECONDS)  # MPI_Abort can wait for a lock that another thread holds for ever
     silence = os.open(os.devnull, os.O_WRONLY)  # MPI's own words must not follow the traceback
@@ -194,7 +200,18 @@ def _end_world(code: int, *, secondary: bool) -> NoReturn:
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
         mpi.COMM_WORLD.Abort(code)
-    os._exit(code)
+    guardian.exit_world(code)
+
+
+def _await_reader(descriptor: int) -> None:
+    """Wait, for a second at most, until a pipe is empty: what mpirun has not read when it ends us is lost."""
+    unread = array.array("i", [0])
+    deadline = time.monotonic() + 1
+    while stat.S_ISFIFO(os.fstat(descriptor).st_mode) and time.monotonic() < deadline:
+        fcntl.ioctl(descriptor, termios.FIONREAD, unread)
+        if not unread[0]:
+            return
+        time.sleep(0.001)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _GRACE = 10.0  # seconds that mpirun has to end its ranks
-_AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
 def run_ranks(
@@ -24,15 +24,14 @@ def run_ranks(
     """
     python = [sys.executable, "-W", "error"]
     target = [str(program)] if str(program).endswith(".py") else ["-m", str(program)]
-    mpirun = _mpirun()
-    command = [mpirun, *_flags(mpirun), "-n", str(n), *python, *target, *args]
+    command = [*mpirun_command(), "-n", str(n), *python, *target, *args]
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | dict(os.environ) | _AS_ROOT | dict(env or {}),
+        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | dict(os.environ) | AS_ROOT | dict(env or {}),
         start_new_session=True,
     ) as process:
         try:
@@ -52,6 +51,12 @@ def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         return process.communicate()
+
+
+def mpirun_command() -> list[str]:
+    """The mpirun of this environment, told to take more ranks than cores. Root needs ``AS_ROOT`` in the environment."""
+    mpirun = _mpirun()
+    return [mpirun, *_flags(mpirun)]
 
 
 def _mpirun() -> str:

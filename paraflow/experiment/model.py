@@ -15,6 +15,7 @@ from paraflow.errors import ConfigError, GraphError
 from paraflow.experiment.builder import load_builder
 from paraflow.experiment.schema import BuiltModel, Config, MLPModel
 from paraflow.graph.node import Tensor
+from paraflow.graph.shape import format_dims
 from paraflow.ops.array import make_placeholder
 from paraflow.ops.reduce import argmax
 
@@ -124,8 +125,8 @@ def _built(table: BuiltModel, dtype: str, dataset: Dataset) -> Model:
         assert dims is not None
         if len(dims) != 1 + len(shape) or any(d not in (None, n) for d, n in zip(dims[1:], shape, strict=True)):
             raise ConfigError(
-                f"model.builder = {table.builder!r}: its {what} are {tensor.shape}, "
-                f"but those of {dataset!r} are {[None, *shape]}"
+                f"model.builder = {table.builder!r}: its {what} are {format_dims(dims)}, "
+                f"but those of {dataset!r} are {format_dims((None, *shape))}"
             )
     return model
 

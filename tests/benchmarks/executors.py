@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,11 +10,9 @@ from functools import partial
 from threading import Thread
 from typing import Any
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import ONE_THREAD, comparison, interleave, json_option, machine, median, table, write_json
+from harness import comparison, interleave, json_option, machine, median, table, write_json
 
-os.environ.update(ONE_THREAD)  # read when numpy is loaded
-
+# isort: split
 import numpy as np
 
 import paraflow as pf

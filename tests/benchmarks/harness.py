@@ -1,4 +1,8 @@
-"""What all benchmarks share: sides that run in processes of their own, interleaved rounds, medians and tables."""
+"""What all benchmarks share: sides that run in processes of their own, interleaved rounds, medians and tables.
+
+Ranks share the machine by processes, so importing this module, before numpy, leaves one thread to every library that
+counts threads, here and in all processes started from here.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +27,7 @@ HERE = Path(__file__).resolve().parent
 START_SECONDS = 120
 ORDER_SECONDS = 900
 
-# One thread for each process, for every library that counts threads: ranks share the machine by processes.
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 
 class SideError(Exception):
@@ -76,15 +79,18 @@ class Side:
             listener.bind(address)
             listener.listen(self.ranks)
             listener.settimeout(0.5)
-            self._process = subprocess.Popen(
-                [*self.command, "--address", address],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                env={**os.environ, **self.environment},
-                start_new_session=True,
-                cwd=folder,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [*self.command, "--address", address],
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._log,
+                    stderr=self._log,
+                    env={**os.environ, **self.environment},
+                    start_new_session=True,
+                    cwd=folder,
+                )
+            except OSError as error:
+                raise SideError(str(error)) from error
             stack.callback(self._end)
             self._connections = self._accept(listener)
             yield self
@@ -169,7 +175,7 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     lines = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     texts = [
-        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
         for line in lines
     ]
     return "\n".join([texts[0], "  ".join("-" * w for w in widths), *texts[1:]])

@@ -6,19 +6,14 @@ Runs in this process, or as the ranks of ``paraflow launch -n 2 tests/benchmarks
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE / "sides")]
-from harness import ONE_THREAD, json_option, machine, median, table, write_json
+from harness import json_option, machine, median, table, write_json
 
-os.environ.update(ONE_THREAD)  # read when numpy is loaded
-
+# isort: split
 import mlp_data
 import mlp_graph
 import seed_data
@@ -97,10 +92,10 @@ def report(steps: list[Step], times: dict[int, float], whole: float, top: int) -
     kinds: dict[str, list[float]] = defaultdict(list)
     for number, step in enumerate(steps):
         kinds[f"{step.record.name} ({step.mode})"].append(times[number])
-    rows = [
-        [f"{steps[n].name} ({steps[n].record.name}, {steps[n].mode})", f"{times[n] * 1e6:.2f}", f"{times[n] / total:.1%}"]
-        for n in sorted(times, key=lambda n: -times[n])[:top]
-    ]
+    rows = []
+    for number in sorted(times, key=lambda n: -times[n])[:top]:
+        step, own = steps[number], times[number]
+        rows.append([f"{step.name} ({step.record.name}, {step.mode})", f"{own * 1e6:.2f}", f"{own / total:.1%}"])
     print(table(rows, ["step", "us", "share"]))
     rows = [
         [kind, str(len(found)), f"{sum(found) * 1e6:.2f}", f"{sum(found) / total:.1%}"]

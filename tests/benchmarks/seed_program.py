@@ -9,10 +9,8 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import (
     HERE,
-    ONE_THREAD,
     Side,
     SideError,
     common_options,
@@ -58,10 +56,10 @@ def seconds(side: Side, steps: int) -> float:
 def side(name: str, peer: str, options: argparse.Namespace, make_callable: bool = False) -> Side:
     """A process that runs the sample program in the interpreter of ``peer``."""
     python = os.path.abspath(getattr(options, f"{peer}_python"))
-    script = str(HERE / "sides" / f"seed_{peer}.py")
+    script = str(HERE / f"seed_program_{peer}.py")
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     settings = json.dumps({"callable": make_callable})
-    return Side(name, [python, script, "--settings", settings], environment={**ONE_THREAD, **quiet})
+    return Side(name, [python, script, "--settings", settings], environment=quiet)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,8 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import (
     HERE,
-    ONE_THREAD,
     Side,
     SideError,
     common_options,
@@ -88,18 +86,17 @@ def measure(layers: list[int], batch: int, options: argparse.Namespace) -> dict[
 def paraflow(ranks: int, settings: str, options: argparse.Namespace) -> Side:
     """paraflow on ``ranks`` ranks under its own launcher."""
     launcher = [paraflow_command(options.paraflow_python), "launch", "-n", str(ranks), "--logs", "."]
-    script = str(HERE / "sides" / "training_step_paraflow.py")
+    script = str(HERE / "training_step_paraflow.py")
     bind = "--bind" if options.bind else "--no-bind"
-    return Side(
-        f"paraflow, {plural(ranks)}", [*launcher, bind, script, "--settings", settings], ranks, ONE_THREAD
-    )
+    return Side(f"paraflow, {plural(ranks)}", [*launcher, bind, script, "--settings", settings], ranks)
 
 
 def torch(ranks: int, settings: str, options: argparse.Namespace) -> Side:
     """PyTorch DDP on ``ranks`` processes under torchrun."""
-    launcher = [options.torch_python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    script = str(HERE / "sides" / "training_step_torch.py")
-    return Side(f"PyTorch DDP, {plural(ranks)}", [*launcher, script, "--settings", settings], ranks, ONE_THREAD)
+    python = os.path.abspath(options.torch_python)
+    launcher = [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    script = str(HERE / "training_step_torch.py")
+    return Side(f"PyTorch DDP, {plural(ranks)}", [*launcher, script, "--settings", settings], ranks)
 
 
 def plural(ranks: int) -> str:

@@ -116,14 +116,29 @@ def _assign_add(program, x, y, n):
     return variable.assign(bounded(variable + x)) if n % 2 else variable.assign_add(pf.clip_by_value(x, 0, 1))
 
 
-def _assign_scaled(program, x, y, n):
-    """Producers that work on the variable alone, with a view of it, or with it twice."""
+def _assign_of_itself(program, x, y, n):
+    """Producers that work on the variable alone, with it twice, or with a view of it."""
     v = _variable(program, n)
-    if n % 3 == 0:
-        return v.assign(pf.negative(v))
-    if n % 3 == 1:
-        return v.assign(bounded(v * v))
-    return v.assign(bounded(v - pf.transpose(v)))
+    return v.assign(
+        [
+            lambda: pf.negative(v),
+            lambda: bounded(v * v),
+            lambda: pf.maximum(v, pf.transpose(v)),
+            lambda: pf.minimum(v[::-1], v),
+            lambda: pf.maximum(v[:1], v),
+            lambda: pf.clip_by_value(v, -v, v),
+        ][n % 6]()
+    )
+
+
+def _assign_with_late_users(program, x, y, n):
+    """The old value, or the new one, is used between the making of the new value and the assignment, or after it."""
+    v = _variable(program, n)
+    old = v.value()
+    new = pf.minimum(v * 1, x)
+    used = bounded((new if n % 2 else old) * 2 - x)
+    v.assign(new)
+    return bounded(used + (new if n % 4 < 2 else old))
 
 
 def _assign_plain_chain(program, x, y, n):
@@ -249,10 +264,13 @@ INSTRUCTIONS = [
     _compare,
     _choose,
     lambda program, x, y, n: _variable(program, n).value(),
+    lambda program, x, y, n: bounded(_variable(program, n) + x),
     lambda program, x, y, n: _variable(program, n).read_value(),
     _assign,
     _assign_add,
-    _assign_scaled,
+    _assign_of_itself,
+    _assign_with_late_users,
+    _assign_with_late_users,
     _assign_plain_chain,
     _after,
     _assign_after,

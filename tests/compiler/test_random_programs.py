@@ -9,13 +9,12 @@ from ops.interpreter import interpret
 
 import paraflow as pf
 from paraflow.comm import solo
-from paraflow.compiler.pipeline import Options, compile_plan
-from paraflow.graph.rebuild import rebuild
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.store import VariableStore
 
 from .checker import check_plan
+from .plans import all_reduce_each_exchange, plan_of
 from .programs import RECIPES, build
 
 few = settings(max_examples=60, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
@@ -44,23 +43,10 @@ def assert_same(program, found, expected, store, expected_store):
         np.testing.assert_array_equal(store[v.spec.name], expected_store[v.spec.name])
 
 
-def all_reduce_each_exchange(program):
-    """What the synchronous strategy does, in a world of any size."""
-    shares = []
-
-    def rule(builder, operation, inputs):
-        if operation.type != "exchange":
-            return None
-        shares.extend(builder.emit(operation, "sample_share", ()) if not shares else ())
-        return builder.emit(operation, "all_reduce", (shares[0], *inputs))
-
-    return rebuild(program, rule)
-
-
 def compiled(program, tensors, targets, parallel, rewrite=None, bucket_bytes=4 << 20):
-    shapes = {tensor: array.shape for tensor, array in program.feeds.items()}
-    options = Options(parallel=parallel, bucket_bytes=bucket_bytes)
-    return compile_plan(program.graph, tensors, targets, shapes, rewrite, options)[1]
+    return plan_of(
+        [*tensors, *targets], program.feeds, parallel=parallel, rewrite=rewrite, bucket_bytes=bucket_bytes
+    )
 
 
 def loaded(program, plan):

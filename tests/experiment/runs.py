@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from mpirun import AS_ROOT
 
 from paraflow.experiment.metrics import read_metrics
 
@@ -16,16 +17,11 @@ PARAFLOW = str(Path(sys.executable).with_name("paraflow"))
 TIMEOUT = 120.0
 
 
-class Run:
-    """A run that has ended: its exit code, its output, its run directory."""
+class Results:
+    """What a run has left in its run directory."""
 
-    def __init__(self, folder: Path, done: subprocess.CompletedProcess[str]) -> None:
-        self.folder, self.code, self.out, self.err = folder, done.returncode, done.stdout, done.stderr
-
-    @property
-    def directory(self) -> Path:
-        (found,) = (path.parent for path in self.folder.glob("runs/*/config.toml"))
-        return found
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
 
     def records(self, event: str) -> list[dict[str, Any]]:
         return [record for record in read_metrics(self.directory / "metrics.jsonl") if record["event"] == event]
@@ -47,18 +43,31 @@ class Run:
         return safetensors.numpy.load_file(self.directory / "parameters.safetensors")
 
 
+class Run:
+    """A command that has ended: its exit code and its output, and what its run has left in the folder."""
+
+    def __init__(self, folder: Path, done: subprocess.CompletedProcess[str]) -> None:
+        self.folder, self.code, self.out, self.err = folder, done.returncode, done.stdout, done.stderr
+
+    @property
+    def results(self) -> Results:
+        (directory,) = (path.parent for path in self.folder.glob("runs/*/config.toml"))
+        return Results(directory)
+
+
 def launch(folder: Path, ranks: int, config: str | Path, *overrides: str) -> Run:
     """``paraflow launch -n RANKS``; warnings are errors in the ranks."""
     return command(folder, PARAFLOW, "launch", "-n", str(ranks), str(config), *overrides)
 
 
 def command(folder: Path, *arguments: str) -> Run:
+    """Any command, such as a user's own mpirun."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PARAFLOW_")}
     done = subprocess.run(
         arguments,
         cwd=folder,
-        env=environment | {"PYTHONWARNINGS": "error"},
+        env=environment | AS_ROOT | {"PYTHONWARNINGS": "error"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

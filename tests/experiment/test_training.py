@@ -17,37 +17,39 @@ def digits(tmp_path_factory):
 
     @functools.cache
     def run(ranks: int) -> Run:
-        done = launch(tmp_path_factory.mktemp(f"digits-{ranks}"), ranks, DIGITS_SYNC)
-        assert done.code == 0, done.err
-        return done
+        return finished(launch(tmp_path_factory.mktemp(f"digits-{ranks}"), ranks, DIGITS_SYNC))
 
+    return run
+
+
+def finished(run: Run) -> Run:
+    assert run.code == 0, run.err
     return run
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
 def test_digits_are_learnt_on_any_number_of_ranks(digits, ranks):
-    assert digits(ranks).end["test_accuracy"] >= 0.96
+    assert digits(ranks).results.end["test_accuracy"] >= 0.96
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_ranks_train_on_the_batches_of_a_single_process(digits, ranks):
     """Losses are weighted by samples: the last batch of an epoch, 30 samples, is no multiple of 4."""
-    np.testing.assert_allclose(digits(ranks).losses()[:10], digits(1).losses()[:10], rtol=1e-4)
-    single = digits(1).parameters
-    for name, value in digits(ranks).parameters.items():
+    np.testing.assert_allclose(digits(ranks).results.losses()[:10], digits(1).results.losses()[:10], rtol=1e-4)
+    single = digits(1).results.parameters
+    for name, value in digits(ranks).results.parameters.items():
         np.testing.assert_allclose(value, single[name], atol=2e-2, err_msg=name)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
 def test_two_runs_give_the_same_bytes(digits, tmp_path, ranks):
-    again = launch(tmp_path, ranks, DIGITS_SYNC)
-    assert again.code == 0, again.err
-    assert again.parameter_bytes == digits(ranks).parameter_bytes
-    assert again.losses().tolist() == digits(ranks).losses().tolist()
+    again = finished(launch(tmp_path, ranks, DIGITS_SYNC)).results
+    assert again.parameter_bytes == digits(ranks).results.parameter_bytes
+    assert again.losses().tolist() == digits(ranks).results.losses().tolist()
 
 
 def test_metrics_of_a_synchronous_run(digits):
-    run, ranks = digits(3), 3
+    run, ranks = digits(3).results, 3
     training, evaluations = run.records("train"), run.records("evaluate")
     steps = EPOCHS * STEPS_PER_EPOCH
     assert [record["step"] for record in training] == list(range(10, steps + 1, 10))
@@ -77,15 +79,14 @@ def test_the_screen_tells_how_it_went(digits):
     assert len(lines) == EPOCHS + 2
     assert lines[0].startswith(f"epoch 1/{EPOCHS}  step {STEPS_PER_EPOCH}/{EPOCHS * STEPS_PER_EPOCH}  loss ")
     assert "test accuracy" in lines[0]
-    end = digits(2).end
+    results = digits(2).results
     assert f"{EPOCHS * STEPS_PER_EPOCH} steps in" in lines[-2]
-    assert f"test accuracy {end['test_accuracy']:.2%}" in lines[-2]
-    assert lines[-1] == f"run directory: {digits(2).directory}"
+    assert f"test accuracy {results.end['test_accuracy']:.2%}" in lines[-2]
+    assert lines[-1] == f"run directory: {results.directory}"
 
 
 def test_digits_are_learnt_asynchronously(tmp_path):
-    run = launch(tmp_path, 4, DIGITS_ASYNC)
-    assert run.code == 0, run.err
+    run = finished(launch(tmp_path, 4, DIGITS_ASYNC)).results
     assert run.end["test_accuracy"] >= 0.95
     *workers, server = run.end["ranks"]
     assert server == {"role": "server"}
@@ -107,9 +108,8 @@ def test_digits_are_learnt_asynchronously(tmp_path):
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_the_seed_program_comes_to_tensorflows_weights(tmp_path, ranks):
     """Weights after 5000 steps of TensorFlow 2.21 (tf.compat.v1) on a CPU."""
-    run = launch(tmp_path, ranks, CONFIGS / "seed_program.toml")
-    assert run.code == 0, run.err
+    parameters = finished(launch(tmp_path, ranks, CONFIGS / "seed_program.toml")).results.parameters
     w1 = [[-1.9618274, 2.582354, 1.6820376], [-3.4681718, 1.0698231, 2.11789]]
     w2 = [[-1.8247148], [2.6854665], [1.418195]]
-    np.testing.assert_allclose(run.parameters["w1"], w1, rtol=1e-3)
-    np.testing.assert_allclose(run.parameters["w2"], w2, rtol=1e-3)
+    np.testing.assert_allclose(parameters["w1"], w1, rtol=1e-3)
+    np.testing.assert_allclose(parameters["w2"], w2, rtol=1e-3)

@@ -22,7 +22,7 @@ _PIPES = """
 import os
 def ready(word=""):
     with open("ready", "w") as pipe:
-        pipe.write(f"{os.getpid()} {word}\n")
+        print(os.getpid(), word, file=pipe)
 def wait():
     pipe = os.open("proceed", os.O_RDONLY)
     os.read(pipe, 1)
@@ -71,10 +71,14 @@ class Launch:
     def wait_ready(self, ranks: int) -> dict[int, str]:
         """Wait until this many ranks have called ready(); return their words by process id."""
         text, deadline = "", time.monotonic() + TIMEOUT
+        ended = os.pidfd_open(self.process.pid)
         while text.count("\n") < ranks:
-            if not select.select([self._ready], [], [], max(0, deadline - time.monotonic()))[0]:
-                raise TimeoutError(f"only these ranks are ready: {text!r}")
+            said, _, _ = select.select([self._ready, ended], [], [], max(0, deadline - time.monotonic()))
+            if self._ready not in said:
+                self.process.kill()
+                raise AssertionError(f"only these ranks are ready: {text!r}; stderr: {self.end().err}")
             text += os.read(self._ready, 4096).decode()
+        os.close(ended)
         return {int(pid): word for pid, _, word in (line.partition(" ") for line in text.splitlines())}
 
     def proceed(self, ranks: int) -> None:

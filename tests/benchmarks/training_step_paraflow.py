@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 import mlp_data
 import mlp_graph
 import numpy as np
@@ -22,6 +19,8 @@ from paraflow.errors import DataError
 from paraflow.parallel import AllReduce
 
 options = worker.arguments()
+if options.settings["bind"]:
+    worker.pin(0, 1)  # to one core of those that the launcher has left to this rank
 layers, batch = options.settings["layers"], options.settings["batch"]
 
 features, labels, cost, train_step = mlp_graph.build(layers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ def initial_weights(layers: list[int]) -> list[tuple[NDArray[np.float32], NDArra
     """(weights [inputs, outputs], zero biases [outputs]) of each layer, Glorot uniform, float32."""
     random = np.random.RandomState(1)
     weights = []
-    for inputs, outputs in zip(layers, layers[1:], strict=False):
+    for inputs, outputs in pairwise(layers):
         limit = np.sqrt(6 / (inputs + outputs))
         values = random.uniform(-limit, limit, (inputs, outputs)).astype(np.float32)
         weights.append((values, np.zeros(outputs, np.float32)))

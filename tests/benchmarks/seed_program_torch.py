@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import statistics
-import sys
-from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 import torch
 import worker
 from seed_data import W1, W2, X, Y, bounds

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+import mlp_data
+import torch
 import worker
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 RANK, RANKS = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 options = worker.arguments()
 if options.settings["bind"]:
-    worker.pin(RANK, RANKS)
-
-import mlp_data
-import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-
+    worker.pin(RANK, RANKS)  # before the threads of gloo and of autograd start, which inherit it
 torch.set_num_threads(1)
 torch.distributed.init_process_group("gloo")
 

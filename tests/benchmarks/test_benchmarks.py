@@ -1,0 +1,112 @@
+"""Every benchmark runs, in its smallest form and without peers; no time is judged."""
+
+import json
+import math
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).resolve().parent
+SECONDS = 120
+
+
+def run(script: str, *arguments: str) -> str:
+    """The standard output of a benchmark."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(HERE / script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def results(tmp_path: Path, script: str, *arguments: str) -> tuple[str, Any]:
+    """What a benchmark prints, and what it writes for --json."""
+    file = tmp_path / "results.json"
+    output = run(script, *arguments, "--json", str(file))
+    return output, json.loads(file.read_text())
+
+
+def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -> None:
+    assert set(values) == names
+    for times in values.values():
+        assert len(times) == rounds
+        assert all(time > 0 and math.isfinite(time) for time in times)
+
+
+@pytest.mark.parametrize(
+    "script", ["training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py"]
+)
+def test_help_names_the_options(script: str) -> None:
+    output = run(script, "--help")
+    assert "--json" in output
+    assert "default" in output
+
+
+def test_training_step_trains_the_same_on_one_rank_and_on_two(tmp_path: Path) -> None:
+    options = ["--rounds", "2", "--steps", "3", "--warmup", "1", "--peers", "none", "--models", "9-4-3:6"]
+    output, written = results(tmp_path, "training_step.py", *options)
+    (model,) = written["models"]
+    assert_times(model["seconds"], {"paraflow, 2 ranks", "paraflow, 1 rank"}, rounds=2)
+    one, two = model["losses"]["paraflow, 1 rank"], model["losses"]["paraflow, 2 ranks"]
+    assert one == pytest.approx(two, rel=1e-5)
+    assert one < math.log(3)  # what guessing costs
+    assert "MLP 9-4-3, global batch 6" in output
+
+
+def test_training_step_times_epochs(tmp_path: Path) -> None:
+    for part, count in (("train", 32), ("t10k", 8)):
+        pixels = np.random.RandomState(0).randint(0, 256, (count, 28, 28), np.uint8)
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        header = struct.pack(">4B3I", 0, 0, 8, 3, count, 28, 28)
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, count) + labels.tobytes())
+    options = ["--rounds", "1", "--steps", "1", "--peers", "none", "--models", "784-4-10:8", "--no-scaling"]
+    output, written = results(
+        tmp_path, "training_step.py", *options, "--epochs", "2", "--data", str(tmp_path), "-n", "1"
+    )
+    assert_times(written["models"][0]["epochs"], {"paraflow, 1 rank"}, rounds=2)
+    assert "32 samples" in output
+
+
+def test_seed_program_reports_a_peer_that_does_not_run(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "no-python")
+    options = ["--rounds", "1", "--steps", "3", "--peers", "jax", "--jax-python", nowhere]
+    output, written = results(tmp_path, "seed_program.py", *options)
+    assert_times(written["seconds"], {"paraflow, run", "paraflow, make_callable"}, rounds=1)
+    assert written["losses"]["paraflow, run"] == written["losses"]["paraflow, make_callable"]
+    assert nowhere in written["missing"]["jax"]
+    assert "not run" in output
+
+
+def test_startup_measures_imports_and_a_launch(tmp_path: Path) -> None:
+    _, written = results(tmp_path, "startup.py", "--rounds", "1", "--launches", "1")
+    assert_times(
+        written["imports"],
+        {"python", "import numpy", "import paraflow", "import paraflow, nothing compiled"},
+        rounds=1,
+    )
+    assert_times(written["launches"], {"paraflow launch -n 2", "paraflow run"}, rounds=1)
+    assert "paraflow" in dict(written["modules"])
+
+
+def test_executors_measure_runs_and_chains(tmp_path: Path) -> None:
+    _, written = results(tmp_path, "executors.py", "--rounds", "1", "--steps", "2", "--size", "8", "--products", "2")
+    assert len(written["overhead"]) == 6
+    assert_times(written["chains"], {"threads=1", "threads=2", "two plain threads, numpy"}, rounds=1)
+
+
+@pytest.mark.parametrize("model", ["9-4-3:6", "seed"])
+def test_profile_step_times_every_step_of_the_plan(tmp_path: Path, model: str) -> None:
+    output, written = results(tmp_path, "profile_step.py", "--model", model, "--steps", "3")
+    assert {"matmul", "sqrt"} <= {step["op"] for step in written["steps"]}
+    assert all(step["seconds"] > 0 for step in written["steps"])
+    assert f"{len(written['steps'])} steps" in output

@@ -1,0 +1,47 @@
+"""Shorthands for tests that look at plans."""
+
+import numpy as np
+
+from paraflow.compiler.pipeline import Options, compile_plan
+from paraflow.compiler.plan import BIND_VIEW
+from paraflow.graph.graph import as_operation
+from paraflow.graph.node import Tensor
+from paraflow.graph.rebuild import rebuild
+
+
+def plan_of(fetches, feeds=None, *, parallel=False, rewrite=None, bucket_bytes=4 << 20):
+    """The plan for fetches (tensors or operations) and fed arrays or shapes."""
+    wanted = [f.__tensor__() if hasattr(f, "__tensor__") else f for f in fetches]
+    tensors = [f for f in wanted if isinstance(f, Tensor)]
+    targets = [as_operation(f) for f in wanted if not isinstance(f, Tensor)]
+    shapes = {t: v if isinstance(v, tuple) else np.shape(v) for t, v in (feeds or {}).items()}
+    options = Options(parallel=parallel, bucket_bytes=bucket_bytes)
+    return compile_plan(wanted[0].graph, tensors, targets, shapes, rewrite, options)[1]
+
+
+def kinds(plan):
+    """The names of the ops that run, in order; views cost nothing and are left out."""
+    return [step.record.name for step in plan.steps if step.mode != BIND_VIEW]
+
+
+def written(plan, name):
+    """For each step that writes the variable ``name``: the op and the mode of the step."""
+    return [
+        (step.record.name, step.mode)
+        for step in plan.steps
+        for slot in step.outputs
+        if plan.slots[slot].kind == "variable" and plan.slots[slot].where == name
+    ]
+
+
+def all_reduce_each_exchange(program):
+    """What the synchronous strategy does to a program, whatever the number of ranks."""
+    shares = []
+
+    def rule(builder, operation, inputs):
+        if operation.type != "exchange":
+            return None
+        shares.extend(builder.emit(operation, "sample_share", ()) if not shares else ())
+        return builder.emit(operation, "all_reduce", (shares[0], *inputs))
+
+    return rebuild(program, rule)
