@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from . import results
 
-_CHUNK = 1 << 16
+_CHUNK = 1 << 20
 
 
 class Logs:
@@ -34,15 +34,21 @@ class Logs:
             with open(path, "xb"):
                 pass
 
-    def show(self) -> None:
-        """Show what has been written since the last call, and note in ``failed`` the ranks whose program failed."""
+    def show(self) -> bool:
+        """Show some of what has been written since, and note in ``failed`` the ranks whose program failed.
+
+        Returns False when there was nothing new.
+        """
+        news = False
         for rank, path in enumerate(self._paths):
-            while os.path.getsize(path) > self._shown[rank]:
+            if os.path.getsize(path) > self._shown[rank]:
                 with open(path, "rb") as log:
                     log.seek(self._shown[rank])
                     text = log.read(_CHUNK)
                 self._shown[rank] += len(text)
                 self._emit(rank, self._without_report(rank, text))
+                news = True
+        return news
 
     def _without_report(self, rank: int, text: bytes) -> bytes:
         """Cut off the report of the error, which the verdict gives once and in its place.
@@ -80,7 +86,8 @@ class Logs:
 
     def finish(self) -> None:
         """Show the rest, unfinished lines too."""
-        self.show()
+        while self.show():
+            pass
         for rank, line in enumerate(self._begun):
             self._emit_lines(rank, [line] if line else [])
         self._begun = [b""] * len(self._begun)

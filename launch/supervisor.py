@@ -1,12 +1,15 @@
 """One launch from start to end: the ranks' processes, their logs, and the verdict."""
 
 import os
+import re
 import sys
 from typing import NamedTuple
 
 from . import verdict
 from .logs import Logs
 from .processes import Processes
+
+_PLACE = re.compile("PMI_|PMIX_|PRTE_|HYDI_|OMPI_(COMM_)?WORLD_|MPI_LOCAL")
 
 
 class Launch(NamedTuple):
@@ -29,7 +32,9 @@ def supervise(launch: Launch) -> int:
     No process that the launch started on this host is left when it returns.
     """
     logs = Logs(launch.directory, launch.ranks)
-    environ = {**os.environ, **launch.settings, "PARAFLOW_LAUNCH_DIR": launch.directory}
+    # the place that this process itself may have in a world is not the ranks'
+    inherited = {name: value for name, value in os.environ.items() if not _PLACE.match(name)}
+    environ = {**inherited, **launch.settings, "PARAFLOW_LAUNCH_DIR": launch.directory}
     if sys.stdout.isatty():
         environ["PARAFLOW_TTY"] = str(os.get_terminal_size(sys.stdout.fileno()).columns)
     # mpirun's own words, and those of ranks that never reached their log

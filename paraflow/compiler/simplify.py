@@ -83,6 +83,11 @@ def _through(build: Builder, op: Operation, inputs: Inputs) -> Result:
     return (inputs[0],)
 
 
+def _exchange(build: Builder, op: Operation, inputs: Inputs) -> Result:
+    """Nothing is left to do, unless the gradient's size is known only at run time and has to be looked at."""
+    return (inputs[0],) if inputs[0].spec.static else None
+
+
 def _shaped(build: Builder, op: Operation, inputs: Inputs) -> Result:
     """reshape, broadcast_to: nothing to do when the shape is already right; reshape of reshape is one reshape."""
     x, shape = inputs
@@ -152,7 +157,7 @@ def _matmul(build: Builder, op: Operation, inputs: Inputs) -> Result:
 RULES: dict[str, Callable[[Builder, Operation, Inputs], Result]] = {
     "identity": _through,
     "stop_gradient": _through,
-    "exchange": _through,
+    "exchange": _exchange,
     "reshape": _shaped,
     "broadcast_to": _shaped,
     "sum_to": _sum_to,

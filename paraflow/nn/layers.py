@@ -50,6 +50,7 @@ def dense(
         start = (kernel_initializer or initializers.glorot_uniform())([width, units], x.dtype)
         kernel = Variable(start, trainable, name="kernel")
         outputs = matmul(x, kernel) if rank == 2 else tensordot(x, kernel, 1)
+        outputs.set_shape([*x.shape.as_list()[:-1], units])
         if use_bias:
             start = (bias_initializer or initializers.zeros())([units], x.dtype)
             outputs = bias_add(outputs, Variable(start, trainable, name="bias"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.errors import InvalidArgumentError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Spec, merge
@@ -16,7 +17,10 @@ def exchange(gradient, variable="", shape=()):
     """The gradient of ``variable``, which has ``shape``, as all ranks are to apply it.
 
     Alone it is the identity. A parallel strategy rewrites it: an average over ranks, a push to a server, ...
+    Raises InvalidArgumentError where the gradient turns out to have another shape.
     """
+    if gradient.shape != shape:
+        raise InvalidArgumentError(f"the gradient of '{variable}' has shape {gradient.shape}, the variable {shape}")
     return gradient
 
 

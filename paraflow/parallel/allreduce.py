@@ -39,7 +39,7 @@ class AllReduce:
                 return None
             if not shares:
                 shares.extend(build.emit(op, "sample_share", ()))
-            return build.emit(op, "all_reduce", (shares[0], *inputs))
+            return build.emit(op, "all_reduce", (shares[0], *build.copy(op, inputs).outputs))
 
         return rebuild(program, rule)
 

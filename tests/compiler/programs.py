@@ -61,8 +61,7 @@ def build(recipe):
             except (GraphError, ValueError):  # shapes that do not fit, some of them known only when it runs
                 continue
             program.assignments += [o for o in added if o.record.writes]
-            if made is not None:
-                program.tensors.append(made)
+            program.tensors += made if isinstance(made, list) else [] if made is None else [made]
     return program
 
 
@@ -134,11 +133,12 @@ def _assign_of_itself(program, x, y, n):
 def _assign_with_late_users(program, x, y, n):
     """The old value, or the new one, is used between the making of the new value and the assignment, or after it."""
     v = _variable(program, n)
-    old = v.value()
-    new = pf.minimum(v * 1, x)
+    old = v.value() if n % 3 else v[::-1]
+    new = pf.minimum(v + 0, x)
     used = bounded((new if n % 2 else old) * 2 - x)
     v.assign(new)
-    return bounded(used + (new if n % 4 < 2 else old))
+    late = bounded(used + (new if n % 4 < 2 else old))
+    return [late, new, used, old][: n % 5]
 
 
 def _assign_plain_chain(program, x, y, n):

@@ -125,6 +125,24 @@ class TestDataset:
         tracemalloc.stop()
         assert peak < n * 784  # bytes; all features as float32 are four times that
 
+    def test_labels_may_be_numbers(self):
+        labels = np.arange(8, dtype=np.float32).reshape(4, 2)
+        dataset = Dataset("numbers", np.zeros((4, 3), np.float32), labels)
+        assert dataset.classes == 0
+        assert repr(dataset) == "Dataset('numbers', 4 samples of (3,), labels of (2,))"
+        assert dataset.take(np.array([2, 0]))[1].tolist() == [[4, 5], [0, 1]]
+        batches = list(Batches(dataset, 3, rank=1, size=2, shuffle=False).epoch(0))
+        assert [batch["labels"].tolist() for batch in batches] == [[[4, 5]], []]
+        assert batches[1]["labels"].shape == (0, 2)
+
+    def test_checksums_tell_data_apart(self):
+        features, labels = np.zeros((4, 3), np.float32), np.arange(4, dtype=np.int32)
+        checksum = Dataset("one", features, labels, 4).checksum()
+        assert Dataset("other", features[::-1], labels.copy(), 5).checksum() == checksum
+        assert Dataset("one", features, labels[::-1], 4).checksum() != checksum
+        features[3, 2] = 1e-30
+        assert Dataset("one", features, labels, 4).checksum() != checksum
+
     def test_arrays_are_read_only(self):
         dataset = load("digits")[1]
         for array in (dataset.features, dataset.labels):
@@ -135,11 +153,14 @@ class TestDataset:
         ("features", "labels", "classes", "message"),
         [
             (np.zeros((3, 2)), np.zeros(3, "i4"), 2, "'mine': features must be float32 or uint8, not float64"),
-            (np.zeros((3, 2), "f4"), np.zeros(3, "i8"), 2, r"labels must be int32 \[n\], not int64 \[3\]"),
-            (np.zeros((3, 2), "f4"), np.zeros((3, 1), "i4"), 2, r"labels must be int32 \[n\], not int32 \[3, 1\]"),
+            (np.zeros((3, 2), "f4"), np.zeros(3, "i8"), 2, r"of 2 classes must be int32 \[n\], not int64 \[3\]"),
+            (np.zeros((3, 2), "f4"), np.zeros((3, 1), "i4"), 2, r"classes must be int32 \[n\], not int32 \[3, 1\]"),
             (np.zeros((2, 3), "f4"), np.zeros(3, "i4"), 2, r"features \[2, 3\] do not match 3 labels"),
             (np.zeros((0, 3), "f4"), np.zeros(0, "i4"), 2, "there are no samples"),
-            (np.zeros((3, 2), "f4"), np.zeros(3, "i4"), 0, "classes must be at least 1, not 0"),
+            (np.zeros((3, 2), "f4"), np.zeros(3, "i4"), -1, "classes must be at least 1, or 0 for float"),
+            (np.zeros((3, 2), "f4"), np.zeros(3, "i4"), 0, r"without classes must be float32 .*, not int32 \[3\]"),
+            (np.zeros((3, 2), "f4"), np.float32(1), 0, r"without classes must be float32 .*, not float32 \[\]"),
+            (np.zeros((2, 2), "f4"), np.array([0, np.nan], "f4"), 0, "labels of sample 1 are not finite"),
             (np.zeros((3, 2), "f4"), np.array([0, 2, 0], "i4"), 2, r"label 2 of sample 1 is not in 0\.\.1"),
             (np.array([[0, 0], [0, np.inf]], "f4"), np.zeros(2, "i4"), 2, "features of sample 1 are not finite"),
         ],

@@ -133,6 +133,16 @@ class Ended:
         return json.loads((self.directory / "logs" / f"rank-{rank}.json").read_text())
 
 
+def physical_cores(cpus: set[int]) -> int:
+    """How many cores these logical CPUs are, by /proc/cpuinfo."""
+    cores = set()
+    for block in Path("/proc/cpuinfo").read_text().strip().split("\n\n"):
+        facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())}
+        if int(facts["processor"]) in cpus:
+            cores.add((facts.get("physical id"), facts.get("core id", facts["processor"])))
+    return len(cores)
+
+
 def running(pids: Iterable[int]) -> set[int]:
     """Those of the processes that run now; one that has ended but was not reaped does not."""
     found = set()

@@ -6,11 +6,10 @@ import pty
 import struct
 import sys
 import termios
-from pathlib import Path
 
 import pytest
 
-from .support import run
+from .support import PARAFLOW, physical_cores, run
 
 WORLD = """
     import sys
@@ -90,16 +89,6 @@ def places(start, ranks, **how):
     words = [word.split("; ") for word in launch.wait_ready(ranks).values()]
     assert launch.end().code == 0
     return [set(eval(cpus)) for cpus, _ in words], [threads for _, threads in words]
-
-
-def physical_cores(cpus):
-    """How many cores these logical CPUs are, by /proc/cpuinfo."""
-    cores = set()
-    for block in Path("/proc/cpuinfo").read_text().strip().split("\n\n"):
-        facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())}
-        if int(facts["processor"]) in cpus:
-            cores.add((facts.get("physical id"), facts.get("core id", facts["processor"])))
-    return len(cores)
 
 
 ALL = os.sched_getaffinity(0)
@@ -210,3 +199,23 @@ def test_a_reader_that_leaves_does_not_stop_the_run(start):
     ended = launch.end()
     assert ended.code == 0
     assert len(ended.log(0)) == 2000 * 101
+
+
+def test_a_rank_can_launch_too(launch):
+    """Its own place in a world is not handed on."""
+    nested = [PARAFLOW, "launch", "--logs", "nested", "inner.py"]
+    ended = launch(
+        2,
+        f"""
+        import subprocess, sys
+        from mpi4py import MPI
+        if MPI.COMM_WORLD.rank == 1:
+            with open("inner.py", "w") as inner:
+                inner.write("from mpi4py import MPI; print(MPI.COMM_WORLD.size)")
+            for ranks in ("1", "2"):
+                subprocess.run([*{nested[:2]}, "-n", ranks, *{nested[2:]}], check=True, stderr=subprocess.DEVNULL)
+        MPI.COMM_WORLD.barrier()
+        """,
+    )
+    assert ended.code == 0, ended.err
+    assert ended.log(1) == "1\n2\n"

@@ -44,7 +44,7 @@ def test_ranks_that_wait_for_an_interrupted_one_end_with_it(start):
     launch.process.send_signal(signal.SIGINT)
     ended = launch.end()
     assert ended.code == 130
-    assert ended.log(1) .startswith("interrupted\n")
+    assert ended.log(1).startswith("interrupted\n")
     assert running(processes) == set()
 
 

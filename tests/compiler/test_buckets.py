@@ -1,0 +1,191 @@
+"""Buckets: which gradients are reduced together, in what order, and where they lie."""
+
+import numpy as np
+import pytest
+
+import paraflow as pf
+from paraflow.comm import run_threads
+from paraflow.compiler.plan import COLLECTIVE
+from paraflow.parallel import AllReduce
+
+from .checker import check_plan
+from .plans import all_reduce_each_exchange, kinds, plan_of
+
+pytestmark = pytest.mark.usefixtures("graph")
+
+KIB = 1024
+
+
+def chain(*sizes, dtype=pf.float32):
+    """A loss whose backward pass makes the gradient of the last variable first; sizes in KiB."""
+    variables = [pf.Variable(np.ones(size * KIB // dtype.itemsize, dtype), name=f"w{i}") for i, size in enumerate(sizes)]
+    total = None
+    for variable in variables:
+        here = pf.reduce_sum(pf.square(variable))
+        total = here if total is None else pf.tanh(total * here)
+    return variables, total
+
+
+def buckets(plan):
+    """For each collective in order: the variables whose gradients it reduces, and its size in bytes."""
+    found = []
+    readers = {}
+    for step in plan.steps:
+        for slot in step.inputs:
+            readers.setdefault(slot, []).append(step)
+    for step in plan.steps:
+        if step.mode == COLLECTIVE:
+            names = []
+            for output in step.outputs:
+                (reader,) = readers[output]
+                names.append(reader.name.partition("/")[0])
+            found.append((names, step.block[1]))
+    return found
+
+
+def train_plan(loss, bucket_bytes, feeds=None, parallel=False, fetches=()):
+    train = pf.train.GradientDescentOptimizer(1.0).minimize(loss, name="train")
+    plan = plan_of([*fetches, train], feeds, parallel=parallel, rewrite=all_reduce_each_exchange, bucket_bytes=bucket_bytes)
+    check_plan(plan, parallel)
+    return plan
+
+
+def sizes(plan):
+    return [step.block[1] // KIB for step in plan.steps if step.mode == COLLECTIVE]
+
+
+def test_small_gradients_share_one_bucket():
+    _, loss = chain(4, 8, 16)
+    assert sizes(train_plan(loss, 4 << 20)) == [28]
+
+
+def test_the_first_bucket_is_small_and_the_others_have_the_given_size():
+    _, loss = chain(*[512] * 8)
+    assert sizes(train_plan(loss, 1536 * KIB)) == [1024, 1536, 1536]
+
+
+def test_buckets_smaller_than_the_first_limit_are_all_of_the_given_size():
+    _, loss = chain(*[4] * 6)
+    assert sizes(train_plan(loss, 8 * KIB)) == [8, 8, 8]
+
+
+def test_a_gradient_above_the_limit_has_a_bucket_of_its_own():
+    _, loss = chain(4, 64, 4)
+    assert sizes(train_plan(loss, 8 * KIB)) == [4, 64, 4]
+
+
+def test_gradients_are_reduced_in_the_order_of_backward():
+    variables, loss = chain(4, 8, 16)
+    plan = train_plan(loss, 1)
+    assert sizes(plan) == [16, 8, 4]
+
+
+def test_dtypes_do_not_mix_in_a_bucket():
+    _, single = chain(4, 4)
+    _, double = chain(8, dtype=pf.float64)
+    loss = pf.cast(double, pf.float32) + single
+    assert sorted(sizes(train_plan(loss, 4 << 20))) == [8, 8]
+
+
+def test_backward_kernels_write_into_the_bucket():
+    _, loss = chain(4, 8)
+    plan = train_plan(loss, 4 << 20)
+    assert "copy" not in kinds(plan)
+    (step,) = (step for step in plan.steps if step.mode == COLLECTIVE)
+    offsets = [plan.slots[slot].where for slot in step.inputs[1:]]
+    assert offsets == [step.block[0], step.block[0] + 8 * KIB]
+    makers = {slot: s for s in plan.steps for slot in s.outputs}
+    assert [makers[slot].mode for slot in step.inputs[1:]] == ["kernel", "kernel"]
+
+
+def test_a_gradient_that_is_wanted_itself_is_copied():
+    (w,), loss = chain(4)
+    (own,) = pf.gradients(loss, [w])
+    assert kinds(train_plan(loss, 4 << 20)).count("copy") == 0
+    assert kinds(train_plan(loss, 4 << 20, fetches=[own])).count("copy") == 1
+    assert kinds(train_plan(loss, 4 << 20, fetches=[pf.reduce_sum(own)])).count("copy") == 1
+
+
+def test_a_gradient_that_no_kernel_makes_is_copied():
+    table = pf.Variable(np.ones((8, 2)))
+    rows = pf.placeholder(pf.int32, (None,))
+    plan = train_plan(pf.reduce_sum(pf.square(pf.gather(table, rows))), 4 << 20, {rows: (3,)})
+    assert kinds(plan).count("copy") == 1
+
+
+@pytest.mark.parametrize("bucket_bytes", [1, 4 << 20])
+def test_one_tensor_may_be_the_gradient_of_two_variables(bucket_bytes):
+    a, b = pf.Variable(np.ones(100), name="a"), pf.Variable(np.ones(100), name="b")
+    loss = pf.reduce_sum(pf.square(a + b))
+    plan = train_plan(loss, bucket_bytes)
+    assert kinds(plan).count("copy") == 2
+
+
+def test_a_bucket_waits_for_what_was_in_its_place_before_any_member_is_made():
+    """Two lanes: the second member is made early, while the place of the bucket may still hold something else."""
+    x, y = pf.placeholder(pf.float64, (64, 64)), pf.placeholder(pf.float64, (8, 8))
+    a, b = pf.Variable(np.ones((8, 8)), name="a"), pf.Variable(np.ones((8, 8)), name="b")
+    large = pf.exp(pf.exp(x) @ x)
+    first = pf.reduce_sum(large) * a.value()
+    second = pf.square(b.value() * y)
+    train = pf.train.GradientDescentOptimizer(1.0)
+    update = train.apply_gradients([(first, a), (second, b)])
+    plan = plan_of([update], {x: (64, 64), y: (8, 8)}, parallel=True, rewrite=all_reduce_each_exchange)
+    check_plan(plan, parallel=True)
+
+
+@pytest.mark.parametrize("bucket_bytes", [1, 100, 4 << 20])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_bucketed_training_is_training_on_the_whole_batch(ranks, threads, bucket_bytes):
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(7, 4)), rng.normal(size=(7, 3))
+
+    def build():
+        x, y = pf.placeholder(pf.float64, (None, 4)), pf.placeholder(pf.float64, (None, 3))
+        start = np.random.default_rng(1)
+        a, b = pf.Variable(start.normal(size=(4, 5))), pf.Variable(np.zeros(5))
+        c = pf.Variable(start.normal(size=(5, 3)))
+        hidden = pf.tanh(x @ a + b)
+        loss = pf.reduce_mean(pf.square(hidden @ c - y)) + 0.0
+        return x, y, [a, b, c], pf.train.GradientDescentOptimizer(0.1).minimize(loss)
+
+    def train(session, program, rows):
+        x, y, variables, step = program
+        session.run(pf.global_variables_initializer())
+        for _ in range(5):
+            session.run(step, {x: features[rows], y: labels[rows]})
+        return session.run(variables)
+
+    def rank(comm):
+        with pf.Graph().as_default():
+            program = build()
+            with pf.Session(strategy=AllReduce(comm), threads=threads, bucket_bytes=bucket_bytes) as session:
+                return train(session, program, np.array_split(np.arange(7), ranks)[comm.rank])
+
+    program = build()
+    with pf.Session() as session:
+        expected = train(session, program, slice(None))
+    results = run_threads(ranks, rank, timeout=60)
+    for found in results:
+        for value, other, reference in zip(found, results[0], expected, strict=True):
+            np.testing.assert_array_equal(value, other)
+            np.testing.assert_allclose(value, reference, rtol=1e-9)
+
+
+def test_a_gradient_of_unknown_size_is_reduced_too():
+    """A gradient of the user's own, whose size only the run decides."""
+
+    def rank(comm):
+        with pf.Graph().as_default():
+            w = pf.Variable(np.zeros(2))
+            values = pf.placeholder(pf.float64, (None,))
+            gradient = pf.boolean_mask(values, pf.greater(values, 0.0))
+            step = pf.train.GradientDescentOptimizer(1.0).apply_gradients([(gradient, w)])
+            with pf.Session(strategy=AllReduce(comm)) as session:
+                session.run(pf.global_variables_initializer())
+                session.run(step, {values: [1.0, -1.0, 3.0] if comm.rank else [-1.0, 3.0, 5.0]})
+                return session.run(w)
+
+    for found in run_threads(2, rank, timeout=60):
+        assert found.tolist() == [-2.0, -4.0]

@@ -1,0 +1,87 @@
+"""Initial values: TensorFlow's, seed for seed, and the spread that each name promises."""
+
+import math
+
+import numpy as np
+import pytest
+
+import paraflow as pf
+from paraflow.nn import initializers
+
+# What tf.initializers (TensorFlow 2.21, tf.compat.v1) gives with seed=1 and no graph seed.
+TENSORFLOW = [
+    (initializers.glorot_uniform, [3, 2], [-0.57174045, 0.92104936, -0.98477793, -0.0093233585, 0.7350925, -1.0374514]),
+    (initializers.glorot_uniform, [4], [-0.45200047, 0.7281534, -0.7785353, -0.00737077]),
+    (initializers.glorot_normal, [3, 2], [-0.58334213, 1.0674344, 0.046972167, 0.07136013, 0.45994562, 1.1582251]),
+    (initializers.he_uniform, [3, 2], [-0.7381137, 1.1890694, -1.2713428, -0.012036443, 0.94900024, -1.3393439]),
+    (
+        initializers.he_uniform,
+        [2, 2, 2, 1],
+        [-0.45200047, 0.7281534, -0.7785353, -0.00737077, 0.58114165, -0.82017726, -0.71340907, -0.07506639],
+    ),
+    (initializers.he_normal, [3, 2], [-0.75309145, 1.3780519, 0.060640808, 0.092125535, 0.59378725, 1.495262]),
+    (
+        initializers.he_normal,
+        [2, 2, 2, 1],
+        [-0.46117243, 0.843881, 0.03713476, 0.056415137, 0.36361894, 0.9156572, 0.09295751, -0.86156285],
+    ),
+    (initializers.he_normal, [4], [-0.65219635, 1.1934279, 0.05251648, 0.07978305]),
+]
+
+
+def value(initializer, shape, dtype="float32"):
+    with pf.Session() as session:
+        return session.run(initializer(shape, dtype))
+
+
+@pytest.mark.parametrize(("make", "shape", "expected"), TENSORFLOW)
+def test_values_are_tensorflows(graph, make, shape, expected):
+    np.testing.assert_allclose(value(make(seed=1), shape).ravel(), expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: initializers.random_normal(1.0, 2.0, seed=3), [3.1233242, -0.7571566, 1.2237443]),
+        (lambda: initializers.truncated_normal(1.0, 2.0, seed=3), [3.1233242, -0.7571566, 1.2237443]),
+        (lambda: initializers.random_uniform(-1.0, 2.0, seed=3), [0.16078818, 0.08007872, 1.9306388]),
+        (lambda: initializers.constant(0.25), [0.25, 0.25, 0.25]),
+        (initializers.zeros, [0, 0, 0]),
+        (initializers.ones, [1, 1, 1]),
+    ],
+)
+def test_values_without_fans(graph, make, expected):
+    np.testing.assert_allclose(value(make(), [3]), expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "stddev", "limit"),
+    [
+        (initializers.glorot_uniform, math.sqrt(2 / 700), math.sqrt(6 / 700)),
+        (initializers.glorot_normal, math.sqrt(2 / 700), 2 * math.sqrt(2 / 700) / 0.8796),
+        (initializers.he_uniform, math.sqrt(2 / 300), math.sqrt(6 / 300)),
+        (initializers.he_normal, math.sqrt(2 / 300), 2 * math.sqrt(2 / 300) / 0.8796),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_spread(graph, make, stddev, limit, dtype):
+    values = value(make(seed=5), [300, 400], dtype)
+    assert values.dtype == dtype
+    assert np.std(values) == pytest.approx(stddev, rel=0.01)
+    assert np.mean(values) == pytest.approx(0, abs=0.01 * stddev)
+    assert 0.99 * limit < np.abs(values).max() <= limit
+
+
+def test_the_graphs_seed_gives_each_variable_numbers_of_its_own(graph):
+    def kernels(seed):
+        with pf.Graph().as_default():
+            pf.set_random_seed(seed)
+            initializer = initializers.glorot_uniform()
+            both = [initializer([3, 3]), initializer([3, 3])]
+            with pf.Session() as session:
+                return session.run(both)
+
+    one, other = kernels(1)
+    assert not np.array_equal(one, other)
+    np.testing.assert_array_equal(kernels(1), [one, other])
+    assert not np.array_equal(kernels(2)[0], one)
