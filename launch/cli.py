@@ -10,7 +10,6 @@ import time
 
 from . import mpi
 from .errors import LaunchError, UsageError
-from .rank import run_command
 from .supervisor import Launch, supervise
 
 COMMANDS = {
@@ -28,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         if command == "launch":
             return _launch(arguments[1:])
         if command in COMMANDS:
-            return run_command(arguments)
+            rank = importlib.import_module("paraflow_launch.rank")  # not needed, and not paid for, by a launch
+            code: int = rank.run_command(arguments)
+            return code
         if command == "--version":
             print("paraflow", importlib.import_module("importlib.metadata").version("paraflow"))
         elif command in ("-h", "--help"):

@@ -64,8 +64,9 @@ class Logs:
 
     def _emit(self, rank: int, text: bytes) -> None:
         if rank == 0:
-            _write(sys.stdout.buffer, text)
-            self._in_line = not text.endswith(b"\n") if text else self._in_line
+            if text:
+                _write(sys.stdout.buffer, text)
+                self._in_line = not text.endswith(b"\n")
             return
         *lines, self._begun[rank] = (self._begun[rank] + text).split(b"\n")
         if len(self._begun[rank]) > _CHUNK:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -19,7 +18,11 @@ _FOREVER = float("inf")
 # one signal that both Open MPI and MPICH pass on and that leaves ranks time to act (Open MPI kills them half a second
 # after SIGINT or SIGTERM, before a handler has run); they take it as KeyboardInterrupt. The sum stays below the ten
 # seconds after which container runtimes kill.
-_STOP = ((signal.SIGUSR1, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, _FOREVER))
+_STOP: tuple[tuple[signal.Signals, float], ...] = (
+    (signal.SIGUSR1, 5.0),
+    (signal.SIGTERM, 2.0),
+    (signal.SIGKILL, _FOREVER),
+)
 # A rank that failed ends the others by itself; this is for the case that it cannot.
 _FAILURE_SECONDS = 5.0
 
@@ -36,7 +39,7 @@ class Processes:
         self._watched = {signal.SIGCHLD, *(n for n in requests if signal.getsignal(n) != signal.SIG_IGN)}
         # Blocked signals are taken one by one in tick(); none breaks in anywhere else.
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._watched)
-        self._steps: Iterator[tuple[signal.Signals, float]] = iter(())
+        self._steps = iter(_STOP)
         self._deadline = _FOREVER
         self.stopped_by: signal.Signals | None = None
         self.stopped_at = _FOREVER
@@ -77,19 +80,15 @@ class Processes:
     def _stop(self, request: signal.Signals) -> None:
         if self.stopped_by is None:
             self.stopped_by, self.stopped_at = request, time.time()
-            self._follow(_STOP)
         else:  # asked twice
-            self._follow(_STOP[-1:])
+            self._steps = iter(_STOP[-1:])
         self._escalate()
 
     def expect_end(self) -> None:
         """Say that a rank has failed: mpirun is given some seconds to end, and is then stopped."""
         if self._deadline == _FOREVER and self.stopped_by is None:
-            self._follow(_STOP[1:])
+            self._steps = iter(_STOP[1:])
             self._deadline = time.monotonic() + _FAILURE_SECONDS
-
-    def _follow(self, steps: Iterable[tuple[signal.Signals, float]]) -> None:
-        self._steps = iter(steps)
 
     def _escalate(self) -> None:
         number, patience = next(self._steps)

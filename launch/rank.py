@@ -70,8 +70,9 @@ def guarded(program: Callable[[], int]) -> int:
                 f"paraflow: rank {rank.number} on host {os.uname().nodename} cannot write to the launch directory "
                 f"({failure}): name one on a file system that all hosts share, with --logs DIR",
                 file=sys.stderr,
+                flush=True,
             )
-            return 6
+            guardian.exit_world(6)
     error: BaseException | None = None
     try:
         code = program()
@@ -191,7 +192,8 @@ def _end_world(code: int, *, secondary: bool) -> NoReturn:
     if secondary:  # the rank that failed first is about to end us, with its own exit code
         time.sleep(_ABORT_SECONDS)
     for descriptor in (1, 2):
-        _await_reader(descriptor)
+        with contextlib.suppress(OSError):  # the program may have closed it
+            _await_reader(descriptor)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(_ABORT_SECONDS)  # MPI_Abort can wait for a lock that another thread holds for ever
     silence = os.open(os.devnull, os.O_WRONLY)  # MPI's own words must not follow the traceback

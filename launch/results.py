@@ -35,8 +35,8 @@ def log_path(directory: str, rank: int) -> str:
 
 
 def is_rank_file(name: str) -> bool:
-    """Tell whether a file of this name is the log or the record of some rank."""
-    return re.fullmatch(r"rank-\d+\.(log|json)", name) is not None
+    """Tell whether a file of this name is the log or the record of some rank, or was about to be."""
+    return re.fullmatch(r"rank-\d+\.(log|json(\.\d+)?)", name) is not None
 
 
 def _path(directory: str, rank: int) -> str:

@@ -9,7 +9,10 @@ from . import verdict
 from .logs import Logs
 from .processes import Processes
 
-_PLACE = re.compile("PMI_|PMIX_|PRTE_|HYDI_|OMPI_(COMM_)?WORLD_|MPI_LOCAL")
+# What makes a process a rank: a launch from within a rank does not hand it on. Users' MCA parameters stay.
+_PLACE = re.compile(
+    r"PARAFLOW_(BIND|LAUNCH_DIR|RANKS|TTY)$|PMI_|HYDI_|MPI_LOCAL|OMPI_(COMM_)?WORLD_|(PMIX|PRTE)_(?!MCA_)"
+)
 
 
 class Launch(NamedTuple):
@@ -32,7 +35,6 @@ def supervise(launch: Launch) -> int:
     No process that the launch started on this host is left when it returns.
     """
     logs = Logs(launch.directory, launch.ranks)
-    # the place that this process itself may have in a world is not the ranks'
     inherited = {name: value for name, value in os.environ.items() if not _PLACE.match(name)}
     environ = {**inherited, **launch.settings, "PARAFLOW_LAUNCH_DIR": launch.directory}
     if sys.stdout.isatty():

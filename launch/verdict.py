@@ -91,7 +91,7 @@ def _failed(end: Ended, failures: list[Result]) -> Verdict:
 def _death(end: Ended, first: Result) -> str:
     text = f"it ended by {first.error}\n"
     if first.exit_code == 128 + signal.SIGKILL:
-        text += "If no one sent it, the host ran out of memory: see dmesg there.\n"
+        text += "If nobody sent it, the host may have run out of memory: see dmesg there.\n"
     lines = _log_end(end, first.rank)[:-1]  # but for the guardian's own
     return text + "\n    ".join(["the last lines of its log:", *lines]) + "\n" if lines else text
 

@@ -17,9 +17,16 @@ from paraflow.experiment.run_directory import METRICS_FILE
 
 
 class Journal:
-    """Records the events of a run, each with step and epoch (from 1) and the seconds since the journal was opened.
+    """Records the events of a run in metrics.jsonl, and shows them. On ranks other than 0 it does nothing.
 
-    On ranks other than 0 it does nothing.
+    Every record has ``event``, ``step`` and ``epoch`` (from 1) and ``time``, seconds since the journal was opened:
+
+    - "train": loss and metrics, means over all samples since the last such record; ``samples_per_second`` and
+      ``communication_seconds`` of that time, lists by rank. An asynchronous run has rank 0's alone here, and its
+      ``pushes``, ``staleness_mean`` and ``staleness_max`` since the start.
+    - "evaluate": loss and metrics over the test samples.
+    - "end": the last of both, the latter as ``test_loss`` and so on; ``unix_time``; and in ``ranks`` what `end` was
+      given for each.
     """
 
     def __init__(self, rank: int, directory: Path, total_steps: int, epochs: int | None) -> None:

@@ -148,7 +148,8 @@ class _Worker:
                     break
             self._epoch_seconds.append(self._seconds() - began)
             if self._step < self._total_steps and (epoch + 1) % (every or 1) == 0:
-                if every:
+                # One asynchronous worker is enough, since it evaluates all samples by itself.
+                if every and (not self._asynchronous or self._run.strategy.worker == 0):
                     self._evaluate()
                 self._journal.line()
 

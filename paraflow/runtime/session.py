@@ -190,6 +190,7 @@ class Session:
         for key, value in (feed_dict or {}).items():
             tensor = feed_tensor(self.graph, key)
             feeds[tensor] = check_feed(tensor, value).shape
+            check_shape(tensor, feeds[tensor])
         wanted = Fetches(self.graph, fetches)
         rewrite = self.strategy.rewrite if self.strategy is not None else None
         return compile_plan(self.graph, wanted.tensors, wanted.operations, feeds, rewrite, self._options)[1]

@@ -93,13 +93,17 @@ class Optimizer:
         """All slot variables of this optimizer."""
         return [v for slot in self._slots.values() for v in slot.values()]
 
-    def _slot(self, var: Variable, name: str, initial: float = 0.0, suffix: str | None = None) -> Variable:
-        """The slot of ``var``, made on first use; it is named as in TensorFlow, so checkpoints look alike."""
+    def _slot(self, var: Variable, name: str, initial: float = 0.0) -> Variable:
+        """The slot of ``var``, made on first use.
+
+        Its variable is named after the optimizer and numbered in the order of making, as in TensorFlow, so that
+        checkpoints look alike.
+        """
         slots = self._slots.setdefault(name, {})
         if var.spec.name not in slots:
             start = np.full(var.spec.shape, initial, var.dtype)
             with var.graph.name_scope(""):
-                slots[var.spec.name] = Variable(start, trainable=False, name=f"{var.spec.name}/{suffix or self._name}")
+                slots[var.spec.name] = Variable(start, trainable=False, name=f"{var.spec.name}/{self._name}")
         return slots[var.spec.name]
 
     def _rate(self, var: Variable) -> Tensor:

@@ -90,11 +90,11 @@ class RMSPropOptimizer(Optimizer):
         variance = mean_square
         updates = [mean_square.op]
         if self._centered:
-            mg = self._slot(var, "mg", suffix=f"{self._name}_2")
+            mg = self._slot(var, "mg")
             mean = mg.assign(mg + (gradient - mg) * (1 - decay))
             variance = mean_square - square(mean)
             updates.append(mean.op)
-        slot = self._slot(var, "momentum", suffix=f"{self._name}_1")
+        slot = self._slot(var, "momentum")
         scaled = gradient * self._rate(var) / sqrt(variance + scalar_like(self._epsilon, var))
         step = slot.assign(slot * scalar_like(self._momentum, var) + scaled)
         return [*updates, step.op, var.assign_sub(step).op]
@@ -140,8 +140,9 @@ class AdamOptimizer(Optimizer):
         return alpha
 
     def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
-        m, v = self._slot(var, "m"), self._slot(var, "v", suffix=f"{self._name}_1")
-        one1, one2 = scalar_like(1 - self._beta1, var), scalar_like(1 - self._beta2, var)
+        m, v = self._slot(var, "m"), self._slot(var, "v")
+        # The difference is taken in the variable's dtype, as TensorFlow does: in float32 1 - 0.999 is not 0.001.
+        one1, one2 = (1 - scalar_like(beta, var) for beta in (self._beta1, self._beta2))
         mean = m.assign(m + (gradient - m) * one1)
         variance = v.assign(v + (square(gradient) - v) * one2)
         step = mean * self._alphas[var.dtype] / (sqrt(variance) + scalar_like(self._epsilon, var))

@@ -10,7 +10,7 @@ from functools import partial
 from threading import Thread
 from typing import Any
 
-from harness import comparison, interleave, json_option, machine, median, table, write_json
+from harness import comparison, interleave, machine, median, rounds_options, table, write_json
 
 # isort: split
 import numpy as np
@@ -22,11 +22,10 @@ CHAIN = 200  # steps of the plan that measures the cost of one
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="interleaved rounds (default: %(default)s)")
+    rounds_options(parser, rounds=15)
     parser.add_argument("--steps", type=int, default=300, help="runs of a small plan a round (default: %(default)s)")
     parser.add_argument("--size", type=int, default=1024, help="rows of the matrices (default: %(default)s)")
     parser.add_argument("--products", type=int, default=4, help="products in each chain (default: %(default)s)")
-    json_option(parser)
     options = parser.parse_args()
     print(machine())
     results = {"overhead": overhead(options), "chains": chains(options)}
@@ -50,7 +49,8 @@ def overhead(options: argparse.Namespace) -> dict[str, list[float]]:
             f"{CHAIN} steps, threads=2": partial(queue.make_callable(chain, [x]), 0.5),
             f"{CHAIN} calls of numpy.tanh": partial(numpy_chain, np.array(0.5, np.float32)),
         }
-        values = interleave({k: partial(seconds, v, options.steps) for k, v in runs.items()}, options.rounds)
+        measures = {name: partial(seconds, run, options.steps) for name, run in runs.items()}
+        values = interleave(measures, options.rounds, options.patience)
     rows = []
     for name, times in values.items():
         per_step = f"{median(times) / CHAIN * 1e6:.3f}" if str(CHAIN) in name else ""
@@ -84,7 +84,8 @@ def chains(options: argparse.Namespace) -> dict[str, list[float]]:
             "threads=2": partial(queue.make_callable(ends, fed), *matrices),
             "two plain threads, numpy": partial(numpy_threads, matrices, options.products),
         }
-        values = interleave({k: partial(seconds, v, 1) for k, v in runs.items()}, options.rounds)
+        measures = {name: partial(seconds, run, 1) for name, run in runs.items()}
+        values = interleave(measures, options.rounds, options.patience)
     print(f"\ntwo independent chains of {options.products} products of {size} x {size}, one BLAS thread")
     print(comparison(values, {}, "ms", 1e3))
     return values

@@ -26,6 +26,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 START_SECONDS = 120
 ORDER_SECONDS = 900
+QUIET_SECONDS = 0.3
+QUIET_SHARE = 0.05  # of the cores' time
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
@@ -146,18 +148,43 @@ def reason(text: str) -> str:
     return next((line.strip() for line in reversed(lines) if "Error:" in line), lines[-1])
 
 
-def interleave(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """A B A B ...: one measurement of each per round, so that slow minutes of the machine hit all alike."""
+def interleave(
+    measures: Mapping[str, Callable[[], float]], rounds: int, patience: float = 0
+) -> dict[str, list[float]]:
+    """A B A B ...: one measurement of each per round, so that slow minutes of the machine hit all alike.
+
+    ``patience``: seconds to wait before each, at most, for a moment in which the machine does nothing else.
+    """
     values: dict[str, list[float]] = {name: [] for name in measures}
     shown = sys.stderr.isatty()
     for number in range(rounds):
         if shown:
             print(f"\r  round {number + 1} of {rounds} ", end="", file=sys.stderr, flush=True)
         for name, measure in measures.items():
+            await_quiet(patience)
             values[name].append(measure())
     if shown:
         print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
     return values
+
+
+def await_quiet(patience: float) -> None:
+    """Return when the cores have been idle for a moment, or after ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        busy, total = processor_time()
+        time.sleep(QUIET_SECONDS)
+        now_busy, now_total = processor_time()
+        if now_busy - busy <= QUIET_SHARE * (now_total - total):
+            return
+
+
+def processor_time() -> tuple[int, int]:
+    """What the cores have worked and what they have lived, in the kernel's ticks (Linux)."""
+    with open("/proc/stat") as file:
+        ticks = [int(field) for field in file.readline().split()[1:]]
+    idle, waiting = ticks[3:5]
+    return sum(ticks) - idle - waiting, sum(ticks)
 
 
 def ratios(values: Sequence[float], base: Sequence[float]) -> list[float]:
@@ -196,7 +223,7 @@ def comparison(values: dict[str, list[float]], missing: dict[str, str], unit: st
 
 def common_options(parser: argparse.ArgumentParser, peers: Sequence[str], rounds: int, steps: int) -> None:
     """The options that every comparison has."""
-    parser.add_argument("--rounds", type=int, default=rounds, help="interleaved rounds (default: %(default)s)")
+    rounds_options(parser, rounds)
     parser.add_argument("--steps", type=int, default=steps, help="timed steps a round (default: %(default)s)")
     if peers:
         parser.add_argument(
@@ -209,7 +236,6 @@ def common_options(parser: argparse.ArgumentParser, peers: Sequence[str], rounds
         parser.add_argument(
             f"--{name}-python", default=sys.executable, metavar="PATH", help=f"interpreter with {name} (default: this)"
         )
-    json_option(parser)
 
 
 def chosen_peers(text: str, peers: Sequence[str]) -> list[str]:
@@ -219,6 +245,19 @@ def chosen_peers(text: str, peers: Sequence[str]) -> list[str]:
     if unknown:
         raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(peers)}, or none")
     return names
+
+
+def rounds_options(parser: argparse.ArgumentParser, rounds: int) -> None:
+    """--rounds, --patience and --json, which every script with rounds has."""
+    parser.add_argument("--rounds", type=int, default=rounds, help="interleaved rounds (default: %(default)s)")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="before each measurement wait for an idle machine, SECONDS at most (default: %(default)s)",
+    )
+    json_option(parser)
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:

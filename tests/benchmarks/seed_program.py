@@ -35,7 +35,8 @@ def main() -> int:
         for each in running:
             each.order("steps", steps=min(200, options.steps))  # compiled and warm
         print(f"{machine()}\nsample program, {options.rounds} rounds of {options.steps} steps")
-        values = interleave({each.name: partial(seconds, each, options.steps) for each in running}, options.rounds)
+        measures = {each.name: partial(seconds, each, options.steps) for each in running}
+        values = interleave(measures, options.rounds, options.patience)
         print(comparison(values, missing, "us/step", 1e6))
         losses = {}
         for each in running:

@@ -18,11 +18,11 @@ from pathlib import Path
 from harness import (
     HERE,
     interleave,
-    json_option,
     machine,
     median,
     paraflow_command,
     reason,
+    rounds_options,
     table,
     write_json,
 )
@@ -33,7 +33,7 @@ IMPORT_LINE = re.compile(r"import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="interleaved rounds (default: %(default)s)")
+    rounds_options(parser, rounds=20)
     parser.add_argument("--paraflow-python", default=sys.executable, metavar="PATH", help="interpreter (default: this)")
     parser.add_argument("--top", type=int, default=15, help="modules in the breakdown (default: %(default)s)")
     parser.add_argument("-n", "--ranks", type=int, default=2, help="ranks of the launch (default: %(default)s)")
@@ -44,18 +44,17 @@ def main() -> int:
         metavar="FILE",
         help="experiment that is launched (default: %(default)s)",
     )
-    json_option(parser)
     options = parser.parse_args()
     python = os.path.abspath(options.paraflow_python)
     print(machine())
-    results = {"imports": imports(python, options.rounds), "modules": modules(python, options.top)}
+    results = {"imports": imports(python, options.rounds, options.patience), "modules": modules(python, options.top)}
     if options.launches:
         results["launches"] = launches(options)
     write_json(options.json, {"machine": machine(), **results})
     return 0
 
 
-def imports(python: str, rounds: int) -> dict[str, list[float]]:
+def imports(python: str, rounds: int, patience: float) -> dict[str, list[float]]:
     """Fresh processes: Python alone, with numpy, with paraflow, and with paraflow where no bytecode is cached."""
     with tempfile.TemporaryDirectory() as empty:
         runs: dict[str, Callable[[], float]] = {
@@ -68,7 +67,7 @@ def imports(python: str, rounds: int) -> dict[str, list[float]]:
         }
         for run in runs.values():
             run()  # writes the bytecode and fills the file cache
-        values = interleave(runs, rounds)
+        values = interleave(runs, rounds, patience)
     bare = values["python"]
     rows = []
     for name, times in values.items():
@@ -115,7 +114,7 @@ def launches(options: argparse.Namespace) -> dict[str, list[float]]:
     }
     ends: dict[str, list[float]] = defaultdict(list)
     runs = {name: partial(first_step, [*start, config], ends[name]) for name, start in starts.items()}
-    values = interleave(runs, options.launches)
+    values = interleave(runs, options.launches, options.patience)
     rows = [
         [name, f"{median(times):.2f}", f"{min(times):.2f}", f"{median(ends[name]):.2f}", f"{min(ends[name]):.2f}"]
         for name, times in values.items()

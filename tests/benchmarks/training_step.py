@@ -74,7 +74,8 @@ def measure(layers: list[int], batch: int, options: argparse.Namespace) -> dict[
           f"{options.rounds} rounds of {options.steps} steps, after {options.warmup} untimed ones each")
     with ExitStack() as stack:
         running, missing = start(stack, sides)
-        values = interleave({side.name: partial(round_of, side, options) for side in running}, options.rounds)
+        measures = {side.name: partial(round_of, side, options) for side in running}
+        values = interleave(measures, options.rounds, options.patience)
         print(comparison(values, missing, "ms/step", 1e3))
         losses = {side.name: sum(a["loss"] for a in side.order("loss")) / side.ranks for side in running}
         for side in running:
@@ -117,7 +118,8 @@ def time_epochs(running: list[Side], options: argparse.Namespace) -> dict[str, l
         return {}
     for side in running[1:]:
         side.order("load", path=found["path"])
-    values = interleave({side.name: partial(epoch_of, side, count()) for side in running}, options.epochs)
+    measures = {side.name: partial(epoch_of, side, count()) for side in running}
+    values = interleave(measures, options.epochs, options.patience)
     print(f"\nepochs of Fashion-MNIST, {found['samples']} samples, incomplete last batch left out")
     print(comparison(values, {}, "s/epoch", 1.0))
     return values

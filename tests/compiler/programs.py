@@ -243,7 +243,7 @@ INSTRUCTIONS = [
     _elementwise(lambda x, y: pf.concat([x, y], 0)),
     _elementwise(lambda x, y: pf.stack([x, y])[0]),
     _unary(pf.negative),
-    _unary(lambda x: -(-x)),
+    _unary(lambda x: pf.negative(-x)),
     _unary(lambda x: x * 1),
     _unary(lambda x: x / 1),
     _unary(lambda x: bounded(pf.square(x))),

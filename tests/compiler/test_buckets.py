@@ -18,7 +18,7 @@ KIB = 1024
 
 def chain(*sizes, dtype=pf.float32):
     """A loss whose backward pass makes the gradient of the last variable first; sizes in KiB."""
-    variables = [pf.Variable(np.ones(size * KIB // dtype.itemsize, dtype), name=f"w{i}") for i, size in enumerate(sizes)]
+    variables = [pf.Variable(np.ones(size * KIB // dtype.itemsize, dtype)) for size in sizes]
     total = None
     for variable in variables:
         here = pf.reduce_sum(pf.square(variable))
@@ -26,27 +26,12 @@ def chain(*sizes, dtype=pf.float32):
     return variables, total
 
 
-def buckets(plan):
-    """For each collective in order: the variables whose gradients it reduces, and its size in bytes."""
-    found = []
-    readers = {}
-    for step in plan.steps:
-        for slot in step.inputs:
-            readers.setdefault(slot, []).append(step)
-    for step in plan.steps:
-        if step.mode == COLLECTIVE:
-            names = []
-            for output in step.outputs:
-                (reader,) = readers[output]
-                names.append(reader.name.partition("/")[0])
-            found.append((names, step.block[1]))
-    return found
-
-
-def train_plan(loss, bucket_bytes, feeds=None, parallel=False, fetches=()):
+def train_plan(loss, bucket_bytes, feeds=None, fetches=()):
     train = pf.train.GradientDescentOptimizer(1.0).minimize(loss, name="train")
-    plan = plan_of([*fetches, train], feeds, parallel=parallel, rewrite=all_reduce_each_exchange, bucket_bytes=bucket_bytes)
-    check_plan(plan, parallel)
+    options = {"rewrite": all_reduce_each_exchange, "bucket_bytes": bucket_bytes}
+    check_plan(plan_of([*fetches, train], feeds, parallel=True, **options), parallel=True)
+    plan = plan_of([*fetches, train], feeds, **options)
+    check_plan(plan, parallel=False)
     return plan
 
 
@@ -75,9 +60,8 @@ def test_a_gradient_above_the_limit_has_a_bucket_of_its_own():
 
 
 def test_gradients_are_reduced_in_the_order_of_backward():
-    variables, loss = chain(4, 8, 16)
-    plan = train_plan(loss, 1)
-    assert sizes(plan) == [16, 8, 4]
+    _, loss = chain(4, 8, 16)
+    assert sizes(train_plan(loss, 1)) == [16, 8, 4]
 
 
 def test_dtypes_do_not_mix_in_a_bucket():

@@ -22,7 +22,7 @@ def w():
     [
         (lambda w: w - 0.5 * pf.exp(w), "subtract"),
         (lambda w: w + w, "add"),
-        (lambda w: pf.tanh(w), "tanh"),
+        (pf.tanh, "tanh"),
         (lambda w: pf.exp(pf.transpose(w)) * w, "multiply"),  # the view is read before the write
         (lambda w: pf.ones([3, 3]) * pf.constant(np.ones((3, 3), np.float32)) - w, "subtract"),
     ],
@@ -40,7 +40,7 @@ def test_an_elementwise_update_is_computed_into_the_variable(w, value, expected)
         lambda w: w + w[::-1],
         lambda w: w[:1] + w,
         lambda w: pf.clip_by_value(pf.exp(w), w, 1.0),
-        lambda w: pf.transpose(w),
+        pf.transpose,
     ],
 )
 def test_what_reads_the_variable_out_of_step_is_copied_into_it(w, value):

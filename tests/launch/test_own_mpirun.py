@@ -66,6 +66,17 @@ def test_threads_are_shared_out_there_too(script):
     assert {int(count) for count in ended.stdout.split()} == {max(1, physical_cores(os.sched_getaffinity(0)) // 3)}
 
 
+def test_a_launch_directory_that_a_host_does_not_see_is_an_environment_error(tmp_path):
+    """Where the ranks run, the launcher's log files are missing."""
+    (tmp_path / "script.py").write_text("from mpi4py import MPI\nMPI.COMM_WORLD.barrier()\n")
+    mpirun = mpi.find_mpirun()
+    command = mpi.command(mpirun, 2, [], ["env", f"PARAFLOW_LAUNCH_DIR={tmp_path}", *RANK, "script.py"], os.environ)
+    ended = run(*command, cwd=tmp_path, **mpi.environment(mpirun))
+    assert ended.returncode == 6
+    assert "cannot write to the launch directory" in ended.stderr
+    assert "--logs DIR" in ended.stderr
+
+
 @pytest.mark.parametrize("ranks", [0, 2])
 def test_paraflow_run_reports_a_faulty_configuration_in_one_way(tmp_path, ranks):
     """Alone, and as a rank."""

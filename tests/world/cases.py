@@ -12,7 +12,7 @@ import pytest
 
 import paraflow as pf
 from paraflow.comm import Communicator, world
-from paraflow.errors import GraphError, InvalidArgumentError, RanksDisagree
+from paraflow.errors import FailedPreconditionError, GraphError, InvalidArgumentError, RanksDisagree
 
 OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "gradient descent": lambda: pf.train.GradientDescentOptimizer(0.3),
@@ -333,6 +333,14 @@ def a_worker_cannot_fetch_what_the_server_computes(comm: Communicator) -> None:
             assert session.run(w) == -0.5 * (comm.size - 1)
 
 
+def a_rank_that_is_done_before_it_has_trained_is_refused(comm: Communicator) -> None:
+    """The others would wait for it to start."""
+    strategy = pf.parallel.ParameterServer(comm)
+    with pf.Graph().as_default(), pf.Session(strategy=strategy) as session:
+        with pytest.raises(FailedPreconditionError, match=f"rank {comm.rank} is done before it has trained"):
+            strategy.finish(session)
+
+
 CASES = [
     the_global_batch_decides_not_the_number_of_ranks,
     the_loss_curve_in_float32_is_that_of_one_process,
@@ -351,6 +359,7 @@ CASES_OF_SEVERAL_RANKS = [
     a_server_with_another_update_is_named,
     every_push_is_applied_once_and_counted,
     a_worker_cannot_fetch_what_the_server_computes,
+    a_rank_that_is_done_before_it_has_trained_is_refused,
 ]
 CASES_OF_TWO_RANKS = [one_worker_is_a_single_process]
 

@@ -1,0 +1,35 @@
+"""Optimizers, their arguments, and the gradients they are given, for the tests and for the reference's generator."""
+
+import numpy as np
+
+STEPS = 8
+
+_rng = np.random.default_rng(20)
+START = {
+    "w": _rng.normal(size=(2, 3)).astype(np.float32),
+    "b": _rng.normal(size=3).astype(np.float32),
+}
+# Of very different sizes, with zeros and changing signs.
+GRADIENTS = {
+    name: (_rng.normal(size=(STEPS, *start.shape)) * 10.0 ** _rng.integers(-3, 2, (STEPS, *start.shape))).astype(np.float32)
+    for name, start in START.items()
+}
+GRADIENTS["w"][2, 0] = 0.0
+GRADIENTS["b"][:, 1] = 0.0
+
+CASES = {
+    "gradient_descent": ("GradientDescentOptimizer", {"learning_rate": 0.3}),
+    "momentum": ("MomentumOptimizer", {"learning_rate": 0.1, "momentum": 0.9}),
+    "nesterov": ("MomentumOptimizer", {"learning_rate": 0.1, "momentum": 0.8, "use_nesterov": True}),
+    "adagrad": ("AdagradOptimizer", {"learning_rate": 0.5}),
+    "adagrad_start": ("AdagradOptimizer", {"learning_rate": 0.5, "initial_accumulator_value": 1e-3}),
+    "rmsprop": ("RMSPropOptimizer", {"learning_rate": 0.01}),
+    "rmsprop_momentum": (
+        "RMSPropOptimizer", {"learning_rate": 0.02, "decay": 0.7, "momentum": 0.5, "epsilon": 1e-3},
+    ),
+    "rmsprop_centered": (
+        "RMSPropOptimizer", {"learning_rate": 0.01, "decay": 0.8, "momentum": 0.3, "epsilon": 1e-2, "centered": True},
+    ),
+    "adam": ("AdamOptimizer", {}),
+    "adam_arguments": ("AdamOptimizer", {"learning_rate": 0.05, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-3}),
+}  # fmt: skip
