@@ -40,7 +40,8 @@ def train(config: Config, communicator: Communicator) -> None:
         model = build_model(config, training)
         train_op = build_optimizer(config).minimize(model.loss)
         initialize = global_variables_initializer()
-        with Session(strategy=strategy, bucket_bytes=config.parallel.bucket_bytes) as session:
+        bucket_bytes, threads = config.parallel.bucket_bytes, config.experiment.threads
+        with Session(strategy=strategy, bucket_bytes=bucket_bytes, threads=threads) as session:
             session.run(initialize)
             _Run(config, communicator, strategy, session, model, train_op, test).carry_out(training)
 

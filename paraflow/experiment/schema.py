@@ -60,6 +60,9 @@ class Experiment(Table):
         default="runs", description="where run directories are made; relative to the working directory"
     )
     dtype: Literal["float32", "float64"] = Field(default="float32", description="dtype of features and variables")
+    threads: PositiveInt = Field(
+        default=1, description="threads of each rank that run independent operations at the same time"
+    )
 
 
 class _Batches(Table):
@@ -159,6 +162,7 @@ class RMSProp(_Optimizer):
     decay: DecayRate = Field(default=0.9, description="share of the mean of squared gradients kept at each step")
     momentum: DecayRate = Field(default=0.0, description="share of the accumulated direction kept at each step")
     epsilon: PositiveFloat = Field(default=1e-10, description="added to the denominator")
+    centered: bool = Field(default=False, description="take the square of the mean gradient off its mean square")
 
 
 class Adam(_Optimizer):
@@ -201,7 +205,6 @@ class Parallel(Table):
     bucket_bytes: PositiveInt = Field(
         default=4 * 2**20, description="allreduce: bytes of gradients that one call averages"
     )
-    servers: Literal[1] = Field(default=1, description="parameter_server: ranks that keep parameters")
 
 
 def _kind(table: object) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from time import perf_counter
 from typing import Any
 
@@ -48,7 +48,7 @@ class Executable:
         self._fed: list[Array] = [self.values[slot] for slot in plan.feeds]
         self.steps: list[Step] = []
         self.calls: list[Call] = []
-        numbers: dict[int, int] = {}  # position in the plan -> position among the calls
+        self._numbers: dict[int, int] = {}  # position in the plan -> position among the calls
         for number, step in enumerate(plan.steps):
             if step.mode == BIND_VIEW:
                 inputs = [self.values[i] for i in step.inputs]
@@ -57,11 +57,32 @@ class Executable:
             if step.mode == COLLECTIVE:
                 for member, output in zip(step.inputs[1:], step.outputs, strict=True):
                     self.values[output] = self.values[member]
-            numbers[number] = len(self.calls)
+            self._numbers[number] = len(self.calls)
             self.steps.append(step)
             self.calls.append(self._call(step))
-        self.dependents = _dependents(self.steps, numbers)
         self.fetches = [_copier(self.values, slot, plan.slots[slot]) for slot in plan.fetches]
+
+    @cached_property
+    def dependents(self) -> tuple[list[list[int]], list[int]]:
+        """For each call, the calls that wait for it, and how many it waits for itself.
+
+        A dependency that others imply is left out, so that chains show.
+        """
+        users: list[list[int]] = [[] for _ in self.steps]
+        waits: list[int] = []
+        above: list[int] = []  # for each call, the calls that must be over as a bit mask
+        for i, step in enumerate(self.steps):
+            needed = [self._numbers[d] for d in step.depends]
+            implied = 0
+            for d in needed:
+                implied |= above[d]
+            direct = [d for d in needed if not implied >> d & 1]
+            for d in direct:
+                users[d].append(i)
+                implied |= 1 << d
+            waits.append(len(direct))
+            above.append(implied)
+        return users, waits
 
     def load(self, feeds: Sequence[Array]) -> None:
         """Copy the fed arrays, whose shapes and values fit already, into their buffers."""
@@ -173,15 +194,6 @@ class Executable:
         explained = InvalidArgumentError(f"{where} failed on ({shapes}): {error}")
         explained.__cause__ = error
         return explained
-
-
-def _dependents(steps: list[Step], numbers: dict[int, int]) -> tuple[list[list[int]], list[int]]:
-    """For each call, the calls that wait for it, and how many it waits for itself."""
-    users: list[list[int]] = [[] for _ in steps]
-    for i, step in enumerate(steps):
-        for dependency in step.depends:
-            users[numbers[dependency]].append(i)
-    return users, [len(step.depends) for step in steps]
 
 
 def _write(value: Array, variable: Array) -> None:

@@ -46,7 +46,7 @@ class ReadyQueueExecutor:
 
     def __init__(self, threads: int) -> None:
         self._run: _Run | None = None
-        self._condition = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._closed = False
         self._workers = [
             threading.Thread(target=self._work, name=f"paraflow-{i}", daemon=True) for i in range(1, threads)
@@ -56,102 +56,116 @@ class ReadyQueueExecutor:
 
     def execute(self, loaded: Executable) -> None:
         """Run the steps, this thread taking part."""
-        run = _Run(loaded, self._condition)
-        with self._condition:
+        run = _Run(loaded, self._changed)
+        todo: list[int] = []
+        with self._changed:
             self._run = run
-            self._condition.notify_all()
+            run.hand_out([i for i, n in enumerate(run.pending) if not n], todo)
         try:
-            run.help()
+            run.help(todo)
         finally:
-            # Also when this thread is interrupted: nobody may go on writing into the plan's buffers.
-            with self._condition:
-                run.over = True
-                self._condition.wait_for(lambda: not run.active)
+            with self._changed:
                 self._run = None
+                if run.left:
+                    # A step failed or this thread was interrupted: nobody may go on writing into the buffers.
+                    run.over = True
+                    self._changed.notify_all()
+                    self._changed.wait_for(lambda: not run.helpers)
         if run.failure is not None:
             number, error = run.failure
             raise loaded.explain(number, error) if isinstance(error, Exception) else error
 
     def close(self) -> None:
         """End the threads."""
-        with self._condition:
+        with self._changed:
             self._closed = True
-            self._condition.notify_all()
+            self._changed.notify_all()
         for worker in self._workers:
             worker.join()
 
     def _work(self) -> None:
         while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._closed or (self._run is not None and self._run.has_work()))
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or (self._run is not None and self._run.ready))
                 if self._closed:
                     return
                 run = self._run
                 assert run is not None
-                run.active += 1
+                run.helpers += 1
             with np.errstate(all="ignore"):
-                run.help()
-            with self._condition:
-                run.active -= 1
-                self._condition.notify_all()
+                run.help([])
+            with self._changed:
+                run.helpers -= 1
+                if run.left:
+                    self._changed.notify_all()  # the run broke off, and whoever started it waits for us
 
 
 class _Run:
-    """One run of one plan: pending counts and the queue of ready steps, both under the executor's lock.
+    """One run of one plan; what changes is under the lock of ``changed``.
 
-    ``over``: every step has run, or one has failed, so nothing more is started.
+    ``pending`` counts the dependencies that each step still waits for, ``left`` the steps that have not run. ``ready``
+    are the steps that anybody may take. When ``over``, every step has run or one has failed, and nobody starts another.
     """
 
-    def __init__(self, loaded: Executable, condition: threading.Condition) -> None:
+    def __init__(self, loaded: Executable, changed: threading.Condition) -> None:
         self.loaded = loaded
-        self.condition = condition
-        self.active = 0
-        self.failure: tuple[int, BaseException] | None = None
-        self.users, pending = loaded.dependents
-        self.pending = list(pending)
-        self.left = len(loaded.steps)
+        self.changed = changed
+        self.users, self.waits = loaded.dependents
+        self.pending = list(self.waits)
+        self.left = len(loaded.calls)
         self.over = not self.left
-        self.ready = deque(i for i, n in enumerate(self.pending) if n == 0)
+        self.ready: deque[int] = deque()
+        self.helpers = 0
+        self.failure: tuple[int, BaseException] | None = None
 
-    def has_work(self) -> bool:
-        """Whether a step waits for somebody to run it."""
-        return bool(self.ready) and not self.over
-
-    def help(self) -> None:
-        """Run ready steps until none is left to start; wait while others may still make some ready."""
+    def help(self, todo: list[int]) -> None:
+        """Run the steps ``todo`` and then whatever is ready, until there is nothing left to start."""
         while True:
-            with self.condition:
-                self.condition.wait_for(lambda: self.ready or self.over)
+            self._run_all(todo)
+            with self.changed:
+                self.changed.wait_for(lambda: self.ready or self.over)
                 if self.over:
                     return
-                number = self.ready.popleft()
-            self._run_from(number)
+                todo = [self.ready.popleft()]
 
-    def _run_from(self, number: int) -> None:
-        todo = [number]
+    def hand_out(self, numbers: list[int], todo: list[int]) -> None:
+        """Take cheap steps on to this thread's ``todo``, and one dear step if it has none; the rest is for others."""
+        steps = self.loaded.steps
+        dear = [number for number in numbers if steps[number].cost >= INLINE_COST]
+        todo += [number for number in numbers if steps[number].cost < INLINE_COST]
+        if dear and not todo:
+            todo.append(dear.pop())
+        if dear:
+            self.ready.extend(dear)
+            self.changed.notify(len(dear))
+
+    def _run_all(self, todo: list[int]) -> None:
+        calls, users, waits = self.loaded.calls, self.users, self.waits
         while todo:
-            number = todo.pop()
+            number, done = todo.pop(), 1
             try:
-                self.loaded.calls[number]()
+                calls[number]()
+                while len(users[number]) == 1 and waits[users[number][0]] == 1:
+                    # Nobody else waits for this step, and that one waits for nobody else: no need to look up.
+                    number, done = users[number][0], done + 1
+                    calls[number]()
             except BaseException as error:
-                with self.condition:
+                with self.changed:
                     self.failure = self.failure or (number, error)
                     self.over = True
-                    self.condition.notify_all()
+                    self.changed.notify_all()
                 return
-            with self.condition:
+            with self.changed:
                 if self.over:
                     return
-                self.left -= 1
-                dear: list[int] = []
-                for user in self.users[number]:
+                self.left -= done
+                if not self.left:
+                    self.over = True
+                    self.changed.notify_all()
+                    return
+                free = []
+                for user in users[number]:
                     self.pending[user] -= 1
                     if not self.pending[user]:
-                        cheap = self.loaded.steps[user].cost < INLINE_COST
-                        (todo if cheap else dear).append(user)
-                if dear and not todo:
-                    todo.append(dear.pop())
-                self.over = not self.left
-                if dear or self.over:
-                    self.ready.extend(dear)
-                    self.condition.notify_all()
+                        free.append(user)
+                self.hand_out(free, todo)

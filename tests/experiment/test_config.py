@@ -62,7 +62,7 @@ def test_defaults_are_those_of_the_schema(folder):
     assert (config.model.layers, config.model.activation) == ((64, 10), "relu")
     assert (config.optimizer.beta1, config.optimizer.beta2, config.optimizer.epsilon) == (0.9, 0.999, 1e-8)
     assert (config.train.steps, config.train.evaluate_every) == (None, 1)
-    assert (config.parallel.mode, config.parallel.bucket_bytes, config.parallel.servers) == ("allreduce", 2**22, 1)
+    assert (config.parallel.mode, config.parallel.bucket_bytes) == ("allreduce", 2**22)
 
 
 def test_a_configuration_cannot_be_changed(folder):
@@ -157,7 +157,6 @@ FAULTS = [
         "learning_rate = 1\ndecay = 0.9",
         '15: optimizer.decay = 0.9: no key of [optimizer] with name = "adam", only with name = "rmsprop"',
     ),
-    ("epochs = 2", "epochs = 2\n[parallel]\nservers = 2", "19: parallel.servers = 2: must be 1"),
     (
         "epochs = 2",
         "epochs = 2\n[parallel]\nmode = 'sync'",

@@ -176,13 +176,17 @@ def test_evaluations_between_are_of_the_parameters_of_that_moment(run):
 
 def test_one_rank_gives_the_same_bytes_in_every_mode(run):
     results = [run(f"parallel.mode={mode}") for mode in ("single", "allreduce", "parameter_server")]
-    results.append(run("data.prefetch=3"))
+    results += [run("data.prefetch=3"), run("experiment.threads=3")]
     assert len({r.parameter_bytes for r in results}) == 1
     assert len({tuple(r.losses()) for r in results}) == 1
 
 
 def test_one_worker_and_a_server_give_the_bytes_of_one_process(run):
     assert run("parallel.mode=parameter_server", ranks=2).parameter_bytes == run("parallel.mode=single").parameter_bytes
+
+
+def test_threads_of_a_rank_change_no_byte(run):
+    assert run("experiment.threads=2", ranks=3).parameter_bytes == run(ranks=3).parameter_bytes
 
 
 def test_a_worker_without_samples_pushes_nothing(run):

@@ -393,7 +393,7 @@ def test_a_failed_initialization_leaves_no_value(session):
 
 @pytest.mark.parametrize("fetch", [None, [None], 3.0, object(), np.ones(2), {1, 2}, [[np.ones(2)]]])
 def test_what_cannot_be_fetched_is_refused(session, fetch):
-    with pytest.raises(TypeError, match="None cannot be fetched|neither a tensor"):
+    with pytest.raises(TypeError, match=r"None cannot be fetched|neither a tensor"):
         session.run(fetch)
 
 

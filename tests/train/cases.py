@@ -11,8 +11,8 @@ START = {
 }
 # Of very different sizes, with zeros and changing signs.
 GRADIENTS = {
-    name: (_rng.normal(size=(STEPS, *start.shape)) * 10.0 ** _rng.integers(-3, 2, (STEPS, *start.shape))).astype(np.float32)
-    for name, start in START.items()
+    name: (_rng.normal(size=size) * 10.0 ** _rng.integers(-3, 2, size)).astype(np.float32)
+    for name, size in ((name, (STEPS, *start.shape)) for name, start in START.items())
 }
 GRADIENTS["w"][2, 0] = 0.0
 GRADIENTS["b"][:, 1] = 0.0

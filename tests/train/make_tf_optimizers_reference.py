@@ -1,7 +1,7 @@
 """Makes tf_optimizers_reference.npz: what TensorFlow's own optimizers do to two variables in eight steps.
 
-Run it with a Python that has TensorFlow 2 (tf.compat.v1): ``python make_tf_optimizers_reference.py``. The variables, the
-gradients of every step and the optimizers' arguments are in `cases.py`, which the test shares.
+Run it with a Python that has TensorFlow 2 (tf.compat.v1): ``python make_tf_optimizers_reference.py``. The variables,
+the gradients of every step and the optimizers' arguments are in `cases.py`, which the test shares.
 """
 
 import sys
@@ -21,13 +21,13 @@ def trajectory(optimizer, arguments):
     with tf.Graph().as_default(), tf.Session() as session:
         variables = [tf.Variable(start, name=name, use_resource=False) for name, start in START.items()]
         fed = [tf.placeholder(tf.float32, v.shape) for v in variables]
-        step = getattr(tf.train, optimizer)(**arguments).apply_gradients(zip(fed, variables))
+        step = getattr(tf.train, optimizer)(**arguments).apply_gradients(zip(fed, variables, strict=True))
         watched = tf.global_variables()
         session.run(tf.global_variables_initializer())
         found = {v.name: [] for v in watched}
         for t in range(STEPS):
-            session.run(step, {f: GRADIENTS[v.op.name][t] for f, v in zip(fed, variables)})
-            for v, value in zip(watched, session.run(watched)):
+            session.run(step, {f: GRADIENTS[v.op.name][t] for f, v in zip(fed, variables, strict=True)})
+            for v, value in zip(watched, session.run(watched), strict=True):
                 found[v.name].append(value)
         return {name: np.stack(values) for name, values in found.items()}
 

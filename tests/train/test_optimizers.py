@@ -100,5 +100,6 @@ def test_variables_follow_the_formulas(case, threads):
     optimizer, arguments = CASES[case]
     found = trajectory(optimizer, arguments, pf.float64, threads)
     for name, start in START.items():
-        transcription = TRANSCRIPTIONS[optimizer](start.astype(np.float64), GRADIENTS[name].astype(np.float64), **arguments)
-        np.testing.assert_allclose(found[f"{name}:0"], list(transcription), rtol=1e-12, err_msg=name)
+        gradients = GRADIENTS[name].astype(np.float64)
+        expected = list(TRANSCRIPTIONS[optimizer](start.astype(np.float64), gradients, **arguments))
+        np.testing.assert_allclose(found[f"{name}:0"], expected, rtol=1e-12, err_msg=name)

@@ -288,7 +288,7 @@ def test_a_gradient_that_turns_out_to_have_another_shape_is_refused(w):
     step = sgd(1.0).apply_gradients([(gradient, w)])
     with pf.Session() as session:
         session.run(pf.global_variables_initializer())
-        with pytest.raises(pf.errors.InvalidArgumentError, match=r"gradient of 'w' has shape \(1,\), the variable \(2,\)"):
+        with pytest.raises(pf.errors.InvalidArgumentError, match=r"gradient of 'w' has shape \(1,\), .* \(2,\)"):
             session.run(step, {values: [1.0, -1.0]})
         assert session.run(w).tolist() == [3.0, -4.0]
         session.run(step, {values: [1.0, -1.0, 2.0]})

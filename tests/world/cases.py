@@ -336,9 +336,9 @@ def a_worker_cannot_fetch_what_the_server_computes(comm: Communicator) -> None:
 def a_rank_that_is_done_before_it_has_trained_is_refused(comm: Communicator) -> None:
     """The others would wait for it to start."""
     strategy = pf.parallel.ParameterServer(comm)
-    with pf.Graph().as_default(), pf.Session(strategy=strategy) as session:
-        with pytest.raises(FailedPreconditionError, match=f"rank {comm.rank} is done before it has trained"):
-            strategy.finish(session)
+    message = f"rank {comm.rank} is done before it has trained"
+    with pf.Session(pf.Graph(), strategy=strategy) as session, pytest.raises(FailedPreconditionError, match=message):
+        strategy.finish(session)
 
 
 CASES = [
