@@ -33,6 +33,8 @@ from paraflow.graph.dtypes import (
     uint64,
 )
 from paraflow.graph.dtypes import bool_ as bool
+from paraflow.graph.dtypes import float16 as half
+from paraflow.graph.dtypes import float64 as double
 from paraflow.graph.graph import Graph, control_dependencies, get_default_graph, name_scope, reset_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert as convert_to_tensor
@@ -123,6 +125,7 @@ from paraflow.ops.math import (
     subtract,
 )
 from paraflow.ops.math import divide as truediv
+from paraflow.ops.math import floordiv as floor_div
 from paraflow.ops.math import floormod as mod
 from paraflow.ops.random import (
     random_normal,
@@ -144,8 +147,11 @@ from paraflow.ops.reduce import (
     reduce_prod,
     reduce_sum,
 )
+from paraflow.ops.reduce import argmax as arg_max
+from paraflow.ops.reduce import argmin as arg_min
 from paraflow.ops.scan import cumprod, cumsum
 from paraflow.ops.sequences import invert_permutation, linspace, meshgrid, one_hot, range, sequence_mask
+from paraflow.ops.sequences import linspace as lin_space
 from paraflow.ops.state import (
     GraphKeys,
     Variable,
@@ -158,6 +164,8 @@ from paraflow.ops.state import (
     trainable_variables,
     variables_initializer,
 )
+from paraflow.ops.state import global_variables as all_variables
+from paraflow.ops.state import variables_initializer as initialize_variables
 from paraflow.ops.transcendental import (
     acos,
     asin,
@@ -177,6 +185,8 @@ from paraflow.ops.transcendental import (
 )
 from paraflow.runtime.session import Session, get_default_session
 
+newaxis = None  # in a tensor's key: a new axis of size 1
+
 __all__ = [
     "Graph",
     "GraphKeys",
@@ -190,6 +200,9 @@ __all__ = [
     "acos",
     "add",
     "add_n",
+    "all_variables",
+    "arg_max",
+    "arg_min",
     "argmax",
     "argmin",
     "as_dtype",
@@ -224,6 +237,7 @@ __all__ = [
     "div",
     "div_no_nan",
     "divide",
+    "double",
     "einsum",
     "equal",
     "erf",
@@ -238,6 +252,7 @@ __all__ = [
     "float32",
     "float64",
     "floor",
+    "floor_div",
     "floordiv",
     "floormod",
     "gather",
@@ -251,8 +266,10 @@ __all__ = [
     "greater",
     "greater_equal",
     "group",
+    "half",
     "identity",
     "initialize_all_variables",
+    "initialize_variables",
     "int8",
     "int16",
     "int32",
@@ -264,6 +281,7 @@ __all__ = [
     "layers",
     "less",
     "less_equal",
+    "lin_space",
     "linspace",
     "log",
     "log1p",
@@ -284,6 +302,7 @@ __all__ = [
     "multiply",
     "name_scope",
     "negative",
+    "newaxis",
     "nn",
     "no_op",
     "norm",

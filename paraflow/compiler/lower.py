@@ -432,11 +432,11 @@ def step_cost(operation: Operation) -> int:
     """A rough count of elementary operations, to tell cheap steps from dear ones."""
     shapes: list[Dims] = [t.spec.shape for t in (*operation.inputs, *operation.outputs)]
     sizes = [num_elements(s) for s in shapes]
-    if None in sizes:
-        return UNKNOWN_COST
-    total = sum(n for n in sizes if n is not None)
-    inner = operation.inputs[0].spec.shape if operation.type == "matmul" else None
-    return total * (inner[-1] or 1) if inner else total
+    if None in sizes or operation.record.collective:
+        return UNKNOWN_COST  # a collective also waits for other ranks
+    if operation.type == "matmul":
+        return (sizes[-1] or 0) * known(shapes[0])[-1]
+    return sum(n for n in sizes if n is not None)
 
 
 def lower(program: Program, parallel: bool = False) -> Plan:

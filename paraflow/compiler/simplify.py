@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from paraflow.errors import GraphError
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
-from paraflow.graph.shape import broadcast
+from paraflow.graph.shape import Dims, broadcast
 
 # Folding may not make a plan much larger than the graph it comes from.
 FOLD_LIMIT = 4096
@@ -31,7 +32,7 @@ def _rule(build: Builder, op: Operation, inputs: Inputs) -> Result:
     if folded is not None:
         return folded
     if op.record.elementwise:
-        stripped = tuple(_strip_broadcast(inputs))
+        stripped = tuple(_strip_broadcast(op, inputs))
         if stripped != inputs:
             inputs = stripped
             return RULES.get(op.type, _keep)(build, op, inputs) or build.emit(op, op.record, inputs, op.attrs)
@@ -64,15 +65,23 @@ def _fold(build: Builder, op: Operation, inputs: Inputs) -> Result:
     return [build.constant(op, np.array(r, t.dtype)) for r, t in zip(results, op.outputs, strict=True)]
 
 
-def _strip_broadcast(inputs: Inputs) -> list[Tensor]:
+def _strip_broadcast(op: Operation, inputs: Inputs) -> list[Tensor]:
     """Drop broadcast_to from an elementwise operand wherever the other operands give the result its shape anyway."""
     kept = list(inputs)
     for i, x in enumerate(inputs):
         if x.op.type == "broadcast_to" and x.spec.static:
             rest = [*kept[:i], x.op.inputs[0], *kept[i + 1 :]]
-            if broadcast(*(t.spec.shape for t in rest)) == broadcast(*(t.spec.shape for t in kept)):
+            if _result_shape(op, rest) == _result_shape(op, kept):
                 kept = rest
     return kept
+
+
+def _result_shape(op: Operation, inputs: list[Tensor]) -> Dims:
+    """The shape that ``op`` makes of these operands; None where its shape rule refuses them."""
+    try:
+        return op.record.infer(tuple(t.spec for t in inputs), op.attrs)[0].shape
+    except GraphError:
+        return None
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -18,6 +18,9 @@ REDRAW_SECONDS = 0.1
 RATE_SECONDS = 5.0
 # Set by the launcher to the width of its terminal, if it shows rank 0's output there, carriage returns included.
 COLUMNS_VARIABLE = "PARAFLOW_TTY"
+# Open MPI gives its ranks a pseudo-terminal, whatever their output goes to in the end.
+NO_TERMINAL_VARIABLE = "OMPI_COMM_WORLD_RANK"
+BAR_COLUMNS = 20
 
 
 class _Mark(NamedTuple):
@@ -60,12 +63,12 @@ class Progress:
         now = self._clock()
         if now >= self._redraw_at:
             self._redraw_at = now + REDRAW_SECONDS
-            self._display.draw(self._text(now, step, epoch, samples, values), step / self._total_steps)
+            self._display.draw(self._parts(now, step, epoch, samples, values), step / self._total_steps)
 
     def line(self, *, step: int, epoch: int, samples: int, **values: float) -> None:
         """Show a line that stays, at the end of an epoch; the arguments are those of ``update``."""
         if self._display is not None:
-            self._display.keep(self._text(self._clock(), step, epoch, samples, values))
+            self._display.keep("  ".join(self._parts(self._clock(), step, epoch, samples, values)))
 
     def close(self) -> None:
         """Remove the live line."""
@@ -80,7 +83,7 @@ class Progress:
     ) -> None:
         self.close()
 
-    def _text(self, now: float, step: int, epoch: int, samples: int, values: Mapping[str, float]) -> str:
+    def _parts(self, now: float, step: int, epoch: int, samples: int, values: Mapping[str, float]) -> list[str]:
         marks = self._marks
         while len(marks) > 1 and now - marks[1].time >= RATE_SECONDS:
             marks.popleft()
@@ -95,13 +98,22 @@ class Progress:
             parts.append(f"{(samples - since.samples) / (now - since.time):.0f} samples/s")
             seconds = (now - since.time) / (step - since.step) * (self._total_steps - step)
             parts.append(f"{timedelta(seconds=round(seconds))} left")
-        return "  ".join(parts)
+        return parts
+
+
+def fitted(parts: list[str], columns: int) -> str:
+    """The parts side by side; where there are more than fit, the test values go first, and then the step."""
+    for left_out in (None, "test ", "step "):
+        parts = [part for part in parts if left_out is None or not part.startswith(left_out)]
+        if len(text := "  ".join(parts)) <= columns:
+            break
+    return text[:columns]
 
 
 class _Display(Protocol):
     live: bool
 
-    def draw(self, text: str, fraction: float) -> None: ...
+    def draw(self, parts: list[str], fraction: float) -> None: ...
 
     def keep(self, text: str) -> None: ...
 
@@ -113,7 +125,8 @@ def _display(stream: TextIO, environment: Mapping[str, str]) -> _Display:
     if columns.isdecimal():
         return _CarriageReturns(stream, int(columns))
     console = Console(file=stream)
-    return _RichLine(console) if console.is_terminal and not console.is_dumb_terminal else _PlainLines(stream)
+    live = console.is_terminal and not console.is_dumb_terminal and NO_TERMINAL_VARIABLE not in environment
+    return _RichLine(console) if live else _PlainLines(stream)
 
 
 class _RichLine:
@@ -124,13 +137,18 @@ class _RichLine:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
 
-    def draw(self, text: str, fraction: float) -> None:
+    def draw(self, parts: list[str], fraction: float) -> None:
+        columns = self._live.console.width - 1
+        text = fitted(parts, columns)
         row = Table.grid(padding=(0, 1))
-        row.add_row(ProgressBar(total=1.0, completed=fraction, width=20), Text(text, no_wrap=True, overflow="ellipsis"))
+        if BAR_COLUMNS + 1 + len(text) <= columns:
+            row.add_row(ProgressBar(total=1.0, completed=fraction, width=BAR_COLUMNS), Text(text, no_wrap=True))
+        else:
+            row.add_row(Text(text, no_wrap=True))
         self._live.update(row, refresh=True)
 
     def keep(self, text: str) -> None:
-        self._live.console.print(Text(text))
+        self._live.console.print(Text(text), soft_wrap=True)
 
     def close(self) -> None:
         self._live.stop()
@@ -144,8 +162,8 @@ class _CarriageReturns:
         self._width = max(columns - 1, 0)  # a character in the last column would wrap the line
         self._drawn = False
 
-    def draw(self, text: str, fraction: float) -> None:
-        self._write("\r" + text[: self._width].ljust(self._width), drawn=True)
+    def draw(self, parts: list[str], fraction: float) -> None:
+        self._write("\r" + fitted(parts, self._width).ljust(self._width), drawn=True)
 
     def keep(self, text: str) -> None:
         self._write("\r" + text.ljust(self._width) + "\n", drawn=False)
@@ -166,7 +184,7 @@ class _PlainLines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def draw(self, text: str, fraction: float) -> None:
+    def draw(self, parts: list[str], fraction: float) -> None:
         """Nothing: a file keeps every line."""
 
     def keep(self, text: str) -> None:
@@ -179,6 +197,5 @@ class _PlainLines:
 
 def formatted(name: str, value: float) -> str:
     """``value`` behind its name, as every line shows it: ``test loss 0.1234``, ``accuracy 97.22%``."""
-    """The name and the value, as they stand in a line."""
     label = name.replace("_", " ")
     return f"{label} {value:.2%}" if name.endswith("accuracy") else f"{label} {value:.4g}"

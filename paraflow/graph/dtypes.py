@@ -31,10 +31,16 @@ KINDS = {
     "bool": "b",
 }
 
+# Where TensorFlow's word means another dtype than numpy's.
+_NAMES: dict[Any, DType] = {"float": float32, float: float32, "double": float64, "half": float16}
+
 
 def as_dtype(value: Any) -> DType:
-    """The numpy dtype that ``value`` (a dtype, a scalar type or a name such as ``"float32"``) stands for."""
-    dtype: DType = np.dtype(value)
+    """The numpy dtype that ``value`` (a dtype, a scalar type or a name such as ``"float32"``) stands for.
+
+    As in TensorFlow, and other than in numpy, ``"float"`` and Python's ``float`` are float32.
+    """
+    dtype: DType = _NAMES[value] if isinstance(value, (str, type)) and value in _NAMES else np.dtype(value)
     return dtype
 
 

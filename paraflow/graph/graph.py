@@ -121,6 +121,10 @@ class Graph:
         """Whether operations added now would get control inputs."""
         return any(self._control)
 
+    def get_operations(self) -> list[Operation]:
+        """All operations, in the order of their making."""
+        return list(self.operations)
+
     def get_operation_by_name(self, name: str) -> Operation:
         """The operation of that name; raises GraphError naming near misses."""
         if name in self._by_name:
@@ -211,8 +215,11 @@ def reset_default_graph() -> None:
     _global_graph[0] = Graph()
 
 
-def name_scope(name: str, default_name: str | None = None) -> Any:
-    """Context manager: operations of the default graph made inside are named ``name/...``."""
+def name_scope(name: str | None, default_name: str | None = None, values: Sequence[Any] | None = None) -> Any:
+    """Context manager: operations of the default graph made inside are named ``name/...``.
+
+    ``values`` may be what the scope's operations are made of, as TensorFlow 1 has it; nothing depends on it.
+    """
     return get_default_graph().name_scope(name or default_name or "")
 
 

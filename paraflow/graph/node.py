@@ -126,7 +126,7 @@ class Tensor:
     def __bool__(self) -> bool:
         raise TypeError(
             f"tensor '{self.name}' has no truth value while the graph is being built; "
-            "run it in a session, or use paraflow.where / paraflow.cond"
+            "run it in a session, or use paraflow.where"
         )
 
     def __iter__(self) -> Iterator[Tensor]:

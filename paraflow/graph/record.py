@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import KINDS, DType
+from paraflow.graph.dtypes import KINDS, DType, as_dtype
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.shape import Spec, broadcast, format_dims
@@ -40,6 +40,11 @@ from paraflow.graph.shape import Spec, broadcast, format_dims
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 Rule = Callable[..., Any]
+
+# What TensorFlow 1 called arguments before; it took both names to its end.
+_OLDER_NAMES = {
+    "keep_dims": "keepdims", "reduction_indices": "axis", "dimension": "axis", "dim": "axis", "squeeze_dims": "axis"
+}  # fmt: skip
 
 
 class OpRecord:
@@ -141,6 +146,7 @@ class OpRecord:
                     raise TypeError(f"{self.name}() needs the tensor '{key}'")
                 operands.append(kwargs.pop(key))
         for key, value in kwargs.items():
+            key = _current_name(key, kwargs, attrs)
             if key not in attrs:
                 raise TypeError(f"{self.name}() has no argument '{key}'; it takes {self._usage()}")
             attrs[key] = value
@@ -239,11 +245,17 @@ def convert(value: Any, dtype: DType | None = None, name: str = "const") -> Tens
     return constant
 
 
+def _current_name(key: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    """The present name of the argument ``key``, where it is an older one and the present one is not given as well."""
+    current = _OLDER_NAMES.get(key, key)
+    return current if key not in known and current in known and current not in given else key
+
+
 def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     """The array for a Python or numpy value, read-only.
 
-    Python floats become float32 and ints int32, as in TensorFlow; a value that does not fit ``dtype`` without a
-    change of kind (a fraction for an integer tensor) raises InvalidArgumentError.
+    Python floats become float32 and ints int32 (int64 where they are too large), as in TensorFlow; a value that does
+    not fit ``dtype`` without a change of kind (a fraction for an integer tensor) raises InvalidArgumentError.
     """
     typed = hasattr(value, "dtype")
     try:
@@ -253,7 +265,8 @@ def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     if array.dtype.kind not in "biufc":
         raise InvalidArgumentError(f"cannot make a tensor of {value!r}{at_user_line()}")
     if dtype is None and not typed:
-        dtype = {"f": np.dtype("float32"), "i": np.dtype("int32")}.get(array.dtype.kind, array.dtype)
+        narrow = {"f": np.dtype("float32"), "i": np.dtype("int32")}.get(array.dtype.kind, array.dtype)
+        dtype = array.dtype if array.dtype == np.int64 and not np.array_equal(array.astype(narrow), array) else narrow
     if dtype is not None and dtype != array.dtype:
         cast = array.astype(dtype)
         lossy = (array.dtype.kind in "fc" and dtype.kind in "biu") or (array.dtype.kind == "c" and dtype.kind == "f")
@@ -278,7 +291,7 @@ def freeze(record: OpRecord, key: str, value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if key == "dtype" and value is not None:
-        return np.dtype(value)
+        return as_dtype(value)
     if isinstance(value, Tensor) or hasattr(value, "__tensor__"):
         raise InvalidArgumentError(
             f"{record.name}: '{key}' must be known when the graph is built, but it is a tensor{at_user_line()}"

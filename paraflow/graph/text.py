@@ -25,7 +25,7 @@ def attr_text(value: Any) -> str:
     """An attribute as text; long arrays appear by their SHA-256."""
     if isinstance(value, np.ndarray):
         if value.size <= 8:
-            return f"{value.dtype.name}{value.tolist()}"
+            return f"{value.dtype.name} {value.tolist()}"
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:16]
         return f"{value.dtype.name}{format_dims(value.shape)}#{digest}"
     return value.name if isinstance(value, np.dtype) else repr(value)

@@ -14,7 +14,7 @@ from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Spec, broadcast, compatible, format_dims, merge
 from paraflow.ops.array import unbroadcast
 from paraflow.ops.logic import greater, greater_equal, is_finite, less_equal, logical_and, logical_not, select
-from paraflow.ops.math import add_n, maximum, minimum, sqrt, square
+from paraflow.ops.math import add_n, divide, maximum, minimum, sqrt, square
 from paraflow.ops.reduce import Axis, l2_loss, reduce_sum
 
 
@@ -47,13 +47,13 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def clip_by_norm(t: Any, clip_norm: Any, axes: Axis = None, name: str | None = None) -> Tensor:
     """``t`` scaled down to the L2 norm ``clip_norm`` where its norm over ``axes`` (None: all) is larger."""
-    with name_scope(name or "clip_by_norm"):
+    with name_scope(name or "clip_by_norm") as scope:
         t = convert(t)
         squares = reduce_sum(square(t), axes, keepdims=True)
         # The root of a zero norm has no derivative; the branch not chosen must not see it.
         positive = greater(squares, 0)
         norm = select(positive, sqrt(select(positive, squares, 1)), squares)
-        clipped: Tensor = t * clip_norm / maximum(norm, clip_norm)
+        clipped: Tensor = divide(t * clip_norm, maximum(norm, clip_norm), name=scope)
         return clipped
 
 

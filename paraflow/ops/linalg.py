@@ -222,13 +222,20 @@ def trace(x: Any, name: str = "trace") -> Tensor:
     return total
 
 
-def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool = False, name: str = "norm") -> Tensor:
+def norm(
+    tensor: Any,
+    ord: Any = "euclidean",
+    axis: Any = None,
+    keepdims: bool = False,
+    name: str = "norm",
+    keep_dims: bool = False,
+) -> Tensor:
     """The norm of vectors (``axis`` an int, or None: of all elements as one vector) or matrices (two axes).
 
     ``ord``: "euclidean" (or 2, for vectors), 1, inf, any p > 0 for vectors; "euclidean", "fro", 1 or inf for matrices.
-    The gradient of the Euclidean norm at 0 is NaN.
+    The gradient of the Euclidean norm at 0 is NaN. ``keep_dims`` is the older name of ``keepdims``.
     """
-    x = convert(tensor)
+    x, keepdims = convert(tensor), keepdims or keep_dims
     axes = tuple(axis) if isinstance(axis, (list, tuple)) else None
     if axes is not None and len(axes) == 1:
         axis, axes = axes[0], None

@@ -16,7 +16,7 @@ from paraflow.ops.array import cast, known_shape, reshape, shape_tensor, stop_gr
 from paraflow.ops.gathering import check_indices
 from paraflow.ops.linalg import matmul
 from paraflow.ops.logic import greater, greater_equal, less, logical_and, select
-from paraflow.ops.math import maximum, rsqrt, square
+from paraflow.ops.math import add, maximum, multiply, rsqrt, square
 from paraflow.ops.random import random_uniform
 from paraflow.ops.reduce import keep_axes, moments_of, reduce_sum, reduced_dims
 from paraflow.ops.transcendental import exp, sigmoid
@@ -341,31 +341,37 @@ def bias_add(value: Any, bias: Any, data_format: str = "NHWC", name: str | None 
     size = None if b.spec.shape is None else b.spec.shape[0]
     if None not in (channels, size) and channels != size:
         raise GraphError(f"bias_add: a bias of {size} elements does not fit {channels} channels")
-    total: Tensor = x + b
+    total: Tensor = add(x, b, name=name or "bias_add")
     return total
 
 
 def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Tensor:
     """matmul(x, weights) + biases."""
-    with name_scope(name or "xw_plus_b"):
-        return bias_add(matmul(x, weights), biases)
+    with name_scope(name or "xw_plus_b") as scope:
+        return bias_add(matmul(x, weights), biases, name=scope)
 
 
 def l2_normalize(
-    x: Any, axis: int | Sequence[int] | None = None, epsilon: float = 1e-12, name: str | None = None
+    x: Any,
+    axis: int | Sequence[int] | None = None,
+    epsilon: float = 1e-12,
+    name: str | None = None,
+    dim: int | Sequence[int] | None = None,
 ) -> Tensor:
-    """x / sqrt(max(sum(x^2), epsilon)), the sum taken over ``axis``."""
-    with name_scope(name or "l2_normalize"):
+    """x / sqrt(max(sum(x^2), epsilon)), the sum taken over ``axis`` (``dim`` is its older name)."""
+    axis = dim if axis is None else axis
+    with name_scope(name or "l2_normalize") as scope:
         t = convert(x)
-        normalised: Tensor = t * rsqrt(maximum(reduce_sum(square(t), axis, True), epsilon))
+        scale = rsqrt(maximum(reduce_sum(square(t), axis, True), epsilon))
+        normalised: Tensor = multiply(t, scale, name=scope)
         return normalised
 
 
 def moments(
-    x: Any, axes: int | Sequence[int], keep_dims: bool = False, name: str | None = None
+    x: Any, axes: int | Sequence[int], keep_dims: bool = False, name: str | None = None, keepdims: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance of ``x`` over ``axes``."""
-    mean, variance = moments_of(x, axes, keep_dims, name=name or "moments")
+    """Mean and variance of ``x`` over ``axes``; ``keep_dims`` is the older name of ``keepdims``."""
+    mean, variance = moments_of(x, axes, keep_dims or keepdims, name=name or "moments")
     return mean, variance
 
 

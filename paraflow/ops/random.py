@@ -175,11 +175,11 @@ def _normal(
     standard: Any, shape: Any, mean: Any, stddev: Any, dtype: Any, seed: int | None, name: str
 ) -> Tensor:
     chosen = _float_dtype(dtype, name)
-    with name_scope(name):
+    with name_scope(name) as scope:
         sizes = shape_tensor(shape)
         centre, spread = convert(mean, chosen, "mean"), convert(stddev, chosen, "stddev")
         numbers = standard(sizes, dtype=chosen, seed=_seeds(sizes.graph, seed))
-        result: Tensor = add(multiply(numbers, spread), centre)
+        result: Tensor = add(multiply(numbers, spread), centre, name=scope)
         return result
 
 

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from paraflow.graph.dtypes import DType
+from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Dims, Spec, normal_axes
 from paraflow.ops.array import broadcast_to, cast, known_shape, reshape, size
 from paraflow.ops.logic import equal
-from paraflow.ops.math import square
+from paraflow.ops.math import multiply, square
 from paraflow.ops.scan import cumprod
 from paraflow.ops.transcendental import exp
 
@@ -265,5 +266,6 @@ argmin.shape(_index)
 
 def l2_loss(t: Any, name: str | None = None) -> Tensor:
     """Half the sum of squares, sum(t * t) / 2."""
-    loss: Tensor = reduce_sum(square(t)) * 0.5
-    return loss
+    with name_scope(name or "l2_loss") as scope:
+        loss: Tensor = multiply(reduce_sum(square(t)), 0.5, name=scope)
+        return loss

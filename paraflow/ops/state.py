@@ -82,7 +82,7 @@ class Variable:
                 raise GraphError(f"variable '{name}' is {as_dtype(dtype).name}, its initial value {spec.dtype.name}")
             self.graph: Graph = graph
             self.spec = graph.add_variable(name, spec.dtype, spec.shape, trainable)
-            self.initializer: Operation = self._assign(self.initial_value, "Assign").op
+            self.initializer: Operation = self._assign(self.initial_value, None).op
         graph.add_to_collection(GraphKeys.GLOBAL_VARIABLES, self)
         if trainable:
             graph.add_to_collection(GraphKeys.TRAINABLE_VARIABLES, self)
@@ -102,13 +102,19 @@ class Variable:
             tensor: Tensor = read_variable(variable=spec.name, dtype=spec.dtype, shape=spec.shape, name="read")
             return tensor
 
-    def _assign(self, value: Any, name: str) -> Tensor:
+    def _assign(self, value: Any, name: str | None, default: str = "Assign") -> Tensor:
+        """A name that the user gave stands in the user's scope, the ``default`` one in the variable's."""
         self.graph.last_reads.pop(self.spec.name, None)
         tensor = convert(value, self.spec.dtype)
         if tensor.dtype != self.spec.dtype:
             raise GraphError(f"variable '{self.spec.name}' is {self.spec.dtype.name}, the value {tensor.dtype.name}")
-        with self.graph.as_default(), self.graph.name_scope(self.spec.name + "/"):
-            result: Tensor = assign_variable(tensor, variable=self.spec.name, shape=self.spec.shape, name=name)
+        attrs = {"variable": self.spec.name, "shape": self.spec.shape}
+        with self.graph.as_default():
+            if name is None:
+                with self.graph.name_scope(self.spec.name + "/"):
+                    result: Tensor = assign_variable(tensor, name=default, **attrs)
+            else:
+                result = assign_variable(tensor, name=name, **attrs)
             return result
 
     @property
@@ -154,17 +160,17 @@ class Variable:
         with self.graph.control_dependencies([self.initializer]):
             return self.read_value()
 
-    def assign(self, value: Any, name: str = "Assign") -> Tensor:
+    def assign(self, value: Any, name: str | None = None) -> Tensor:
         """Make ``value`` the new value; the output is the new value."""
         return self._assign(value, name)
 
-    def assign_add(self, delta: Any, name: str = "AssignAdd") -> Tensor:
+    def assign_add(self, delta: Any, name: str | None = None) -> Tensor:
         """Add ``delta``; the output is the new value."""
-        return self._assign(operators["add"](self, delta), name)
+        return self._assign(operators["add"](self, delta), name, "AssignAdd")
 
-    def assign_sub(self, delta: Any, name: str = "AssignSub") -> Tensor:
+    def assign_sub(self, delta: Any, name: str | None = None) -> Tensor:
         """Subtract ``delta``; the output is the new value."""
-        return self._assign(operators["subtract"](self, delta), name)
+        return self._assign(operators["subtract"](self, delta), name, "AssignSub")
 
     def eval(self, session: Runner | None = None) -> np.ndarray[Any, Any]:
         """The current value in ``session`` or in the default session."""
@@ -229,17 +235,17 @@ def initialize_all_variables() -> Any:
     return global_variables_initializer()
 
 
-def assign(ref: Variable, value: Any, name: str = "Assign") -> Tensor:
+def assign(ref: Variable, value: Any, name: str | None = None) -> Tensor:
     """Make ``value`` the new value of the variable ``ref``."""
     return ref.assign(value, name)
 
 
-def assign_add(ref: Variable, value: Any, name: str = "AssignAdd") -> Tensor:
+def assign_add(ref: Variable, value: Any, name: str | None = None) -> Tensor:
     """Add ``value`` to the variable ``ref``."""
     return ref.assign_add(value, name)
 
 
-def assign_sub(ref: Variable, value: Any, name: str = "AssignSub") -> Tensor:
+def assign_sub(ref: Variable, value: Any, name: str | None = None) -> Tensor:
     """Subtract ``value`` from the variable ``ref``."""
     return ref.assign_sub(value, name)
 

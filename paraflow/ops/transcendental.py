@@ -12,7 +12,7 @@ from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
 from paraflow.ops.array import unbroadcast
 from paraflow.ops.error_function import erf_of
-from paraflow.ops.math import rsqrt, square
+from paraflow.ops.math import negative, rsqrt, square
 
 
 @op(elementwise=True, dtypes="float")
@@ -188,8 +188,9 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 
 def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
     """log(sigmoid(x)) = -softplus(-x)."""
-    with name_scope(name or "log_sigmoid"):
-        return -softplus(-convert(x))
+    with name_scope(name or "log_sigmoid") as scope:
+        result: Tensor = negative(softplus(-convert(x)), name=scope)
+        return result
 
 
 @op(elementwise=True, dtypes="float")

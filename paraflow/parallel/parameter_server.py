@@ -66,6 +66,7 @@ class ParameterServer:
         self.pushes_by_worker: list[PushCount] = []
         self._version = 0
         self._started = False
+        self._serving = False
         self._buffers: dict[Any, Array] = {}
 
     # -- on the workers ---------------------------------------------------------------------------------------------
@@ -131,6 +132,11 @@ class ParameterServer:
 
     def start(self, session: Any, tensors: Sequence[Tensor], operations: Sequence[Operation]) -> None:
         """Once: compare graph and configuration over all ranks, then give all ranks the server's variables."""
+        if self.is_server and not self._serving:
+            raise FailedPreconditionError(
+                f"rank {self.comm.rank} is the parameter server, and the workers wait for its answers: where is_server "
+                "is true, call serve(session, train_op) in the place of the training loop"
+            )
         if self._started or self.alone:
             return
         self._started = True
@@ -174,6 +180,7 @@ class ParameterServer:
         except InvalidArgumentError as error:
             error.add_note("the parameter server has no feeds of its own: keep what the update needs in a variable")
             raise
+        self._serving = True
         self.start(session, [], [operation])
         pulled = [session.store[name] for name, _, _ in _pulled(session.graph, exchanges)]
         layout = [(o.outputs[0].dtype, known(o.outputs[0].spec.shape)) for o in exchanges]

@@ -26,7 +26,7 @@ from paraflow.compiler.plan import (
     Step,
 )
 from paraflow.errors import InvalidArgumentError, ParaflowError
-from paraflow.graph.shape import known
+from paraflow.graph.shape import compatible, format_dims, known
 from paraflow.kernels.numpy import KERNELS
 from paraflow.ops.collective import weigh
 from paraflow.runtime.context import Draw, RunContext
@@ -83,6 +83,15 @@ class Executable:
             waits.append(len(direct))
             above.append(implied)
         return users, waits
+
+    @cached_property
+    def ranks(self) -> list[int]:
+        """For each call, the cost of the longest chain that begins with it."""
+        users, _ = self.dependents
+        ranks = [0] * len(self.steps)
+        for i in reversed(range(len(self.steps))):
+            ranks[i] = self.steps[i].cost + max((ranks[u] for u in users[i]), default=0)
+        return ranks
 
     def load(self, feeds: Sequence[Array]) -> None:
         """Copy the fed arrays, whose shapes and values fit already, into their buffers."""
@@ -156,7 +165,6 @@ class Executable:
         body, values, context = step.record.body, self.values, self.context
         inputs, outputs, releases = step.inputs, step.outputs, step.releases
         keywords = dict(step.attrs)
-        view = step.record.view
         wants_samples = "samples" in step.record.runtime
         for key in step.record.runtime:
             if key == "draw":
@@ -172,11 +180,7 @@ class Executable:
             if not isinstance(result, tuple):
                 result = (result,) if outputs else ()
             for slot, part in zip(outputs, result, strict=True):
-                array = np.asarray(part)
-                # An input that a body hands back without having declared ``view`` may be overwritten while in use.
-                if array.base is not None and not view and any(np.may_share_memory(array, x) for x in arrays):
-                    array = array.copy()
-                values[slot] = array
+                values[slot] = _kept_promise(np.asarray(part), self.plan.slots[slot], step, arrays)
             for slot in releases:
                 values[slot] = None
 
@@ -194,6 +198,19 @@ class Executable:
         explained = InvalidArgumentError(f"{where} failed on ({shapes}): {error}")
         explained.__cause__ = error
         return explained
+
+
+def _kept_promise(array: Array, promised: Slot, step: Step, inputs: list[Any]) -> Array:
+    """What a body returned: what its shape rule says, and in memory of its own unless it is a view."""
+    if array.dtype != promised.dtype or not (array.shape == promised.shape or compatible(array.shape, promised.shape)):
+        raise InvalidArgumentError(
+            f"the body of '{step.record.name}' returned {array.dtype.name}{format_dims(array.shape)}, but its shape "
+            f"rule says {promised.dtype.name}{format_dims(promised.shape)}"
+        )
+    # An input that a body hands back without having declared ``view`` may be overwritten while in use.
+    if array.base is not None and not step.record.view and any(np.may_share_memory(array, x) for x in inputs):
+        return array.copy()
+    return array
 
 
 def _write(value: Array, variable: Array) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from paraflow.runtime.executable import Executable
 
-# Steps below this many elementary operations are not worth handing to another thread (about 10 microseconds).
+# Steps below this many elementary operations (a few microseconds) are not worth handing to another thread.
 INLINE_COST = 1 << 14
 
 
@@ -129,15 +129,19 @@ class _Run:
                 todo = [self.ready.popleft()]
 
     def hand_out(self, numbers: list[int], todo: list[int]) -> None:
-        """Take cheap steps on to this thread's ``todo``, and one dear step if it has none; the rest is for others."""
+        """Take one dear step on, and leave all others to whoever is free; where none is dear, take on all.
+
+        While a thread is in a dear step it does not hold the interpreter lock, so cheap ones get done beside it.
+        """
         steps = self.loaded.steps
-        dear = [number for number in numbers if steps[number].cost >= INLINE_COST]
-        todo += [number for number in numbers if steps[number].cost < INLINE_COST]
-        if dear and not todo:
-            todo.append(dear.pop())
+        todo += numbers
+        dear = [number for number in todo if steps[number].cost >= INLINE_COST]
         if dear:
-            self.ready.extend(dear)
-            self.changed.notify(len(dear))
+            own = max(dear, key=self.loaded.ranks.__getitem__)
+            todo.remove(own)
+            self.ready.extend(todo)
+            self.changed.notify(len(todo))
+            todo[:] = [own]
 
     def _run_all(self, todo: list[int]) -> None:
         calls, users, waits = self.loaded.calls, self.users, self.waits

@@ -23,8 +23,8 @@ class Optimizer:
     """Builds update expressions. A subclass writes `_update` for one variable and, where needed, `_prepare`.
 
     Every gradient passes an ``exchange`` marker exactly once: `compute_gradients` puts it in, and `apply_gradients`
-    does so for gradients that do not come from one. So what is done to gradients in between (clipping, say) acts on what
-    all ranks agreed on, and optimizers know nothing of ranks.
+    does so for gradients that do not come from one. So what is done to gradients in between (clipping, say) acts on
+    what all ranks agreed on, and optimizers know nothing of ranks.
     """
 
     def __init__(self, learning_rate: Any, name: str) -> None:
@@ -69,7 +69,7 @@ class Optimizer:
             names = ", ".join(v.name for _, v in grads_and_vars)
             raise GraphError(f"no gradients for any variable: the loss does not depend on {names or 'any of them'}")
         graph = pairs[0][1].graph
-        with graph.as_default(), graph.name_scope(name or self._name):
+        with graph.as_default(), graph.name_scope(name or self._name) as scope:
             carried = _carrying_exchange(graph)
             ready = [(g if g.op in carried else _exchanged(g, v), v) for g, v in pairs]
             self._prepare([v for _, v in ready])
@@ -78,7 +78,7 @@ class Optimizer:
                 updates += self._finish()
                 if global_step is not None:
                     updates.append(global_step.assign_add(1).op)
-            operation: Operation = group(*updates, name="train")
+            operation: Operation = group(*updates, name=scope)
             return operation
 
     def get_slot(self, var: Variable, name: str) -> Variable | None:

@@ -34,18 +34,18 @@ def test_the_plan_of_a_training_step():
         s4: arena float32(4, 1) 0
         s5: arena float32(4, 1) 64
         s6: arena float32() 128
-        s7: constant float32(4, 1) float32[[0.25], [0.25], [0.25], [0.25]]
-        s8: constant float32() float322.0
+        s7: constant float32(4, 1) float32 [[0.25], [0.25], [0.25], [0.25]]
+        s8: constant float32() float32 2.0
         s9: arena float32(4, 1) 0
         s10: arena float32(4, 1) 0
         s11: view float32(3, 4)
         s12: arena float32(3, 1) 64
-        s13: constant float32() float320.75
+        s13: constant float32() float32 0.75
         s14: variable float32(3, 1) w/Momentum
         s15: arena float32(3, 1) 0
         s16: variable float32(3, 1) w/Momentum
         s17: variable float32(3, 1) w/Momentum
-        s18: constant float32() float320.5
+        s18: constant float32() float32 0.5
         s19: arena float32(3, 1) 0
         s20: variable float32(3, 1) w
         s21: variable float32(3, 1) w
@@ -214,6 +214,13 @@ def test_sums_of_spread_tensors_stay_sums_of_one_shape():
     np.testing.assert_array_equal(found, np.full((100, 100), 4.0))
 
 
+def test_bounds_of_the_full_shape_stay_where_the_clipped_tensor_is_spread():
+    x, low = pf.placeholder(pf.float32, ()), pf.placeholder(pf.float32, (2, 3))
+    with pf.Session() as session:
+        found = session.run(pf.clip_by_value(pf.broadcast_to(x, [2, 3]), low, 5.0), {x: 1.0, low: np.eye(2, 3) * 4})
+    np.testing.assert_array_equal(found, np.maximum(1.0, np.eye(2, 3) * 4))
+
+
 def test_views_cost_no_step_and_no_memory():
     x = pf.placeholder(pf.float32, (2, 3))
     w = pf.Variable(np.zeros((2, 3), np.float32))
@@ -271,6 +278,27 @@ def careless(x):
 @careless.shape
 def _(x):
     return pf.Spec(x.dtype, x.shape)
+
+
+@pf.op
+def liar(x, dtype=pf.float32, rows=1):
+    """A body that does not return what its shape rule says."""
+    return x[:rows].astype(dtype)
+
+
+@liar.shape
+def _(x, dtype, rows):
+    return pf.Spec(np.dtype("float32"), (2, 3))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "found"), [({"rows": 1}, r"float32\(1, 3\)"), ({"rows": 2, "dtype": "float64"}, r"float64\(2, 3\)")]
+)
+def test_a_body_that_breaks_its_shape_rule_s_promise_gives_no_wrong_numbers(attributes, found):
+    x = pf.placeholder(pf.float32, (2, 3))
+    y = liar(x, **attributes) + x
+    with pf.Session() as session, pytest.raises(InvalidArgumentError, match=f"'liar' returned {found}.*says float32"):
+        session.run(y, {x: np.ones((2, 3))})
 
 
 def test_a_body_that_hands_its_input_back_gives_no_wrong_numbers():

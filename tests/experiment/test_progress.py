@@ -88,6 +88,17 @@ def test_the_live_line_never_wraps(columns):
     assert screen(stream.getvalue(), int(columns)) == [""], "closing erases it"
 
 
+def test_rate_and_time_left_are_seen_on_80_columns():
+    """The test values go first: they stand in the lines that stay."""
+    stream, clock = io.StringIO(), Clock()
+    values = {"loss": 0.0003123, "accuracy": 0.98765, "test_loss": 0.08105, "test_accuracy": 0.98329}
+    with Progress(stream, 4600, epochs=200, environment={"PARAFLOW_TTY": "80"}, clock=clock) as progress:
+        clock.now += 10
+        progress.update(step=4462, epoch=194, samples=240527, **values)
+    (drawn,) = (part.rstrip() for part in stream.getvalue().split("\r") if part.startswith("epoch"))
+    assert drawn == "epoch 194/200  loss 0.0003123  accuracy 98.77%  24053 samples/s  0:00:00 left"
+
+
 def test_rates_are_those_of_the_last_seconds():
     stream, clock = io.StringIO(), Clock()
     progress = Progress(stream, 1000, first_step=500, environment={}, clock=clock)
@@ -123,14 +134,14 @@ with Progress(sys.stdout, 40, epochs=2, clock=clock) as progress:
 """
 
 
-def on_a_terminal(term):
+def on_a_terminal(term, **more):
     """What the program writes to a terminal of 90 columns."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 90, 0, 0))
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR")}
     program = subprocess.Popen(
         [sys.executable, "-c", ON_A_TERMINAL, os.path.dirname(__file__)],
-        stdin=slave, stdout=slave, stderr=slave, env=environment | {"TERM": term},
+        stdin=slave, stdout=slave, stderr=slave, env=environment | {"TERM": term} | more,
     )  # fmt: skip
     os.close(slave)
     output = b""
@@ -156,8 +167,12 @@ def test_on_a_terminal_a_live_line_moves_below_the_lines_that_stay():
     assert output.rstrip("\n").endswith(("\x1b[2K", "\x1b[?25h")), "the live line is removed at the end"
 
 
-def test_on_a_terminal_without_control_codes_there_are_only_lines():
-    assert on_a_terminal("dumb") == (
+@pytest.mark.parametrize(
+    ("term", "more"),
+    [("dumb", {}), pytest.param("xterm", {"OMPI_COMM_WORLD_RANK": "0"}, id="the pseudo-terminal of Open MPI's mpirun")],
+)
+def test_on_a_terminal_without_control_codes_there_are_only_lines(term, more):
+    assert on_a_terminal(term, **more) == (
         "epoch 1/2  step 20/40  loss 0.05  5 samples/s  0:00:04 left\n"
         "a word of the program's own\n"
         "epoch 2/2  step 40/40  loss 0.025  5 samples/s  0:00:00 left\n"

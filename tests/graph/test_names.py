@@ -70,6 +70,46 @@ def test_a_variable_s_operations_stand_under_its_name(graph):
     assert pf.Variable([1.0], name="w").name == "w_1:0"
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda name: pf.nn.bias_add([[1.0, 2.0]], [1.0, 2.0], name=name),
+        lambda name: pf.nn.xw_plus_b([[1.0, 2.0]], [[1.0], [2.0]], [1.0], name=name),
+        lambda name: pf.nn.l2_loss([1.0, 2.0], name=name),
+        lambda name: pf.nn.l2_normalize([1.0, 2.0], 0, name=name),
+        lambda name: pf.nn.log_sigmoid([1.0, 2.0], name=name),
+        lambda name: pf.clip_by_norm([1.0, 2.0], 1.0, name=name),
+        lambda name: pf.random_normal([2], name=name),
+        lambda name: pf.truncated_normal([2], name=name),
+        lambda name: pf.assign(pf.Variable(1.0), 2.0, name=name),
+        lambda name: pf.assign_add(pf.Variable(1.0), 2.0, name=name),
+        lambda name: pf.Variable(1.0).assign_sub(2.0, name=name),
+        lambda name: pf.train.GradientDescentOptimizer(0.1).minimize(pf.square(pf.Variable(1.0)), name=name),
+    ],
+)
+def test_the_result_of_a_composite_is_found_by_the_name_it_was_given(graph, make):
+    with pf.name_scope("scope"):
+        result = make("mine")
+    assert graph.get_operation_by_name("scope/mine") is getattr(result, "op", result)
+
+
+def test_assignments_without_a_name_stand_under_the_variable_s(graph):
+    w = pf.Variable(1.0, name="w")
+    names = [t.op.name for t in (w.assign(1.0), w.assign_add(1.0), w.assign_sub(1.0))]
+    assert names == ["w/Assign_1", "w/AssignAdd", "w/AssignSub"]
+
+
+def test_a_scope_takes_the_values_that_tensorflow_wants(graph):
+    with pf.name_scope(None, "layer", [pf.constant(1.0)]) as scope:
+        assert scope == "layer/"
+
+
+def test_operations_are_listed_in_the_order_of_their_making(graph):
+    x = pf.constant(1.0)
+    y = pf.exp(x)
+    assert graph.get_operations() == [x.op, y.op]
+
+
 def test_things_are_found_by_name(graph):
     c = pf.constant(1.0, name="c")
     assert graph.get_operation_by_name("c") is c.op

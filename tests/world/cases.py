@@ -341,6 +341,20 @@ def a_rank_that_is_done_before_it_has_trained_is_refused(comm: Communicator) -> 
         strategy.finish(session)
 
 
+def a_server_that_runs_the_training_step_is_refused(comm: Communicator) -> None:
+    """The workers would wait for its answers."""
+    strategy = pf.parallel.ParameterServer(comm)
+    if not strategy.is_server:
+        return
+    with pf.Graph().as_default():
+        w = pf.Variable(1.0)
+        step = pf.train.GradientDescentOptimizer(0.5).minimize(pf.square(w))
+        with pf.Session(strategy=strategy) as session:
+            session.run(pf.global_variables_initializer())
+            with pytest.raises(FailedPreconditionError, match=r"is the parameter server.*call serve\(session, train_op\)"):
+                session.run(step)
+
+
 CASES = [
     the_global_batch_decides_not_the_number_of_ranks,
     the_loss_curve_in_float32_is_that_of_one_process,
@@ -360,6 +374,7 @@ CASES_OF_SEVERAL_RANKS = [
     every_push_is_applied_once_and_counted,
     a_worker_cannot_fetch_what_the_server_computes,
     a_rank_that_is_done_before_it_has_trained_is_refused,
+    a_server_that_runs_the_training_step_is_refused,
 ]
 CASES_OF_TWO_RANKS = [one_worker_is_a_single_process]
 
