@@ -1,4 +1,4 @@
-"""A two-layer model trained by Adam, written for TensorFlow 1: only the import is changed, and the numbers are the same.
+"""A two-layer model trained by Adam, written for TensorFlow 1: only the import is changed, the numbers are the same.
 
 Seeded random operations return TensorFlow's values, so the initial weights agree to the last digit.
 """

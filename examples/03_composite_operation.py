@@ -1,4 +1,4 @@
-"""A composite operation is a Python function: it builds graph, so it is differentiated, merged and planned like any other.
+"""A composite operation is a Python function: it builds graph, which is differentiated, merged and planned like any.
 
 Here the Gaussian error linear unit (Hendrycks & Gimpel, arXiv 1606.08415) and its first and second derivative.
 """

@@ -32,5 +32,5 @@ with pf.Session(strategy=ranks) as session:
         value = session.run(accuracy, {images: features, labels: targets})
         print(f"test accuracy {value:.4f}")
         for worker, count in enumerate(ranks.pushes_by_worker):
-            mean = count.staleness_sum / max(count.pushes, 1)
-            print(f"worker {worker}: {count.pushes} pushes, staleness {mean:.2f} on average, {count.staleness_max} at most")
+            mean = count.staleness_sum / count.pushes
+            print(f"worker {worker}: {count.pushes} pushes, staleness mean {mean:.2f}, max {count.staleness_max}")

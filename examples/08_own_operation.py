@@ -1,4 +1,4 @@
-"""A primitive of your own: a numpy body, a gradient, and nothing else. It is compiled and differentiated like the rest."""
+"""A primitive of your own: a numpy body and a gradient. It is planned and differentiated like the rest."""
 
 import numpy as np
 

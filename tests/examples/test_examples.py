@@ -14,7 +14,13 @@ PARAFLOW = Path(sys.executable).with_name("paraflow")
 
 def run(*command, cwd):
     done = subprocess.run(
-        [str(c) for c in command], cwd=cwd, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+        [str(c) for c in command],
+        cwd=cwd,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
