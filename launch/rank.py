@@ -26,6 +26,7 @@ from typing import Literal, NoReturn
 from . import guardian, node, results
 
 _ABORT_SECONDS = 3
+_DEATH_SECONDS = 1
 _IOLBF = 1
 
 
@@ -90,7 +91,7 @@ def guarded(program: Callable[[], int]) -> int:
     with contextlib.suppress(Exception):
         rank.report(code, error)
     if not rank.alone:
-        _end_world(code, secondary=_is_secondary(error))
+        _end_world(code, error)
     return code
 
 
@@ -106,6 +107,18 @@ def _exit_code(exception: BaseException) -> int:
 
 def _is_secondary(error: BaseException | None) -> bool:
     return any(ancestor.__name__ == "WorldAborted" for ancestor in type(error).__mro__)
+
+
+def _is_by_mpi(error: BaseException | None) -> bool:
+    """Tell whether the error is one of MPI's, or was raised on account of one."""
+    while error is not None and type(error).__module__ != "mpi4py.MPI":
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _is_plain(error: BaseException, code: int) -> bool:
+    """Tell whether the error's message says all there is to say, so that a traceback would only bury it."""
+    return code in results.PLAIN_ERRORS or bool(getattr(error, "plain", False))
 
 
 def _formatted(error: BaseException) -> str:
@@ -163,7 +176,7 @@ class _Rank:
             pid=os.getpid(),
             error="" if error is None else type(error).__name__,
             message="" if error is None else str(error),
-            traceback="" if error is None else _formatted(error),
+            traceback="" if error is None or _is_plain(error, code or 0) else _formatted(error),
             secondary=_is_secondary(error),
             log_size=os.path.getsize(results.log_path(self.directory, self.number)),
         )
@@ -175,7 +188,7 @@ class _Rank:
             return
         if isinstance(error, SystemExit):
             text = "" if isinstance(error.code, int) else f"{error}\n"
-        elif isinstance(error, KeyboardInterrupt) or code in results.PLAIN_ERRORS or _is_secondary(error):
+        elif isinstance(error, KeyboardInterrupt) or _is_plain(error, code) or _is_secondary(error):
             place = "" if self.alone else f"rank {self.number}: "
             text = f"paraflow: {place}{str(error) or 'interrupted'}\n"
         else:
@@ -185,12 +198,15 @@ class _Rank:
         sys.stderr.flush()
 
 
-def _end_world(code: int, *, secondary: bool) -> NoReturn:
+def _end_world(code: int, error: BaseException | None) -> NoReturn:
     """End this process and, through MPI or mpirun, all the other ranks, with this exit code."""
     with contextlib.suppress(Exception):
         sys.stdout.flush()
-    if secondary:  # the rank that failed first is about to end us, with its own exit code
+    if _is_secondary(error):  # the rank that failed first is about to end us, with its own exit code
         time.sleep(_ABORT_SECONDS)
+    elif _is_by_mpi(error):
+        # MPI fails on a peer's death at once: its guardian must have put that on record before we end it.
+        time.sleep(_DEATH_SECONDS)
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):  # the program may have closed it
             _await_reader(descriptor)

@@ -79,10 +79,8 @@ def _failed(end: Ended, failures: list[Result]) -> Verdict:
         text += f"it returned exit code {code}\n"
     elif first.error == "SystemExit":
         text += f"SystemExit: {first.message}\n"
-    elif code in results.PLAIN_ERRORS:
-        text += f"{first.message}\n"
     else:
-        text += first.traceback
+        text += first.traceback or f"{first.message}\n"
     if others:
         text += f"later: {_listed(f'rank {record.rank} ({record.error})' for record in others)}\n"
     return Verdict(code, text, explained=True)

@@ -8,6 +8,8 @@ class ParaflowError(Exception):
     """Base of all errors raised by paraflow."""
 
     exit_code = 1
+    plain = False
+    """Whether the message says all there is to say, so that those who report the error leave the traceback out."""
 
 
 class InvalidArgumentError(ParaflowError, ValueError):

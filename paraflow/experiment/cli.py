@@ -6,7 +6,7 @@ import sys
 from typing import NoReturn
 
 from paraflow.comm import world
-from paraflow.errors import ConfigError
+from paraflow.errors import ConfigError, DataError, NumericError, RanksDisagree
 from paraflow.experiment.config import load_config
 from paraflow.experiment.faults import did_you_mean
 from paraflow.experiment.loop import train
@@ -50,7 +50,11 @@ def run(arguments: list[str]) -> int:
     if options.print_config:
         sys.stdout.write(toml_document(config))
         return 0
-    train(config, world())
+    try:
+        train(config, world())
+    except (DataError, NumericError, RanksDisagree) as error:
+        error.plain = True  # it names the file or key, and the way through our own loop would bury that
+        raise
     return 0
 
 

@@ -40,8 +40,9 @@ class SerialExecutor:
 class ReadyQueueExecutor:
     """Each step as soon as its dependencies are over, on several threads (numpy releases the interpreter lock).
 
-    As in TensorFlow's executor, a step counts its pending dependencies; the thread that brings the count to zero runs
-    a cheap step itself and leaves a dear one to whoever is free. The plan must be compiled with ``parallel``.
+    As in TensorFlow's executor, a step counts its pending dependencies, and the thread that brings counts to zero goes
+    on with these steps: with all of them where they are cheap, else with the dear one that heads the longest chain,
+    while the others are left to whoever is free. The plan must be compiled with ``parallel``.
     """
 
     def __init__(self, threads: int) -> None:
@@ -129,7 +130,7 @@ class _Run:
                 todo = [self.ready.popleft()]
 
     def hand_out(self, numbers: list[int], todo: list[int]) -> None:
-        """Take one dear step on, and leave all others to whoever is free; where none is dear, take on all.
+        """Take on one dear step of ``todo`` and ``numbers``, and leave all others; where none is dear, take on all.
 
         While a thread is in a dear step it does not hold the interpreter lock, so cheap ones get done beside it.
         """
@@ -165,7 +166,8 @@ class _Run:
                 self.left -= done
                 if not self.left:
                     self.over = True
-                    self.changed.notify_all()
+                    if self.helpers:  # else this thread is alone in the run, and the others may sleep on
+                        self.changed.notify_all()
                     return
                 free = []
                 for user in users[number]:

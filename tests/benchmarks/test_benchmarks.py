@@ -82,7 +82,8 @@ def test_seed_program_reports_a_peer_that_does_not_run(tmp_path: Path) -> None:
     options = ["--rounds", "1", "--steps", "3", "--peers", "jax", "--jax-python", nowhere]
     output, written = results(tmp_path, "seed_program.py", *options)
     assert_times(written["seconds"], {"paraflow, run", "paraflow, make_callable"}, rounds=1)
-    assert written["losses"]["paraflow, run"] == written["losses"]["paraflow, make_callable"]
+    for loss in written["losses"].values():
+        assert loss == pytest.approx(0.0163385, rel=1e-3)  # TensorFlow's, after 1001 steps
     assert nowhere in written["missing"]["jax"]
     assert "not run" in output
 

@@ -87,4 +87,4 @@ def serve_steps(
         done += steps
         return {"seconds": (time.perf_counter() - before) / steps}
 
-    serve(address, 0, {"version": version}, {"steps": steps, "loss": lambda: {"loss": loss(), "steps": done}})
+    serve(address, 0, {"version": version}, {"steps": steps, "loss": lambda: {"loss": loss()}})

@@ -161,6 +161,28 @@ def test_what_differs_stays_apart(build, count):
     assert {kind: found.count(kind) for kind in count} == count
 
 
+@pf.op
+def described(x, attribute=None):
+    """The length of the attribute's name: not all that Python calls equal is the same."""
+    return np.full(x.shape, len(repr(attribute)), np.int64)
+
+
+@described.shape
+def _(x, attribute):
+    return pf.Spec(np.dtype("int64"), x.shape)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [(1, 1.0), (1, True), (0, False), (0.0, -0.0), ((0, 1), (False, True)), ((1, (2.0,)), (1, (2,)))]
+)
+def test_attributes_that_python_calls_equal_are_told_apart(a, b):
+    x = pf.placeholder(pf.float32, (1,))
+    with pf.Session() as session:
+        found = session.run([described(x, a), described(x, b), described(x, a)], {x: [1.0]})
+    assert [n.item() for n in found] == [len(repr(a)), len(repr(b)), len(repr(a))]
+    assert len(kinds(plan_of([described(x, a), described(x, b), described(x, a)], {x: (1,)}))) == 2
+
+
 def test_two_placeholders_of_one_shape_are_two():
     a, b = pf.placeholder(pf.float32, (2,)), pf.placeholder(pf.float32, (2,))
     plan = plan_of([a - b], {a: (2,), b: (2,)})
@@ -253,6 +275,21 @@ def test_an_operation_without_outputs_runs():
         assert SEEN == [[2.0, 4.0]]
         session.run(x, {x: [1.0, 2.0]})
         assert SEEN == [[2.0, 4.0]]
+
+
+def test_order_between_effects_passes_through_pure_operations():
+    """On several lanes too: what comes of a pure operation waits for what that one was to wait for."""
+    x = pf.placeholder(pf.float32, (2,))
+    first = remember(x * 2.0, name="first")
+    with pf.control_dependencies([first]):
+        between = pf.tanh(x)
+    second = remember(pf.exp(between), name="second")
+    with pf.control_dependencies([between]):
+        third = remember(x, name="third")
+    plan = plan_of([second, third], {x: (2,)}, parallel=True)
+    steps = {step.name: (i, step) for i, step in enumerate(plan.steps)}
+    for later in ("second", "third"):
+        assert steps["first"][0] in steps[later][1].depends
 
 
 SEEN = []

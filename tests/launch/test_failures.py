@@ -77,6 +77,13 @@ def test_a_usage_error_gives_its_message_without_a_traceback(start):
     assert "Traceback" not in ended.err
 
 
+def test_an_error_whose_message_is_plain_gives_no_traceback(start):
+    ended = fail(start, "error = ValueError('the file is gone'); error.plain = True; raise error")
+    assert ended.code == 1
+    assert_verdict_is_last(ended, who(ended, 1, "failed"), "the file is gone")
+    assert "Traceback" not in ended.err
+
+
 @pytest.mark.parametrize(
     ("statement", "code", "says"),
     [
@@ -173,6 +180,32 @@ def test_a_rank_that_only_follows_another_is_not_blamed(start):
     assert ended.code == 1
     assert ended.verdict.splitlines()[0] == who(ended, 1, "failed")
     assert "ZeroDivisionError" in ended.verdict
+
+
+@pytest.mark.parametrize(
+    "fail",
+    ["raise MPI.Exception(MPI.ERR_OTHER)", "raise ValueError('all_reduce failed') from MPI.Exception(MPI.ERR_OTHER)"],
+)
+def test_a_rank_whose_mpi_fails_on_the_death_of_another_is_not_blamed(launch, fail):
+    """Also where the guardian of the dead rank is late, as on a busy machine."""
+    ended = launch(
+        2,
+        """
+        import os, signal, subprocess, sys, time
+        from mpi4py import MPI
+        pid, guardian = MPI.COMM_WORLD.bcast((os.getpid(), os.getppid()), root=1)
+        if MPI.COMM_WORLD.rank == 1:
+            subprocess.Popen(["sh", "-c", f"sleep 0.4; kill -CONT {guardian}"], start_new_session=True)
+            os.kill(guardian, signal.SIGSTOP)
+            os.kill(pid, signal.SIGKILL)
+        while open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        exec(sys.argv[1])
+        """,
+        fail,
+    )
+    assert ended.code == 137
+    assert ended.verdict.startswith("paraflow: rank 1 of 2 died first ")
 
 
 def test_a_report_that_cannot_be_written_does_not_keep_the_others_waiting(start):

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 import paraflow as pf
+from paraflow.comm import solo
+from paraflow.compiler.pipeline import Options, compile_plan
 from paraflow.errors import InvalidArgumentError
+from paraflow.runtime.context import RunContext
+from paraflow.runtime.executable import Executable
+from paraflow.runtime.executors import ReadyQueueExecutor
+from paraflow.runtime.store import VariableStore
 
 # Above what the executor runs without handing it on.
 LARGE = (300, 300)
@@ -82,6 +88,21 @@ def interrupt_main(x):
 
 @interrupt_main.shape
 def _(x):
+    return pf.Spec(x.dtype, x.shape)
+
+
+STARTED = []
+
+
+@pf.op
+def note(x, label=""):
+    """A copy of x; the label goes to the list of what has begun."""
+    STARTED.append(label)
+    return x.copy()
+
+
+@note.shape
+def _(x, label):
     return pf.Spec(x.dtype, x.shape)
 
 
@@ -168,6 +189,19 @@ def test_closing_a_session_ends_its_threads(graph):
         session.run(y, {x: np.ones(LARGE)})
         session.close()
     assert set(threading.enumerate()) <= before
+
+
+def test_the_longest_chain_is_begun_first(graph):
+    del STARTED[:]
+    x = pf.placeholder(pf.float64, LARGE)
+    short = note(x, label="short")
+    long = note(note(note(x, label="long"), label="longer"), label="longest")
+    plan = compile_plan(graph, [short, long], [], {x: LARGE}, None, Options(parallel=True))[1]
+    executor = ReadyQueueExecutor(1)
+    executor.execute(Executable(plan, RunContext(VariableStore(), solo(), entropy=1)))
+    executor.close()
+    assert STARTED[0] == "long"
+    assert sorted(STARTED) == ["long", "longer", "longest", "short"]
 
 
 def test_a_plan_of_nothing_runs(graph):

@@ -82,15 +82,21 @@ def test_fed_tensors_and_constants_can_be_fetched(session, x):
 def test_what_comes_back_is_a_copy(session, x):
     w = pf.Variable([1.0, 2.0])
     session.run(w.initializer)
-    fetches = [w, pf.transpose(w), x, x * 2.0, pf.transpose(x * 2.0), pf.constant([5.0]), pf.gather(x, [0, 1])]
-    first = session.run(fetches, {x: AT})
+    start = pf.placeholder(pf.int32, (1,))  # what begins here is a view that only the run can make
+    fetches = [
+        w, pf.transpose(w), pf.slice(w, start, [1]), x, x * 2.0, pf.transpose(x * 2.0), pf.constant([5.0]),
+        pf.gather(x, [0, 1]),
+    ]  # fmt: skip
+    feeds = {x: AT, start: [1]}
+    first = session.run(fetches, feeds)
     kept = [array.copy() for array in first]
     for array in first:
         array[...] = -1.0
-    second = session.run(fetches, {x: AT})
+    second = session.run(fetches, feeds)
     for array, expected in zip(second, kept, strict=True):
         np.testing.assert_array_equal(array, expected)
-    session.run(fetches, {x: -AT})
+    session.run(fetches, {**feeds, x: -AT})
+    session.run(w.assign_add([1.0, 1.0]))
     for array, expected in zip(second, kept, strict=True):
         np.testing.assert_array_equal(array, expected)
 

@@ -344,15 +344,14 @@ def a_rank_that_is_done_before_it_has_trained_is_refused(comm: Communicator) -> 
 def a_server_that_runs_the_training_step_is_refused(comm: Communicator) -> None:
     """The workers would wait for its answers."""
     strategy = pf.parallel.ParameterServer(comm)
-    if not strategy.is_server:
-        return
     with pf.Graph().as_default():
         w = pf.Variable(1.0)
         step = pf.train.GradientDescentOptimizer(0.5).minimize(pf.square(w))
         with pf.Session(strategy=strategy) as session:
             session.run(pf.global_variables_initializer())
-            with pytest.raises(FailedPreconditionError, match=r"is the parameter server.*call serve\(session, train_op\)"):
-                session.run(step)
+            if strategy.is_server:
+                with pytest.raises(FailedPreconditionError, match=r"is the parameter server.*call serve\("):
+                    session.run(step)
 
 
 CASES = [
