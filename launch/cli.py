@@ -123,7 +123,7 @@ def _check_target(target: str, arguments: list[str]) -> None:
         if wrong:
             raise UsageError(
                 f"after {target} only key=value can stand, not {', '.join(map(repr, wrong))} "
-                "(the options of launch go before it)"
+                "(the options of launch go before it; --print-config and --schema are those of 'paraflow run')"
             )
 
 

@@ -46,6 +46,8 @@ def run(arguments: list[str]) -> int:
         return 0
     if options.config is None:
         parser.error("CONFIG.toml is missing")
+    if options.config.endswith(".py"):
+        raise ConfigError(f"{options.config!r} is a script; 'paraflow launch -n RANKS {options.config}' runs it")
     config = load_config(options.config, options.overrides)
     if options.print_config:
         sys.stdout.write(toml_document(config))
@@ -60,4 +62,4 @@ def run(arguments: list[str]) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{self.prog}: {message}\n{self.format_usage().rstrip()}")
+        raise ConfigError(f"{message}\n{self.format_usage().rstrip()}")

@@ -7,15 +7,17 @@ import os
 import re
 import tomllib
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from paraflow.errors import ConfigError
 from paraflow.experiment.faults import Fault, Origin, config_error, faults_of, similar_file
 from paraflow.experiment.overrides import Override
-from paraflow.experiment.schema import BUILDER_KEY, INPUT_FILES, Config
+from paraflow.experiment.schema import BUILDER_KEY, INPUT_FILES, Config, variants
 from paraflow.experiment.toml_places import KeyPath, locate
 
 
@@ -32,10 +34,25 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         config = Config.model_validate(document.values)
     except ValidationError as invalid:
-        faults += faults_of(invalid.errors(include_url=False), document.origin)
+        errors = invalid.errors(include_url=False)
+        faults += faults_of(errors, document.origin)
+        faults += faults_of(_hidden_errors(document.values, errors), document.origin)
     if faults:
         raise config_error(faults)
     return config
+
+
+def _hidden_errors(values: dict[str, Any], errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """What is wrong in tables whose ``name`` is wrong as well: with the nearest name they are checked again."""
+    meant = {}
+    for table, error in ((str(error["loc"][0]), error) for error in errors if error["type"] == "union_tag_invalid"):
+        for name in get_close_matches(error["ctx"]["tag"], variants(table), n=1):
+            meant[table] = {**values[table], "name": name}
+    try:
+        Config.model_validate({**values, **meant})
+    except ValidationError as invalid:
+        return [error for error in invalid.errors(include_url=False) if error["loc"][0] in meant]
+    return []
 
 
 class _Document(NamedTuple):

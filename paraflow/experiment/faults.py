@@ -76,7 +76,7 @@ def similar_file(path: Path) -> str:
 
 def did_you_mean(word: str, known: Iterable[str], shown: Callable[[str], str] = str) -> str:
     """``; did you mean 'WORD'?`` for the nearest of the ``known`` words, or nothing where none is near."""
-    near = difflib.get_close_matches(word, known, n=1)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.65)
     return f"; did you mean {shown(near[0])!r}?" if near else ""
 
 

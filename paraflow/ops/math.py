@@ -336,6 +336,8 @@ def sum_of(*values):
     """The sum of tensors of one shape, added from left to right."""
     total = np.array(values[0])
     for value in values[1:]:
+        if value.shape != total.shape:
+            raise InvalidArgumentError(f"add_n does not broadcast: shapes {total.shape} and {value.shape} differ")
         np.add(total, value, out=total)
     return total
 

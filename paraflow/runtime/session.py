@@ -68,6 +68,10 @@ class Session:
     ) -> None:
         if threads < 1:
             raise InvalidArgumentError(f"threads must be at least 1, not {threads}")
+        if not isinstance(graph, Graph | None):
+            raise TypeError(f"graph must be a Graph, not {graph!r}")
+        if isinstance(strategy, type) or (strategy is not None and not hasattr(strategy, "comm")):
+            raise TypeError(f"strategy must be an object such as paraflow.parallel.AllReduce(), not {strategy!r}")
         self.graph = graph if graph is not None else get_default_graph()
         self.strategy = strategy
         comm = strategy.comm if strategy is not None else solo()

@@ -22,7 +22,7 @@ from harness import (
 )
 
 PEERS = ("tensorflow", "torch", "jax")
-WARM_UP = 1000  # steps, after which all sides must have come to the same loss
+WARM_UP = 1001  # steps, after which all sides must have come to the loss that the program prints second
 
 
 def main() -> int:

@@ -83,7 +83,7 @@ def test_seed_program_reports_a_peer_that_does_not_run(tmp_path: Path) -> None:
     output, written = results(tmp_path, "seed_program.py", *options)
     assert_times(written["seconds"], {"paraflow, run", "paraflow, make_callable"}, rounds=1)
     for loss in written["losses"].values():
-        assert loss == pytest.approx(0.0163385, rel=1e-3)  # TensorFlow's, after 1001 steps
+        assert loss == pytest.approx(0.016338509, rel=1e-5)  # what TensorFlow prints there
     assert nowhere in written["missing"]["jax"]
     assert "not run" in output
 

@@ -236,6 +236,16 @@ def test_sums_of_spread_tensors_stay_sums_of_one_shape():
     np.testing.assert_array_equal(found, np.full((100, 100), 4.0))
 
 
+def test_shapes_of_a_sum_that_only_the_run_knows_must_be_equal():
+    x = pf.placeholder(pf.float32, (None,))
+    positive, negative = pf.boolean_mask(x, pf.greater(x, 0.0)), pf.boolean_mask(x, pf.less(x, 0.0))
+    total = pf.add_n([positive, negative])
+    with pf.Session() as session:
+        assert session.run(total, {x: [1.0, -2.0, 3.0, -5.0]}).tolist() == [-1.0, -2.0]
+        with pytest.raises(InvalidArgumentError, match="does not broadcast"):
+            session.run(total, {x: [1.0, -2.0, 3.0]})
+
+
 def test_bounds_of_the_full_shape_stay_where_the_clipped_tensor_is_spread():
     x, low = pf.placeholder(pf.float32, ()), pf.placeholder(pf.float32, (2, 3))
     with pf.Session() as session:

@@ -44,7 +44,8 @@ def test_schema_is_a_json_schema_with_descriptions(capsys):
     [
         ([], "unknown command ''; known: run"),
         (["rum"], "unknown command 'rum'; known: run; did you mean 'run'?"),
-        (["run"], "paraflow run: CONFIG.toml is missing\nusage: paraflow run"),
+        (["run"], "CONFIG.toml is missing\nusage: paraflow run"),
+        (["run", "train.py"], "'train.py' is a script; 'paraflow launch -n RANKS train.py' runs it"),
         (["run", DIGITS, "--print-confg"], "unrecognized arguments: --print-confg"),
         (["run", DIGITS, "--print-config", "train.epochs=x"], "command line, argument 2: train.epochs"),
         (["run", "train.epochs=3", DIGITS], "there is no configuration file 'train.epochs=3'"),

@@ -192,6 +192,24 @@ def test_all_faults_are_listed_at_once_in_reading_order(folder):
     ]
 
 
+def test_a_wrong_name_hides_no_other_fault_of_its_table(folder):
+    text = GOOD.replace('"digits"', '"digit"').replace("64\n\n[model]", '"64"\n\n[model]')
+    text = text.replace('"adam"', '"adagrat"').replace("learning_rate", "beta1 = 0.9\nlearning_rate")
+    assert faults(text).splitlines()[1:] == [
+        "  x.toml:5: data.name = \"digit\": must be one of 'digits', 'fashion_mnist', 'mnist', 'npz' "
+        "(or a key 'builder' instead); did you mean 'digits'?",
+        '  x.toml:6: data.batch_size = "64": must be a valid integer',
+        "  x.toml:13: optimizer.name = \"adagrat\": must be one of 'gradient_descent', 'momentum', 'adagrad', "
+        "'rmsprop', 'adam'; did you mean 'adagrad'?",
+        "  x.toml:14: optimizer.beta1 = 0.9: no key of [optimizer] with name = \"adagrad\", only with name = \"adam\"",
+    ]
+
+
+def test_a_word_that_is_like_none_is_answered_with_no_guess(folder):
+    known = "known here: experiment, data, model, optimizer, train, parallel"
+    assert faults(GOOD + "[extra]\n").endswith(f"x.toml:18: extra: unknown key; {known}")
+
+
 def test_a_long_value_is_cut(folder):
     (value,) = re.findall("name = (.*?): must", faults(GOOD.replace('"x"', f'"{"a b" * 100}"')))
     assert len(value) == 60

@@ -145,6 +145,14 @@ def test_sessions_keep_their_own_variables(graph):
         assert other.run(w).tolist() == [1.0]
 
 
+def test_a_session_says_what_it_is_made_of(graph):
+    with pytest.raises(TypeError, match="graph must be a Graph, not 'local'"):
+        pf.Session("local")
+    for wrong in ("allreduce", pf.parallel.AllReduce):
+        with pytest.raises(TypeError, match=r"strategy must be an object such as paraflow.parallel.AllReduce\(\)"):
+            pf.Session(strategy=wrong)
+
+
 def test_a_session_serves_its_own_graph(x):
     other = pf.Graph()
     with other.as_default():
