@@ -143,6 +143,16 @@ def reachable(roots: Iterable[Operation], stop: Callable[[Operation], bool] | No
     return sorted(seen, key=lambda o: o.index)
 
 
+def dependents(operations: Iterable[Operation], roots: Iterable[Operation]) -> set[Operation]:
+    """Those of ``operations``, in program order, that depend on one of ``roots`` by inputs or control inputs."""
+    start = set(roots)
+    below = set(start)
+    for operation in operations:
+        if any(t.op in below for t in operation.inputs) or any(o in below for o in operation.control_inputs):
+            below.add(operation)
+    return below - start
+
+
 def attr_key(value: Any) -> Any:
     """A hashable stand-in for an attribute: equal keys mean equal values."""
     if isinstance(value, np.ndarray):

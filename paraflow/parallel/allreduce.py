@@ -43,12 +43,11 @@ class AllReduce:
 
         return rebuild(program, rule)
 
-    def start(self, session: Any, tensors: Sequence[Tensor], operations: Sequence[Operation]) -> None:
+    def start(self, session: Any, operations: Sequence[Operation]) -> None:
         """Compare graph and configuration over all ranks, then give all ranks the variables of rank 0."""
-        needed = reachable([*(t.op for t in tensors), *operations])
-        fetched = [*(t.name for t in tensors), *(o.name for o in operations)]
-        lines = [f"{k} = {v!r}" for k, v in self.agreement.items()] + [f"fetches {fetched}"]
-        check_agreement(self.comm, lines + graph_lines(needed))
+        lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
+        lines += [f"training step with {o.name}" for o in operations]
+        check_agreement(self.comm, lines + graph_lines(reachable(operations)))
         broadcast_variables(self.comm, session, root=0)
 
     def finish(self, session: Any) -> None:

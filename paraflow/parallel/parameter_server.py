@@ -17,7 +17,7 @@ from paraflow.comm import Communicator, world
 from paraflow.errors import FailedPreconditionError, GraphError, InvalidArgumentError
 from paraflow.graph.graph import Graph, as_operation
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
+from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
 from paraflow.graph.shape import known
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.allreduce import broadcast_variables
@@ -77,7 +77,7 @@ class ParameterServer:
         exchanges = [o for o in operations if o.type == "exchange"]
         if self.alone or self.is_server or not exchanges:
             return program
-        below = _below(operations, exchanges)
+        below = dependents(operations, exchanges)
         for tensor in program.fetches:
             if tensor.op in below:
                 raise GraphError(
@@ -130,7 +130,7 @@ class ParameterServer:
         self.pushes.add(staleness)
         return tuple(_unpack(answer, layout))
 
-    def start(self, session: Any, tensors: Sequence[Tensor], operations: Sequence[Operation]) -> None:
+    def start(self, session: Any, operations: Sequence[Operation]) -> None:
         """Once: compare graph and configuration over all ranks, then give all ranks the server's variables."""
         if self.is_server and not self._serving:
             raise FailedPreconditionError(
@@ -140,9 +140,9 @@ class ParameterServer:
         if self._started or self.alone:
             return
         self._started = True
-        needed = reachable([*(t.op for t in tensors), *operations])
+        needed = reachable(operations)
         exchanges = [o for o in needed if o.type == "exchange"]
-        updates = [o for o in _below(needed, exchanges) if o.record.writes]
+        updates = [o for o in dependents(needed, exchanges) if o.record.writes]
         lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
         check_agreement(self.comm, lines + graph_lines(reachable(updates)))
         broadcast_variables(self.comm, session, self.server)
@@ -181,7 +181,7 @@ class ParameterServer:
             error.add_note("the parameter server has no feeds of its own: keep what the update needs in a variable")
             raise
         self._serving = True
-        self.start(session, [], [operation])
+        self.start(session, [operation])
         pulled = [session.store[name] for name, _, _ in _pulled(session.graph, exchanges)]
         layout = [(o.outputs[0].dtype, known(o.outputs[0].spec.shape)) for o in exchanges]
         self._serve(apply, _cut(exchanges), layout, pulled)
@@ -212,15 +212,6 @@ class ParameterServer:
         if name not in self._buffers or self._buffers[name].size != size:
             self._buffers[name] = np.zeros(size, np.uint8)
         return self._buffers[name]
-
-
-def _below(operations: Sequence[Operation], roots: Sequence[Operation]) -> set[Operation]:
-    """The operations that depend on one of ``roots`` through inputs or control inputs, without the roots."""
-    below: set[Operation] = set(roots)
-    for operation in operations:
-        if any(t.op in below for t in operation.inputs) or any(o in below for o in operation.control_inputs):
-            below.add(operation)
-    return below - set(roots)
 
 
 def _pulled(graph: Graph, exchanges: Sequence[Operation]) -> tuple[tuple[str, str, tuple[int, ...]], ...]:

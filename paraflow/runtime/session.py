@@ -18,7 +18,7 @@ from paraflow.errors import FailedPreconditionError, InvalidArgumentError
 from paraflow.graph.context import default_session, stacks
 from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.rebuild import Program
+from paraflow.graph.rebuild import Program, dependents
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecutor
@@ -36,8 +36,11 @@ class Strategy(Protocol):
     def rewrite(self, program: Program) -> Program:
         """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""
 
-    def start(self, session: Session, tensors: Sequence[Tensor], operations: Sequence[Operation]) -> None:
-        """Called on all ranks before the first run of fetches whose program exchanges gradients."""
+    def start(self, session: Session, operations: Sequence[Operation]) -> None:
+        """Called on all ranks before the first run of ``operations``: exchanges of gradients and what follows them.
+
+        What else a rank fetches beside them (a loss, on one rank only) is its own affair.
+        """
 
 
 @dataclass
@@ -83,7 +86,7 @@ class Session:
         self._fetches: dict[Any, Fetches] = {}
         self._feeds: dict[Any, Tensor] = {}
         self._plans: dict[Any, Loaded] = {}
-        self._started: set[Any] = set()
+        self._started: set[tuple[str, ...]] = set()
         self._lock = threading.RLock()
         self._closed = False
 
@@ -149,12 +152,12 @@ class Session:
             self._fetches[key] = Fetches(self.graph, structure)
         wanted = self._fetches[key]
         self.store.allocate(self.graph.variables)
-        exchanges = False
+        trains: tuple[str, ...] = ()
 
         def rewrite(program: Program) -> Program:
-            nonlocal exchanges
+            nonlocal trains
             assert self.strategy is not None
-            exchanges = any(o.type == "exchange" for o in program.operations())
+            trains = training_step(program)
             return self.strategy.rewrite(program)
 
         _, plan = compile_plan(
@@ -165,11 +168,11 @@ class Session:
             rewrite if self.strategy is not None else None,
             self._options,
         )
-        if exchanges and key not in self._started:
+        if trains and trains not in self._started:
             assert self.strategy is not None
             self._check_initialized(plan)
-            self._started.add(key)
-            self.strategy.start(self, wanted.tensors, wanted.operations)
+            self._started.add(trains)
+            self.strategy.start(self, [self.graph.get_operation_by_name(name) for name in trains])
         samples = count_samples(tensors, shapes)
         if samples is None and any(s.record.name == "sample_share" for s in plan.steps):
             sizes = ", ".join(f"{t.name}: {s[0]}" for t, s in zip(tensors, shapes, strict=True) if s)
@@ -224,6 +227,14 @@ class Session:
         stacks.sessions.pop()
         stacks.graphs.pop()
         self.close()
+
+
+def training_step(program: Program) -> tuple[str, ...]:
+    """The names of a program's exchanges and of the assignments that follow them; nothing where it trains nothing."""
+    operations = program.operations()
+    exchanges = [o for o in operations if o.type == "exchange"]
+    below = dependents(operations, exchanges)
+    return tuple(o.name for o in [*exchanges, *(o for o in operations if o.record.writes and o in below)])
 
 
 def count_samples(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> int | None:

@@ -195,19 +195,46 @@ def another_graph_on_one_rank_is_named(comm: Communicator) -> None:
     assert "multiply" in str(caught.value)
 
 
-def another_fetch_on_one_rank_is_named(comm: Communicator) -> None:
+def a_rank_may_fetch_more_than_the_others(comm: Communicator) -> None:
+    """Rank 0 looks at the loss and at a gradient from time to time, as scripts do; the others only train."""
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None,), name="x")
+        w = pf.Variable(np.float64(1.0), name="w")
+        seen = pf.Variable(np.float64(0.0), trainable=False, name="seen")
+        loss = pf.reduce_mean(pf.square(x * w), name="loss")
+        optimizer = pf.train.GradientDescentOptimizer(0.1)
+        pairs = optimizer.compute_gradients(loss)
+        step = optimizer.apply_gradients(pairs)
+        counted = seen.assign_add(1.0)
+        with pf.Session(strategy=pf.parallel.AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            feed = {x: [1.0 + comm.rank]}
+            expected = 1.0
+            mean_square = np.mean((1.0 + np.arange(comm.size)) ** 2)
+            for i in range(6):
+                if comm.rank == 0 and i % 2:
+                    _, value, gradient, _ = session.run([step, loss, pairs[0][0], counted], feed)
+                    np.testing.assert_allclose(value, expected**2)
+                    np.testing.assert_allclose(gradient, 2 * expected * mean_square)
+                else:
+                    session.run(step, feed)
+                expected -= 0.1 * 2 * expected * mean_square
+            np.testing.assert_allclose(session.run(w), expected)
+
+
+def another_training_step_on_one_rank_is_named(comm: Communicator) -> None:
     with pf.Graph().as_default():
         x = pf.placeholder(pf.float32, (None,), name="x")
         w = pf.Variable(1.0, name="w")
         loss = pf.reduce_mean(x * w, name="loss")
-        other = pf.reduce_sum(x * w, name="other")
-        step = pf.train.GradientDescentOptimizer(0.1).minimize(loss)
+        step = pf.train.GradientDescentOptimizer(0.1).minimize(loss, name="slow")
+        other = pf.train.GradientDescentOptimizer(0.5).minimize(loss, name="fast")
         with pf.Session(strategy=pf.parallel.AllReduce(comm)) as session:
             session.run(pf.global_variables_initializer())
-            with pytest.raises(RanksDisagree, match="fetches") as caught:
-                session.run([step, loss if comm.rank == 0 else other], {x: [1.0]})
-    assert "loss:0" in str(caught.value)
-    assert "other:0" in str(caught.value)
+            with pytest.raises(RanksDisagree, match="first difference") as caught:
+                session.run(step if comm.rank == 0 else other, {x: [1.0]})
+    assert "training step with w/exchange\n" in str(caught.value)
+    assert "training step with w/exchange_1" in str(caught.value)
 
 
 def another_setting_on_one_rank_is_named(comm: Communicator) -> None:
@@ -367,7 +394,8 @@ CASES = [
 CASES_OF_SEVERAL_RANKS = [
     a_step_without_any_sample_is_an_error,
     another_graph_on_one_rank_is_named,
-    another_fetch_on_one_rank_is_named,
+    a_rank_may_fetch_more_than_the_others,
+    another_training_step_on_one_rank_is_named,
     another_setting_on_one_rank_is_named,
     a_server_with_another_update_is_named,
     every_push_is_applied_once_and_counted,
