@@ -27,8 +27,8 @@ def order_effects(program: Program, operations: list[Operation]) -> Effects:
     effects = Effects()
     touching: dict[str, list[Operation]] = defaultdict(list)
     for operation in operations:
-        if operation.record.reads or operation.record.writes:
-            touching[operation.attrs["variable"]].append(operation)
+        for variable in operation.variables:
+            touching[variable].append(operation)
     consumers: dict[Tensor, list[Operation]] = defaultdict(list)
     for operation in operations:
         for tensor in operation.inputs:
@@ -46,13 +46,13 @@ def _order_one_variable(
     fetched: set[Tensor],
     effects: Effects,
 ) -> None:
-    """Both reads and writes hand out the variable's memory; the next write ends what they handed out."""
+    """Both reads and writes with an output hand out the variable's memory; the next write ends what they handed out."""
     last_write: Operation | None = None
     handed_out: list[Operation] = []
     for access in accesses:
         if last_write is not None:
             effects.after[access].add(last_write)
-        users, is_fetched = alias_users(access.outputs[0], consumers, fetched)
+        users, is_fetched = alias_users(access.outputs[0], consumers, fetched) if access.outputs else ([], False)
         effects.users[access] = users
         next_write = next((a for a in accesses if a.record.writes and a.index > access.index), None)
         if next_write is not None and (is_fetched or any(u.index > next_write.index for u in users)):

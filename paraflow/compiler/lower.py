@@ -86,7 +86,7 @@ class Lowering:
         """Producer -> assignment, where the producer may write straight into the variable's memory."""
         updates = {}
         for write in self.operations:
-            if write.record.writes and self._updates_in_place(write):
+            if write.type == "assign_variable" and self._updates_in_place(write):
                 updates[write.inputs[0].op] = write
         return updates
 
@@ -176,9 +176,9 @@ class Lowering:
             self._output(operation, CONSTANT)
         elif operation.type == "placeholder":
             self._output(operation, FEED, self.program.feeds.index(operation.outputs[0]))
-        elif record.reads:
+        elif operation.type == "read_variable":
             self._access(operation, waits)
-        elif record.writes:
+        elif operation.type == "assign_variable":
             if self.updates.get(operation.inputs[0].op) is not operation:
                 variable = self._new_slot(VARIABLE, operation.outputs[0], operation.attrs["variable"])
                 self._add_step(operation, WRITE, inputs, (variable,), waits)
@@ -420,11 +420,11 @@ class Lowering:
         reads: dict[str, None] = {}
         writes: dict[str, None] = {}
         for operation in self.operations:
-            name = operation.attrs.get("variable", "")
-            if operation.record.reads and name not in writes:
-                reads[name] = None
-            elif operation.record.writes:
-                writes[name] = None
+            for name in operation.variables:
+                if operation.record.reads and name not in writes:
+                    reads[name] = None
+                if operation.record.writes:
+                    writes[name] = None
         return tuple(reads), tuple(writes)
 
 

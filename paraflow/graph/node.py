@@ -55,6 +55,14 @@ class Operation:
         """The name of the op record, e.g. ``"matmul"``."""
         return self.record.name
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names of the variables that it reads or writes."""
+        if not (self.record.reads or self.record.writes):
+            return ()
+        several: tuple[str, ...] | None = self.attrs.get("variables")
+        return (self.attrs["variable"],) if several is None else several
+
     def run(self, feed_dict: Mapping[Any, Any] | None = None, session: Runner | None = None) -> None:
         """Execute this operation in ``session`` or in the default session."""
         session_or_default(session, "Operation.run").run(self, feed_dict)

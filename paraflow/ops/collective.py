@@ -86,6 +86,17 @@ def _(*gradients: Spec, variables: tuple[tuple[str, Any, tuple[int, ...]], ...],
     return tuple(Spec(np.dtype(dtype), shape) for _, dtype, shape in variables)
 
 
+@op(reads=True, writes=True)
+def synchronize(variables=(), *, strategy):
+    """Let the strategy change ``variables`` as it likes (average them over ranks, say) after a step has updated them."""
+    strategy.synchronize()
+
+
+@synchronize.shape
+def _(variables: tuple[str, ...]) -> tuple[Spec, ...]:
+    return ()
+
+
 def weigh(flat: np.ndarray[Any, Any], share: Any) -> None:
     """Scale the bucket in place by this rank's share of the samples."""
     if share == 0:
