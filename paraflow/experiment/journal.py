@@ -23,7 +23,7 @@ class Journal:
 
     - "train": loss and metrics, means over all samples since the last such record; ``samples_per_second`` and
       ``communication_seconds`` of that time, lists by rank. An asynchronous run has rank 0's alone here, and its
-      ``pushes``, ``staleness_mean`` and ``staleness_max`` since the start.
+      account of its strategy since the start: ``pushes``, ``staleness_mean``, ``staleness_max``, ...
     - "evaluate": loss and metrics over the test samples.
     - "end": the last of both, the latter as ``test_loss`` and so on; ``unix_time``; and in ``ranks`` what `end` was
       given for each.

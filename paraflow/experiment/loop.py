@@ -9,17 +9,18 @@ from time import perf_counter
 
 from paraflow.comm import Communicator, solo
 from paraflow.data import Batch, Batches, Dataset
-from paraflow.errors import ConfigError, NumericError
+from paraflow.errors import NumericError
 from paraflow.experiment.datasets import load_datasets
 from paraflow.experiment.journal import Journal
 from paraflow.experiment.measure import Meter, evaluate
 from paraflow.experiment.model import Model, build_model, build_optimizer
 from paraflow.experiment.run_directory import PARAMETERS_FILE, create_run_directory, save_parameters
 from paraflow.experiment.schema import Config, shared_leaves
+from paraflow.experiment.strategies import check_mode, make_strategy
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation
 from paraflow.ops.state import global_variables_initializer, trainable_variables
-from paraflow.parallel import AllReduce, ParameterServer, PushCount
+from paraflow.parallel import Strategy
 from paraflow.parallel.agreement import check_agreement
 from paraflow.runtime.session import Session
 
@@ -32,9 +33,9 @@ def train(config: Config, communicator: Communicator) -> None:
     fewer samples than there are ranks; and NumericError for a loss that is not finite.
     """
     check_agreement(communicator, [f"{key} = {value}" for key, value in shared_leaves(config).items()])
-    _check_mode(config, communicator)
+    check_mode(config, communicator)
     training, test = load_datasets(config)
-    strategy = _strategy(config, communicator, training, test)
+    strategy = make_strategy(config, communicator, training, test)
     with Graph().as_default() as graph:
         graph.seed = config.experiment.seed
         model = build_model(config, training)
@@ -46,31 +47,13 @@ def train(config: Config, communicator: Communicator) -> None:
             _Run(config, communicator, strategy, session, model, train_op, test).carry_out(training)
 
 
-def _check_mode(config: Config, communicator: Communicator) -> None:
-    if config.parallel.mode == "single" and communicator.size > 1:
-        raise ConfigError(
-            f"parallel.mode = 'single' is for one process, but {communicator.size} ranks were started: start one, "
-            "or set parallel.mode to 'allreduce' or 'parameter_server'"
-        )
-
-
-def _strategy(
-    config: Config, communicator: Communicator, training: Dataset, test: Dataset
-) -> AllReduce | ParameterServer:
-    """How the ranks train together; before the first step they compare what data they have read."""
-    parts = {} if communicator.size == 1 else {"training samples": training, "test samples": test}
-    agreement = {what: f"{part!r}, CRC-32 {part.checksum():08x}" for what, part in parts.items()}
-    kind = ParameterServer if config.parallel.mode == "parameter_server" else AllReduce
-    return kind(communicator, agreement)
-
-
 @dataclass(frozen=True)
 class _Run:
     """What one rank's part of a run is made of."""
 
     config: Config
     communicator: Communicator
-    strategy: AllReduce | ParameterServer
+    strategy: Strategy
     session: Session
     model: Model
     train_op: Operation
@@ -94,7 +77,7 @@ class _Run:
         directory = create_run_directory(self.config, self.communicator)
         with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs) as journal:
             worker = None
-            if isinstance(self.strategy, ParameterServer) and self.strategy.is_server:
+            if self.strategy.is_server:
                 self.strategy.serve(self.session, self.train_op)
             else:
                 worker = _Worker(self, journal, batches, total_steps)
@@ -117,7 +100,7 @@ def _total_steps(config: Config, steps_per_epoch: int) -> int:
 class _Worker:
     """A rank that trains, and what it measures of itself.
 
-    Synchronous workers report together. An asynchronous one reports for itself alone, since it waits for nobody.
+    Synchronous workers report together. An asynchronous one reports for itself, as it does not meet the others.
     """
 
     def __init__(self, run: _Run, journal: Journal, batches: Batches, total_steps: int) -> None:
@@ -125,13 +108,12 @@ class _Worker:
         self._journal = journal
         self._batches = batches
         self._total_steps = total_steps
-        self._asynchronous = isinstance(run.strategy, ParameterServer)
-        self._group = solo() if self._asynchronous else run.communicator
+        self._group = solo() if run.strategy.asynchronous else run.communicator
         values = run.model.values
         self._call = run.session.make_callable([run.train_op, list(values.values())], run.model.feeds)
         self._meter = Meter(list(values), self._group)
-        self._step = 0
-        self._samples = self._seen = 0
+        self._log_every = run.config.train.log_every
+        self._step = self._recorded = self._samples = 0
         self._first_step_at = 0.0
         self._epoch_seconds: list[float] = []
         self._began, self._paused = perf_counter(), 0.0
@@ -140,59 +122,70 @@ class _Worker:
     def train(self) -> None:
         """Run all steps, with the evaluations between them; the one at the end is for all ranks together."""
         every = self._run.config.train.evaluate_every
+        strategy = self._run.strategy
         while self._step < self._total_steps:
-            epoch = len(self._epoch_seconds)
+            epoch = self._step // self._batches.steps_per_epoch
+            end = min((epoch + 1) * self._batches.steps_per_epoch, self._total_steps)
             began = self._seconds()
-            for number, batch in enumerate(self._batches.epoch(epoch)):
-                self._train_on(batch, epoch, number)
-                if self._step == self._total_steps:
-                    break
+            while self._step < end:
+                self._train_in_a_row(epoch, end)
             self._epoch_seconds.append(self._seconds() - began)
             if self._step < self._total_steps and (epoch + 1) % (every or 1) == 0:
                 # One asynchronous worker is enough, since it evaluates all samples by itself.
-                if every and (not self._asynchronous or self._run.strategy.worker == 0):
+                if every and (not strategy.asynchronous or strategy.worker == 0):
                     self._evaluate()
                 self._journal.line()
+
+    def _train_in_a_row(self, epoch: int, end: int) -> None:
+        """Train on the batches of ``epoch`` up to step ``end``, or to where the strategy skips some."""
+        for batch in self._batches.epoch(epoch, self._step % self._batches.steps_per_epoch):
+            step = self._step
+            self._train_on(batch, epoch)
+            if self._step != step + 1 or self._step >= end:
+                return
 
     def _seconds(self) -> float:
         """Seconds of training so far, evaluations left out."""
         return perf_counter() - self._began - self._paused
 
-    def _train_on(self, batch: Batch, epoch: int, number: int) -> None:
+    def _train_on(self, batch: Batch, epoch: int) -> None:
         samples = len(batch["labels"])
-        self._step += 1
         # A push of the mean over no samples would be NaN; an average over all ranks needs everyone, and weighs it zero.
-        if samples or not self._asynchronous:
+        if samples or not self._run.strategy.asynchronous:
             _, values = self._call(*self._run.model.fed(batch["features"], batch["labels"], training=True))
             if samples and not math.isfinite(values[0]):
                 raise NumericError(self._not_finite(values[0], samples, epoch))
             self._meter.add(samples, values)
-        if self._step == 1:
-            self._first_step_at = time.time()
+        self._first_step_at = self._first_step_at or time.time()
         self._samples += samples
-        # What all ranks have trained on; of asynchronous ones it is taken that they are as far as this one.
-        self._seen += min(self._batches.batch_size, len(self._batches.dataset) - number * self._batches.batch_size)
-        self._journal.step(self._step, epoch + 1, self._seen)
-        if self._step % self._run.config.train.log_every == 0 or self._step == self._total_steps:
+        self._step = self._run.strategy.next_step(self._step)
+        self._journal.step(self._step, epoch + 1, self._seen())
+        if self._step // self._log_every > self._recorded // self._log_every or self._step >= self._total_steps:
             self._record()
+
+    def _seen(self) -> int:
+        """What all ranks have trained on; of asynchronous ones it is taken that they are as far as this one."""
+        batches = self._batches
+        of_an_epoch = min(batches.steps_per_epoch * batches.batch_size, len(batches.dataset))
+        epochs, steps = divmod(self._step, batches.steps_per_epoch)
+        return epochs * of_an_epoch + steps * batches.batch_size
 
     def _not_finite(self, loss: float, samples: int, epoch: int) -> str:
         rate = self._run.config.optimizer.learning_rate
         return (
-            f"the loss is {loss} on rank {self._run.communicator.rank} at step {self._step} (epoch {epoch + 1}, "
+            f"the loss is {loss} on rank {self._run.communicator.rank} at step {self._step + 1} (epoch {epoch + 1}, "
             f"{samples} samples): try a lower optimizer.learning_rate than {rate:g}; if the loss is not finite with a "
             "tiny one either, look in the model for a logarithm of 0 or a division by 0"
         )
 
     def _record(self) -> None:
         """Record what was since the last record."""
+        self._recorded = self._step
         now = self._samples, self._seconds(), self._run.session.context.communication_seconds
         samples, seconds, communication = (a - b for a, b in zip(now, self._mark, strict=True))
         self._mark = now
         means, (rates, waits) = self._meter.collect([samples / seconds, communication])
-        more: dict[str, object] = {"samples_per_second": rates, "communication_seconds": waits}
-        if isinstance(self._run.strategy, ParameterServer):
-            more |= _pushes(self._run.strategy.pushes)
+        more = {"samples_per_second": rates, "communication_seconds": waits, **self._run.strategy.account()}
         self._journal.trained(means, **more)
 
     def _evaluate(self) -> None:
@@ -203,24 +196,12 @@ class _Worker:
     def account(self) -> dict[str, object]:
         """Totals of this rank, after the strategy has finished."""
         seconds = sum(self._epoch_seconds)
-        account: dict[str, object] = {
+        return {
             "samples": self._samples,
             "seconds": seconds,
             "samples_per_second": self._samples / seconds,
             "communication_seconds": self._run.session.context.communication_seconds,
             "epoch_seconds": self._epoch_seconds,
             "first_step_unix_time": self._first_step_at,
+            **self._run.strategy.account(),
         }
-        strategy = self._run.strategy
-        if isinstance(strategy, ParameterServer):
-            count = strategy.pushes_by_worker[strategy.worker]
-            account |= {**_pushes(count), "staleness_histogram": dict(sorted(count.histogram.items()))}
-        return account
-
-
-def _pushes(count: PushCount) -> dict[str, object]:
-    return {
-        "pushes": count.pushes,
-        "staleness_mean": count.staleness_sum / count.pushes if count.pushes else 0.0,
-        "staleness_max": count.staleness_max,
-    }

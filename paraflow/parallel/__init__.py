@@ -2,5 +2,6 @@
 
 from paraflow.parallel.allreduce import AllReduce
 from paraflow.parallel.parameter_server import ParameterServer, PushCount
+from paraflow.parallel.strategy import Strategy
 
-__all__ = ["AllReduce", "ParameterServer", "PushCount"]
+__all__ = ["AllReduce", "ParameterServer", "PushCount", "Strategy"]

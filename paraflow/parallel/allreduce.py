@@ -9,9 +9,10 @@ from paraflow.comm import Communicator, world
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
 from paraflow.parallel.agreement import check_agreement, graph_lines
+from paraflow.parallel.strategy import Strategy
 
 
-class AllReduce:
+class AllReduce(Strategy):
     """Every rank applies the average gradient, each rank's weighted exactly by its number of samples.
 
     ``comm`` defaults to the processes that mpirun started. ``agreement`` are further things that have to be equal on
@@ -22,7 +23,6 @@ class AllReduce:
         self.comm = comm if comm is not None else world()
         self.agreement = dict(agreement or {})
         self.worker, self.workers = self.comm.rank, self.comm.size
-        self.is_server = False
 
     def rewrite(self, program: Program) -> Program:
         """exchange(g) becomes all_reduce(share, g); random numbers that reach a gradient differ from rank to rank."""

@@ -21,6 +21,7 @@ from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebu
 from paraflow.graph.shape import known
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.allreduce import broadcast_variables
+from paraflow.parallel.strategy import Strategy
 
 Array = np.ndarray[Any, Any]
 
@@ -46,7 +47,7 @@ class PushCount:
         self.histogram[staleness] = self.histogram.get(staleness, 0) + 1
 
 
-class ParameterServer:
+class ParameterServer(Strategy):
     """The last rank serves; all others are workers.
 
     ``comm`` defaults to the processes that mpirun started; ``agreement`` as for `AllReduce`. With one process there is
@@ -59,6 +60,7 @@ class ParameterServer:
         self.agreement = dict(agreement or {})
         self.server = self.comm.size - 1
         self.alone = self.comm.size == 1
+        self.asynchronous = True
         self.is_server = self.comm.rank == self.server and not self.alone
         self.worker = self.comm.rank
         self.workers = 1 if self.alone else self.comm.size - 1
@@ -164,6 +166,16 @@ class ParameterServer:
         counts: Any = self.comm.broadcast_object(self.pushes_by_worker, self.server)
         self.pushes_by_worker = counts
         broadcast_variables(self.comm, session, self.server)
+
+    def account(self) -> dict[str, object]:
+        """Pushes and their staleness: this worker's own count."""
+        count = self.pushes
+        return {
+            "pushes": count.pushes,
+            "staleness_mean": count.staleness_sum / count.pushes if count.pushes else 0.0,
+            "staleness_max": count.staleness_max,
+            "staleness_histogram": dict(sorted(count.histogram.items())),
+        }
 
     # -- on the server ----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,52 @@
+"""What a session and a training loop ask of every strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from paraflow.comm import Communicator
+from paraflow.errors import FailedPreconditionError
+from paraflow.graph.node import Operation
+from paraflow.graph.rebuild import Program
+
+
+class Strategy:
+    """How several ranks train one graph together; the defaults are those of ranks that step together.
+
+    ``worker`` of ``workers`` says which part of every global batch this rank trains on. A rank where ``is_server`` is
+    true trains on none, and calls `serve` in the place of the training loop. Where ``asynchronous`` is true, workers do
+    not meet in a step, so that each reports and evaluates for itself.
+    """
+
+    comm: Communicator
+    worker: int
+    workers: int
+    is_server = False
+    asynchronous = False
+
+    def rewrite(self, program: Program) -> Program:
+        """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""
+        raise NotImplementedError
+
+    def start(self, session: Any, operations: Sequence[Operation]) -> None:
+        """Once, on all ranks, before the first run of ``operations``: compare the ranks and make their variables equal.
+
+        Raises RanksDisagree, naming the ranks that differ and the first difference.
+        """
+        raise NotImplementedError
+
+    def next_step(self, step: int) -> int:
+        """The global step (from 0) that this worker trains on after ``step``; beyond step + 1 where it skips some."""
+        return step + 1
+
+    def serve(self, session: Any, train_op: Any) -> None:
+        """On a server: do its part until every worker has finished."""
+        raise FailedPreconditionError(f"rank {self.comm.rank} is no server: run the training step instead")
+
+    def finish(self, session: Any) -> None:
+        """After the last step, on all ranks: afterwards they hold the same variables."""
+
+    def account(self) -> dict[str, object]:
+        """What there is to say of this worker's part so far, by name, beside samples and seconds."""
+        return {}
