@@ -50,6 +50,12 @@ class MPIEnvironmentError(ParaflowError):
     exit_code = 6
 
 
+class SharedMemoryUnavailable(ParaflowError):
+    """The ranks of a node cannot share memory: they are in different containers, or a limit forbids it."""
+
+    exit_code = 6
+
+
 class WorldAborted(ParaflowError):
     """A rank of this world failed, so a call that waits for it cannot end.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from paraflow.comm.communicator import ANY, MAX_MESSAGE_BYTES, Buffer, Envelope, Op
+from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op
 from paraflow.errors import InvalidArgumentError, RanksDisagree
 
 _MAX_TAG = 32767  # the largest that every MPI has to take
+_MAX_COLOR = 2**31 - 1
 _REDUCIBLE = "efdbhilqBHILQ"
 
 
@@ -48,10 +49,6 @@ def check_message(buffer: Buffer, dest: int, tag: int, size: int) -> None:
     check_rank(dest, size, "dest")
     if not 0 <= tag <= _MAX_TAG:
         raise InvalidArgumentError(f"tag {tag} is not in 0..{_MAX_TAG}")
-    if buffer.nbytes > MAX_MESSAGE_BYTES:
-        raise InvalidArgumentError(
-            f"a message of {buffer.nbytes} bytes is larger than {MAX_MESSAGE_BYTES}; send it in parts"
-        )
 
 
 def check_pattern(source: int, tag: int, size: int) -> None:
@@ -66,6 +63,53 @@ def check_rank(rank: int, size: int, name: str) -> None:
     """Raise InvalidArgumentError where ``rank`` is not a rank of a world of ``size``."""
     if not 0 <= rank < size:
         raise InvalidArgumentError(f"{name} {rank} is not a rank of this world of {size}")
+
+
+def check_color(color: int) -> None:
+    """Raise InvalidArgumentError where ``color`` is none."""
+    if not 0 <= color <= _MAX_COLOR:
+        raise InvalidArgumentError(f"color {color} is not in 0..{_MAX_COLOR}")
+
+
+def check_flag(flag: int, flags: int) -> None:
+    """Raise InvalidArgumentError where ``flag`` is not one of ``flags`` flags."""
+    if not 0 <= flag < flags:
+        raise InvalidArgumentError(f"flag {flag} is not one of the {flags} flags of this memory")
+
+
+def check_grows(flag: int, old: int, new: int) -> None:
+    """Raise InvalidArgumentError where a flag would go back."""
+    if new < old:
+        raise InvalidArgumentError(f"flag {flag} is at {old} and cannot go back to {new}")
+
+
+def check_share(comm: Communicator, nbytes: int, flags: int) -> list[int]:
+    """The sizes of the parts of all ranks; collective.
+
+    Raises, on every rank, what ``Communicator.share`` says of arguments that do not fit the world or each other.
+    """
+    neighbours = comm.node()[1]
+    if neighbours != comm.size:
+        raise InvalidArgumentError(
+            f"share needs a world on one node, but of the {comm.size} ranks of this one only {neighbours} are on the "
+            "node of this rank; use split_node().share(...)"
+        )
+    asked = comm.allgather((nbytes, flags))
+    for rank, (size, count) in enumerate(asked):
+        if size < 0 or count < 0:
+            raise InvalidArgumentError(f"rank {rank} asked for {size} bytes and {count} flags; neither can be negative")
+    counts = [count for _, count in asked]
+    if len(set(counts)) > 1:
+        raise RanksDisagree(f"the ranks asked for different numbers of flags: {counts}, by rank")
+    return [size for size, _ in asked]
+
+
+def ended_part(rank: int, flag: int, reached: int, value: int) -> RanksDisagree:
+    """The error of a wait for a rank that will not come."""
+    return RanksDisagree(
+        f"rank {rank} has ended its part in the shared memory with flag {flag} at {reached}, "
+        f"but this rank waits for {value}"
+    )
 
 
 def check_fits(envelope: Envelope, buffer: Buffer) -> None:

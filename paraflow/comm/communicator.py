@@ -7,6 +7,7 @@ program tested in one process means the same under mpirun.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, Protocol, TypeAlias
 
 import numpy as np
@@ -22,8 +23,8 @@ Op: TypeAlias = Literal["sum", "max", "min"]
 ANY = -1
 """Matches every source, or every tag, in recv, probe and iprobe."""
 
-MAX_MESSAGE_BYTES = 2**31 - 1
-"""The most that one message holds (the counts of MPI 3 are 32-bit integers); collectives have no such limit."""
+Progress: TypeAlias = Callable[[], object] | None
+"""What a waiting rank may do meanwhile; it is called now and then and has to return soon."""
 
 
 class Envelope(NamedTuple):
@@ -52,6 +53,57 @@ class Request(Protocol):
 
     def wait(self) -> None:
         """Block until the operation is complete; a second wait returns at once."""
+
+
+class Waited(NamedTuple):
+    """What a wait in shared memory waited for: the time in seconds, and the rank that came last.
+
+    Of ranks that came between two looks, at most a quarter of a millisecond apart, it may be any.
+    """
+
+    seconds: float
+    rank: int
+
+
+class SharedMemory(ABC):
+    """Memory that every rank of a world on one node reads and writes, made by ``Communicator.share``.
+
+    ``parts`` are uint8 arrays by rank, each page-aligned, zero-filled, and mapped as long as an array of it is held.
+    The flags are integers, 0 at first, that order the ranks' work in it: what a rank has written before ``post`` is
+    visible to those whose ``wait`` or ``posted`` has seen the value. Every call raises InvalidArgumentError for a
+    flag or rank out of range. In a world of threads whose rank failed it raises WorldAborted.
+    """
+
+    parts: tuple[Buffer, ...]
+
+    @abstractmethod
+    def post(self, flag: int, value: int) -> None:
+        """Set this rank's flag number ``flag`` to ``value``.
+
+        Raises InvalidArgumentError where that is less than it is.
+        """
+
+    @abstractmethod
+    def wait(self, flag: int, value: int, progress: Progress = None) -> Waited | None:
+        """Return when flag ``flag`` of every rank is at least ``value``; None where nobody was waited for.
+
+        Raises RanksDisagree, naming the rank, where one has ended its part without reaching the value.
+        """
+
+    @abstractmethod
+    def wait_for(self, rank: int, flag: int, value: int, progress: Progress = None) -> Waited | None:
+        """Like ``wait``, for the flag of one rank."""
+
+    @abstractmethod
+    def posted(self, rank: int, flag: int) -> int:
+        """The value of flag ``flag`` of rank ``rank`` now."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End this rank's part: those that wait for a value it has not posted are told. Not collective.
+
+        A rank that has returned from its program has ended its part too.
+        """
 
 
 class Communicator(ABC):
@@ -98,7 +150,7 @@ class Communicator(ABC):
         """A copy, made by pickle, of the value of rank ``root``; for small objects."""
 
     def send(self, buffer: Buffer, dest: int, tag: int = 0) -> None:
-        """Send ``buffer`` (at most MAX_MESSAGE_BYTES); on return it may be changed.
+        """Send ``buffer``; on return it may be changed.
 
         It may return before the message is received, and it may wait for that.
         """
@@ -128,6 +180,26 @@ class Communicator(ABC):
     @abstractmethod
     def node(self) -> tuple[int, int]:
         """``(rank, size)`` among the ranks that share this rank's memory; not collective."""
+
+    @abstractmethod
+    def split(self, color: int) -> Communicator:
+        """The world of the ranks that give the same ``color`` (0 or more), in rank order; collective.
+
+        It lives as long as this one, and a rank that fails ends both.
+        """
+
+    @abstractmethod
+    def split_node(self) -> Communicator:
+        """The world of the ranks that share this rank's memory, in rank order; collective."""
+
+    @abstractmethod
+    def share(self, nbytes: int, flags: int = 0) -> SharedMemory:
+        """Memory of which each rank contributes a part of ``nbytes``, and ``flags`` flags of each rank; collective.
+
+        The parts may differ in size and be empty. Raises, on every rank: InvalidArgumentError where the ranks are not
+        all on one node, RanksDisagree where they want different numbers of flags, and SharedMemoryUnavailable, with
+        the rank and the reason, where the memory cannot be had on one of them.
+        """
 
     @abstractmethod
     def abort(self, code: int) -> NoReturn:

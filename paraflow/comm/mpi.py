@@ -15,7 +15,7 @@ import time
 import warnings
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -23,8 +23,9 @@ import mpi4py
 import numpy as np
 
 from paraflow.comm import checks
-from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Request
+from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Request, SharedMemory
 from paraflow.comm.environment import Claim, remedy
+from paraflow.comm.shared import share_memory
 from paraflow.comm.solo import SoloCommunicator
 from paraflow.comm.waiting import wait_until, yield_until
 from paraflow.errors import InvalidArgumentError, MPIEnvironmentError, ParaflowError
@@ -35,7 +36,8 @@ mpi4py.rc.finalize = True
 from mpi4py import MPI  # noqa: E402 - reads the settings above
 
 _OPS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
-_PART_BYTES = 2**26  # of one MPI call: its counts are 32-bit integers, and it may need as much memory again
+_MAX_COUNT = 2**31 - 1  # of items in one call of MPI 3
+_PART_BYTES = 2**26  # of one collective, which may need as much memory again
 _BLOCK_BYTES = 2**20  # stays in cache
 _ONE_ROUND_BYTES = 2**14
 _LAST_WORDS = 1.0  # seconds
@@ -63,7 +65,7 @@ def connect(claim: Claim) -> Communicator:
         )
     if size == 1:
         return SoloCommunicator()
-    communicator = MPICommunicator(MPI.COMM_WORLD.Dup())
+    communicator = MPICommunicator(MPI.COMM_WORLD.Dup(), _is_crowded(MPI.COMM_WORLD))
     _abort_on_exception(communicator)
     return communicator
 
@@ -101,16 +103,14 @@ class MPICommunicator(Communicator):
 
     world = "mpi"
 
-    def __init__(self, comm: MPI.Intracomm) -> None:
+    def __init__(self, comm: MPI.Comm, crowded: bool) -> None:
         self._comm = comm
         self.rank = comm.Get_rank()
         self.size = comm.Get_size()
         node = comm.Split_type(MPI.COMM_TYPE_SHARED)
         self._node = node.Get_rank(), node.Get_size()
-        cores = set().union(*node.allgather(os.sched_getaffinity(0)))
         node.Free()
-        # One answer for the world: ranks that polled and ranks that did not would call different collectives.
-        self._crowded: bool = comm.allreduce(self._node[1] > len(cores), MPI.LOR)
+        self._crowded = crowded  # of the whole world, as those outside of a part of it need their cores too
 
     def barrier(self) -> None:
         """MPI_Barrier."""
@@ -167,7 +167,8 @@ class MPICommunicator(Communicator):
     def isend(self, buffer: Buffer, dest: int, tag: int = 0) -> Request:
         """MPI_Isend of the bytes."""
         checks.check_message(buffer, dest, tag, self.size)
-        return _Requests([self._comm.Isend(_bytes(buffer), dest, tag)], _done, polled=True)
+        with _as_message(buffer) as message:
+            return _Requests([self._comm.Isend(message, dest, tag)], _done, polled=True)
 
     def recv(self, buffer: Buffer, source: int = ANY, tag: int = ANY) -> Envelope:
         """MPI_Improbe, then MPI_Imrecv: other threads of the rank may receive at the same time."""
@@ -179,8 +180,9 @@ class MPICommunicator(Communicator):
         envelope = _envelope(status)
         fits = envelope.nbytes == buffer.nbytes
         # A matched message has to be received, also where it is dropped.
-        target = _bytes(buffer) if fits else np.empty(envelope.nbytes, np.uint8)
-        wait_until(message.Irecv(target).Test)
+        with _as_message(buffer if fits else np.empty(envelope.nbytes, np.uint8)) as target:
+            request = message.Irecv(target)
+        wait_until(request.Test)
         checks.check_fits(envelope, buffer)
         return envelope
 
@@ -201,6 +203,19 @@ class MPICommunicator(Communicator):
         """The place in MPI_COMM_TYPE_SHARED."""
         return self._node
 
+    def split(self, color: int) -> Communicator:
+        """MPI_Comm_split."""
+        checks.check_color(color)
+        return MPICommunicator(self._comm.Split(color, self.rank), self._crowded)
+
+    def split_node(self) -> Communicator:
+        """MPI_Comm_split_type."""
+        return MPICommunicator(self._comm.Split_type(MPI.COMM_TYPE_SHARED, self.rank), self._crowded)
+
+    def share(self, nbytes: int, flags: int = 0) -> SharedMemory:
+        """A file in memory, mapped by every rank."""
+        return share_memory(self, nbytes, flags)
+
     def abort(self, code: int) -> NoReturn:
         """MPI_Abort, after mpirun has taken what this rank has printed."""
         for stream in (sys.stdout, sys.stderr):
@@ -219,6 +234,18 @@ class MPICommunicator(Communicator):
         else:
             wait_until(self._comm.Ibarrier().Test)
             yield_until(polled(*args).Test)
+
+
+def _is_crowded(comm: MPI.Intracomm) -> bool:
+    """Whether a node has more ranks than cores.
+
+    One answer for the world: ranks that polled and ranks that did not would call different collectives.
+    """
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    cores = set().union(*node.allgather(os.sched_getaffinity(0)))
+    crowded: bool = comm.allreduce(node.Get_size() > len(cores), MPI.LOR)
+    node.Free()
+    return crowded
 
 
 class _Requests:
@@ -286,9 +313,26 @@ def _bytes(buffer: Buffer) -> Buffer:
     return buffer.reshape(-1).view(np.uint8)
 
 
+@contextmanager
+def _as_message(buffer: Buffer) -> Iterator[list[Any]]:
+    """All bytes of ``buffer`` for one call of MPI, of any number: those beyond 32 bits are one item of a type."""
+    flat = _bytes(buffer)
+    if flat.nbytes <= _MAX_COUNT:
+        yield [flat, MPI.BYTE]
+        return
+    parts, rest = divmod(flat.nbytes, _PART_BYTES)
+    part = MPI.BYTE.Create_contiguous(_PART_BYTES)
+    whole = MPI.Datatype.Create_struct([parts, rest], [0, parts * _PART_BYTES], [part, MPI.BYTE]).Commit()
+    part.Free()
+    try:
+        yield [flat, 1, whole]
+    finally:
+        whole.Free()  # by MPI, when the operations that use it are complete
+
+
 def _pattern(source: int, tag: int) -> tuple[int, int]:
     return MPI.ANY_SOURCE if source == ANY else source, MPI.ANY_TAG if tag == ANY else tag
 
 
 def _envelope(status: MPI.Status) -> Envelope:
-    return Envelope(status.source, status.tag, status.Get_count(MPI.BYTE))
+    return Envelope(status.source, status.tag, status.Get_elements(MPI.BYTE))  # a count would be 32 bits wide

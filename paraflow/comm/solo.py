@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import pickle
 from typing import Any, NoReturn
 
+import numpy as np
+
 from paraflow.comm import checks
-from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Request
+from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Progress, Request, SharedMemory, Waited
 from paraflow.comm.mailbox import Complete, Mailbox
 
 
@@ -80,9 +83,71 @@ class SoloCommunicator(Communicator):
         """``(0, 1)``."""
         return 0, 1
 
+    def split(self, color: int) -> Communicator:
+        """A world of this rank."""
+        checks.check_color(color)
+        return SoloCommunicator()
+
+    def split_node(self) -> Communicator:
+        """A world of this rank."""
+        return SoloCommunicator()
+
+    def share(self, nbytes: int, flags: int = 0) -> SharedMemory:
+        """Memory of this process."""
+        return SoloMemory(checks.check_share(self, nbytes, flags), flags)
+
     def abort(self, code: int) -> NoReturn:
         """End the process through SystemExit."""
         raise SystemExit(code)
+
+
+class SoloMemory(SharedMemory):
+    """Shared memory of one rank. A wait for what it has not posted could never end: it raises TimeoutError at once."""
+
+    def __init__(self, sizes: list[int], flags: int) -> None:
+        self.parts = allocate_parts(sizes)
+        self._values = [0] * flags
+        self._ended = False
+
+    def post(self, flag: int, value: int) -> None:
+        """Keep the value."""
+        checks.check_grows(flag, self.posted(0, flag), value)
+        self._values[flag] = value
+
+    def wait(self, flag: int, value: int, progress: Progress = None) -> Waited | None:
+        """Return at once; raises TimeoutError where the flag is less than ``value``."""
+        return self.wait_for(0, flag, value)
+
+    def wait_for(self, rank: int, flag: int, value: int, progress: Progress = None) -> Waited | None:
+        """Return at once; raises TimeoutError where the flag is less than ``value``."""
+        reached = self.posted(rank, flag)
+        if reached < value:
+            if self._ended:
+                raise checks.ended_part(rank, flag, reached, value)
+            raise TimeoutError(
+                f"rank 0, alone in its world, would wait forever for flag {flag} to be {value}: it has posted {reached}"
+            )
+        return None
+
+    def posted(self, rank: int, flag: int) -> int:
+        """The value kept."""
+        checks.check_rank(rank, 1, "rank")
+        checks.check_flag(flag, len(self._values))
+        return self._values[flag]
+
+    def close(self) -> None:
+        """Let a wait for more than is posted say so."""
+        self._ended = True
+
+
+def allocate_parts(sizes: list[int]) -> tuple[Buffer, ...]:
+    """The parts of a memory that only this process has."""
+    parts = []
+    for size in sizes:
+        block = np.zeros(size + mmap.PAGESIZE, np.uint8)
+        start = -block.ctypes.data % mmap.PAGESIZE
+        parts.append(block[start : start + size])
+    return tuple(parts)
 
 
 def _endless(call: str, source: int, tag: int) -> TimeoutError:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 from paraflow.comm import checks
-from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Request
-from paraflow.comm.mailbox import Complete, Mailbox
-from paraflow.errors import InvalidArgumentError, RanksDisagree, WorldAborted
+from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Progress, Request, SharedMemory, Waited
+from paraflow.comm.mailbox import Complete
+from paraflow.comm.solo import allocate_parts
+from paraflow.comm.thread_world import Collective, ThreadGroup, ThreadWorld
+from paraflow.errors import InvalidArgumentError
 
 T = TypeVar("T")
 
@@ -23,8 +24,12 @@ _REDUCE: dict[str, np.ufunc] = {"sum": np.add, "max": np.maximum, "min": np.mini
 _LAST_WORDS = 1.0  # seconds that ranks woken by a timeout have to unwind
 
 
-def run_threads(size: int, function: Callable[..., T], *args: Any, timeout: float = 60.0) -> list[T]:
+def run_threads(
+    size: int, function: Callable[..., T], *args: Any, timeout: float = 60.0, ranks_per_node: int | None = None
+) -> list[T]:
     """Run ``function(comm, *args)`` on ``size`` threads, the ranks of one world, and return the results in rank order.
+
+    The world looks like one node, or like nodes of ``ranks_per_node`` ranks each, of which the last may have fewer.
 
     The exception of the first rank that fails is raised here, with a note naming the rank; the ranks that wait in a
     call of their communicator, or enter one later, get WorldAborted. Where the ranks have not all returned after
@@ -33,12 +38,15 @@ def run_threads(size: int, function: Callable[..., T], *args: Any, timeout: floa
     """
     if size < 1:
         raise InvalidArgumentError(f"a world has at least one rank, not {size}")
-    world = _World(size)
+    if ranks_per_node is not None and ranks_per_node < 1:
+        raise InvalidArgumentError(f"a node has at least one rank, not {ranks_per_node}")
+    world = ThreadWorld(size, ranks_per_node or size)
+    everyone = ThreadGroup(world, range(size))
     results: dict[int, T] = {}
 
     def run_rank(rank: int) -> None:
         try:
-            results[rank] = function(ThreadCommunicator(world, rank), *args)
+            results[rank] = function(ThreadCommunicator(everyone, rank), *args)
         except BaseException as error:
             world.fail(rank, error)
         else:
@@ -71,129 +79,11 @@ def _join(threads: list[threading.Thread], timeout: float) -> None:
         thread.join(max(0.0, deadline - time.monotonic()))
 
 
-class _Collective:
-    """One collective operation of the world: the k-th that each rank calls."""
-
-    def __init__(self, index: int, combine: Callable[[list[Any]], Any]) -> None:
-        self.index = index
-        self.combine = combine
-        self.calls: dict[int, str] = {}
-        self.shares: dict[int, Any] = {}
-        self.settled = False
-        self.result: Any = None
-        self.disagreement: str | None = None
-
-    def settle(self, size: int) -> None:
-        """Combine the shares in rank order, or state how the calls differ; no rank is missing that may still come."""
-        if len(self.calls) == size and len(set(self.calls.values())) == 1:
-            self.result = self.combine([self.shares[rank] for rank in range(size)])
-        else:
-            self.disagreement = self._disagreement(size)
-        self.settled = True
-
-    def _disagreement(self, size: int) -> str:
-        ranks: dict[str, list[str]] = {}
-        for rank in range(size):
-            ranks.setdefault(self.calls.get(rank, "returned without a call"), []).append(str(rank))
-        who = [f"rank{'s' * (len(group) > 1)} {', '.join(group)}: {call}" for call, group in ranks.items()]
-        return f"the ranks disagree on collective {self.index}: {'; '.join(who)}"
-
-
-class _World:
-    """What the ranks share. Every field is read and written with ``changed`` held."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.changed = threading.Condition()
-        self.mailboxes = [Mailbox() for _ in range(size)]
-        self.failure: tuple[int | None, BaseException] | None = None
-        self._open: dict[int, _Collective] = {}
-        self._entered = [0] * size
-        self._returned: set[int] = set()
-        self._waiting: dict[int, tuple[int, str]] = {}  # by thread, since a rank may have several
-
-    def fail(self, rank: int | None, error: BaseException) -> None:
-        with self.changed:
-            if self.failure is None:
-                self.failure = rank, error
-            self.changed.notify_all()
-
-    def leave(self, rank: int) -> None:
-        with self.changed:
-            self._returned.add(rank)
-            if self.failure is None:  # else it returned because of that, and not for a disagreement
-                for collective in list(self._open.values()):
-                    self._settle(collective)
-
-    @contextmanager
-    def alive(self, call: str) -> Iterator[None]:
-        """Hold the world for a call that does not wait; raises WorldAborted where a rank has failed."""
-        with self.changed:
-            self._check_failure(call)
-            yield
-
-    def enter(self, rank: int, call: str, share: Any, combine: Callable[[list[Any]], Any]) -> _Collective:
-        with self.alive(call):
-            index = self._entered[rank]
-            self._entered[rank] += 1
-            collective = self._open.setdefault(index, _Collective(index, combine))
-            collective.calls[rank] = call
-            collective.shares[rank] = share
-            self._settle(collective)
-            return collective
-
-    def finish(self, rank: int, call: str, collective: _Collective) -> Any:
-        self.wait(rank, call, lambda: collective.settled or None)
-        if collective.disagreement is not None:
-            raise RanksDisagree(collective.disagreement)
-        return collective.result
-
-    def wait(self, rank: int, call: str, ready: Callable[[], T | None]) -> T:
-        with self.changed:
-            thread = threading.get_ident()
-            self._waiting[thread] = rank, call
-            try:
-                while (found := ready()) is None:
-                    self._check_failure(call)
-                    self.changed.wait()
-            finally:
-                del self._waiting[thread]
-            return found
-
-    def whereabouts(self) -> str:
-        """Where each rank is, for the report of a timeout."""
-        with self.changed:
-            calls: dict[int, list[str]] = {}
-            for rank, call in self._waiting.values():
-                calls.setdefault(rank, []).append(call)
-            places = []
-            for rank in range(self.size):
-                if rank in calls:
-                    places.append(f"rank {rank} waits in {' and in '.join(calls[rank])}")
-                elif rank in self._returned:
-                    places.append(f"rank {rank} has returned")
-                else:
-                    places.append(f"rank {rank} is outside of its communicator")
-            return "; ".join(places)
-
-    def _settle(self, collective: _Collective) -> None:
-        if collective.calls.keys() | self._returned == set(range(self.size)):
-            del self._open[collective.index]
-            collective.settle(self.size)
-            self.changed.notify_all()
-
-    def _check_failure(self, call: str) -> None:
-        if self.failure is not None:
-            rank, error = self.failure
-            who = "the world was ended" if rank is None else f"rank {rank} failed"
-            raise WorldAborted(f"{who} while this rank was in {call}: {type(error).__name__}: {error}", rank)
-
-
 class _Pending:
     """An allreduce that other ranks have yet to join."""
 
-    def __init__(self, world: _World, rank: int, call: str, collective: _Collective) -> None:
-        self._finish = partial(world.finish, rank, f"wait of {call}", collective)
+    def __init__(self, group: ThreadGroup, rank: int, call: str, collective: Collective) -> None:
+        self._finish = partial(group.finish, rank, f"wait of {call}", collective)
 
     def wait(self) -> None:
         """Block until every rank has called the operation."""
@@ -209,10 +99,10 @@ class ThreadCommunicator(Communicator):
 
     world = "threads"
 
-    def __init__(self, world: _World, rank: int) -> None:
-        self._world = world
+    def __init__(self, group: ThreadGroup, rank: int) -> None:
+        self._group = group
         self.rank = rank
-        self.size = world.size
+        self.size = len(group.members)
 
     def barrier(self) -> None:
         """Return when every rank has called it."""
@@ -227,7 +117,7 @@ class ThreadCommunicator(Communicator):
         """Reduce in the order of the ranks; the last rank to call it does the work."""
         checks.check_reducible(buffer, op)
         call = f"iallreduce({op}) of {checks.describe(buffer)}"
-        return _Pending(self._world, self.rank, call, self._world.enter(self.rank, call, buffer, _reducer(op)))
+        return _Pending(self._group, self.rank, call, self._group.enter(self.rank, call, buffer, _reducer(op)))
 
     def broadcast(self, buffer: Buffer, root: int = 0) -> None:
         """Copy the buffer of ``root`` into those of the other ranks."""
@@ -255,44 +145,135 @@ class ThreadCommunicator(Communicator):
     def isend(self, buffer: Buffer, dest: int, tag: int = 0) -> Request:
         """Put a copy of ``buffer`` into the mailbox of ``dest``; complete at once."""
         checks.check_message(buffer, dest, tag, self.size)
-        with self._world.alive(f"send(dest={dest}, tag={tag})"):
-            self._world.mailboxes[dest].put(self.rank, tag, buffer)
-            self._world.changed.notify_all()
+        with self._group.alive(f"send(dest={dest}, tag={tag})"):
+            self._group.mailboxes[dest].put(self.rank, tag, buffer)
+            self._group.world.changed.notify_all()
         return Complete()
 
     def recv(self, buffer: Buffer, source: int = ANY, tag: int = ANY) -> Envelope:
         """Wait for a message and copy it into ``buffer``."""
         checks.check_buffer(buffer, written=True)
         checks.check_pattern(source, tag, self.size)
-        mailbox = self._world.mailboxes[self.rank]
+        mailbox = self._group.mailboxes[self.rank]
         call = checks.describe_pattern("recv", source, tag)
-        return self._world.wait(self.rank, call, lambda: mailbox.take(source, tag)).deliver(buffer)
+        return self._group.wait(self.rank, call, lambda: mailbox.take(source, tag)).deliver(buffer)
 
     def probe(self, source: int = ANY, tag: int = ANY) -> Envelope:
         """Wait for a message."""
         checks.check_pattern(source, tag, self.size)
-        mailbox = self._world.mailboxes[self.rank]
+        mailbox = self._group.mailboxes[self.rank]
         call = checks.describe_pattern("probe", source, tag)
-        return self._world.wait(self.rank, call, lambda: mailbox.find(source, tag))
+        return self._group.wait(self.rank, call, lambda: mailbox.find(source, tag))
 
     def iprobe(self, source: int = ANY, tag: int = ANY) -> Envelope | None:
         """The first message that matches, or None."""
         checks.check_pattern(source, tag, self.size)
-        with self._world.alive(checks.describe_pattern("iprobe", source, tag)):
-            return self._world.mailboxes[self.rank].find(source, tag)
+        with self._group.alive(checks.describe_pattern("iprobe", source, tag)):
+            return self._group.mailboxes[self.rank].find(source, tag)
 
     def node(self) -> tuple[int, int]:
-        """All ranks share one memory."""
-        return self.rank, self.size
+        """The place among the ranks that run_threads has put on one node."""
+        neighbours = self._group.neighbours(self.rank)
+        return neighbours.index(self.rank), len(neighbours)
+
+    def split(self, color: int) -> Communicator:
+        """A world in the same run of threads, with messages and collectives of its own."""
+        checks.check_color(color)
+        groups = self._meet("split()", color, self._group.split)
+        return self._part(groups[color])
+
+    def split_node(self) -> Communicator:
+        """A world in the same run of threads."""
+        node = self._group.neighbours(self.rank)[0]
+        return self._part(self._meet("split_node()", node, self._group.split)[node])
+
+    def share(self, nbytes: int, flags: int = 0) -> SharedMemory:
+        """Memory of this process."""
+        sizes = checks.check_share(self, nbytes, flags)
+        contents = self._meet("share()", None, lambda _: _Contents(sizes, flags))
+        return ThreadMemory(self._group, self.rank, contents)
 
     def abort(self, code: int) -> NoReturn:
         """Fail with SystemExit, which run_threads raises again."""
         error = SystemExit(code)
-        self._world.fail(self.rank, error)
+        self._group.world.fail(self._group.members[self.rank], error)
         raise error
 
+    def _part(self, group: ThreadGroup) -> ThreadCommunicator:
+        return ThreadCommunicator(group, group.members.index(self._group.members[self.rank]))
+
     def _meet(self, call: str, share: Any, combine: Callable[[list[Any]], Any]) -> Any:
-        return self._world.finish(self.rank, call, self._world.enter(self.rank, call, share, combine))
+        return self._group.finish(self.rank, call, self._group.enter(self.rank, call, share, combine))
+
+
+class _Contents:
+    """What the ranks share of a ThreadMemory. All but the parts is read and written with the world held."""
+
+    def __init__(self, sizes: list[int], flags: int) -> None:
+        self.parts = allocate_parts(sizes)
+        self.flags = flags
+        self.values = [[0] * flags for _ in sizes]
+        self.ended: set[int] = set()
+
+
+class ThreadMemory(SharedMemory):
+    """Shared memory of threads, whose flags are waited for as messages are."""
+
+    def __init__(self, group: ThreadGroup, rank: int, contents: _Contents) -> None:
+        self.parts = contents.parts
+        self._group = group
+        self._rank = rank
+        self._contents = contents
+
+    def post(self, flag: int, value: int) -> None:
+        """Store the value and wake those that wait."""
+        checks.check_flag(flag, self._contents.flags)
+        values = self._contents.values[self._rank]
+        with self._group.alive(f"post(flag={flag}, value={value}) in shared memory"):
+            checks.check_grows(flag, values[flag], value)
+            values[flag] = value
+            self._group.world.changed.notify_all()
+
+    def wait(self, flag: int, value: int, progress: Progress = None) -> Waited | None:
+        """Wait for one rank after the other; the last that was missing came last."""
+        call = f"wait(flag={flag}, value={value}) in shared memory"
+        return self._wait(range(len(self.parts)), call, flag, value, progress)
+
+    def wait_for(self, rank: int, flag: int, value: int, progress: Progress = None) -> Waited | None:
+        """Wait for the rank."""
+        checks.check_rank(rank, len(self.parts), "rank")
+        call = f"wait_for(rank={rank}, flag={flag}, value={value}) in shared memory"
+        return self._wait([rank], call, flag, value, progress)
+
+    def posted(self, rank: int, flag: int) -> int:
+        """Load the value."""
+        checks.check_rank(rank, len(self.parts), "rank")
+        checks.check_flag(flag, self._contents.flags)
+        with self._group.alive(f"posted(rank={rank}, flag={flag}) in shared memory"):
+            return self._contents.values[rank][flag]
+
+    def close(self) -> None:
+        """Wake those that wait."""
+        with self._group.world.changed:
+            self._contents.ended.add(self._rank)
+            self._group.world.changed.notify_all()
+
+    def _wait(self, ranks: Iterable[int], call: str, flag: int, value: int, progress: Progress) -> Waited | None:
+        start = time.perf_counter()
+        last = None
+        for rank in ranks:
+            if self.posted(rank, flag) < value:
+                self._group.wait(self._rank, call, partial(self._reached, rank, flag, value), progress)
+                last = rank
+        return None if last is None else Waited(time.perf_counter() - start, last)
+
+    def _reached(self, rank: int, flag: int, value: int) -> bool | None:
+        reached = self._contents.values[rank][flag]
+        if reached >= value:
+            return True
+        if rank in self._contents.ended or self._group.has_returned(rank):
+            raise checks.ended_part(rank, flag, reached, value)
+        return None
 
 
 def _nothing(shares: list[None]) -> None:

@@ -29,6 +29,15 @@ def test_a_wait_for_a_message_never_sent_ends_at_once():
         comm.probe(0)
 
 
+def test_a_wait_in_memory_for_what_was_never_posted_ends_at_once():
+    memory = solo().share(10, flags=2)
+    memory.post(1, 3)
+    with pytest.raises(TimeoutError, match="flag 1 to be 4: it has posted 3"):
+        memory.wait(1, 4)
+    with pytest.raises(TimeoutError, match="flag 0 to be 1"):
+        memory.wait_for(0, 0, 1)
+
+
 def test_abort_ends_the_process_with_the_code():
     with pytest.raises(SystemExit) as caught:
         solo().abort(5)

@@ -241,3 +241,123 @@ def test_a_message_is_copied_when_it_is_sent():
         return buffer[0]
 
     assert run_threads(2, program) == [2.0, 1.0]
+
+
+def test_a_world_may_look_like_several_nodes():
+    def program(comm):
+        node = comm.split_node()
+        with pytest.raises(InvalidArgumentError, match=rf"5 ranks .* only {node.size} .* split_node"):
+            comm.share(8)
+        memory = node.share(8)
+        memory.parts[node.rank][:] = comm.rank
+        node.barrier()
+        across = comm.split(node.rank)
+        return (
+            comm.node(),
+            (node.rank, node.size, node.node()),
+            [part[0] for part in memory.parts],
+            (across.allgather(comm.rank), across.node(), across.split_node().size),
+        )
+
+    assert run_threads(5, program, ranks_per_node=2) == [
+        ((0, 2), (0, 2, (0, 2)), [0, 1], ([0, 2, 4], (0, 1), 1)),
+        ((1, 2), (1, 2, (1, 2)), [0, 1], ([1, 3], (0, 1), 1)),
+        ((0, 2), (0, 2, (0, 2)), [2, 3], ([0, 2, 4], (0, 1), 1)),
+        ((1, 2), (1, 2, (1, 2)), [2, 3], ([1, 3], (0, 1), 1)),
+        ((0, 1), (0, 1, (0, 1)), [4], ([0, 2, 4], (0, 1), 1)),
+    ]
+    with pytest.raises(InvalidArgumentError, match="0"):
+        run_threads(2, program, ranks_per_node=0)
+
+
+def test_a_failure_in_one_part_of_the_world_ends_the_others():
+    woken = {}
+
+    def program(comm):
+        part = comm.split(comm.rank % 2)
+        if comm.rank == 2:
+            raise ZeroDivisionError("of rank 2")
+        try:
+            part.split(0).recv(np.zeros(1), 0)
+        except WorldAborted as error:
+            woken[comm.rank] = error.rank
+            raise
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        run_threads(4, program)
+    assert caught.value.__notes__ == ["raised on rank 2 of 4"]
+    assert woken == {0: 2, 1: 2, 3: 2}
+
+
+def test_abort_of_a_part_stops_the_world():
+    def program(comm):
+        part = comm.split(comm.rank)
+        if comm.rank == 1:
+            part.abort(75)
+        comm.barrier()
+
+    with pytest.raises(SystemExit) as caught:
+        run_threads(3, program)
+    assert caught.value.code == 75
+
+
+def test_ranks_of_a_part_are_named_as_in_the_world():
+    def disagree(comm):
+        part = comm.split(comm.rank % 2)
+        if comm.rank in (1, 3):
+            part.allreduce(np.zeros(comm.rank))
+
+    with pytest.raises(RanksDisagree, match=r"rank 1: allreduce.* of 1 float64; rank 3: allreduce.* of 3 float64"):
+        run_threads(4, disagree)
+
+    def deadlock(comm):
+        part = comm.split(comm.rank % 2)
+        if comm.rank == 2:
+            part.recv(np.zeros(1), source=0)
+
+    with pytest.raises(TimeoutError, match=r"rank 2 waits in recv\(source=0, tag=ANY\) among ranks 0, 2; rank 3 has"):
+        run_threads(4, deadlock, timeout=0.2)
+
+
+def test_an_exception_wakes_ranks_that_wait_in_memory():
+    woken = {}
+
+    def program(comm):
+        memory = comm.share(0, flags=1)
+        if comm.rank == 1:
+            raise KeyError("gone")
+        try:
+            memory.wait(0, 0)
+            memory.wait(0, 1, progress=comm.iprobe if comm.rank == 2 else None)
+        except WorldAborted as error:
+            woken[comm.rank] = str(error)
+            raise
+
+    with pytest.raises(KeyError):
+        run_threads(3, program)
+    assert sorted(woken) == [0, 2]
+
+
+def test_a_wait_in_memory_that_never_ends_is_named():
+    def program(comm):
+        memory = comm.share(0, flags=4)
+        if comm.rank == 0:
+            memory.wait(3, 7)
+        else:
+            memory.wait_for(0, 2, 5, progress=lambda: None)
+
+    with pytest.raises(TimeoutError) as caught:
+        run_threads(2, program, timeout=0.2)
+    assert "rank 0 waits in wait(flag=3, value=7) in shared memory" in str(caught.value)
+    assert "rank 1 waits in wait_for(rank=0, flag=2, value=5) in shared memory" in str(caught.value)
+
+
+def test_a_rank_that_returns_has_ended_its_part():
+    def program(comm):
+        memory = comm.share(0, flags=1)
+        memory.post(0, 6 - comm.rank)
+        if comm.rank == 0:
+            memory.wait(0, 6)
+
+    with pytest.raises(RanksDisagree, match="rank 1 has ended its part .* flag 0 at 5, .* waits for 6"):
+        run_threads(2, program)
