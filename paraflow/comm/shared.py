@@ -92,7 +92,7 @@ def _create(nbytes: int) -> int:
         os.ftruncate(file, nbytes)
     except OSError as error:
         os.close(file)
-        raise OSError(error.errno, f"{nbytes} bytes of memory refused: {os.strerror(error.errno)}") from error
+        raise OSError(error.errno, f"{nbytes} bytes of memory refused: {error.strerror}") from error
     return file
 
 

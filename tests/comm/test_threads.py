@@ -359,5 +359,5 @@ def test_a_rank_that_returns_has_ended_its_part():
         if comm.rank == 0:
             memory.wait(0, 6)
 
-    with pytest.raises(RanksDisagree, match="rank 1 has ended its part .* flag 0 at 5, .* waits for 6"):
+    with pytest.raises(RanksDisagree, match=r"rank 1 has ended its part .* flag 0 at 5, .* waits for 6"):
         run_threads(2, program)
