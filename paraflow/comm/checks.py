@@ -43,6 +43,18 @@ def check_reducible(buffer: Buffer, op: Op) -> None:
         )
 
 
+def check_gather(part: Buffer, whole: Buffer, size: int) -> None:
+    """Raise InvalidArgumentError where ``whole`` cannot take the ``part`` of each of ``size`` ranks."""
+    check_buffer(part, written=False)
+    check_buffer(whole, written=True)
+    if whole.dtype != part.dtype or whole.size != size * part.size:
+        raise InvalidArgumentError(
+            f"{size} parts of {describe(part)} do not make a whole of {describe(whole)}"
+        )
+    if np.may_share_memory(part, whole):
+        raise InvalidArgumentError("the part must not lie in the memory of the whole; pass a copy")
+
+
 def check_message(buffer: Buffer, dest: int, tag: int, size: int) -> None:
     """Raise InvalidArgumentError where ``buffer`` cannot be sent to ``dest`` with ``tag``."""
     check_buffer(buffer, written=False)

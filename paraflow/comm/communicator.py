@@ -146,6 +146,13 @@ class Communicator(ABC):
         """The values of all ranks in rank order, as copies made by pickle; for small objects."""
 
     @abstractmethod
+    def allgather_into(self, part: Buffer, whole: Buffer) -> None:
+        """Fill ``whole`` with the ``part`` of every rank, in rank order; any dtype without Python objects.
+
+        ``whole`` has the dtype of ``part`` and ``size`` times its elements, in any shape.
+        """
+
+    @abstractmethod
     def broadcast_object(self, value: object, root: int = 0) -> Any:
         """A copy, made by pickle, of the value of rank ``root``; for small objects."""
 

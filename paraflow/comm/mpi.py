@@ -153,6 +153,18 @@ class MPICommunicator(Communicator):
         self._collective(shares.nbytes, self._comm.Allgatherv, self._comm.Iallgatherv, share, counted)
         return [pickle.loads(part.data) for part in np.split(shares, np.cumsum(sizes)[:-1])]
 
+    def allgather_into(self, part: Buffer, whole: Buffer) -> None:
+        """MPI_Allgather of the bytes, in parts of 64 MiB."""
+        checks.check_gather(part, whole, self.size)
+        own, rows = _bytes(part), _bytes(whole).reshape(self.size, -1) if whole.size else _bytes(whole)
+        for start in range(0, own.size, _PART_BYTES):
+            sent = own[start : start + _PART_BYTES]
+            # The parts of a cut are not side by side in ``whole``.
+            taken = rows if sent.size == own.size else np.empty((self.size, sent.size), np.uint8)
+            self._collective(taken.nbytes, self._comm.Allgather, self._comm.Iallgather, sent, taken)
+            if taken is not rows:
+                rows[:, start : start + sent.size] = taken
+
     def broadcast_object(self, value: object, root: int = 0) -> Any:
         """MPI_Bcast of the size, then of the pickle."""
         checks.check_rank(root, self.size, "root")

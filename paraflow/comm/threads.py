@@ -136,6 +136,18 @@ class ThreadCommunicator(Communicator):
         shares = self._meet("allgather()", pickle.dumps(value), list)
         return [pickle.loads(share) for share in shares]
 
+    def allgather_into(self, part: Buffer, whole: Buffer) -> None:
+        """Copy the parts of all ranks."""
+        checks.check_gather(part, whole, self.size)
+
+        def copy(pairs: list[tuple[Buffer, Buffer]]) -> None:
+            for _, filled in pairs:
+                rows = filled.reshape(len(pairs), -1) if filled.size else filled
+                for row, (other, _) in zip(rows, pairs, strict=False):
+                    row[...] = other.reshape(-1)
+
+        self._meet(f"allgather_into() of {checks.describe(part)}", (part, whole), copy)
+
     def broadcast_object(self, value: object, root: int = 0) -> Any:
         """A copy of the value of ``root``."""
         checks.check_rank(root, self.size, "root")

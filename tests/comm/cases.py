@@ -105,6 +105,21 @@ def broadcast_from_every_root(comm: Communicator) -> None:
                 np.testing.assert_array_equal(buffer, expected)
 
 
+def allgather_into_any_shape(comm: Communicator) -> None:
+    for dtype in [*DTYPES, "bool"]:
+        for count in [0, 1, 17, 100_003]:
+            whole = np.zeros((count, comm.size), dtype)
+            comm.allgather_into(held_by(comm.rank, count, dtype), whole)
+            expected = np.concatenate([held_by(rank, count, dtype) for rank in range(comm.size)])
+            np.testing.assert_array_equal(whole.reshape(-1), expected)
+    for part, whole in [(np.zeros(3), np.zeros(3 * comm.size + 1)), (np.zeros(3), np.zeros(3 * comm.size, np.float32))]:
+        with pytest.raises(InvalidArgumentError, match=rf"{comm.size} parts of 3 float64 do not make"):
+            comm.allgather_into(part, whole)
+    whole = np.zeros(3 * comm.size)
+    with pytest.raises(InvalidArgumentError, match="memory of the whole"):
+        comm.allgather_into(whole[:3], whole)
+
+
 def objects(comm: Communicator) -> None:
     own = {"rank": comm.rank, "text": "x" * (1 + 40_000 * comm.rank)}
     gathered = comm.allgather(own)
@@ -443,6 +458,7 @@ CASES = [
     allreduce_same_bits_on_every_rank_and_run,
     iallreduce_in_flight_together,
     broadcast_from_every_root,
+    allgather_into_any_shape,
     objects,
     barrier_lets_nobody_pass_early,
     messages_around_a_ring,

@@ -41,6 +41,7 @@ BLOCKED = {
     "wait of iallreduce(max) of 3 int32": lambda comm: comm.iallreduce(np.zeros(3, np.int32), "max").wait(),
     "broadcast(root=0) of 2 float64": lambda comm: comm.broadcast(np.zeros(2)),
     "allgather()": lambda comm: comm.allgather(1),
+    "allgather_into() of 2 float64": lambda comm: comm.allgather_into(np.zeros(2), np.zeros(2 * comm.size)),
     "broadcast_object(root=1)": lambda comm: comm.broadcast_object(1, 1),
     "recv(source=1, tag=ANY)": lambda comm: comm.recv(np.zeros(1), 1),
     "probe(source=ANY, tag=7)": lambda comm: comm.probe(tag=7),

@@ -23,3 +23,8 @@ assert sums[marked].tolist() == [1] * len(marked)
 sums[marked] = comm.rank + 7
 comm.broadcast(sums, 1)
 assert sums[marked].tolist() == [8] * len(marked)
+
+sums[marked] = comm.rank + 7
+whole = np.zeros((2, count), np.uint8)
+comm.allgather_into(sums, whole)
+assert whole[:, marked].tolist() == [[7] * len(marked), [8] * len(marked)]

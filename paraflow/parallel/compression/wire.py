@@ -1,0 +1,79 @@
+"""The exchanges that compressors are made of, and a count of the bytes that they send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from paraflow.comm import Communicator
+from paraflow.ops.collective import weigh
+
+Array = np.ndarray[Any, Any]
+
+_SWAP_TAG = 7
+
+
+@dataclass
+class Traffic:
+    """Bytes that this rank has sent for gradients, and what it would have sent without compression.
+
+    Counted as bandwidth-optimal algorithms send them (Thakur et al., IJHPCA 2005), with n ranks: 2 (n-1)/n of a buffer
+    for its all-reduce, n-1 times a part for the gather of equal parts.
+    """
+
+    sent: int = 0
+    uncompressed: int = 0
+
+    @property
+    def ratio(self) -> float:
+        """``sent / uncompressed``, 1 before the first step."""
+        return self.sent / self.uncompressed if self.uncompressed else 1.0
+
+
+def all_reduce_bytes(nbytes: int, ranks: int) -> int:
+    """What each of ``ranks`` sends in the all-reduce of a buffer of ``nbytes``."""
+    return 2 * (ranks - 1) * nbytes // ranks
+
+
+class Wire:
+    """The ranks' exchanges on behalf of one compressor, each counted in ``traffic``; all are collective."""
+
+    def __init__(self, comm: Communicator, traffic: Traffic) -> None:
+        self.ranks, self.rank = comm.size, comm.rank
+        self._comm = comm
+        self._traffic = traffic
+
+    def sum(self, flat: Array, share: float) -> None:
+        """Replace ``flat`` by the sum over the ranks of share * flat; with share 0 it counts as zeros, even if NaN."""
+        weigh(flat, share)
+        self._comm.allreduce(flat)
+        self._traffic.sent += all_reduce_bytes(flat.nbytes, self.ranks)
+
+    def average(self, arrays: list[Array], share: float) -> list[Array]:
+        """The weighted sums over the ranks of arrays of one dtype, by one all-reduce, in their shapes."""
+        flat = np.concatenate([a.reshape(-1) for a in arrays])
+        self.sum(flat, share)
+        ends = np.cumsum([a.size for a in arrays])[:-1]
+        return [part.reshape(a.shape) for part, a in zip(np.split(flat, ends), arrays, strict=True)]
+
+    def gather(self, part: Array) -> Array:
+        """The parts of all ranks, uint8 of one size, as rows in the order of the ranks."""
+        parts = np.empty((self.ranks, part.size), np.uint8)
+        self._comm.allgather_into(part, parts)
+        self._traffic.sent += (self.ranks - 1) * part.nbytes
+        return parts
+
+    def swap(self, parts: Array) -> Array:
+        """Row r of ``parts``, uint8, goes to rank r; the rows that the ranks sent here, in their order."""
+        received = np.empty_like(parts)
+        received[self.rank] = parts[self.rank]
+        others = [(self.rank + i) % self.ranks for i in range(1, self.ranks)]
+        requests = [self._comm.isend(parts[other], other, _SWAP_TAG) for other in others]
+        for other in reversed(others):
+            self._comm.recv(received[other], other, _SWAP_TAG)
+        for request in requests:
+            request.wait()
+        self._traffic.sent += (self.ranks - 1) * parts[0].nbytes
+        return received
