@@ -10,7 +10,7 @@ import time
 
 from . import mpi
 from .errors import LaunchError, UsageError
-from .supervisor import Launch, supervise
+from .supervisor import Launch, inherited, supervise
 
 COMMANDS = {
     "launch": "start ranks under mpirun and supervise them",
@@ -61,6 +61,18 @@ def _parser() -> argparse.ArgumentParser:
         "--hosts", type=mpi.parse_hosts, default=[], metavar="A:2,B:2", help="hosts, and the ranks each takes"
     )
     parser.add_argument(
+        "--launch-agent",
+        metavar="PROGRAM",
+        default=os.environ.get("PARAFLOW_LAUNCH_AGENT"),
+        help="what runs a command on another host, called as ssh is: PROGRAM [-option ...] HOST COMMAND... "
+        "(default: $PARAFLOW_LAUNCH_AGENT, then mpirun's own choice, mostly ssh)",
+    )
+    parser.add_argument(
+        "--interface",
+        metavar="NAME",
+        help="network interface for TCP between hosts, named alike on all, where MPI takes one that leads elsewhere",
+    )
+    parser.add_argument(
         "--bind",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -88,25 +100,35 @@ def _positive(text: str) -> int:
 def _launch(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     _check_target(options.target, options.arguments)
-    program = [*_BOOTSTRAP, options.target, *options.arguments]
+    if options.ranks == 1 and options.hosts:
+        raise UsageError("--hosts needs -n 2 or more: one rank runs here, without mpirun")
+    mpirun = None
     settings = {"PARAFLOW_RANKS": str(options.ranks)}
     if options.ranks > 1:
         mpirun = mpi.find_mpirun(options.mpirun)
         mpi.check_library(mpirun)
-        settings |= mpi.environment(mpirun)
+        settings |= mpi.environment(mpirun, options.interface)
         if options.bind:
             settings["PARAFLOW_BIND"] = "1"
-        program = mpi.command(mpirun, options.ranks, options.hosts, program, {**os.environ, **settings})
-    elif options.hosts:
-        raise UsageError("--hosts needs -n 2 or more: one rank runs here, without mpirun")
+    directory = ""
+    if not options.dry_run:
+        directory = _make_directory(options.logs)
+        settings["PARAFLOW_LAUNCH_DIR"] = directory
+        if sys.stdout.isatty():
+            settings["PARAFLOW_TTY"] = str(os.get_terminal_size(sys.stdout.fileno()).columns)
+    environ = {**inherited(), **settings}
+    program = [*_BOOTSTRAP, options.target, *options.arguments]
+    if mpirun is not None:
+        network = mpi.Network(options.hosts, options.launch_agent, options.interface)
+        program = mpi.command(mpirun, options.ranks, network, program, environ)
     if options.dry_run:
         print(shlex.join(["env", *(f"{name}={value}" for name, value in settings.items()), *program]))
         return 0
     launch = Launch(
         ranks=options.ranks,
         command=program,
-        settings=settings,
-        directory=_make_directory(options.logs),
+        environ=environ,
+        directory=directory,
         verbose=options.verbose,
         again=shlex.join(["paraflow", "launch", *arguments]),
     )

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from .errors import MPIEnvironmentError, UsageError
@@ -40,6 +40,16 @@ class Host(NamedTuple):
 
     name: str
     slots: int
+
+
+class Network(NamedTuple):
+    """Where the ranks go and how mpirun reaches them there; the defaults are those of mpirun."""
+
+    hosts: Sequence[Host] = ()
+    agent: str | None = None
+    """Program that runs a command on another host, called as ssh is."""
+    interface: str | None = None
+    """Network interface, named alike on all hosts, that mpirun and the ranks use between hosts."""
 
 
 class Mpirun(NamedTuple):
@@ -153,38 +163,73 @@ def parse_hosts(text: str) -> list[Host]:
 
 
 def command(
-    mpirun: Mpirun, ranks: int, hosts: list[Host], program: list[str], environ: Mapping[str, str]
+    mpirun: Mpirun, ranks: int, network: Network, program: list[str], environ: Mapping[str, str]
 ) -> list[str]:
     """Return the mpirun command that starts ``program`` on every rank, with ranks in blocks on the hosts.
 
     mpirun is told not to bind: it knows the machine, not the cores that an affinity mask or a container leaves to
     us (both mpiruns bind outside the mask of taskset), so each rank binds itself in :mod:`paraflow_launch.node`.
     """
-    if mpirun.flavour == "Open MPI":
-        options = ["--map-by", "slot:OVERSUBSCRIBE", "--bind-to", "none"]
-        if hosts:
-            options += ["--host", ",".join(f"{host.name}:{host.slots}" for host in hosts)]
-            for name in sorted(filter(_FORWARDED.match, environ)):
-                options += ["-x", name]
-    elif mpirun.flavour == "MPICH":
-        options = ["-bind-to", "none"]
-        if hosts:
-            options += ["-hosts", ",".join(f"{host.name}:{host.slots}" for host in hosts)]
-    else:
-        options = _intel_hosts(hosts) if hosts else []
+    options = _OPTIONS[mpirun.flavour](network)
+    if mpirun.flavour == "Open MPI" and network.hosts:
+        options += [word for name in sorted(filter(_FORWARDED.match, environ)) for word in ("-x", name)]
     return [mpirun.path, "-n", str(ranks), *options, *program]
 
 
-def _intel_hosts(hosts: list[Host]) -> list[str]:
-    if len({host.slots for host in hosts}) > 1:
-        raise UsageError("--hosts: Intel MPI takes the same number of ranks on every host")
-    return ["-ppn", str(hosts[0].slots), "-hosts", ",".join(host.name for host in hosts)]
+def _open_mpi_options(network: Network) -> list[str]:
+    options = ["--map-by", "slot:OVERSUBSCRIBE", "--bind-to", "none"]
+    if network.hosts:
+        options += ["--host", _with_slots(network.hosts)]
+    if network.agent:
+        options += ["--prtemca", "plm_ssh_agent", network.agent]
+    if network.interface:
+        options += ["--prtemca", "prte_if_include", network.interface, "--mca", "btl_tcp_if_include", network.interface]
+    return options
 
 
-def environment(mpirun: Mpirun) -> dict[str, str]:
-    """Return the environment variables that mpirun itself needs here."""
+def _mpich_options(network: Network) -> list[str]:
+    options = ["-bind-to", "none"]
+    if network.hosts:
+        options += ["-hosts", _with_slots(network.hosts)]
+    if network.agent:
+        options += ["-launcher", "ssh", "-launcher-exec", network.agent]
+    if network.interface:
+        options += ["-iface", network.interface]
+    return options
+
+
+def _intel_options(network: Network) -> list[str]:
+    options = []
+    if network.hosts:
+        if len({host.slots for host in network.hosts}) > 1:
+            raise UsageError("--hosts: Intel MPI takes the same number of ranks on every host")
+        options += ["-ppn", str(network.hosts[0].slots), "-hosts", ",".join(host.name for host in network.hosts)]
+    if network.agent:
+        options += ["-bootstrap", "ssh", "-bootstrap-exec", network.agent]
+    if network.interface:
+        options += ["-iface", network.interface]
+    return options
+
+
+def _with_slots(hosts: Sequence[Host]) -> str:
+    return ",".join(f"{host.name}:{host.slots}" for host in hosts)
+
+
+_OPTIONS: dict[Flavour, Callable[[Network], list[str]]] = {
+    "Open MPI": _open_mpi_options,
+    "MPICH": _mpich_options,
+    "Intel MPI": _intel_options,
+}
+
+
+def environment(mpirun: Mpirun, interface: str | None = None) -> dict[str, str]:
+    """Return the environment variables that mpirun and, for ``interface``, the MPI library need here."""
+    needed: dict[str, str] = {}
     if mpirun.flavour == "Open MPI" and os.geteuid() == 0:
-        return {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        needed |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     if mpirun.flavour == "Intel MPI":
-        return {"I_MPI_PIN": "0"}  # its way of -bind-to none
-    return {}
+        needed["I_MPI_PIN"] = "0"  # its way of -bind-to none
+    if mpirun.flavour != "Open MPI" and interface:
+        # -iface is for mpirun alone: ranks send through UCX or libfabric, whichever the library was built with.
+        needed |= {name: interface for name in ("UCX_NET_DEVICES", "FI_TCP_IFACE") if name not in os.environ}
+    return needed

@@ -20,13 +20,17 @@ class Launch(NamedTuple):
 
     ranks: int
     command: list[str]
-    settings: dict[str, str]
-    """Environment variables that the launch adds to those of this process."""
+    environ: dict[str, str]
     directory: str
-    """Absolute path of the launch directory, which exists."""
+    """Absolute path of the launch directory, which exists; ranks find it in $PARAFLOW_LAUNCH_DIR."""
     verbose: bool
     again: str
     """The command line that runs it again."""
+
+
+def inherited() -> dict[str, str]:
+    """Return what a launch takes over of this process's environment: all but a rank's own place in another launch."""
+    return {name: value for name, value in os.environ.items() if not _PLACE.match(name)}
 
 
 def supervise(launch: Launch) -> int:
@@ -35,13 +39,9 @@ def supervise(launch: Launch) -> int:
     No process that the launch started on this host is left when it returns.
     """
     logs = Logs(launch.directory, launch.ranks)
-    inherited = {name: value for name, value in os.environ.items() if not _PLACE.match(name)}
-    environ = {**inherited, **launch.settings, "PARAFLOW_LAUNCH_DIR": launch.directory}
-    if sys.stdout.isatty():
-        environ["PARAFLOW_TTY"] = str(os.get_terminal_size(sys.stdout.fileno()).columns)
     # mpirun's own words, and those of ranks that never reached their log
     with open(os.path.join(launch.directory, "mpirun.log"), "w+b") as output:
-        with Processes(launch.command, environ, output) as processes:
+        with Processes(launch.command, launch.environ, output) as processes:
             while (status := processes.tick()) is None:
                 logs.show()
                 if logs.failed:

@@ -22,16 +22,30 @@ def run_ranks(
     in the ranks. Returns whatever the exit code; raises subprocess.TimeoutExpired, with the output so far, and ends all
     ranks where they take longer than ``timeout`` seconds.
     """
-    python = [sys.executable, "-W", "error"]
+    command = [*mpirun_command(), "-n", str(n), *python_command(program, *args)]
+    return run_command(command, rank_environment(env), timeout)
+
+
+def python_command(program: str | Path, *args: str) -> list[str]:
+    """The command of one rank."""
     target = [str(program)] if str(program).endswith(".py") else ["-m", str(program)]
-    command = [*mpirun_command(), "-n", str(n), *python, *target, *args]
+    return [sys.executable, "-W", "error", *target, *args]
+
+
+def rank_environment(env: Mapping[str, str] | None) -> dict[str, str]:
+    """This process's environment and ``env``, with one thread for each rank and root allowed."""
+    return {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | dict(os.environ) | AS_ROOT | dict(env or {})
+
+
+def run_command(command: list[str], environ: dict[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run mpirun, or what starts it; returns and raises as run_ranks does."""
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | dict(os.environ) | AS_ROOT | dict(env or {}),
+        env=environ,
         start_new_session=True,
     ) as process:
         try:

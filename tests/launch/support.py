@@ -52,15 +52,16 @@ class Launch:
         *arguments: str,
         options: Iterable[str] = (),
         env: dict[str, str] | None = None,
+        through: Iterable[str] = (),
         **popen: Any,
     ) -> None:
-        """Start; the script may call ready() and wait()."""
+        """Start, by way of the command ``through``; the script may call ready() and wait()."""
         self.directory = directory
         (directory / "script.py").write_text(_PIPES + textwrap.dedent(script))
         self._ready, self._proceed = (_pipe(directory / name) for name in ("ready", "proceed"))
-        command = [PARAFLOW, "launch", "-n", str(ranks), "--logs", "logs", *options, "script.py", *arguments]
+        launch = [PARAFLOW, "launch", "-n", str(ranks), "--logs", "logs", *options, "script.py", *arguments]
         self.process = subprocess.Popen(
-            command,
+            [*through, *launch],
             cwd=directory,
             env=environment(**(env or {})),
             stdin=subprocess.DEVNULL,

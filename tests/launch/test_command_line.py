@@ -107,7 +107,8 @@ def test_the_launcher_loads_nothing_heavy(folder):
     assert ended.stdout.splitlines()[-1] == "[]", ended.stderr
 
 
-HOSTS = mpi.parse_hosts("a:2,b:2,c")
+HOSTS = mpi.Network(mpi.parse_hosts("a:2,b:2,c"))
+REACHED = mpi.Network(mpi.parse_hosts("a:2,b:2"), "/bin/agent", "eth1")
 
 
 @pytest.mark.parametrize(
@@ -127,9 +128,39 @@ def test_hosts_and_environment_go_to_mpirun_in_its_own_words(flavour, options):
     assert command == ["/mpirun", "-n", "5", *options.split(), "program"]
 
 
+@pytest.mark.parametrize(
+    ("flavour", "options", "variables"),
+    [
+        (
+            "MPICH",
+            "-bind-to none -hosts a:2,b:2 -launcher ssh -launcher-exec /bin/agent -iface eth1",
+            {"UCX_NET_DEVICES": "eth1", "FI_TCP_IFACE": "eth1"},
+        ),
+        (
+            "Open MPI",
+            "--map-by slot:OVERSUBSCRIBE --bind-to none --host a:2,b:2 --prtemca plm_ssh_agent /bin/agent "
+            "--prtemca prte_if_include eth1 --mca btl_tcp_if_include eth1",
+            {},
+        ),
+        (
+            "Intel MPI",
+            "-ppn 2 -hosts a,b -bootstrap ssh -bootstrap-exec /bin/agent -iface eth1",
+            {"UCX_NET_DEVICES": "eth1", "FI_TCP_IFACE": "eth1"},
+        ),
+    ],
+)
+def test_agent_and_interface_go_to_mpirun_in_its_own_words(flavour, options, variables, monkeypatch):
+    monkeypatch.delenv("UCX_NET_DEVICES", raising=False)
+    monkeypatch.delenv("FI_TCP_IFACE", raising=False)
+    mpirun = mpi.Mpirun("/mpirun", flavour)
+    assert mpi.command(mpirun, 4, REACHED, ["program"], {}) == ["/mpirun", "-n", "4", *options.split(), "program"]
+    set_for_it = set(mpi.environment(mpirun, "eth1").items()) - set(mpi.environment(mpirun).items())
+    assert dict(set_for_it) == variables
+    monkeypatch.setenv("UCX_NET_DEVICES", "mlx5_0:1")
+    assert "UCX_NET_DEVICES" not in mpi.environment(mpirun, "eth1")
+
+
 def test_intel_mpi_takes_hosts_of_one_size():
     intel = mpi.Mpirun("/mpirun", "Intel MPI")
-    command = mpi.command(intel, 4, mpi.parse_hosts("a:2,b:2"), ["program"], {})
-    assert command == ["/mpirun", "-n", "4", "-ppn", "2", "-hosts", "a,b", "program"]
     with pytest.raises(UsageError, match="same number of ranks on every host"):
         mpi.command(intel, 5, HOSTS, ["program"], {})

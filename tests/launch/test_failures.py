@@ -40,7 +40,7 @@ def assert_verdict_is_last(ended, *lines):
     text = ended.verdict.splitlines()
     assert text[: len(lines)] == list(lines)
     assert text[-2] == "logs: logs"
-    assert text[-1].startswith("run again: paraflow launch -n 3 --logs logs script.py")
+    assert text[-1].startswith("run again: paraflow launch -n 3 --logs logs ")
     assert "BAD TERMINATION" not in ended.err
     assert "MPI_ABORT was invoked" not in ended.err
 

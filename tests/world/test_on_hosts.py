@@ -1,0 +1,14 @@
+"""The strategies between hosts: the cases of every world, under the mpirun of one host with ranks on both."""
+
+import pytest
+from hosts import run_ranks_on
+
+from . import cases
+
+
+@pytest.mark.parametrize("ranks", [(1, 1), (1, 2), (2, 2)])
+def test_on_two_hosts(hosts, ranks):
+    size = sum(ranks)
+    done = run_ranks_on(hosts, cases.__file__, ranks=ranks)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"mpi {size}: {case.__name__}" for case in cases.cases_of(size)]
