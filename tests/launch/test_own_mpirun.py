@@ -13,7 +13,7 @@ RANK = [sys.executable, "-m", "paraflow_launch.rank"]
 
 def under_mpirun(ranks, *program, cwd):
     mpirun = mpi.find_mpirun()
-    return run(*mpi.command(mpirun, ranks, [], list(program), os.environ), cwd=cwd, **mpi.environment(mpirun))
+    return run(*mpi.command(mpirun, ranks, mpi.Network(), list(program), os.environ), cwd=cwd, **mpi.environment(mpirun))
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_launch_directory_that_a_host_does_not_see_is_an_environment_error(tmp
     """Where the ranks run, the launcher's log files are missing."""
     (tmp_path / "script.py").write_text("from mpi4py import MPI\nMPI.COMM_WORLD.barrier()\n")
     mpirun = mpi.find_mpirun()
-    command = mpi.command(mpirun, 2, [], ["env", f"PARAFLOW_LAUNCH_DIR={tmp_path}", *RANK, "script.py"], os.environ)
+    command = mpi.command(mpirun, 2, mpi.Network(), ["env", f"PARAFLOW_LAUNCH_DIR={tmp_path}", *RANK, "script.py"], os.environ)
     ended = run(*command, cwd=tmp_path, **mpi.environment(mpirun))
     assert ended.returncode == 6
     assert "cannot write to the launch directory" in ended.stderr
