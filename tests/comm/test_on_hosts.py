@@ -22,6 +22,12 @@ def test_the_ranks_of_a_host_are_a_node():
     assert done.stdout.splitlines() == ["host-a 0 of 1", "host-b 0 of 2", "host-b 1 of 2", "host-c 0 of 1"]
 
 
+def test_memory_is_not_shared_between_hosts(hosts):
+    done = run_ranks_on(hosts, PROGRAMS / "shares_between_hosts.py", ranks=(1, 2))
+    assert done.returncode == 0, done.stderr
+    assert "of the 3 ranks of this one only 1 are on the node" in done.stdout
+
+
 def test_a_throttled_wire_is_slow(hosts):
     """A megabyte is 8 million bits; 64 KiB of them may pass at once."""
     hosts.throttle(megabits=40)

@@ -13,7 +13,8 @@ RANK = [sys.executable, "-m", "paraflow_launch.rank"]
 
 def under_mpirun(ranks, *program, cwd):
     mpirun = mpi.find_mpirun()
-    return run(*mpi.command(mpirun, ranks, mpi.Network(), list(program), os.environ), cwd=cwd, **mpi.environment(mpirun))
+    command = mpi.command(mpirun, ranks, mpi.Network(), list(program), os.environ)
+    return run(*command, cwd=cwd, **mpi.environment(mpirun))
 
 
 @pytest.fixture
@@ -70,7 +71,8 @@ def test_a_launch_directory_that_a_host_does_not_see_is_an_environment_error(tmp
     """Where the ranks run, the launcher's log files are missing."""
     (tmp_path / "script.py").write_text("from mpi4py import MPI\nMPI.COMM_WORLD.barrier()\n")
     mpirun = mpi.find_mpirun()
-    command = mpi.command(mpirun, 2, mpi.Network(), ["env", f"PARAFLOW_LAUNCH_DIR={tmp_path}", *RANK, "script.py"], os.environ)
+    program = ["env", f"PARAFLOW_LAUNCH_DIR={tmp_path}", *RANK, "script.py"]
+    command = mpi.command(mpirun, 2, mpi.Network(), program, os.environ)
     ended = run(*command, cwd=tmp_path, **mpi.environment(mpirun))
     assert ended.returncode == 6
     assert "cannot write to the launch directory" in ended.stderr
