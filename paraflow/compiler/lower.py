@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from paraflow.compiler.effects import Effects, order_effects
-from paraflow.compiler.memory import Arena, aligned
+from paraflow.compiler.memory import Arena
 from paraflow.compiler.plan import (
     ARENA,
     BIND_VIEW,
     BODY,
-    COLLECTIVE,
     CONSTANT,
     FEED,
+    GRADIENT,
     KERNEL,
     OBJECT,
+    PLANES,
     VARIABLE,
     VIEW,
     WRITE,
@@ -59,7 +61,6 @@ class StepDraft:
     outputs: tuple[int, ...]
     depends: tuple[int, ...]
     record_name: str
-    block: tuple[int, int] | None = None
 
 
 class Lowering:
@@ -79,6 +80,7 @@ class Lowering:
         self.slot_of: dict[Tensor, int] = {}
         self.done: dict[Operation, tuple[int, ...]] = {}
         self.updates = self._in_place_updates()
+        self.gradients = dict(placed_gradients(self.operations))
 
     # -- which assignments need no step of their own -----------------------------------------------------------
 
@@ -171,7 +173,6 @@ class Lowering:
         inputs = tuple(self.slot_of[t] for t in operation.inputs)
         waits = self._waits(operation, inputs)
         self.done[operation] = waits
-        record = operation.record
         if operation.type == "constant":
             self._output(operation, CONSTANT)
         elif operation.type == "placeholder":
@@ -186,8 +187,10 @@ class Lowering:
             self._access(operation, waits)
         elif operation.type == "no_op":
             pass
-        elif operation.type == "all_reduce":
-            self._collective(operation, inputs, waits)
+        elif operation.type in ("update", "start_exchange", "settle"):
+            self._add_step(operation, PLANES, inputs, (), waits)
+        elif operation.type == "average_gradient":
+            self._add_step(operation, PLANES, inputs, (self._output(operation, ARENA),), waits)
         elif not self._bound_view(operation, inputs):
             self._compute(operation, inputs, waits)
 
@@ -238,6 +241,10 @@ class Lowering:
             self._add_step(operation, BODY, inputs, outputs, waits)
             return
         write = self.updates.get(operation)
+        if operation.outputs[0] in self.gradients:
+            slot = self._output(operation, GRADIENT, self.gradients[operation.outputs[0]])
+            self._add_step(operation, KERNEL, inputs, (slot,), waits)
+            return
         if write is None:
             self._add_step(operation, KERNEL, inputs, (self._output(operation, ARENA),), waits)
             return
@@ -245,64 +252,27 @@ class Lowering:
         more = {s for o in (*write.control_inputs, *self.effects.after[write]) for s in self.done.get(o, ())}
         self._add_step(operation, KERNEL, inputs, (slot,), tuple(sorted({*waits, *more})))
 
-    def _collective(self, operation: Operation, inputs: tuple[int, ...], waits: tuple[int, ...]) -> None:
-        """The bucket's members lie side by side and are reduced in place: each output has its input's memory."""
-        members = inputs[1:]
-        outputs = tuple(
-            self._new_slot(VIEW, t, base=member) for t, member in zip(operation.outputs, members, strict=True)
-        )
-        self.slot_of.update(zip(operation.outputs, outputs, strict=True))
-        self._add_step(operation, COLLECTIVE, inputs, outputs, waits)
-
     # -- memory ---------------------------------------------------------------------------------------------------
 
     def _place(self) -> None:
         arena = Arena()
-        buckets = {m: step for step in self.steps if step.mode == COLLECTIVE for m in step.inputs[1:]}
         ancestors = self._ancestors()
         ends: dict[int, list[int]] = defaultdict(list)
         for i, draft in enumerate(self.slots):
-            if draft.kind == ARENA and i not in buckets:
+            if draft.kind == ARENA:
                 ends[max(draft.users)].append(i)
-        for step in {id(s): s for s in buckets.values()}.values():
-            last = max(u for m in step.inputs[1:] for u in self.slots[m].users)
-            ends[last].append(step.inputs[1])
-        over_for = self._over_for_buckets(buckets, ancestors)
         for index, step in enumerate(self.steps):
             over = ancestors[index]
-            taken = self._take_over(index, step, ends[index], over, buckets)
+            taken = self._take_over(index, step, ends[index], over)
             for slot in () if step.mode == BIND_VIEW else step.outputs:
                 draft = self.slots[slot]
                 if draft.kind == ARENA and draft.where is None:
-                    if slot in buckets:
-                        self._place_bucket(buckets[slot], arena, over_for[id(buckets[slot])])
-                    else:
-                        draft.where = arena.allocate(self._bytes(slot), over)
+                    draft.where = arena.allocate(self._bytes(slot), over)
             for slot in ends[index]:
                 if slot != taken:
-                    self._release(slot, arena, buckets)
+                    draft = self.slots[slot]
+                    arena.release(draft.where, self._bytes(slot), self._mask(draft.users))
         self.arena_bytes = arena.bytes
-
-    def _over_for_buckets(self, buckets: dict[int, StepDraft], ancestors: list[int]) -> dict[int, int]:
-        """For each bucket (by its step's id) the steps that are over before any of its members is made."""
-        over: dict[int, int] = {}
-        for index, step in enumerate(self.steps):
-            for slot in step.outputs:
-                if slot in buckets:
-                    key = id(buckets[slot])
-                    over[key] = over.get(key, -1) & ancestors[index]
-        return over
-
-    def _release(self, slot: int, arena: Arena, buckets: dict[int, StepDraft]) -> None:
-        if slot in buckets:
-            step = buckets[slot]
-            assert step.block is not None
-            offset, size = step.block
-            users = [u for m in step.inputs[1:] for u in self.slots[m].users]
-        else:
-            offset, size = self.slots[slot].where, self._bytes(slot)
-            users = self.slots[slot].users
-        arena.release(offset, size, self._mask(users))
 
     def _mask(self, steps: list[int]) -> int:
         """The steps as a bit mask; with one lane program order says it all, so nothing needs guarding."""
@@ -312,11 +282,9 @@ class Lowering:
                 mask |= 1 << step
         return mask
 
-    def _take_over(
-        self, index: int, step: StepDraft, ending: list[int], over: int, buckets: dict[int, StepDraft]
-    ) -> int | None:
+    def _take_over(self, index: int, step: StepDraft, ending: list[int], over: int) -> int | None:
         """Give the output the memory of an input that ends here, where the kernel may work in place."""
-        if step.mode != KERNEL or self.slots[step.outputs[0]].kind != ARENA or step.outputs[0] in buckets:
+        if step.mode != KERNEL or self.slots[step.outputs[0]].kind != ARENA:
             return None
         output = self.slots[step.outputs[0]]
         for position in KERNELS[step.record_name].inplace:
@@ -327,7 +295,6 @@ class Lowering:
             if (
                 slot in ending
                 and draft.kind == ARENA
-                and slot not in buckets
                 and draft.tensor.spec.shape == output.tensor.spec.shape
                 and draft.tensor.dtype == output.tensor.dtype
                 and not self._mask([u for u in draft.users if u != index]) & ~over
@@ -345,14 +312,6 @@ class Lowering:
             self._root(other) != slot or (other == slot and position in inplace)
             for position, other in enumerate(step.inputs)
         )
-
-    def _place_bucket(self, step: StepDraft, arena: Arena, over: int) -> None:
-        sizes = [aligned(self._bytes(m)) for m in step.inputs[1:]]
-        offset = arena.allocate(sum(sizes), over)
-        step.block = (offset, sum(sizes))
-        for member, size in zip(step.inputs[1:], sizes, strict=True):
-            self.slots[member].where = offset
-            offset += size
 
     def _bytes(self, slot: int) -> int:
         tensor = self.slots[slot].tensor
@@ -400,7 +359,6 @@ class Lowering:
                 releases=tuple(releases[i]),
                 cost=step_cost(s.operation),
                 source=s.operation.source,
-                block=s.block,
             )
             for i, s in enumerate(self.steps)
         )
@@ -420,12 +378,28 @@ class Lowering:
         reads: dict[str, None] = {}
         writes: dict[str, None] = {}
         for operation in self.operations:
-            for name in operation.variables:
-                if operation.record.reads and name not in writes:
-                    reads[name] = None
-                if operation.record.writes:
-                    writes[name] = None
+            if operation.record.reads:
+                reads.update((name, None) for name in variables_read(operation) if name not in writes)
+            if operation.record.writes:
+                writes.update(dict.fromkeys(operation.variables))
         return tuple(reads), tuple(writes)
+
+
+def placed_gradients(operations: list[Operation]) -> Iterator[tuple[Tensor, str]]:
+    """The tensors whose kernels write into the gradient plane, and the variables whose place they take."""
+    for operation in operations:
+        if operation.type == "start_exchange":
+            flags = zip(operation.inputs, operation.attrs["exchanged"], operation.attrs["placed"], strict=True)
+            yield from ((tensor, name) for tensor, name, placed in flags if placed)
+        elif operation.type == "update":
+            yield from ((t, name) for t, name in zip(operation.inputs, operation.attrs["placed"], strict=False) if name)
+
+
+def variables_read(operation: Operation) -> Iterable[str]:
+    """The variables that have to have a value before a reading operation runs."""
+    if operation.type != "update":
+        return operation.variables
+    return (name for state in operation.attrs["body"].reads() for name in operation.attrs["states"][state])
 
 
 def step_cost(operation: Operation) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from paraflow.compiler.collectives import bucket
 from paraflow.compiler.lower import lower
 from paraflow.compiler.plan import Plan
+from paraflow.compiler.planes import shard_updates
 from paraflow.compiler.simplify import simplify
 from paraflow.compiler.specialise import specialise
 from paraflow.graph.graph import Graph
@@ -21,11 +21,12 @@ Rewrite = Callable[[Program], Program]
 class Options:
     """What the compiler may be told.
 
-    ``parallel``: independent steps may run at the same time; ``bucket_bytes``: size of the buckets in which gradients
-    are reduced.
+    ``parallel``: independent steps may run at the same time; ``synchronous``: the variables in planes are shared with
+    other ranks; ``bucket_bytes``: size of the buckets in which gradients are exchanged.
     """
 
     parallel: bool = False
+    synchronous: bool = False
     bucket_bytes: int = 4 << 20
 
 
@@ -47,5 +48,5 @@ def compile_plan(
         program = rewrite(program)
     program = simplify(program)
     program = rebuild(program)  # what simplification left unused goes
-    program = bucket(program, options.bucket_bytes)
+    program = shard_updates(program, options.synchronous, options.bucket_bytes)
     return program, lower(program, options.parallel)

@@ -19,19 +19,24 @@ from paraflow.graph.shape import Dims, format_dims
 from paraflow.graph.text import attr_text
 
 # Kinds of slots. All but OBJECT have one fixed array for as long as the plan is loaded.
-CONSTANT, FEED, VARIABLE, ARENA, VIEW, OBJECT = "constant", "feed", "variable", "arena", "view", "object"
+CONSTANT, FEED, VARIABLE, GRADIENT = "constant", "feed", "variable", "gradient"
+ARENA, VIEW, OBJECT = "arena", "view", "object"
 
 # Modes of steps.
 BIND_VIEW = "view"  # resolved once, when the plan is loaded: a view of a fixed array
 KERNEL = "kernel"  # an out= kernel writes the output slot's array
 BODY = "body"  # the record's numpy body runs; its result becomes the slot's array
 WRITE = "write"  # a variable's array is overwritten
-COLLECTIVE = "collective"  # all ranks: works in place on one contiguous block of the arena
+PLANES = "planes"  # an update of many variables, or a point at which ranks that share them wait for each other
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place for one value. ``where`` is an arena offset in bytes, a variable's name or the position of a feed."""
+    """A place for one value.
+
+    ``where`` is an arena offset in bytes, the name of a variable (or of the one whose gradient it is), or the position
+    of a feed.
+    """
 
     kind: str
     dtype: DType
@@ -49,8 +54,8 @@ class Slot:
 class Step:
     """One call. ``inputs`` and ``outputs`` are slots; ``depends`` are the steps that must have run before.
 
-    ``releases`` are object slots whose value nobody needs afterwards; ``block`` is the (offset, bytes) of the
-    contiguous stretch of the arena that a collective works on; ``cost`` is a rough count of elementary operations.
+    ``releases`` are object slots whose value nobody needs afterwards; ``cost`` is a rough count of elementary
+    operations.
     """
 
     name: str
@@ -63,7 +68,6 @@ class Step:
     releases: tuple[int, ...]
     cost: int
     source: tuple[str, int] | None
-    block: tuple[int, int] | None = None
 
     def text(self) -> str:
         """The step on one line."""

@@ -92,9 +92,12 @@ def _through(build: Builder, op: Operation, inputs: Inputs) -> Result:
     return (inputs[0],)
 
 
-def _exchange(build: Builder, op: Operation, inputs: Inputs) -> Result:
-    """Nothing is left to do, unless the gradient's size is known only at run time and has to be looked at."""
-    return (inputs[0],) if inputs[0].spec.static else None
+def _all_reduce(build: Builder, op: Operation, inputs: Inputs) -> Result:
+    """The marker below has nothing left to do, unless the size is known only at run time and has to be looked at."""
+    marker = inputs[0].op
+    if marker.type != "exchange" or not marker.inputs[0].spec.static:
+        return None
+    return build.emit(op, op.record, marker.inputs, op.attrs)
 
 
 def _shaped(build: Builder, op: Operation, inputs: Inputs) -> Result:
@@ -166,7 +169,7 @@ def _matmul(build: Builder, op: Operation, inputs: Inputs) -> Result:
 RULES: dict[str, Callable[[Builder, Operation, Inputs], Result]] = {
     "identity": _through,
     "stop_gradient": _through,
-    "exchange": _exchange,
+    "all_reduce": _all_reduce,
     "reshape": _shaped,
     "broadcast_to": _shaped,
     "sum_to": _sum_to,

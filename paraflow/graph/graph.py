@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VariableSpec:
-    """What the compiler and the variable store need to know of a variable; ``shape`` is fully known."""
+    """What the compiler and the variable store need to know of a variable; ``shape`` is fully known.
+
+    ``slot_of`` names the trainable variable for which an optimizer keeps this one, if it is a slot.
+    """
 
     name: str
     dtype: DType
     shape: tuple[int, ...]
     trainable: bool
+    slot_of: str = ""
+
+    @property
+    def owner(self) -> str:
+        """The trainable variable whose place in the parameter plane it shares; empty for any other variable."""
+        return self.name if self.trainable else self.slot_of
 
 
 class Graph:
@@ -166,11 +175,13 @@ class Graph:
         """A copy of the named collection."""
         return list(self.collections.get(name, ()))
 
-    def add_variable(self, name: str, dtype: DType, shape: Dims, trainable: bool) -> VariableSpec:
+    def add_variable(
+        self, name: str, dtype: DType, shape: Dims, trainable: bool, slot_of: str = ""
+    ) -> VariableSpec:
         """Declare a variable; its shape must be fully known."""
         if shape is None or None in shape:
             raise GraphError(f"variable '{name}' needs a fully known shape; its initial value has {shape}")
-        spec = VariableSpec(name, dtype, tuple(size for size in shape if size is not None), trainable)
+        spec = VariableSpec(name, dtype, tuple(size for size in shape if size is not None), trainable, slot_of)
         self.variables[name] = spec
         return spec
 

@@ -97,10 +97,16 @@ class Builder:
         return outputs[0].op
 
 
-def rebuild(program: Program, rule: Rule | None = None, moved: dict[Tensor, Tensor] | None = None) -> Program:
+def rebuild(
+    program: Program,
+    rule: Rule | None = None,
+    moved: dict[Tensor, Tensor] | None = None,
+    after: Callable[[Builder, Operation], None] | None = None,
+) -> Program:
     """Copy what ``program`` needs into a fresh graph, asking ``rule`` about each operation in turn.
 
     ``moved`` is filled with old tensor -> new tensor as the rebuild goes on, for rules that look beyond the inputs.
+    ``after`` is called when an operation of the old program has been dealt with.
     """
     builder = Builder()
     builder.graph.variables = dict(program.graph.variables)
@@ -120,6 +126,8 @@ def rebuild(program: Program, rule: Rule | None = None, moved: dict[Tensor, Tens
             operations[operation] = tuple(dict.fromkeys(t.op for t in outputs))
         for old, new in zip(operation.outputs, outputs, strict=True):
             tensors[old] = new
+        if after is not None:
+            after(builder, operation)
     return Program(
         builder.graph,
         tuple(tensors[t] for t in program.fetches),

@@ -219,8 +219,8 @@ def op(body: Callable[..., Any] | None = None, **properties: Any) -> Any:
     ``dtypes`` (what it takes: any, numeric, real, float, int, bool), ``same`` (positions of the inputs that share one
     dtype; default all), ``result`` (fixed result dtype of an elementwise op), ``view`` (the output may share the
     first input's memory), ``shape_only`` (the value depends on the inputs' shapes alone), ``random``, ``reads`` and
-    ``writes`` (of the variable named by the attribute ``variable``, or of those named by ``variables``), ``collective`` (all ranks take part),
-    ``effect`` (must run when asked for, never merged).
+    ``writes`` (of the variable named by the attribute ``variable``, or of those named by ``variables``),
+    ``collective`` (all ranks take part), ``effect`` (must run when asked for, never merged).
     """
     if body is None:
         return lambda b: op(b, **properties)

@@ -53,22 +53,26 @@ def _() -> Spec:
     return Spec(np.dtype("float64"), ())
 
 
-@op(collective=True, same=())
-def all_reduce(share, *gradients, comm):
-    """The sum over ranks of share * gradient, for each of the bucket's gradients (one dtype).
+@op(collective=True)
+def all_reduce(gradient, variable="", *, comm, samples):
+    """The average over all ranks of their gradients of ``variable``, weighted by their samples in this run.
 
-    A rank without samples (share 0) contributes zeros, even where its own gradients are NaN.
+    A rank without samples contributes nothing, even where its own gradient is NaN. The compiler puts several of them
+    into one exchange (compiler/planes.py); this body is what they mean.
     """
-    flat = np.concatenate([np.ravel(g) for g in gradients])
-    weigh(flat, share)
-    comm.allreduce(flat)
-    ends = np.cumsum([g.size for g in gradients])[:-1]
-    return tuple(part.reshape(g.shape) for part, g in zip(np.split(flat, ends), gradients, strict=True))
+    total = np.array(float(samples))
+    comm.allreduce(total)
+    if not total:
+        raise ZeroDivisionError("no rank has a sample in this step")
+    average = np.array(gradient)
+    weigh(average, samples / total)
+    comm.allreduce(average)
+    return average
 
 
 @all_reduce.shape
-def _(share: Spec, *gradients: Spec) -> tuple[Spec, ...]:
-    return tuple(Spec(g.dtype, g.shape) for g in gradients)
+def _(gradient: Spec, variable: str) -> Spec:
+    return Spec(gradient.dtype, gradient.shape)
 
 
 @op(effect=True, same=())
@@ -88,7 +92,7 @@ def _(*gradients: Spec, variables: tuple[tuple[str, Any, tuple[int, ...]], ...],
 
 @op(reads=True, writes=True)
 def synchronize(variables=(), *, strategy):
-    """Let the strategy change ``variables`` as it likes (average them over ranks, say) after a step has updated them."""
+    """Let the strategy change ``variables`` after a step has updated them: average them over ranks, say."""
     strategy.synchronize()
 
 
@@ -98,7 +102,7 @@ def _(variables: tuple[str, ...]) -> tuple[Spec, ...]:
 
 
 def weigh(flat: np.ndarray[Any, Any], share: Any) -> None:
-    """Scale the bucket in place by this rank's share of the samples."""
+    """Scale a gradient in place by this rank's share of the samples."""
     if share == 0:
         flat.fill(0)
     else:

@@ -59,7 +59,7 @@ class Variable:
 
     ``initial_value`` is a tensor, an array, a number, or a function without arguments that returns one; its shape must
     be fully known. The variable has no value until its ``initializer`` has run. Used as an operand it stands for
-    its value at that place of the program.
+    its value at that place of the program. Optimizers make slots, which are kept beside the variable ``slot_of``.
     """
 
     __array_ufunc__ = None
@@ -70,6 +70,8 @@ class Variable:
         trainable: bool = True,
         name: str = "Variable",
         dtype: Any = None,
+        *,
+        slot_of: str = "",
     ) -> None:
         graph = get_default_graph()
         with graph.control_dependencies(None):
@@ -81,7 +83,7 @@ class Variable:
             if dtype is not None and spec.dtype != as_dtype(dtype):
                 raise GraphError(f"variable '{name}' is {as_dtype(dtype).name}, its initial value {spec.dtype.name}")
             self.graph: Graph = graph
-            self.spec = graph.add_variable(name, spec.dtype, spec.shape, trainable)
+            self.spec = graph.add_variable(name, spec.dtype, spec.shape, trainable, slot_of)
             self.initializer: Operation = self._assign(self.initial_value, None).op
         graph.add_to_collection(GraphKeys.GLOBAL_VARIABLES, self)
         if trainable:

@@ -16,42 +16,52 @@ class AllReduce(Strategy):
     """Every rank applies the average gradient, each rank's weighted exactly by its number of samples.
 
     ``comm`` defaults to the processes that mpirun started. ``agreement`` are further things that have to be equal on
-    all ranks (configuration keys), compared with the graph before the first step.
+    all ranks (configuration keys), compared with the graph before the first step. The ranks of a node have one copy of
+    parameters and slots in shared memory; without ``shared_memory``, or where there is none, each has its own.
     """
 
-    def __init__(self, comm: Communicator | None = None, agreement: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        comm: Communicator | None = None,
+        agreement: Mapping[str, Any] | None = None,
+        *,
+        shared_memory: bool = True,
+    ) -> None:
         self.comm = comm if comm is not None else world()
         self.agreement = dict(agreement or {})
+        self.shared_memory = shared_memory
         self.worker, self.workers = self.comm.rank, self.comm.size
+        self.synchronous = self.comm.size > 1
 
     def rewrite(self, program: Program) -> Program:
-        """exchange(g) becomes all_reduce(share, g); random numbers that reach a gradient differ from rank to rank."""
+        """exchange(g) becomes all_reduce(g); random numbers that reach a gradient differ from rank to rank."""
         if self.comm.size == 1:
             return program
         exchanges = [o for o in program.operations() if o.type == "exchange"]
         above = shard_random(exchanges)
-        shares: list[Tensor] = []
 
         def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
             if op.record.random and op in above and "sharded" in op.attrs:
                 return build.emit(op, op.record, inputs, {**op.attrs, "sharded": True})
             if op.type != "exchange":
                 return None
-            if not shares:
-                shares.extend(build.emit(op, "sample_share", ()))
-            return build.emit(op, "all_reduce", (shares[0], *build.copy(op, inputs).outputs))
+            return build.emit(op, "all_reduce", build.copy(op, inputs).outputs, {"variable": op.attrs["variable"]})
 
         return rebuild(program, rule)
 
     def start(self, session: Any, operations: Sequence[Operation]) -> None:
-        """Compare graph and configuration over all ranks, then give all ranks the variables of rank 0."""
+        """Compare graph and configuration over all ranks, then give all ranks the variables of rank 0.
+
+        On each node the variables then move into memory that its ranks share.
+        """
         lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
         lines += [f"training step with {o.name}" for o in operations]
         check_agreement(self.comm, lines + graph_lines(reachable(operations)))
         broadcast_variables(self.comm, session, root=0)
-
-    def finish(self, session: Any) -> None:
-        """Nothing to settle: all ranks hold the same variables at every moment."""
+        if self.synchronous:
+            exchanges = [o for o in operations if o.type == "exchange"]
+            exchanges.sort(key=lambda o: o.inputs[0].op.index)
+            session.connect([o.attrs["variable"] for o in exchanges], self.shared_memory)
 
 
 def shard_random(exchanges: Sequence[Operation]) -> set[Operation]:
@@ -63,9 +73,13 @@ def shard_random(exchanges: Sequence[Operation]) -> set[Operation]:
 
 
 def broadcast_variables(comm: Communicator, session: Any, root: int) -> None:
-    """Overwrite every initialised variable by its value on rank ``root``, and agree on which are initialised."""
+    """Overwrite every initialised variable by its value on rank ``root``, and agree on which are initialised.
+
+    What the ranks of a node have in common is the same everywhere already.
+    """
     names = comm.broadcast_object(sorted(session.store.initialized), root)
     assert isinstance(names, list)
     for name in names:
-        comm.broadcast(session.store[name], root)
+        if not session.store.shared(name):
+            comm.broadcast(session.store[name], root)
     session.store.initialized.update(names)

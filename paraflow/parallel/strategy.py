@@ -16,7 +16,8 @@ class Strategy:
 
     ``worker`` of ``workers`` says which part of every global batch this rank trains on. A rank where ``is_server`` is
     true trains on none, and calls `serve` in the place of the training loop. Where ``asynchronous`` is true, workers do
-    not meet in a step, so that each reports and evaluates for itself.
+    not meet in a step, so that each reports and evaluates for itself. Where ``synchronous`` is true, gradients are
+    averaged by the session's exchange, and the ranks of a node share the variables.
     """
 
     comm: Communicator
@@ -24,6 +25,7 @@ class Strategy:
     workers: int
     is_server = False
     asynchronous = False
+    synchronous = False
 
     def rewrite(self, program: Program) -> Program:
         """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""

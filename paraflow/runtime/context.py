@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paraflow.comm import Communicator
+from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.store import VariableStore
 
 
@@ -15,8 +16,9 @@ class RunContext:
     """The run-time values of one session.
 
     ``samples`` is the number of samples that the current run is fed, ``shard`` the number of this rank's shard,
-    ``entropy`` what unseeded random operations start from, the same on all ranks, ``strategy`` the session's.
-    ``communication_seconds`` adds up the time that steps spent in communication, waiting for other ranks included.
+    ``entropy`` what unseeded random operations start from, the same on all ranks, ``strategy`` the session's,
+    ``exchange`` its part in the synchronous exchange of gradients, if there is one.
+    ``message_seconds`` adds up the time of the steps that send and receive.
     """
 
     store: VariableStore
@@ -25,8 +27,14 @@ class RunContext:
     shard: int = 0
     samples: int = 1
     strategy: Any = None
-    communication_seconds: float = 0.0
+    exchange: Exchange | None = None
+    message_seconds: float = 0.0
     positions: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def communication_seconds(self) -> float:
+        """The time that steps have spent in communication, waiting for other ranks included."""
+        return self.message_seconds + (0.0 if self.exchange is None else self.exchange.seconds)
 
 
 class Draw:

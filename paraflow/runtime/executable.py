@@ -14,11 +14,12 @@ from paraflow.compiler.plan import (
     ARENA,
     BIND_VIEW,
     BODY,
-    COLLECTIVE,
     CONSTANT,
     FEED,
+    GRADIENT,
     KERNEL,
     OBJECT,
+    PLANES,
     VARIABLE,
     WRITE,
     Plan,
@@ -28,8 +29,8 @@ from paraflow.compiler.plan import (
 from paraflow.errors import InvalidArgumentError, ParaflowError
 from paraflow.graph.shape import compatible, format_dims, known
 from paraflow.kernels.numpy import KERNELS
-from paraflow.ops.collective import weigh
 from paraflow.runtime.context import Draw, RunContext
+from paraflow.runtime.plane_steps import PlaneSteps
 from paraflow.runtime.store import aligned_empty
 
 Array = np.ndarray[Any, Any]
@@ -48,15 +49,14 @@ class Executable:
         self._fed: list[Array] = [self.values[slot] for slot in plan.feeds]
         self.steps: list[Step] = []
         self.calls: list[Call] = []
+        self._planes = PlaneSteps(plan, self.values, context.store, context.exchange)
+        self.synchronises = self._planes.digest
         self._numbers: dict[int, int] = {}  # position in the plan -> position among the calls
         for number, step in enumerate(plan.steps):
             if step.mode == BIND_VIEW:
                 inputs = [self.values[i] for i in step.inputs]
                 self.values[step.outputs[0]] = step.record.body(*inputs, **step.attrs)
                 continue
-            if step.mode == COLLECTIVE:
-                for member, output in zip(step.inputs[1:], step.outputs, strict=True):
-                    self.values[output] = self.values[member]
             self._numbers[number] = len(self.calls)
             self.steps.append(step)
             self.calls.append(self._call(step))
@@ -107,6 +107,8 @@ class Executable:
             return slot.value
         if slot.kind == VARIABLE:
             return self.context.store[slot.where]
+        if slot.kind == GRADIENT:
+            return self.context.store.gradient(slot.where)
         if slot.kind == FEED:
             return np.empty(known(slot.shape), slot.dtype)
         if slot.kind == ARENA:
@@ -116,8 +118,8 @@ class Executable:
         return None
 
     def _call(self, step: Step) -> Call:
-        if step.mode == COLLECTIVE:
-            return self._timed(self._collective(step))
+        if step.mode == PLANES:
+            return self._planes.bind(step)
         if step.mode == BODY and not {"comm", "strategy"}.isdisjoint(step.record.runtime):
             return self._timed(self._body(step))
         if step.mode == WRITE:
@@ -145,21 +147,9 @@ class Executable:
         def timed() -> None:
             start = perf_counter()
             call()
-            context.communication_seconds += perf_counter() - start
+            context.message_seconds += perf_counter() - start
 
         return timed
-
-    def _collective(self, step: Step) -> Call:
-        assert step.block is not None
-        offset, size = step.block
-        flat = self.arena[offset : offset + size].view(self.plan.slots[step.outputs[0]].dtype)
-        values, share, comm = self.values, step.inputs[0], self.context.comm
-
-        def reduce() -> None:
-            weigh(flat, values[share])
-            comm.allreduce(flat)
-
-        return reduce
 
     def _body(self, step: Step) -> Call:
         body, values, context = step.record.body, self.values, self.context

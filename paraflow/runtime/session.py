@@ -20,6 +20,7 @@ from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, dependents
 from paraflow.runtime.context import RunContext
+from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecutor
 from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_shape, feed_tensor, fetch_key
@@ -32,6 +33,7 @@ class Strategy(Protocol):
     """How several ranks train together; see paraflow.parallel."""
 
     comm: Communicator
+    synchronous: bool
 
     def rewrite(self, program: Program) -> Program:
         """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""
@@ -80,8 +82,12 @@ class Session:
         comm = strategy.comm if strategy is not None else solo()
         entropy: Any = comm.broadcast_object(secrets.randbits(64))
         self.store = VariableStore()
-        self.context = RunContext(self.store, comm, entropy, shard=comm.rank, strategy=strategy)
-        self._options = Options(parallel=threads > 1, bucket_bytes=bucket_bytes)
+        synchronous = strategy is not None and strategy.synchronous
+        exchange = Exchange(comm, self.store) if synchronous else None
+        self.context = RunContext(
+            self.store, comm, entropy, shard=comm.rank, strategy=strategy, exchange=exchange
+        )
+        self._options = Options(parallel=threads > 1, synchronous=synchronous, bucket_bytes=bucket_bytes)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
         self._fetches: dict[Any, Fetches] = {}
         self._feeds: dict[Any, Tensor] = {}
@@ -137,6 +143,9 @@ class Session:
             if not loaded.checked:
                 self._check_initialized(executable.plan)
             self.context.samples = loaded.samples
+            if executable.synchronises is not None:
+                assert self.context.exchange is not None
+                self.context.exchange.open(executable.synchronises, loaded.samples)
             executable.load(arrays)
             self._executor.execute(executable)
             if not loaded.checked:
@@ -174,7 +183,7 @@ class Session:
             self._started.add(trains)
             self.strategy.start(self, [self.graph.get_operation_by_name(name) for name in trains])
         samples = count_samples(tensors, shapes)
-        if samples is None and any(s.record.name == "sample_share" for s in plan.steps):
+        if samples is None and _weighs_samples(plan):
             sizes = ", ".join(f"{t.name}: {s[0]}" for t, s in zip(tensors, shapes, strict=True) if s)
             raise InvalidArgumentError(
                 f"how many samples does this step have? The first sizes of the feeds differ ({sizes}); leave the first "
@@ -191,6 +200,16 @@ class Session:
                 f"variable {names} has no value yet: run global_variables_initializer() or restore a checkpoint first"
             )
 
+    def connect(self, exchanged: Sequence[str], shared_memory: bool) -> None:
+        """Share the variables with the other ranks of the node, for a synchronous strategy; collective.
+
+        ``exchanged`` are the variables whose gradients are exchanged, in the order in which backward makes them.
+        """
+        exchange = self.context.exchange
+        assert exchange is not None
+        if exchange.connect(exchanged, shared_memory):
+            self._plans.clear()  # their arrays have moved
+
     def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
         """The plan by which `run` would compute ``fetches`` for feeds of these shapes."""
         feeds = {}
@@ -204,6 +223,8 @@ class Session:
 
     def close(self) -> None:
         """End the session: its threads stop and its variables are lost."""
+        if self.context.exchange is not None:
+            self.context.exchange.close()
         if not self._closed and isinstance(self._executor, ReadyQueueExecutor):
             self._executor.close()
         self._closed = True
@@ -235,6 +256,11 @@ def training_step(program: Program) -> tuple[str, ...]:
     exchanges = [o for o in operations if o.type == "exchange"]
     below = dependents(operations, exchanges)
     return tuple(o.name for o in [*exchanges, *(o for o in operations if o.record.writes and o in below)])
+
+
+def _weighs_samples(plan: Plan) -> bool:
+    """Whether the plan averages gradients, so that the number of samples counts."""
+    return any(s.record.name == "sample_share" or s.attrs.get("exchanged") for s in plan.steps)
 
 
 def count_samples(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> int | None:

@@ -103,7 +103,9 @@ class Optimizer:
         if var.spec.name not in slots:
             start = np.full(var.spec.shape, initial, var.dtype)
             with var.graph.name_scope(""):
-                slots[var.spec.name] = Variable(start, trainable=False, name=f"{var.spec.name}/{self._name}")
+                slots[var.spec.name] = Variable(
+                    start, trainable=False, name=f"{var.spec.name}/{self._name}", slot_of=var.spec.name
+                )
         return slots[var.spec.name]
 
     def _rate(self, var: Variable) -> Tensor:

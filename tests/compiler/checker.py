@@ -7,7 +7,7 @@ orders in which steps may run, and asks of every two values that overlap whether
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from paraflow.compiler.plan import ARENA, BIND_VIEW, COLLECTIVE, FEED, OBJECT, VARIABLE, WRITE
+from paraflow.compiler.plan import ARENA, BIND_VIEW, FEED, GRADIENT, OBJECT, PLANES, VARIABLE, WRITE
 from paraflow.graph.shape import num_elements
 from paraflow.kernels.numpy import KERNELS
 
@@ -17,14 +17,12 @@ class Value:
     """What one step puts into one place: (space, first byte, past the last).
 
     ``users`` are its maker and all steps that read it, through views too; the number of steps stands for a fetch.
-    ``scratch`` is the block of a collective with its gaps, which its members may overlap.
     """
 
     place: tuple[str, int, int]
     maker: int | None
     slots: set[int] = field(default_factory=set)
     users: set[int] = field(default_factory=set)
-    scratch: bool = False
 
 
 def check_plan(plan, parallel):
@@ -33,7 +31,7 @@ def check_plan(plan, parallel):
     _check_inputs(plan, ancestors)
     values = Values(plan).found
     for a, b in combinations(values, 2):
-        if _overlap(a.place, b.place) and not (a.maker == b.maker and (a.scratch or b.scratch)):
+        if _overlap(a.place, b.place):
             assert _before(plan, ancestors, a, b) or _before(plan, ancestors, b, a), (
                 f"these overlap while both are needed:\n{a}\n{b}\n{plan.text()}"
             )
@@ -50,7 +48,7 @@ def _before(plan, ancestors, first, second):
 
 def _may_overwrite(plan, step, value):
     """Whether a step may write where it reads: each element of every such operand in the order of the result's."""
-    if step.mode in (COLLECTIVE, WRITE):  # numpy's assignment copies a source that overlaps
+    if step.mode in (PLANES, WRITE):  # an update takes care of itself; numpy's assignment copies where it overlaps
         return True
     inplace = KERNELS[step.record.name].inplace
     return all(
@@ -101,20 +99,40 @@ class Values:
         for value in inputs:
             if value is not None:
                 value.users.add(index)
-        if step.mode == COLLECTIVE:
-            offset, size = step.block
-            self._new(("arena", offset, offset + size), index).scratch = True
-            for member, output in zip(inputs[1:], step.outputs, strict=True):
-                self._show(output, self._new(member.place, index))
-            return
+        if step.mode == PLANES:
+            self._planes(index, step)
         for slot in step.outputs:
             if self.plan.slots[slot].kind != OBJECT:
                 value = self._new(self._place(slot), index)
                 self._show(slot, value)
-                if self.plan.slots[slot].kind == VARIABLE:
+                if self.plan.slots[slot].kind in (VARIABLE, GRADIENT):
                     self.current[value.place[0]] = value
             elif step.record.view:
                 self._show(slot, inputs[0])
+
+    def _planes(self, index, step):
+        """What a step on planes reads and writes beside its slots: variables by name, and gradients."""
+        attrs = step.attrs
+        if step.record.name == "update":
+            for names in attrs["states"]:
+                for name in names:
+                    self._named(f"variable {name}").users.add(index)
+            for state, _ in attrs["body"].writes:
+                for name in attrs["states"][state]:
+                    self.current[f"variable {name}"] = self._new((f"variable {name}", 0, 1), index)
+        gradients = attrs["states"][0] if attrs.get("exchanged") is True else [attrs.get("variable")]
+        for name in gradients:
+            if name is not None:
+                self._named(f"gradient {name}").users.add(index)
+        if step.record.name == "start_exchange":
+            for name, placed in zip(attrs["exchanged"], attrs["placed"], strict=True):
+                if not placed:
+                    self.current[f"gradient {name}"] = self._new((f"gradient {name}", 0, 1), index)
+
+    def _named(self, space):
+        if space not in self.current:
+            self.current[space] = self._new((space, 0, 1), None)
+        return self.current[space]
 
     def _new(self, place, maker):
         value = Value(place, maker, users=set() if maker is None else {maker})
@@ -129,9 +147,7 @@ class Values:
     def _look(self, slot):
         if slot not in self.shown and self.plan.slots[slot].kind in (VARIABLE, FEED):
             place = self._place(slot)
-            if place[0] not in self.current:
-                self.current[place[0]] = self._new(place, None)
-            self._show(slot, self.current[place[0]])
+            self._show(slot, self._named(place[0]))
         return self.shown.get(slot)
 
     def _place(self, index):
@@ -141,6 +157,6 @@ class Values:
             assert slot.where % 64 == 0
             assert slot.where + size <= self.plan.arena_bytes
             return ("arena", slot.where, slot.where + size)
-        if slot.kind in (VARIABLE, FEED):
+        if slot.kind in (VARIABLE, GRADIENT, FEED):
             return (f"{slot.kind} {slot.where}", 0, 1)
         return None

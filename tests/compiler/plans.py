@@ -16,7 +16,8 @@ def plan_of(fetches, feeds=None, *, parallel=False, rewrite=None, bucket_bytes=4
     tensors = [f for f in wanted if isinstance(f, Tensor)]
     targets = [as_operation(f) for f in wanted if not isinstance(f, Tensor)]
     shapes = {t: v if isinstance(v, tuple) else np.shape(v) for t, v in (feeds or {}).items()}
-    options = Options(parallel=parallel, bucket_bytes=bucket_bytes)
+    synchronous = rewrite is all_reduce_each_exchange
+    options = Options(parallel=parallel, synchronous=synchronous, bucket_bytes=bucket_bytes)
     return compile_plan(wanted[0].graph, tensors, targets, shapes, rewrite, options)[1]
 
 

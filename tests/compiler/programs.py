@@ -43,11 +43,14 @@ INSTRUCTION = st.tuples(st.integers(0, 199), st.integers(0, 99), st.integers(0, 
 RECIPES = st.lists(INSTRUCTION, min_size=1, max_size=24)
 
 
-def build(recipe):
-    """The program that a recipe describes; instructions that fit nothing are passed over."""
+def build(recipe, unknown_rank=True):
+    """The program that a recipe describes; instructions that fit nothing are passed over.
+
+    Without ``unknown_rank`` all feeds whose first size is unknown have the same one, the number of samples.
+    """
     program = RandomProgram(Graph())
     with program.graph.as_default():
-        _start(program)
+        _start(program, unknown_rank)
         for kind, first, second, third in recipe:
             instruction = INSTRUCTIONS[kind % len(INSTRUCTIONS)]
             x = program.tensors[-1 - first % len(program.tensors)]
@@ -65,12 +68,13 @@ def build(recipe):
     return program
 
 
-def _start(program):
+def _start(program, unknown_rank):
     """Three variables, placeholders with and without known sizes (two of one shape), and a constant."""
     for i, shape in enumerate([(2, 3), (3, 3), (3, 3)]):
         value = (np.arange(np.prod(shape)).reshape(shape) + i) % 5 - 2.0
         program.variables.append(pf.Variable(value, name=f"v{i}"))
-    for i, (shape, declared) in enumerate([((2, 3), (None, 3)), ((2, 3), (2, 3)), ((3, 2), None), ((3,), (3,))]):
+    third = None if unknown_rank else (3, 2)
+    for i, (shape, declared) in enumerate([((2, 3), (None, 3)), ((2, 3), (2, 3)), ((3, 2), third), ((3,), (3,))]):
         fed = pf.placeholder(pf.float64, declared, name=f"x{i}")
         program.feeds[fed] = (np.arange(np.prod(shape)).reshape(shape) * (i + 2) % 7 - 3).astype(float)
         program.tensors.append(fed)

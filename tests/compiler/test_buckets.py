@@ -5,7 +5,7 @@ import pytest
 
 import paraflow as pf
 from paraflow.comm import run_threads
-from paraflow.compiler.plan import COLLECTIVE
+from paraflow.compiler.plan import GRADIENT
 from paraflow.parallel import AllReduce
 
 from .checker import check_plan
@@ -35,8 +35,16 @@ def train_plan(loss, bucket_bytes, feeds=None, fetches=()):
     return plan
 
 
+def starts(plan):
+    return [step for step in plan.steps if step.record.name == "start_exchange"]
+
+
+def nbytes(plan, slot):
+    return plan.slots[slot].dtype.itemsize * int(np.prod(plan.slots[slot].shape))
+
+
 def sizes(plan):
-    return [step.block[1] // KIB for step in plan.steps if step.mode == COLLECTIVE]
+    return [sum(nbytes(plan, slot) for slot in step.inputs) // KIB for step in starts(plan)]
 
 
 def test_small_gradients_share_one_bucket():
@@ -71,30 +79,35 @@ def test_dtypes_do_not_mix_in_a_bucket():
     assert sorted(sizes(train_plan(loss, 4 << 20))) == [8, 8]
 
 
-def test_backward_kernels_write_into_the_bucket():
+def test_backward_kernels_write_into_the_gradient_plane():
     _, loss = chain(4, 8)
     plan = train_plan(loss, 4 << 20)
     assert "copy" not in kinds(plan)
-    (step,) = (step for step in plan.steps if step.mode == COLLECTIVE)
-    offsets = [plan.slots[slot].where for slot in step.inputs[1:]]
-    assert offsets == [step.block[0], step.block[0] + 8 * KIB]
+    (step,) = starts(plan)
+    assert step.attrs["placed"] == (True, True)
+    assert [plan.slots[slot].kind for slot in step.inputs] == [GRADIENT, GRADIENT]
+    assert [plan.slots[slot].where for slot in step.inputs] == list(step.attrs["exchanged"])
     makers = {slot: s for s in plan.steps for slot in s.outputs}
-    assert [makers[slot].mode for slot in step.inputs[1:]] == ["kernel", "kernel"]
+    assert [makers[slot].mode for slot in step.inputs] == ["kernel", "kernel"]
+
+
+def placed(plan):
+    return [flag for step in starts(plan) for flag in step.attrs["placed"]]
 
 
 def test_a_gradient_that_is_wanted_itself_is_copied():
     (w,), loss = chain(4)
     (own,) = pf.gradients(loss, [w])
-    assert kinds(train_plan(loss, 4 << 20)).count("copy") == 0
-    assert kinds(train_plan(loss, 4 << 20, fetches=[own])).count("copy") == 1
-    assert kinds(train_plan(loss, 4 << 20, fetches=[pf.reduce_sum(own)])).count("copy") == 1
+    assert placed(train_plan(loss, 4 << 20)) == [True]
+    assert placed(train_plan(loss, 4 << 20, fetches=[own])) == [False]
+    assert placed(train_plan(loss, 4 << 20, fetches=[pf.reduce_sum(own)])) == [False]
 
 
 def test_a_gradient_that_no_kernel_makes_is_copied():
     table = pf.Variable(np.ones((8, 2)))
     rows = pf.placeholder(pf.int32, (None,))
     plan = train_plan(pf.reduce_sum(pf.square(pf.gather(table, rows))), 4 << 20, {rows: (3,)})
-    assert kinds(plan).count("copy") == 1
+    assert placed(plan) == [False]
 
 
 @pytest.mark.parametrize("bucket_bytes", [1, 4 << 20])
@@ -102,20 +115,41 @@ def test_one_tensor_may_be_the_gradient_of_two_variables(bucket_bytes):
     a, b = pf.Variable(np.ones(100), name="a"), pf.Variable(np.ones(100), name="b")
     loss = pf.reduce_sum(pf.square(a + b))
     plan = train_plan(loss, bucket_bytes)
-    assert kinds(plan).count("copy") == 2
+    assert placed(plan) == [False, False]
 
 
-def test_a_bucket_waits_for_what_was_in_its_place_before_any_member_is_made():
-    """Two lanes: the second member is made early, while the place of the bucket may still hold something else."""
-    x, y = pf.placeholder(pf.float64, (64, 64)), pf.placeholder(pf.float64, (8, 8))
-    a, b = pf.Variable(np.ones((8, 8)), name="a"), pf.Variable(np.ones((8, 8)), name="b")
-    large = pf.exp(pf.exp(x) @ x)
-    first = pf.reduce_sum(large) * a.value()
-    second = pf.square(b.value() * y)
-    train = pf.train.GradientDescentOptimizer(1.0)
-    update = train.apply_gradients([(first, a), (second, b)])
-    plan = plan_of([update], {x: (64, 64), y: (8, 8)}, parallel=True, rewrite=all_reduce_each_exchange)
-    check_plan(plan, parallel=True)
+def test_communication_starts_as_soon_as_a_bucket_is_complete():
+    """The first bucket is posted before the gradient of the second is made, the updates stand at the end."""
+    _, loss = chain(4, 4, 4)
+    plan = train_plan(loss, 1)
+    order = [s.record.name for s in plan.steps if s.mode == "planes"]
+    assert order == ["start_exchange"] * 3 + ["update"] * 3 + ["settle"]
+    first, second, _ = (i for i, s in enumerate(plan.steps) if s.record.name == "start_exchange")
+    makers = {slot: i for i, s in enumerate(plan.steps) for slot in s.outputs}
+    assert first < makers[plan.steps[second].inputs[0]] < second
+
+
+def test_updates_of_equal_form_are_one_step():
+    variables, loss = chain(4, 8, 16)
+    step = pf.train.AdamOptimizer(0.1).minimize(loss)
+    for rewrite in (None, all_reduce_each_exchange):
+        plan = plan_of([step], rewrite=rewrite)
+        (update,) = (s for s in plan.steps if s.record.name == "update")
+        assert sorted(update.attrs["states"][0]) == sorted(v.spec.name for v in variables)
+        assert len(update.attrs["states"]) == 3
+
+
+def test_an_average_that_is_wanted_whole_does_not_change_what_is_synchronised():
+    _, loss = chain(4)
+    optimizer = pf.train.GradientDescentOptimizer(1.0)
+    pairs = optimizer.compute_gradients(loss)
+    step = optimizer.apply_gradients(pairs)
+    plans = [plan_of([step, *more], rewrite=all_reduce_each_exchange) for more in ([], [pairs[0][0]])]
+    for plan in plans:
+        check_plan(plan, parallel=False)
+    without, with_it = ([s for s in plan.steps if s.mode == "planes"] for plan in plans)
+    assert [s.record.name for s in with_it] == ["start_exchange", "average_gradient", "update", "settle"]
+    assert [s.attrs for s in without] == [s.attrs for s in with_it if s.record.name != "average_gradient"]
 
 
 @pytest.mark.parametrize("bucket_bytes", [1, 100, 4 << 20])

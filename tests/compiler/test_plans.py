@@ -39,16 +39,11 @@ def test_the_plan_of_a_training_step():
         s9: arena float32(4, 1) 0
         s10: arena float32(4, 1) 0
         s11: view float32(3, 4)
-        s12: arena float32(3, 1) 64
+        s12: gradient float32(3, 1) w
         s13: constant float32() float32 0.75
-        s14: variable float32(3, 1) w/Momentum
-        s15: arena float32(3, 1) 0
-        s16: variable float32(3, 1) w/Momentum
-        s17: variable float32(3, 1) w/Momentum
-        s18: constant float32() float32 0.5
-        s19: arena float32(3, 1) 0
-        s20: variable float32(3, 1) w
-        s21: variable float32(3, 1) w
+        s14: constant float32() float32 0.5
+        s15: variable float32(3, 1) w/Momentum
+        s16: variable float32(3, 1) w
         0: s3 = kernel matmul(s0, s2, transpose_a=False, transpose_b=False)  # matmul
         1: s4 = kernel subtract(s3, s1)  after 0  # subtract
         2: s5 = kernel square(s4)  after 1  # square
@@ -57,10 +52,7 @@ def test_the_plan_of_a_training_step():
         5: s10 = kernel multiply(s7, s9)  after 4  # gradients/multiply_1
         6: s11 = view matrix_transpose(s0)  # gradients/matmul_1
         7: s12 = kernel matmul(s11, s10, transpose_a=False, transpose_b=False)  after 5  # gradients/matmul_1_1
-        8: s15 = kernel multiply(s14, s13)  # train/multiply
-        9: s16 = kernel add(s15, s12)  after 7,8  # train/add
-        10: s19 = kernel multiply(s17, s18)  after 8,9  # train/multiply_1
-        11: s20 = kernel subtract(s2, s19)  after 0,10  # train/subtract
+        8: - = planes update(s12, s13, s14, body={n0 = multiply(s1, c0); n1 = add(n0, l0); n2 = multiply(n1, c1); n3 = subtract(s0, n2); s1 := n1; s0 := n3}, variables=('w', 'w/Momentum'), states=(('w',), ('w/Momentum',)), exchanged=False, bucket=-1, placed=('w',))  after 0,7  # w/Momentum/Assign_1
         feeds (0, 1)
         fetches (6,)""")
 
@@ -78,12 +70,9 @@ def test_the_plan_of_a_training_step_on_several_ranks():
         s10 = kernel multiply(s7, s9)  after 4  # gradients/multiply_1
         s11 = view matrix_transpose(s0)  # gradients/matmul_1
         s12 = kernel matmul(s11, s10, transpose_a=False, transpose_b=False)  after 5  # gradients/matmul_1_1
-        s13 = body sample_share()  # w/exchange
-        s14 = collective all_reduce(s13, s12)  after 7,8  # w/exchange_2
-        s17 = kernel multiply(s16, s15)  # train/multiply
-        s18 = kernel add(s17, s14)  after 9,10  # train/add
-        s21 = kernel multiply(s19, s20)  after 10,11  # train/multiply_1
-        s22 = kernel subtract(s2, s21)  after 0,12  # train/subtract""").splitlines()
+        - = planes start_exchange(s12, variables=('w', 'w/Momentum'), exchanged=('w',), placed=(True,), bucket=0)  after 0,7  # w/exchange_1
+        - = planes update(s13, s14, body={n0 = multiply(s1, c0); n1 = add(n0, l0); n2 = multiply(n1, c1); n3 = subtract(s0, n2); s1 := n1; s0 := n3}, variables=('w', 'w/Momentum'), states=(('w',), ('w/Momentum',)), exchanged=True, bucket=0, placed=())  after 8  # w/Momentum/Assign_1
+        - = planes settle(, variables=('w', 'w/Momentum'))  after 8,9  # w/Momentum/Assign_1_1""").splitlines()
 
 
 def test_equal_programs_give_equal_plans():

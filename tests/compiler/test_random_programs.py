@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from ops.interpreter import interpret
 
 import paraflow as pf
-from paraflow.comm import solo
+from paraflow.comm import run_threads, solo
 from paraflow.runtime.context import RunContext
+from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.store import VariableStore
 
@@ -54,7 +55,8 @@ def loaded(program, plan):
     store.allocate(program.graph.variables)
     for name, value in program.initial_store().items():
         store[name][...] = value
-    executable = Executable(plan, RunContext(store, solo(), entropy=1, samples=1))
+    context = RunContext(store, solo(), entropy=1, samples=1, exchange=Exchange(solo(), store))
+    executable = Executable(plan, context)
     executable.load(list(program.feeds.values()))
     return executable
 
@@ -111,3 +113,25 @@ def test_every_order_that_dependencies_allow_gives_the_same_values(recipe, seed,
         with np.errstate(all="ignore"):
             run_in_random_order(executable, random.Random(order))
         assert_same(program, executable.results(), expected, executable.context.store, store)
+
+
+@settings(few, max_examples=25)
+@given(RECIPES, st.integers(0, 2**32), st.sampled_from([1, 2]), st.sampled_from([1, 2]), st.sampled_from([1, 4 << 20]))
+def test_ranks_that_share_variables_give_the_interpreter_s_values(recipe, seed, threads, ranks_per_node, bucket_bytes):
+    """Two ranks with the same data: the average of their gradients is the gradient of each, exactly."""
+
+    def rank(comm):
+        program = build(recipe, unknown_rank=False)
+        store = program.initial_store()
+        options = {"threads": threads, "bucket_bytes": bucket_bytes}
+        with pf.Session(program.graph, strategy=pf.parallel.AllReduce(comm), **options) as session:
+            session.run([variable.initializer for variable in program.variables])
+            for turn in range(3):
+                tensors, targets = choose(program, seed + turn % 2)
+                expected = reference(program, tensors, targets, store)
+                found = session.run([tensors, targets], program.feeds)[0]
+                comm.barrier()
+                assert_same(program, found, expected, session.store, store)
+                comm.barrier()
+
+    run_threads(2, rank, ranks_per_node=ranks_per_node)

@@ -34,6 +34,11 @@ TESTED_ELSEWHERE = {
     "sample_share": "parallel",
     "all_reduce": "parallel",
     "push_pull": "parallel",
+    "synchronize": "parallel",
+    "update": "runtime",
+    "average_gradient": "world",
+    "start_exchange": "world",
+    "settle": "world",
 }
 
 TABLES = {path.stem: importlib.import_module(f".{path.stem}", __package__)

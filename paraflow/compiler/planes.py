@@ -1,0 +1,325 @@
+"""Weight-update sharding: what optimizers do becomes few operations on whole planes, each rank doing its slice.
+
+Groups of assignments (compiler/updates.py) with the same elementwise program become one `update` over all their
+variables. Where the ranks of a node share these variables, three more operations stand around it: ``start_exchange`` as
+soon as the gradients of a bucket are made, so that the sum over nodes overlaps with the rest of backward, ``settle`` at
+the end, and ``average_gradient`` where somebody needs an average whole (a global norm, a fetch); it involves no other
+rank, so ranks may differ in that. Without sharing the same updates run over this process's own planes.
+
+As in PyTorch DDP (Li et al., VLDB 2020) buckets are filled in the order in which backward makes the gradients, and the
+first is small so that communication can start early. Weight-update sharding is from Xu et al., arXiv 2004.13336.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from paraflow.compiler.updates import EXCHANGES, Finder, Group
+from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.rebuild import Builder, Program, rebuild
+from paraflow.graph.shape import num_elements
+from paraflow.kernels.numpy import KERNELS
+
+FIRST_BUCKET_BYTES = 1 << 20
+
+# What lies in one array for as long as a plan is loaded, beside what kernels write.
+_FIXED = ("constant", "placeholder", "read_variable", "average_gradient")
+
+
+@dataclass(eq=False)
+class Bucket:
+    """What is synchronised together: groups of a run, or exchanges that belong to no group.
+
+    ``place`` is the index of the operation after which it starts.
+    """
+
+    groups: list[Group] = field(default_factory=list)
+    exchanges: list[Operation] = field(default_factory=list)
+    number: int = -1
+    place: int = -1
+
+    @property
+    def exchanged(self) -> list[Operation]:
+        """The exchanges that it carries."""
+        return [*self.exchanges, *(g.exchange for g in self.groups if g.exchange is not None)]
+
+    @property
+    def ready(self) -> int:
+        """The index of the last operation before the bucket can be posted."""
+        gradients = (e.inputs[0].op.index for e in self.exchanges)
+        return max([g.ready for g in self.groups] + list(gradients))
+
+
+@dataclass(eq=False)
+class Run:
+    """Groups, or exchanges, that take place together, before the operation with the index ``at``."""
+
+    at: int
+    groups: list[Group] = field(default_factory=list)
+    exchanges: list[Operation] = field(default_factory=list)
+    buckets: list[Bucket] = field(default_factory=list)
+
+
+def shard_updates(program: Program, synchronous: bool, bucket_bytes: int) -> Program:
+    """Put updates on planes; ``synchronous``: variables in planes are shared with other ranks, gradients averaged."""
+    operations = program.operations()
+    finder = Finder(program, operations, everything=synchronous)
+    groups = finder.groups()
+    if not groups and not any(o.type in EXCHANGES for o in operations):
+        return program
+    return _Sharding(program, operations, finder, groups, synchronous, bucket_bytes).run()
+
+
+class _Sharding:
+    def __init__(
+        self, program: Program, operations: list[Operation], finder: Finder, groups: list[Group],
+        synchronous: bool, bucket_bytes: int,
+    ) -> None:  # fmt: skip
+        self.program = program
+        self.finder = finder
+        self.synchronous = synchronous
+        self.bucket_bytes = bucket_bytes
+        self.uses: dict[Tensor, int] = defaultdict(int)
+        for tensor in (*program.fetches, *(t for o in operations for t in o.inputs)):
+            self.uses[tensor] += 1
+        self.group_of = {a: g for g in groups for a in g.assigns}
+        self.runs: list[Run] = []
+        self.bucket_of: dict[Operation, Bucket] = {}
+        self._plan_runs(groups)
+        self.run_at = {run.at: run for run in self.runs}
+        self.moved: dict[Tensor, Tensor] = {}
+        self.placed: set[str] = set()
+        self.effects: list[Operation] = []
+        self.early: dict[int, list[Bucket]] = defaultdict(list)  # by the index after which they start
+        self.late: dict[Run, list[Bucket]] = defaultdict(list)  # those that start when their run takes place
+        for run in self.runs if synchronous else ():
+            for bucket in run.buckets:
+                if 0 <= bucket.place < run.at:
+                    self.early[bucket.place].append(bucket)
+                else:
+                    self.late[run].append(bucket)
+        self.ends = {run.exchanges[-1].index for run in self.runs if run.exchanges}
+
+    def run(self) -> Program:
+        """The new program."""
+        sharded = rebuild(self.program, self._rule, self.moved, self._after)
+        return Program(sharded.graph, sharded.fetches, (*sharded.targets, *self.effects), sharded.feeds)
+
+    def _plan_runs(self, groups: list[Group]) -> None:
+        """Runs and buckets; an average that is wanted before its group's bucket can start gets a bucket of its own."""
+        operations = self.finder.operations
+        while True:
+            absorbed = {g.exchange for g in groups}
+            alone = [o for o in operations if o.type == "all_reduce" and o not in absorbed]
+            self.runs = sorted(_update_runs(groups) + _exchange_runs(alone), key=lambda r: r.at)
+            self._plan_buckets()
+            late = [g for g in groups if g.exchange is not None and self._wanted_early(g, g.exchange)]
+            if not late:
+                return
+            for group in late:
+                assert group.exchange is not None
+                group.need = max(group.need, group.exchange.index)
+                group.exchange = None
+
+    def _wanted_early(self, group: Group, exchange: Operation) -> bool:
+        return (
+            self.synchronous
+            and self.finder.outside(exchange, group)
+            and self.bucket_of[exchange].place >= exchange.index
+        )
+
+    def _plan_buckets(self) -> None:
+        number, previous = 0, -1
+        for run in self.runs:
+            run.buckets = []
+            group_of = {g.exchange: g for g in run.groups if g.exchange is not None}
+            for filled in _fill(run.exchanges or list(group_of), self.bucket_bytes if self.synchronous else None):
+                run.buckets.append(
+                    Bucket(exchanges=filled) if run.exchanges else Bucket([group_of[e] for e in filled])
+                )
+            plain = [g for g in run.groups if g.exchange is None]
+            if plain:
+                run.buckets.append(Bucket(plain))
+            for bucket in run.buckets if self.synchronous else ():
+                bucket.number, number = number, number + 1
+                # A variable's gradient may come twice in a program; its place is free when the run before is over.
+                bucket.place = max(bucket.ready, previous)
+                self.bucket_of.update(dict.fromkeys(bucket.exchanged, bucket))
+            previous = run.at
+
+    # -- the rebuild ---------------------------------------------------------------------------------------------------
+
+    def _rule(self, build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+        run = self.run_at.get(op.index)
+        if run is not None:
+            self._take_place(build, run)
+        if op in self.group_of:
+            spec = self.program.graph.variables[op.attrs["variable"]]
+            attrs = {"variable": spec.name, "dtype": spec.dtype, "shape": spec.shape}
+            return build.emit(op, "read_variable", (), attrs)
+        if op.type == "all_reduce":
+            return self._average(build, op)
+        if op.type == "exchange" and inputs[0].spec.static:
+            return inputs
+        return None
+
+    def _after(self, build: Builder, op: Operation) -> None:
+        if op.index in self.ends:  # until all have their averages, nobody may make new gradients
+            self._effect(build, op, "settle", (), {"variables": ()})
+        for bucket in self.early.get(op.index, ()):
+            self._start(build, bucket)
+
+    def _take_place(self, build: Builder, run: Run) -> None:
+        waits, build.control_inputs = build.control_inputs, ()
+        for bucket in self.late[run]:
+            self._start(build, bucket)
+        for group in run.groups:
+            for tensor in group.reads:
+                self._move(build, tensor)
+        for bucket in run.buckets:
+            if bucket.groups:
+                self._update(build, bucket)
+        if run.groups and self.synchronous:
+            names = tuple(dict.fromkeys(n for g in run.groups for n in g.states))
+            self._effect(build, run.groups[0].assigns[0], "settle", (), {"variables": names})
+        build.control_inputs = waits
+
+    def _effect(
+        self, build: Builder, origin: Operation, record: str, inputs: Sequence[Tensor], attrs: dict[str, Any]
+    ) -> None:
+        build.emit(origin, record, inputs, attrs)
+        self.effects.append(build.graph.operations[-1])
+
+    def _start(self, build: Builder, bucket: Bucket) -> None:
+        waits, build.control_inputs = build.control_inputs, ()
+        for group in bucket.groups:
+            for tensor in group.reads:
+                self._move(build, tensor)
+        gradients, placed, names = [], [], []
+        for exchange in bucket.exchanged:
+            name = exchange.attrs["variable"]
+            gradients.append(self.moved[exchange.inputs[0]])
+            placed.append(self._in_place(exchange.inputs[0], gradients[-1], name))
+            names.append(name)
+        origin = bucket.exchanged[0] if bucket.exchanged else bucket.groups[0].assigns[0]
+        attrs = {
+            "variables": tuple(dict.fromkeys(n for g in bucket.groups for n in g.states)),
+            "exchanged": tuple(names),
+            "placed": tuple(placed),
+            "bucket": bucket.number,
+        }
+        self._effect(build, origin, "start_exchange", gradients, attrs)
+        build.control_inputs = waits
+
+    def _in_place(self, old: Tensor, gradient: Tensor, name: str) -> bool:
+        """Whether the kernel that makes the gradient can write it into the plane."""
+        writable = gradient.op.type in KERNELS and gradient.spec.static
+        first = name not in self.placed  # a second gradient of a variable may be made while the first is in use
+        self.placed.add(name)
+        return first and writable and self.uses[old] == 1
+
+    def _average(self, build: Builder, op: Operation) -> tuple[Tensor, ...]:
+        """The average whole; it is left out where only the update uses it, which sums up what it needs by itself."""
+        spec = op.outputs[0].spec
+        bucket = self.bucket_of[op]
+        attrs = {"variable": op.attrs["variable"], "dtype": spec.dtype, "shape": spec.shape, "bucket": bucket.number}
+        return build.emit(op, "average_gradient", (), attrs)
+
+    def _update(self, build: Builder, bucket: Bucket) -> None:
+        """One operation for all groups of the bucket that have the same program and the same scalars."""
+        merged: dict[Any, list[Group]] = defaultdict(list)
+        scalars: dict[Any, list[Tensor]] = {}
+        for group in bucket.groups:
+            values = [self._move(build, t) for t in group.scalars]
+            dtype = self.program.graph.variables[group.states[0]].dtype
+            key = group.body(), dtype, group.exchange is not None, tuple(map(id, values))
+            merged[key].append(group)
+            scalars[key] = values
+        for key, groups in merged.items():
+            body, _, exchanged, _ = key
+            exchanged = exchanged and self.synchronous
+            leaves, places = [], []
+            for number in range(exchanged, body.leaves):
+                for group in groups:
+                    tensor, place = self._leaf(build, group, number)
+                    leaves.append(tensor)
+                    places.append(place)
+            states = tuple(tuple(g.states[k] for g in groups) for k in range(body.states))
+            attrs = {
+                "body": body,
+                "variables": tuple(dict.fromkeys(n for g in groups for n in g.states)),
+                "states": states,
+                "exchanged": exchanged,
+                "bucket": bucket.number,
+                "placed": tuple(places),
+            }
+            self._effect(build, groups[0].assigns[0], "update", (*leaves, *scalars[key]), attrs)
+
+    def _leaf(self, build: Builder, group: Group, number: int) -> tuple[Tensor, str]:
+        """Leaf ``number`` of the group, in memory of its own; a gradient in the variable's place of the plane."""
+        old = group.leaves[number]
+        if number == 0 and group.exchange is not None:
+            old = group.exchange.inputs[0] if old.spec.static and group.exchange.inputs[0].spec.static else old
+            name = group.states[0]
+            tensor = self._move(build, old)
+            first = name not in self.placed
+            if self._in_place(old, tensor, name):
+                return tensor, name
+            if first:
+                return build.emit(tensor.op, "copy", (tensor,))[0], name
+        tensor = self._move(build, old)
+        fixed = tensor.op.type in KERNELS or tensor.op.type in _FIXED
+        return (tensor if fixed and tensor.spec.static else build.emit(tensor.op, "copy", (tensor,))[0]), ""
+
+    def _move(self, build: Builder, tensor: Tensor) -> Tensor:
+        """The new tensor for an old one, made now if its place in the program comes only later."""
+        if tensor not in self.moved:
+            op = tensor.op
+            inputs = tuple(self._move(build, t) for t in op.inputs)
+            self.moved[tensor] = build.copy(op, inputs).outputs[tensor.index]
+        return self.moved[tensor]
+
+
+def _update_runs(groups: list[Group]) -> list[Run]:
+    """Groups, in the order in which they take place, that can all take place where the first of them does."""
+    runs: list[Run] = []
+    for group in groups:
+        taken = {n for g in runs[-1].groups for n in g.states} if runs else set()
+        if runs and group.need < runs[-1].at and taken.isdisjoint(group.states):
+            runs[-1].groups.append(group)
+        else:
+            runs.append(Run(group.at, groups=[group]))
+    return runs
+
+
+def _exchange_runs(exchanges: list[Operation]) -> list[Run]:
+    """Exchanges, in program order, whose gradients all exist before the first of them."""
+    runs: list[Run] = []
+    for op in exchanges:
+        names = {e.attrs["variable"] for e in runs[-1].exchanges} if runs else set()
+        if runs and op.inputs[0].op.index < runs[-1].at and op.attrs["variable"] not in names:
+            runs[-1].exchanges.append(op)
+        else:
+            runs.append(Run(op.index, exchanges=[op]))
+    return runs
+
+
+def _fill(exchanges: Sequence[Operation], bucket_bytes: int | None) -> list[list[Operation]]:
+    """Buckets of one dtype each, in the order in which the gradients are made; None: as large as can be."""
+    filled: list[list[Operation]] = []
+    size = 0
+    limit = None if bucket_bytes is None else min(FIRST_BUCKET_BYTES, bucket_bytes)
+    for op in sorted(exchanges, key=lambda o: o.inputs[0].op.index):
+        gradient = op.outputs[0]
+        nbytes = (num_elements(gradient.spec.shape) or 0) * gradient.dtype.itemsize
+        full = limit is not None and size + nbytes > limit
+        if not filled or full or filled[-1][0].outputs[0].dtype != gradient.dtype:
+            limit = limit if not filled else bucket_bytes
+            filled.append([])
+            size = 0
+        filled[-1].append(op)
+        size += nbytes
+    return filled

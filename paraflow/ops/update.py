@@ -1,0 +1,118 @@
+"""The operations that the compiler makes of optimizers' assignments: updates of many variables at once.
+
+Users never call them. `update` is an elementwise program (a `Body`) over variables and what changes them;
+``start_exchange`` and ``settle`` are the points at which the ranks that share these variables wait for each other
+(paraflow/runtime/exchange.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from paraflow.graph.node import records
+from paraflow.graph.record import op
+from paraflow.graph.shape import Spec
+
+
+class Node(NamedTuple):
+    """One elementwise operation of a body: ``inputs`` are registers, ``attrs`` (key, value) pairs."""
+
+    op: str
+    attrs: tuple[tuple[str, Any], ...]
+    inputs: tuple[int, ...]
+    dtype: str
+
+
+class Body(NamedTuple):
+    """An elementwise program on registers.
+
+    The first registers hold ``states`` (variables), ``leaves`` (arrays of their shape, the gradient first) and
+    ``scalars``; each node adds one. ``writes`` are (state, register of its new value).
+    """
+
+    states: int
+    leaves: int
+    scalars: int
+    nodes: tuple[Node, ...]
+    writes: tuple[tuple[int, int], ...]
+
+    def __repr__(self) -> str:
+        """The program in one line, for the text of plans: s0 is a state, l0 a leaf, c0 a scalar, n0 a node."""
+        counts = (("s", self.states), ("l", self.leaves), ("c", self.scalars), ("n", len(self.nodes)))
+        names = [f"{letter}{i}" for letter, count in counts for i in range(count)]
+        lines = [
+            f"n{i} = {node.op}({', '.join([*(names[r] for r in node.inputs), *(f'{k}={v}' for k, v in node.attrs)])})"
+            for i, node in enumerate(self.nodes)
+        ]
+        return "{" + "; ".join([*lines, *(f"s{state} := {names[r]}" for state, r in self.writes)]) + "}"
+
+    def reads(self) -> set[int]:
+        """The states whose old values it uses."""
+        used = {r for node in self.nodes for r in node.inputs} | {r for _, r in self.writes}
+        return {r for r in used if r < self.states}
+
+
+@op(reads=True, writes=True, same=())
+def update(*inputs, body=None, variables=(), states=(), exchanged=False, bucket=-1, placed=(), store):
+    """Run ``body`` once for each group of variables and give those it writes their new values.
+
+    ``states[k]`` names the variable of every group that is state k. ``inputs`` are the groups' arrays for leaf 0, those
+    for leaf 1, ..., and the scalars; when ``exchanged``, leaf 0 is the average over all ranks of the gradient of state
+    0, which ``bucket`` synchronises, and no input. ``variables`` are all that it touches, ``placed`` for each leaf the
+    variable in whose place of the gradient plane it lies, or "".
+    """
+    groups = len(states[0])
+    leaves = body.leaves - exchanged
+    scalars = inputs[leaves * groups :]
+    for j in range(groups):
+        registers = [store[names[j]] for names in states]
+        registers += [store.gradient(states[0][j])] if exchanged else []
+        registers += [*inputs[j : leaves * groups : groups], *scalars]
+        for node in body.nodes:
+            registers.append(records[node.op].body(*(registers[r] for r in node.inputs), **dict(node.attrs)))
+        values = [np.array(registers[r]) for _, r in body.writes]
+        for (state, _), value in zip(body.writes, values, strict=True):
+            registers[state][...] = value
+
+
+@update.shape
+def _(*inputs: Spec, **attrs: Any) -> tuple[Spec, ...]:
+    return ()
+
+
+@op(writes=True, collective=True, same=())
+def start_exchange(*gradients, variables=(), exchanged=(), placed=(), bucket=-1, exchange):
+    """Tell the ranks of the node that a bucket's gradients are there and its variables are read no more.
+
+    ``gradients`` are those of the variables ``exchanged``; what is not ``placed`` lies elsewhere than in the plane.
+    """
+    raise NotImplementedError("bound by the executable")
+
+
+@start_exchange.shape
+def _(*gradients: Spec, **attrs: Any) -> tuple[Spec, ...]:
+    return ()
+
+
+@op(collective=True)  # in the order of the points of synchronisation, though it is none itself
+def average_gradient(variable="", dtype=None, shape=(), bucket=-1, *, exchange):
+    """The average over all ranks of the gradient of ``variable``, weighted by samples, whole on this rank."""
+    raise NotImplementedError("bound by the executable")
+
+
+@average_gradient.shape
+def _(variable: str, dtype: Any, shape: tuple[int, ...], bucket: int) -> Spec:
+    return Spec(dtype, shape)
+
+
+@op(writes=True, collective=True)
+def settle(variables=(), *, exchange):
+    """Wait until all ranks of the node have written their slices of ``variables``."""
+    raise NotImplementedError("bound by the executable")
+
+
+@settle.shape
+def _(variables: tuple[str, ...]) -> tuple[Spec, ...]:
+    return ()

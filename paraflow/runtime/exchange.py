@@ -1,0 +1,287 @@
+"""The synchronous exchange of gradients: who waits for whom, and what each gradient weighs.
+
+The ranks of a node have one copy of the parameters. Every rank writes its gradients into its own part of the shared
+memory and posts a flag when a bucket is complete and none of the bucket's parameters is read any more. Each rank then
+sums its slice of the bucket over the ranks of the node, updates its slice of the parameters in place, and posts again;
+when all have, the step is over. The slices are divided between the ranks of a node, and with several nodes each rank
+all-reduces its slice with the ranks that own the same slice elsewhere (two-level; weight-update sharding after Xu et
+al., arXiv 2004.13336). Ranks that share no memory are nodes of one rank each.
+
+The flag is a counter: the ranks of a node pass the same points of synchronisation in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from paraflow.comm import Communicator, Request, SharedMemory, Waited
+from paraflow.errors import InvalidArgumentError, RanksDisagree, SharedMemoryUnavailable
+from paraflow.runtime.store import Stretch, VariableStore
+
+Array = np.ndarray[Any, Any]
+
+_GRAIN = 64  # elements: slices begin on a cache line, whatever the dtype
+# The flags of each rank: how many points of synchronisation it has passed, and up to which its slices are summed up.
+_PASSED, _SUMMED = 0, 1
+
+_SCALARS = "update with different scalars: learning rates and the like have to be fed alike on all ranks"
+
+# What a rank tells its node before its first flag of a run, and before its last one.
+_HEADER = np.dtype([("program", np.int64), ("samples", np.float64), ("scalars", np.int64)])
+
+
+@dataclass(eq=False)
+class Bucket:
+    """Gradients, or variables only, that are synchronised together.
+
+    ``parts`` are this rank's slice: variable -> (first, past the last) of its elements. ``reduce`` sums the slice over
+    the node, for a further sum over nodes.
+    """
+
+    names: tuple[str, ...]
+    exchanged: tuple[str, ...]
+    parts: dict[str, tuple[int, int]]
+    runs: list[Array] = field(default_factory=list)
+    reduce: Callable[[], None] | None = None
+    ticket: int = 0
+    requests: list[Request] = field(default_factory=list)
+    reduced: bool = False
+    complete: bool = False
+
+
+class Exchange:
+    """One session's part in the synchronous exchange; see the module's text.
+
+    ``waits`` are the seconds that this rank has waited for each other rank of its node, by world rank; ``wire_seconds``
+    those in sums over nodes.
+    """
+
+    def __init__(self, comm: Communicator, store: VariableStore) -> None:
+        self.comm = comm
+        self.waits: dict[int, float] = {}
+        self.wire_seconds = 0.0
+        self.lanes, self.lane = 1, 0
+        self.weights: list[float] = [1.0]
+        self.total = 1.0
+        self.unshared: str | None = None  # why ranks of one node share no memory
+        self._store = store
+        self._node: Communicator | None = None
+        self._peers: Communicator | None = None
+        self._members: list[int] = [comm.rank]
+        self._memory: SharedMemory | None = None
+        self._headers: list[Array] = []
+        self._count = 0
+        self._opened = False
+        self._mine: tuple[int, float] = (0, 0.0)
+        self._pending: list[Bucket] = []
+        self._under_way: list[Bucket] = []
+        self._own = 0
+        self._scalars = 0
+
+    @property
+    def seconds(self) -> float:
+        """The time spent waiting for other ranks and for sums over nodes."""
+        return sum(self.waits.values()) + self.wire_seconds
+
+    @property
+    def several_nodes(self) -> bool:
+        """Whether slices are summed over nodes as well."""
+        return self._peers is not None and self._peers.size > 1
+
+    @property
+    def node_size(self) -> int:
+        """The ranks that share this rank's memory."""
+        return 1 if self._node is None else self._node.size
+
+    def connect(self, exchanged: Sequence[str], use_shared_memory: bool = True) -> bool:
+        """Share the planes on each node, or find that this cannot be; collective in the world.
+
+        ``exchanged`` are the variables whose gradients are exchanged, in the order in which backward makes them.
+        Returns whether arrays have moved.
+        """
+        if self._memory is not None and not self._store.uncovered(exchanged):
+            return False
+        if self._node is None:
+            self._node = self.comm.split_node() if use_shared_memory else self.comm.split(self.comm.rank)
+        try:
+            self._share(self._node, exchanged)
+            failure = None
+        except SharedMemoryUnavailable as error:
+            failure = str(error)
+        failures = [f for f in self.comm.allgather(failure) if f is not None]
+        if failures:
+            self.unshared = failures[0]
+            self._node = self.comm.split(self.comm.rank)
+            self._share(self._node, exchanged)
+        # Nodes with more ranks than the smallest have ranks without a slice: slices have to match between nodes.
+        self.lanes = min(self.comm.allgather(self._node.size))
+        self.lane = self._node.rank
+        owner = self.lane < self.lanes
+        peers = self.comm.split(self.lane if owner else self.lanes)
+        self._peers = peers if owner else None
+        return True
+
+    def _share(self, node: Communicator, exchanged: Sequence[str]) -> None:
+        if self._memory is not None:
+            node.barrier()  # everyone is done with the old planes
+        memory = self._store.share(node, exchanged)
+        self._memory, self._count = memory, 0
+        self._headers = [part[: _HEADER.itemsize].view(_HEADER) for part in memory.parts]
+        self._members, self._own = node.allgather(self.comm.rank), node.rank
+
+    def close(self) -> None:
+        """Tell the others that this rank takes no further part."""
+        if self._memory is not None:
+            self._memory.close()
+
+    # -- a run ---------------------------------------------------------------------------------------------------------
+
+    def open(self, program: int, samples: int) -> None:
+        """Begin a run of a plan that synchronises; ``program`` is a number for what it synchronises."""
+        self._mine = program, float(samples)
+        self._opened = False
+        self._pending, self._under_way = [], []
+        if self._memory is not None:
+            header = self._headers[self._own]
+            header["program"], header["samples"] = program, samples
+
+    def bucket(self, names: Sequence[str], exchanged: Sequence[str]) -> Bucket:
+        """A bucket of these variables, of which the gradients of some are exchanged."""
+        return Bucket(tuple(names), tuple(exchanged), self.cut(names, self.lane))
+
+    def cut(self, names: Sequence[str], lane: int) -> dict[str, tuple[int, int]]:
+        """The slice of a lane: (first, past the last) element of each variable."""
+        common = [n for n in names if self._store.in_common(n)]
+        sizes = [-(-self._store.flat(name).size // _GRAIN) * _GRAIN for name in common]
+        chunk = -(-sum(sizes) // self.lanes // _GRAIN) * _GRAIN
+        low, high = lane * chunk, (lane + 1) * chunk
+        parts = {}
+        offset = 0
+        for name, size in zip(common, sizes, strict=True):
+            count = self._store.flat(name).size
+            parts[name] = min(max(low - offset, 0), count), min(max(high - offset, 0), count)
+            offset += size
+        # What is a rank's own is its own to update.
+        parts.update((name, (0, self._store.flat(name).size)) for name in names if name not in parts)
+        return parts
+
+    def post(self, bucket: Bucket) -> None:
+        """This rank's gradients of the bucket are in their place, and it reads the bucket's variables no more."""
+        if self._memory is None:
+            return
+        self._count += 1
+        bucket.ticket, bucket.reduced, bucket.complete, bucket.requests = self._count, False, False, []
+        self._memory.post(_PASSED, self._count)
+        if self.several_nodes and bucket.reduce is not None:
+            self._pending.append(bucket)
+            self._progress()
+
+    def wait(self, bucket: Bucket) -> None:
+        """Return when every rank of the node has posted the bucket, and the sum over nodes is there."""
+        if self._memory is None:
+            return
+        self._wait(bucket.ticket)
+        self._check()
+        if bucket.exchanged and not self.total:
+            raise InvalidArgumentError("no rank has a sample in this step")
+        if bucket.reduce is None or not self.several_nodes:
+            return
+        while not bucket.reduced:
+            self._reduce(self._pending.pop(0))
+        start = perf_counter()
+        while not bucket.complete:  # one after the other, as a flag can only grow
+            first = self._under_way.pop(0)
+            for request in first.requests:
+                request.wait()
+            first.complete = True
+            self._memory.post(_SUMMED, first.ticket)
+        self.wire_seconds += perf_counter() - start
+
+    def wait_for_slices(self, bucket: Bucket) -> None:
+        """Return when every rank of the node has its slice of the bucket summed over nodes."""
+        assert self._memory is not None
+        for lane in range(self.lanes):
+            self._memory.wait_for(lane, _SUMMED, bucket.ticket, self._progress)
+
+    def settle(self, scalars: int) -> None:
+        """The end of an update: return when all ranks of the node have written their slices.
+
+        ``scalars`` is a number for the scalars (learning rates) that entered the update: each rank applied its own.
+        """
+        if self._memory is None:
+            return
+        self._headers[self._own]["scalars"] = self._scalars = scalars
+        self._count += 1
+        self._memory.post(_PASSED, self._count)
+        self._wait(self._count)
+        for rank, header in zip(self._members, self._headers, strict=True):
+            if header["scalars"] != scalars:
+                raise RanksDisagree(f"ranks {self.comm.rank} and {rank} {_SCALARS}")
+
+    def _wait(self, count: int) -> None:
+        assert self._memory is not None
+        waited: Waited | None = self._memory.wait(_PASSED, count, self._progress if self._pending else None)
+        if waited is not None:
+            rank = self._members[waited.rank]
+            self.waits[rank] = self.waits.get(rank, 0.0) + waited.seconds
+
+    def _progress(self) -> None:
+        """Sum what is complete on the node and send it on, in the order of the buckets."""
+        assert self._memory is not None
+        while self._pending:
+            ticket = self._pending[0].ticket
+            if any(self._memory.posted(r, _PASSED) < ticket for r in range(len(self._members))):
+                return
+            self._reduce(self._pending.pop(0))
+
+    def _reduce(self, bucket: Bucket) -> None:
+        assert self._peers is not None
+        assert bucket.reduce is not None
+        self._check()
+        bucket.reduce()
+        bucket.requests = [self._peers.iallreduce(run) for run in bucket.runs]
+        bucket.reduced = True
+        self._under_way.append(bucket)
+
+    def _check(self) -> None:
+        """Once a run, when all headers are there: does everyone run the same, and what does each gradient weigh?"""
+        if self._opened:
+            return
+        self._opened = True
+        program, _ = self._mine
+        for rank, header in zip(self._members, self._headers, strict=True):
+            if header["program"] != program:
+                raise self._disagreement(rank)
+        samples = [float(header["samples"][0]) for header in self._headers]
+        self.weights, self.total = samples, sum(samples)
+        if self.several_nodes:
+            self._sum_over_nodes(program)
+
+    def _sum_over_nodes(self, program: int) -> None:
+        assert self._peers is not None
+        totals = np.zeros((3, self._peers.size))
+        totals[:, self._peers.rank] = self.total, program, self._scalars
+        start = perf_counter()
+        self._peers.allreduce(totals)
+        self.wire_seconds += perf_counter() - start
+        self.total = float(totals[0].sum())
+        if (totals[1] != program).any():
+            raise self._disagreement(None)
+        if (totals[2] != self._scalars).any():
+            raise RanksDisagree(f"rank {self.comm.rank} and a rank of another node {_SCALARS}")
+
+    def _disagreement(self, rank: int | None) -> RanksDisagree:
+        other = "a rank of another node" if rank is None else f"rank {rank}"
+        return RanksDisagree(
+            f"rank {self.comm.rank} and {other} run different programs that change variables which all ranks have in "
+            "common: every rank has to run the same training steps and assignments in the same order"
+        )
+
+    def gradients(self, name: str) -> list[Stretch]:
+        """Where the gradient of a variable lies on each rank of the node, in the order of ranks."""
+        return self._store.gradients(name)

@@ -1,0 +1,72 @@
+"""The steps of a plan that work on planes, bound to one session's memory and its exchange with other ranks."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from paraflow.compiler.plan import Plan, Step
+from paraflow.runtime.exchange import Bucket, Exchange
+from paraflow.runtime.reduction import Average, Reduction
+from paraflow.runtime.store import VariableStore
+from paraflow.runtime.update import Update
+
+Call = Callable[[], Any]
+
+
+class PlaneSteps:
+    """Binds the steps of one plan. ``digest`` is a number for what it synchronises, or None where it does not."""
+
+    def __init__(self, plan: Plan, values: list[Any], store: VariableStore, exchange: Exchange | None) -> None:
+        self._plan, self._values, self._store, self._exchange = plan, values, store, exchange
+        self._buckets: dict[int, Bucket] = {}
+        self._updates: list[Update] = []
+        meetings = [s for s in plan.steps if s.record.name == "start_exchange"]
+        lines = "\n".join(f"{s.record.name} {sorted(s.attrs.items())}" for s in meetings)
+        self.digest = zlib.crc32(lines.encode()) if meetings else None
+
+    def bind(self, step: Step) -> Call:
+        """The step as one call."""
+        if step.record.name == "update":
+            bucket = self._buckets.get(step.attrs["bucket"])
+            update = Update(step, self._plan.slots, self._values, self._store, self._exchange, bucket)
+            self._updates.append(update)
+            return update
+        assert self._exchange is not None
+        if step.record.name == "start_exchange":
+            return self._start(step, self._exchange)
+        if step.record.name == "average_gradient":
+            out, bucket = self._values[step.outputs[0]], self._buckets[step.attrs["bucket"]]
+            return Average(step.attrs["variable"], out, bucket, self._store, self._exchange)
+        return self._settle(self._exchange)
+
+    def _start(self, step: Step, exchange: Exchange) -> Call:
+        exchanged = step.attrs["exchanged"]
+        names = tuple(dict.fromkeys((*(v for v in exchanged), *step.attrs["variables"])))
+        bucket = exchange.bucket(names, exchanged)
+        self._buckets[step.attrs["bucket"]] = bucket
+        if exchanged and exchange.several_nodes:
+            bucket.reduce = reduction = Reduction(bucket, self._store, exchange, divide=False)
+            bucket.runs = reduction.runs
+        gradients = zip(step.inputs, exchanged, step.attrs["placed"], strict=True)
+        loose = [(slot, self._store.gradient(name)) for slot, name, placed in gradients if not placed]
+        values = self._values
+
+        def start() -> None:
+            for slot, place in loose:
+                np.copyto(place, values[slot])
+            exchange.post(bucket)
+
+        return start
+
+    def _settle(self, exchange: Exchange) -> Call:
+        updates, self._updates = self._updates, []
+        scalars = [s for update in updates for s in update.scalars]
+
+        def settle() -> None:
+            exchange.settle(zlib.crc32(b"".join([s.tobytes() for s in scalars])))
+
+        return settle

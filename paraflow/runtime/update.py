@@ -1,0 +1,174 @@
+"""How updates of variables run: all variables at once, block by block.
+
+A block is small enough to stay in the core's own cache, so an update is one pass over memory, however many elementary
+operations it is made of: the gradients of all ranks are read, summed and applied, and the new values written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from paraflow.compiler.plan import GRADIENT, OBJECT, Slot, Step
+from paraflow.kernels.numpy import KERNELS
+from paraflow.ops.update import Body
+from paraflow.runtime.exchange import Bucket, Exchange
+from paraflow.runtime.reduction import BLOCK, NodeSum, Weights, cut, merged
+from paraflow.runtime.store import Stretch, VariableStore
+
+Array = np.ndarray[Any, Any]
+Call = Callable[[], Any]
+
+class Inner(NamedTuple):
+    """One elementary operation on registers."""
+
+    function: Callable[..., Any]
+    inputs: tuple[int, ...]
+    output: int
+
+
+@dataclass
+class Registers:
+    """A body with a place for every value: states, leaves and scalars come first, scratch after them."""
+
+    steps: list[Inner] = field(default_factory=list)
+    scratch: list[np.dtype[Any]] = field(default_factory=list)
+
+
+def allocate_registers(body: Body, dtype: np.dtype[Any]) -> Registers:
+    """Decide where each value of ``body`` lies: in the state it becomes, where nobody needs the old one, or in scratch.
+
+    ``dtype`` is that of the states. A value may take the place of an operand wherever the kernel can work in place.
+    """
+    given = body.states + body.leaves + body.scalars
+    values = [n.inputs for n in body.nodes]
+    last = {r: i for i, inputs in enumerate(values) for r in inputs}
+    last |= {r: len(values) for _, r in body.writes}
+    becomes: dict[int, int] = {}
+    for state, r in body.writes:
+        sources = {other for s, other in body.writes if s != state}
+        if r >= given and r not in becomes and state not in sources:
+            becomes[r] = state
+    found = Registers()
+    place = {r: r for r in range(given)}
+    free: list[int] = []
+    for i, node in enumerate(body.nodes):
+        kernel = KERNELS[node.op]
+        value = given + i
+        ending = [place[r] for r in dict.fromkeys(node.inputs) if last[r] == i and place[r] >= given]
+        unsafe = {place[r] for position, r in enumerate(node.inputs) if position not in kernel.inplace}
+        home = becomes.get(value)
+        wanted = np.dtype(node.dtype)
+        if home is not None and last.get(home, -1) <= i and home not in unsafe and wanted == dtype:
+            place[value] = home
+        else:
+            usable = [*free, *(p for p in ending if p not in unsafe)]
+            fitting = [p for p in usable if found.scratch[p - given] == wanted]
+            if not fitting:
+                found.scratch.append(wanted)
+                fitting = [given + len(found.scratch) - 1]
+            place[value] = fitting[0]
+            if fitting[0] in free:
+                free.remove(fitting[0])
+        found.steps.append(Inner(kernel.bind(dict(node.attrs)), tuple(place[r] for r in node.inputs), place[value]))
+        free += [p for p in ending if p != place[value]]
+    for state, r in body.writes:
+        if place[r] != state:
+            found.steps.append(Inner(_copy, (place[r],), state))
+    return found
+
+
+def _copy(value: Array, out: Array) -> None:
+    np.copyto(out, value)
+
+
+class Update:
+    """A bound `update` step; calling it runs it."""
+
+    def __init__(
+        self, step: Step, slots: Sequence[Slot], values: list[Any], store: VariableStore,
+        exchange: Exchange | None = None, bucket: Bucket | None = None,
+    ) -> None:  # fmt: skip
+        self._body: Body = step.attrs["body"]
+        self._names: tuple[tuple[str, ...], ...] = step.attrs["states"]
+        self._exchanged: bool = step.attrs["exchanged"]
+        self._store, self._exchange, self._bucket = store, exchange, bucket
+        groups = len(self._names[0])
+        leaves = (self._body.leaves - self._exchanged) * groups
+        self._leaves = [_leaf(slots[s], values[s], store) for s in step.inputs[:leaves]]
+        self.scalars = [values[s] for s in step.inputs[leaves:]]
+        self._loose = []
+        for i, s in enumerate(step.inputs[leaves:]):
+            if slots[s].kind == OBJECT:
+                self.scalars[i] = np.empty((), slots[s].dtype)
+                self._loose.append((self.scalars[i], values, s))
+        self._dtype = store.flat(self._names[0][0]).base.dtype
+        self._registers = allocate_registers(self._body, self._dtype)
+        ranks = 1 if exchange is None else exchange.node_size
+        self._sum = NodeSum(ranks, self._dtype, divide=True)
+        self._factor = np.ones((), self._dtype)
+        self._programs: dict[Weights | None, list[Call]] = {}
+
+    def __call__(self) -> None:
+        """Wait for the bucket, then run the body on this rank's slice of every group."""
+        for cell, values, slot in self._loose:
+            cell[...] = values[slot]
+        weights = None
+        if self._exchange is not None and self._bucket is not None:
+            self._exchange.wait(self._bucket)
+            if self._exchanged and self._exchange.several_nodes:
+                self._factor[...] = 1.0 / self._exchange.total
+            elif self._exchanged:
+                weights = self._sum.weigh(self._exchange)
+        program = self._programs.get(weights)
+        if program is None:
+            program = self._programs[weights] = list(self._unroll(weights))
+        for call in program:
+            call()
+
+    def _rows(self) -> Iterable[tuple[Stretch, ...]]:
+        """For each group its part of the states, of the leaves that are inputs, and of all ranks' gradients."""
+        groups = len(self._names[0])
+        for j, name in enumerate(self._names[0]):
+            whole = self._store.flat(name)
+            part = (0, whole.size) if self._bucket is None else self._bucket.parts[name]
+            columns = [self._store.flat(names[j]) for names in self._names]
+            columns += self._leaves[j::groups]
+            if self._exchanged:
+                columns += self._gradients(name)
+            yield tuple(cut(column, part) for column in columns)
+
+    def _gradients(self, name: str) -> list[Stretch]:
+        assert self._exchange is not None
+        sources = self._exchange.gradients(name)
+        return [sources[self._store.own]] if self._exchange.several_nodes else sources
+
+    def _unroll(self, weights: Weights | None) -> Iterable[Call]:
+        body = self._body
+        scratch = [np.empty(BLOCK, dtype) for dtype in self._registers.scratch]
+        gradient, spare = np.empty(BLOCK, self._dtype), np.empty(BLOCK, self._dtype)
+        own = body.states + body.leaves - self._exchanged  # columns that are registers; the rest are summed up
+        for segment in merged(self._rows()):
+            for start in range(0, segment[0].size, BLOCK):
+                n = min(BLOCK, segment[0].size - start)
+                columns = [c.base[c.start + start : c.start + start + n] for c in segment]
+                registers = columns[:own]
+                if self._exchanged:
+                    registers.insert(body.states, gradient[:n])
+                    if weights is None:
+                        yield partial(np.multiply, columns[own], self._factor, gradient[:n])
+                    else:
+                        yield from self._sum.calls(columns[own:], gradient[:n], spare[:n], weights)
+                registers += [*self.scalars, *(s[:n] for s in scratch)]
+                for inner in self._registers.steps:
+                    yield partial(inner.function, *(registers[r] for r in inner.inputs), registers[inner.output])
+
+
+def _leaf(slot: Slot, array: Array, store: VariableStore) -> Stretch:
+    if slot.kind == GRADIENT:
+        return store.gradients(slot.where)[store.own]
+    return Stretch(array.reshape(-1), 0, array.size)
