@@ -131,7 +131,7 @@ def _open(offer: _Offer) -> int:
         if _identity(path) == offer.identity:
             return os.open(path, os.O_RDWR)
         reason = "it is another file"
-    except OSError as error:
+    except (FileNotFoundError, PermissionError) as error:
         reason = str(error.strerror)
     raise OSError(f"{path}, which rank 0 has made, cannot be opened: {reason}; is this rank in another container?")
 

@@ -1,3 +1,5 @@
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,48 @@ def test_cases(size, args):
 def test_buffers_that_need_several_calls_of_mpi():
     done = run_ranks(2, PROGRAMS / "many_parts.py")
     assert done.returncode == 0, done.stderr
+
+
+def test_messages_beyond_the_counts_of_mpi():
+    done = run_ranks(2, PROGRAMS / "large_message.py")
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split("\n")) == ["", "rank 0 done", "rank 1 done"]
+
+
+def test_memory_does_not_depend_on_the_size_of_dev_shm():
+    as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
+    small = 'mount -t tmpfs -o size=64m none /dev/shm && exec "$@"'  # as in a container
+    prefix = ["unshare", *as_root, "--mount", "sh", "-c", small, "sh"]
+    done = run_ranks(3, PROGRAMS / "shares.py", prefix=prefix)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == [f"rank {rank}: shared {96 * 2**20} bytes" for rank in range(3)]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_ranks_in_different_containers_cannot_share_memory(rank):
+    # The shared memory of MPICH itself would fail there.
+    env = {"UCX_TLS": "tcp,self"}
+    done = run_ranks(3, PROGRAMS / "in_another_container.py", str(rank), str(PROGRAMS / "shares.py"), env=env)
+    assert done.returncode == 0, done.stderr
+    refusals(done.stdout, r"on rank 1, .*/proc/\d+/fd/\d+, which rank 0 has made, cannot be opened.* another container")
+
+
+@pytest.mark.parametrize(
+    ("limit", "rank", "reason"),
+    [("file", 0, "100667392 bytes of memory refused: File too large"), ("space", 2, "Cannot allocate memory")],
+)
+def test_a_limit_of_one_rank_is_told_to_all(limit, rank, reason):
+    done = run_ranks(3, PROGRAMS / "shares.py", limit, str(rank))
+    assert done.returncode == 0, done.stderr
+    refusals(done.stdout, rf"on rank {rank}, OSError: .*{reason}")
+
+
+def refusals(out, reason):
+    """Check that each of 3 ranks has been refused the memory, for one reason."""
+    lines = sorted(out.splitlines())
+    assert [line.split(":")[0] for line in lines] == ["rank 0", "rank 1", "rank 2"]
+    assert len({line.split(": ", 1)[1] for line in lines}) == 1
+    assert re.search(rf"the 3 ranks cannot share memory: {reason}", lines[0])
 
 
 @pytest.mark.parametrize(("size", "call"), [(2, "allreduce"), (3, "recv"), (4, "barrier")])

@@ -1,0 +1,38 @@
+"""Share 32 MB a rank and print how that went; ``argv[1]`` names a limit and ``argv[2]`` the rank that has it."""
+
+import resource
+import sys
+
+import numpy as np
+
+from paraflow.comm import world
+from paraflow.errors import SharedMemoryUnavailable
+
+NBYTES = 32 * 2**20
+
+
+def refuse(limit: str) -> None:
+    if limit == "file":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+    elif limit == "space":
+        with open("/proc/self/statm") as statm:
+            used = int(statm.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + NBYTES, used + NBYTES))
+
+
+comm = world()
+if sys.argv[1:] and comm.rank == int(sys.argv[2]):
+    refuse(sys.argv[1])
+try:
+    memory = comm.share(NBYTES, flags=1)
+except SharedMemoryUnavailable as error:
+    print(f"rank {comm.rank}: {error}", flush=True)
+else:
+    memory.parts[comm.rank][:] = comm.rank + 1
+    memory.post(0, 1)
+    memory.wait(0, 1)
+    assert all((part == rank + 1).all() for rank, part in enumerate(memory.parts))
+    print(f"rank {comm.rank}: shared {sum(part.nbytes for part in memory.parts)} bytes", flush=True)
+total = np.array([1.0])
+comm.allreduce(total)  # the world goes on
+assert total[0] == comm.size
