@@ -32,4 +32,4 @@ for size in sizes:
         assert not message.any()
         with pytest.raises(RanksDisagree, match=r"1002 bytes .* has 1001 bytes"):
             comm.recv(np.zeros(1002, np.uint8))
-print(f"rank {comm.rank} done")
+print(f"rank {comm.rank} done\n", end="", flush=True)

@@ -26,13 +26,13 @@ if sys.argv[1:] and comm.rank == int(sys.argv[2]):
 try:
     memory = comm.share(NBYTES, flags=1)
 except SharedMemoryUnavailable as error:
-    print(f"rank {comm.rank}: {error}", flush=True)
+    print(f"rank {comm.rank}: {error}\n", end="", flush=True)
 else:
     memory.parts[comm.rank][:] = comm.rank + 1
     memory.post(0, 1)
     memory.wait(0, 1)
     assert all((part == rank + 1).all() for rank, part in enumerate(memory.parts))
-    print(f"rank {comm.rank}: shared {sum(part.nbytes for part in memory.parts)} bytes", flush=True)
+    print(f"rank {comm.rank}: shared {sum(part.nbytes for part in memory.parts)} bytes\n", end="", flush=True)
 total = np.array([1.0])
 comm.allreduce(total)  # the world goes on
 assert total[0] == comm.size
