@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from paraflow.comm import ANY, Communicator, world
+from paraflow.comm import ANY, Communicator, shared, world
 from paraflow.errors import InvalidArgumentError, RanksDisagree
 
 DTYPES = ["float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
@@ -496,6 +496,8 @@ CASES_OF_ONE_NODE = {  # in a world of several, each node runs them by itself
 def main() -> None:
     if sys.argv[1:] == ["on-one-core"]:  # so that the ranks outnumber their cores on any machine
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if sys.argv[1:] == ["stores-out-of-order"]:  # as on processors other than x86
+        shared._STORES_IN_ORDER = False
     comm = world()
     assert world() is comm
     node = comm if comm.node()[1] == comm.size else comm.split_node()

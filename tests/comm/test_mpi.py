@@ -3,14 +3,16 @@ import re
 from pathlib import Path
 
 import pytest
-from mpirun import run_ranks
+from mpirun import mpirun_command, python_command, rank_environment, run_command, run_ranks
 
 from . import cases
 
 PROGRAMS = Path(__file__).with_name("programs")
 
 
-@pytest.mark.parametrize(("size", "args"), [(2, []), (3, []), (4, []), (2, ["on-one-core"])])
+@pytest.mark.parametrize(
+    ("size", "args"), [(2, []), (3, []), (4, []), (2, ["on-one-core"]), (2, ["stores-out-of-order"])]
+)
 def test_cases(size, args):
     done = run_ranks(size, cases.__file__, *args)
     assert done.returncode == 0, done.stderr
@@ -33,7 +35,8 @@ def test_memory_does_not_depend_on_the_size_of_dev_shm():
     as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
     small = 'mount -t tmpfs -o size=64m none /dev/shm && exec "$@"'  # as in a container
     prefix = ["unshare", *as_root, "--mount", "sh", "-c", small, "sh"]
-    done = run_ranks(3, PROGRAMS / "shares.py", prefix=prefix)
+    command = [*prefix, *mpirun_command(), "-n", "3", *python_command(PROGRAMS / "shares.py")]
+    done = run_command(command, rank_environment(None), 60)
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == [f"rank {rank}: shared {96 * 2**20} bytes" for rank in range(3)]
 
@@ -55,6 +58,13 @@ def test_a_limit_of_one_rank_is_told_to_all(limit, rank, reason):
     done = run_ranks(3, PROGRAMS / "shares.py", limit, str(rank))
     assert done.returncode == 0, done.stderr
     refusals(done.stdout, rf"on rank {rank}, OSError: .*{reason}")
+
+
+def test_a_rank_that_ends_has_ended_its_part_in_memory():
+    done = run_ranks(2, PROGRAMS / "ends.py")
+    assert done.returncode != 0
+    assert "still there" in done.stdout
+    assert "RanksDisagree: rank 1 has ended its part in the shared memory with flag 0 at 1" in done.stderr
 
 
 def refusals(out, reason):
