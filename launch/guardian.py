@@ -32,9 +32,8 @@ def fork(directory: str, rank: int) -> None:
     signal.signal(signal.SIGUSR1, lambda number, frame: os.kill(child, number))
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    if code != 0:
-        with contextlib.suppress(OSError):
-            _record_death(directory, rank, child, code)
+    with contextlib.suppress(OSError):
+        _record_end(directory, rank, child, code)
     exit_world(code if code >= 0 else 128 - code)
 
 
@@ -50,23 +49,25 @@ def exit_world(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _record_death(directory: str, rank: int, pid: int, code: int) -> None:
+def _record_end(directory: str, rank: int, pid: int, code: int) -> None:
+    """Record how the rank ended, unless it has done so itself."""
     record = results.read(directory, rank)
-    if record is not None and record.status == "error":
+    if record is not None and record.status == ("error" if code else "ok"):
         return
-    how = _signal_name(-code) if code < 0 else f"exit code {code}"
-    died = results.Result(
+    how = _signal_name(-code) if code < 0 else f"exit code {code}" if code else ""
+    ended = results.Result(
         rank=rank,
-        status="died",
-        exit_code=code if code > 0 else 128 - code,
+        status="died" if code else "ok",
+        exit_code=code if code >= 0 else 128 - code,
         time=time.time(),
         host=os.uname().nodename,
         pid=pid,
         error=how,
         log_size=os.path.getsize(results.log_path(directory, rank)),
     )
-    results.write(directory, died)
-    os.write(2, f"paraflow: rank {rank} died: {how}\n".encode())
+    results.write(directory, ended)
+    if code:
+        os.write(2, f"paraflow: rank {rank} died: {how}\n".encode())
 
 
 def _signal_name(number: int) -> str:

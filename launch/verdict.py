@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from . import results
+from .errors import MPIEnvironmentError
 from .results import Result
 
 _LOG_LINES = 20
@@ -40,7 +41,7 @@ def judge(end: Ended) -> Verdict:
         (record for record in records if record and record.status in ("error", "died")),
         key=lambda record: (_remoteness(record), record.time),
     )
-    if end.status == 0 and not failures:
+    if end.status == 0 and all(record and record.status == "ok" for record in records):
         return Verdict(0, "", explained=True)
     if end.stopped_by is not None and not any(record.time < end.stopped_at for record in failures):
         return _stopped(end.stopped_by, failures)
@@ -95,16 +96,21 @@ def _death(end: Ended, first: Result) -> str:
 
 
 def _unexplained(end: Ended, records: list[Result | None]) -> Verdict:
-    code = end.status if end.status > 0 else 128 - end.status
+    code = end.status if end.status >= 0 else 128 - end.status
     if not any(records):
         text = f"paraflow: mpirun ended with exit code {code} before any rank started\n"
-        return Verdict(6, text, explained=False)
-    silent = _listed(str(rank) for rank, record in enumerate(records) if not record or record.status != "ok")
+        return Verdict(MPIEnvironmentError.exit_code, text, explained=False)
+    silent = _listed(
+        f"{rank} (host {record.host})" if record else str(rank)
+        for rank, record in enumerate(records)
+        if not record or record.status != "ok"
+    )
     ranks = f"without a word from rank {silent}" if silent else "after all ranks had finished"
     text = f"paraflow: mpirun ended with exit code {code}, {ranks}\n"
     for rank in range(end.ranks):  # MPICH's words on a call of MPI_Abort and on fatal errors
         text += "".join(f"rank {rank}: {line}\n" for line in _log_end(end, rank) if line.startswith("Abort("))
-    return Verdict(code, text, explained=False)
+    # Open MPI's mpirun calls it a success when it gives up a host that no longer answers.
+    return Verdict(code or MPIEnvironmentError.exit_code, text, explained=False)
 
 
 def _log_end(end: Ended, rank: int) -> list[str]:

@@ -106,6 +106,11 @@ def test_leaving_with_success_is_success(launch, value):
     assert [ended.record(rank)["status"] for rank in range(2)] == ["ok", "ok"]
 
 
+def test_a_rank_that_leaves_python_with_success_has_succeeded(launch):
+    ended = launch(1, "import os; os._exit(0)")
+    assert (ended.code, ended.err, ended.record(0)["status"]) == (0, "", "ok")
+
+
 @pytest.mark.parametrize(
     ("statement", "code", "how"),
     [
@@ -234,6 +239,15 @@ def test_an_mpirun_that_fails_has_its_say_before_the_verdict(tmp_path, launch):
     assert said == "no route to host b"
     assert first == "paraflow: mpirun ended with exit code 3 before any rank started"
     assert last.startswith("run again: paraflow launch ")
+
+
+def test_a_success_of_mpirun_without_that_of_every_rank_is_none(tmp_path):
+    for rank, status in enumerate(("ok", "running")):
+        results.write(str(tmp_path), RECORD._replace(rank=rank, status=status))
+        (tmp_path / f"rank-{rank}.log").touch()
+    judged = verdict.judge(verdict.Ended(2, str(tmp_path), 0, None, float("inf")))
+    assert judged.exit_code == 6
+    assert judged.text == "paraflow: mpirun ended with exit code 0, without a word from rank 1 (host h)\n"
 
 
 RECORD = results.Result(rank=0, status="error", exit_code=1, time=0, host="h", pid=1, error="E")

@@ -35,6 +35,13 @@ def begin(start, hosts):
     return on_hosts
 
 
+def launcher_of(launch):
+    """The launcher's process; that of the launch is what entered the host."""
+    entered = launch.process.pid
+    (child,) = Path(f"/proc/{entered}/task/{entered}/children").read_text().split()
+    return int(child)
+
+
 @pytest.mark.parametrize("ranks", [(2, 2), (1, 2), (2, 1)])
 def test_ranks_go_to_the_hosts_in_blocks(begin, ranks):
     ended = begin(ranks, WHERE).end()
@@ -112,9 +119,7 @@ def test_a_rank_of_another_host_that_fails_is_named_and_ends_all(begin, hosts, s
 def test_a_request_to_stop_ends_the_ranks_of_all_hosts(begin, hosts, where):
     launch = begin((2, 2), WAITING, where)
     launch.wait_ready(4)
-    inside = launch.process.pid
-    (launcher,) = map(int, Path(f"/proc/{inside}/task/{inside}/children").read_text().split())
-    os.kill(launcher, signal.SIGINT)
+    os.kill(launcher_of(launch), signal.SIGINT)
     ended = launch.end()
     assert ended.code == 130
     assert ended.verdict.splitlines()[0] == "paraflow: stopped by SIGINT"
@@ -144,4 +149,13 @@ def test_the_death_of_a_host_ends_the_launch(begin, hosts):
     hosts[1].stop()
     ended = launch.end()
     assert ended.code != 0
+    assert hosts[0].processes() == set()
+
+
+def test_a_launch_whose_host_is_cut_off_can_be_stopped(begin, hosts):
+    launch = begin((2, 2), WAITING, "mpi")
+    launch.wait_ready(4)
+    hosts.cut(hosts[1])
+    os.kill(launcher_of(launch), signal.SIGINT)
+    assert launch.end().code == 130
     assert hosts[0].processes() == set()
