@@ -1,5 +1,6 @@
 """Batches: what one rank sees of an epoch, and a thread that prepares it ahead."""
 
+import functools
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -77,7 +78,7 @@ class Batches:
         """
         if not 0 <= start <= self.steps_per_epoch:
             raise InvalidArgumentError(f"step {start} is not in an epoch of {self.steps_per_epoch} steps")
-        order = global_batches(len(self.dataset), self.batch_size, self.seed, epoch, self.shuffle, self.last)
+        order = _order(len(self.dataset), self.batch_size, self.seed, epoch, self.shuffle, self.last)
         batches = self._gather(order[start:])
         return prefetched(batches, self.prefetch) if self.prefetch else batches
 
@@ -85,6 +86,10 @@ class Batches:
         for indices in order:
             features, labels = self.dataset.take(shard(indices, self.rank, self.size))
             yield {"features": features, "labels": labels}
+
+
+# A worker that skips steps asks for the rest of the same epoch again and again. Read-only, since all share it.
+_order = functools.lru_cache(maxsize=1)(global_batches)
 
 
 def prefetched(items: Iterator[_Item], ahead: int) -> Iterator[_Item]:

@@ -150,12 +150,11 @@ class _Worker:
 
     def _train_on(self, batch: Batch, epoch: int) -> None:
         samples = len(batch["labels"])
-        # A push of the mean over no samples would be NaN; an average over all ranks needs everyone, and weighs it zero.
-        if samples or not self._run.strategy.asynchronous:
-            _, values = self._call(*self._run.model.fed(batch["features"], batch["labels"], training=True))
-            if samples and not math.isfinite(values[0]):
-                raise NumericError(self._not_finite(values[0], samples, epoch))
-            self._meter.add(samples, values)
+        # Also without samples: others may wait for this rank, and strategies give its mean over nothing no weight.
+        _, values = self._call(*self._run.model.fed(batch["features"], batch["labels"], training=True))
+        if samples and not math.isfinite(values[0]):
+            raise NumericError(self._not_finite(values[0], samples, epoch))
+        self._meter.add(samples, values)
         self._first_step_at = self._first_step_at or time.time()
         self._samples += samples
         self._step = self._run.strategy.next_step(self._step)

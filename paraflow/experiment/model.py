@@ -24,7 +24,8 @@ Array = NDArray[Any]
 # What a metric cannot be called: the records of a run have other things under these names.
 _RESERVED = {
     "loss", "event", "step", "epoch", "time", "samples", "samples_per_second", "communication_seconds", "pushes",
-    "staleness_mean", "staleness_max", "staleness_histogram", "unix_time", "ranks",
+    "staleness_mean", "staleness_max", "staleness_histogram",
+    "late_gradients", "dropped_gradients", "waited_seconds", "unix_time", "ranks",
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ INPUT_FILES = (("data", "path"), ("data", BUILDER_KEY), ("model", BUILDER_KEY))
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 FileName = Annotated[str, Field(min_length=1)]
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
@@ -197,13 +198,38 @@ class Parallel(Table):
     """How the ranks work together."""
 
     # One flat table, not one per mode: changing `mode` alone turns a synchronous run into an asynchronous one.
-    mode: Literal["single", "allreduce", "parameter_server"] = Field(
+    mode: Literal["single", "allreduce", "parameter_server", "backup_workers"] = Field(
         default="allreduce",
         description="single: one process; allreduce: synchronous, on any number of ranks; "
-        "parameter_server: asynchronous, through a rank that keeps the parameters",
+        "parameter_server: asynchronous, through ranks that keep the parameters; "
+        "backup_workers: synchronous, through a rank that does not wait for the slowest",
     )
     bucket_bytes: PositiveInt = Field(
         default=4 * 2**20, description="allreduce: bytes of gradients that one call averages"
+    )
+    servers: PositiveInt = Field(
+        default=1, description="parameter_server: ranks, the last ones, that share out the variables; all others train"
+    )
+    staleness: NonNegativeInt | None = Field(
+        default=None,
+        description="parameter_server: steps by which a worker may be ahead of the slowest one before it waits; "
+        "0: synchronous; not set: it never waits",
+    )
+    scale_by_staleness: bool = Field(
+        default=False,
+        description="parameter_server: a gradient that is tau updates stale makes 1 / (1 + tau) of its change",
+    )
+    delay_compensation: NonNegativeFloat = Field(
+        default=0.0,
+        description="parameter_server: c in g + c * g * g * (w - w_pulled), which a stale gradient g is corrected to",
+    )
+    backup: NonNegativeInt = Field(
+        default=1, description="backup_workers: how many workers a step does not wait for; 0: it waits for all"
+    )
+    late: Literal["drop", "add"] = Field(
+        default="drop",
+        description="backup_workers: what becomes of a gradient whose step is closed; "
+        "add: it counts in the next, with 1 / (1 + steps closed since) of its samples",
     )
 
 

@@ -8,7 +8,7 @@ from paraflow.comm import Communicator
 from paraflow.data import Dataset
 from paraflow.errors import ConfigError
 from paraflow.experiment.schema import Config, Parallel
-from paraflow.parallel import AllReduce, ParameterServer, Strategy
+from paraflow.parallel import AllReduce, BackupWorkers, ParameterServer, Strategy
 
 Maker = Callable[[Parallel, Communicator, Mapping[str, object]], Strategy]
 
@@ -18,23 +18,46 @@ def _allreduce(table: Parallel, communicator: Communicator, agreement: Mapping[s
 
 
 def _parameter_server(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
-    return ParameterServer(communicator, agreement)
+    return ParameterServer(
+        communicator,
+        agreement,
+        servers=table.servers,
+        staleness=table.staleness,
+        scale_by_staleness=table.scale_by_staleness,
+        delay_compensation=table.delay_compensation,
+    )
+
+
+def _backup_workers(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+    return BackupWorkers(communicator, agreement, backup=table.backup, late=table.late)
 
 
 MAKERS: dict[str, Maker] = {
     "single": _allreduce,
     "allreduce": _allreduce,
     "parameter_server": _parameter_server,
+    "backup_workers": _backup_workers,
 }
 """By mode: the function that makes its strategy from the table, the communicator and what the ranks compare."""
 
 
 def check_mode(config: Config, communicator: Communicator) -> None:
-    """Raise ConfigError for a mode that cannot be had with this number of ranks."""
-    if config.parallel.mode == "single" and communicator.size > 1:
+    """Raise ConfigError, naming the key, for a mode that cannot be had with this number of ranks."""
+    table, ranks = config.parallel, communicator.size
+    if table.mode == "single" and ranks > 1:
         raise ConfigError(
-            f"parallel.mode = 'single' is for one process, but {communicator.size} ranks were started: start one, "
+            f"parallel.mode = 'single' is for one process, but {ranks} ranks were started: start one, "
             "or set parallel.mode to 'allreduce' or 'parameter_server'"
+        )
+    if table.mode == "parameter_server" and 1 < ranks <= table.servers:
+        raise ConfigError(
+            f"parallel.servers = {table.servers} leaves no worker among {ranks} ranks: start more, or set it to at "
+            f"most {ranks - 1}"
+        )
+    if table.mode == "backup_workers" and 1 < ranks <= table.backup + 1:
+        raise ConfigError(
+            f"parallel.backup = {table.backup}, but one of {ranks} ranks collects and {ranks - 1} train: start more, "
+            f"or set it to at most {ranks - 2}"
         )
 
 

@@ -76,13 +76,14 @@ def _(gradient: Spec, variable: str) -> Spec:
 
 
 @op(effect=True, same=())
-def push_pull(*gradients, variables=(), cut=0, strategy):
-    """Push this worker's gradients to the parameter server and pull the variables' new values.
+def push_pull(*gradients, variables=(), cut=0, samples, strategy):
+    """Push this worker's gradients to the parameter servers and pull the variables' new values.
 
     ``variables`` are (name, dtype, shape) of what is pulled, ``cut`` a number for the set of exchanges that the
-    gradients belong to; ``strategy`` is the run-time value that knows the server.
+    gradients belong to, ``samples`` this worker's in this run; ``strategy`` is the run-time value that knows the
+    servers.
     """
-    return strategy.push_pull(gradients, variables, cut)
+    return strategy.push_pull(gradients, cut, samples)
 
 
 @push_pull.shape

@@ -1,75 +1,96 @@
-"""Asynchronous data parallelism: workers push gradients to a server and pull parameters, none waits for another.
+"""Training through servers: workers push gradients and pull parameters.
 
-The graph is cut at its ``exchange`` markers. Upstream of them, a worker computes gradients; downstream, the server
-applies each push as it arrives (Downpour SGD: Dean et al., NIPS 2012; Li et al., OSDI 2014).
+The graph is cut at its ``exchange`` markers. Upstream of them, a worker computes gradients; downstream, the servers
+apply them (Downpour SGD: Dean et al., NIPS 2012; Li et al., OSDI 2014).
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from paraflow.comm import Communicator, world
 from paraflow.errors import FailedPreconditionError, GraphError, InvalidArgumentError
-from paraflow.graph.graph import Graph, as_operation
+from paraflow.graph.graph import Graph, VariableSpec, as_operation
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
 from paraflow.graph.shape import known
 from paraflow.parallel.agreement import check_agreement, graph_lines
-from paraflow.parallel.allreduce import broadcast_variables
+from paraflow.parallel.server.messages import DONE, PUSH, Message, PushCount
+from paraflow.parallel.server.ownership import own_part, share_out, written_by
+from paraflow.parallel.server.policies import Apply, Closing, Immediate, Policy
+from paraflow.parallel.server.serving import Server
 from paraflow.parallel.strategy import Strategy
 
 Array = np.ndarray[Any, Any]
 
-# A message is a header and then the arrays' bytes. ``cut`` says which exchanges the gradients belong to.
-PUSH, DONE = 1, 2
-HEADER = np.dtype([("kind", np.int64), ("cut", np.int64), ("version", np.int64), ("staleness", np.int64)])
-
-
-@dataclass
-class PushCount:
-    """What the server knows of one worker: its pushes and how stale they were (updates since its last pull)."""
-
-    pushes: int = 0
-    staleness_sum: int = 0
-    staleness_max: int = 0
-    histogram: dict[int, int] = field(default_factory=dict)
-
-    def add(self, staleness: int) -> None:
-        """Count one push."""
-        self.pushes += 1
-        self.staleness_sum += staleness
-        self.staleness_max = max(self.staleness_max, staleness)
-        self.histogram[staleness] = self.histogram.get(staleness, 0) + 1
-
 
 class ParameterServer(Strategy):
-    """The last rank serves; all others are workers.
+    """The last ranks serve, all others are workers; none waits for another, unless ``staleness`` says so.
 
     ``comm`` defaults to the processes that mpirun started; ``agreement`` as for `AllReduce`. With one process there is
-    no server, and training is that of a single process. ``pushes`` is the worker's own count, and after `finish` (or
-    on the server) ``pushes_by_worker`` has everybody's.
+    no server, and training is that of a single process.
+
+    ``servers``: how many ranks serve. They share out the trained variables whole, by bytes, with their slots.
+    ``staleness``: how many steps a worker may be ahead of the slowest one; at the bound it waits (stale synchronous
+    parallel). None: no bound. 0: workers step together, and as their gradients are then all of the same parameters,
+    the average of a step, weighted by samples, is applied as one: synchronous training. With a bound above 0 each
+    gradient is applied for itself, as it comes.
+    ``scale_by_staleness``, ``delay_compensation``: see `Immediate`; at ``staleness`` 0 they change nothing.
+
+    ``pushes`` is the worker's own count, ``version`` the number of updates of which it has the parameters, and after
+    `finish` ``pushes_by_worker`` has everybody's count. All are those of the first server: with several, another one
+    may apply gradients in another order.
+
+    Raises InvalidArgumentError for numbers that make no sense, or leave no worker.
     """
 
-    def __init__(self, comm: Communicator | None = None, agreement: Mapping[str, Any] | None = None) -> None:
+    asynchronous = True
+
+    def __init__(
+        self,
+        comm: Communicator | None = None,
+        agreement: Mapping[str, Any] | None = None,
+        *,
+        servers: int = 1,
+        staleness: int | None = None,
+        scale_by_staleness: bool = False,
+        delay_compensation: float = 0.0,
+    ) -> None:
         self.comm = comm if comm is not None else world()
-        self.agreement = dict(agreement or {})
-        self.server = self.comm.size - 1
         self.alone = self.comm.size == 1
-        self.asynchronous = True
-        self.is_server = self.comm.rank == self.server and not self.alone
+        if servers < 1 or (servers >= self.comm.size and not self.alone):
+            raise InvalidArgumentError(
+                f"servers = {servers} of {self.comm.size} ranks: there is at least one server and one worker"
+            )
+        if staleness is not None and staleness < 0:
+            raise InvalidArgumentError(f"staleness = {staleness}: a worker is 0 or more steps ahead of the slowest")
+        if delay_compensation < 0:
+            raise InvalidArgumentError(f"delay_compensation = {delay_compensation}: it is 0 or more")
+        self._staleness = staleness
+        self._scale = scale_by_staleness
+        self._compensation = delay_compensation
+        self.agreement = dict(agreement or {}) | {
+            "servers": servers,
+            "staleness": staleness,
+            "scale_by_staleness": scale_by_staleness,
+            "delay_compensation": delay_compensation,
+        }
+        self.workers = 1 if self.alone else self.comm.size - servers
+        self.servers = [] if self.alone else list(range(self.workers, self.comm.size))
         self.worker = self.comm.rank
-        self.workers = 1 if self.alone else self.comm.size - 1
+        self.is_server = self.comm.rank in self.servers
+        self.version = 0
         self.pushes = PushCount()
         self.pushes_by_worker: list[PushCount] = []
-        self._version = 0
         self._started = False
         self._serving = False
-        self._buffers: dict[Any, Array] = {}
+        self._owners: dict[str, int] = {}
+        self._links: dict[int, list[_Link]] = {}
 
     # -- on the workers ---------------------------------------------------------------------------------------------
 
@@ -86,28 +107,29 @@ class ParameterServer(Strategy):
                     f"{tensor.op.where()} is computed on the parameter server, so a worker cannot fetch it; "
                     "fetch the variable itself in a run of its own"
                 )
-        pulled = _pulled(program.graph, exchanges)
+        variables = _trained(program.graph, exchanges)
+        cut = _cut(exchanges)
+        if cut not in self._links:
+            self._links[cut] = _links(exchanges, variables, share_out(variables, len(self.servers)), self.servers)
         above = set(reachable(exchanges))
         last = exchanges[-1]
         gradients: list[Tensor] = []
+        written: list[Operation] = []
+        pulled = tuple((v.name, v.dtype.name, v.shape) for v in variables)
 
         def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
             if op.record.random and op in above and "sharded" in op.attrs:
                 return build.emit(op, op.record, inputs, {**op.attrs, "sharded": True})
-            if op.type == "exchange":
-                gradients.append(inputs[0])
-                if op is not last:
-                    return inputs
-                values = build.emit(op, "push_pull", gradients, {"variables": pulled, "cut": _cut(exchanges)})
-                writes = [
-                    build.emit(op, "assign_variable", (value,), {"variable": name, "shape": shape})[0].op
-                    for value, (name, _, shape) in zip(values, pulled, strict=True)
-                ]
-                written.extend(writes)
-                return inputs
-            return None
+            if op.type != "exchange":
+                return None
+            gradients.append(inputs[0])
+            if op is last:
+                values = build.emit(op, "push_pull", gradients, {"variables": pulled, "cut": cut})
+                for value, (name, _, shape) in zip(values, pulled, strict=True):
+                    attrs = {"variable": name, "shape": shape}
+                    written.append(build.emit(op, "assign_variable", (value,), attrs)[0].op)
+            return inputs
 
-        written: list[Operation] = []
         kept = Program(
             program.graph,
             (*program.fetches, *(o.outputs[0] for o in exchanges)),
@@ -117,23 +139,29 @@ class ParameterServer(Strategy):
         worker = rebuild(kept, rule)
         return Program(worker.graph, worker.fetches[: len(program.fetches)], (*worker.targets, *written), worker.feeds)
 
-    def push_pull(
-        self, gradients: Sequence[Array], variables: Sequence[tuple[str, Any, Any]], cut: int
-    ) -> tuple[Array, ...]:
-        """Send the gradients, wait for the server's answer, and return the new values of ``variables``."""
-        message = self._buffer("push", HEADER.itemsize + sum(g.nbytes for g in gradients))
-        message[: HEADER.itemsize].view(HEADER)[0] = (PUSH, cut, self._version, 0)
-        _pack(message, gradients)
-        self.comm.send(message, self.server)
-        layout = [(np.dtype(dtype), tuple(shape)) for _, dtype, shape in variables]
-        answer = self._buffer("pull", HEADER.itemsize + _bytes(layout))
-        self.comm.recv(answer, self.server)
-        _, _, self._version, staleness = answer[: HEADER.itemsize].view(HEADER)[0].tolist()
-        self.pushes.add(staleness)
-        return tuple(_unpack(answer, layout))
+    def push_pull(self, gradients: Sequence[Array], cut: int, samples: int) -> tuple[Array, ...]:
+        """Send each server its gradients, means over ``samples`` samples; return the variables' new values."""
+        links = self._links[cut]
+        sends = []
+        for link in links:
+            header = link.push.header
+            header["kind"], header["cut"], header["version"], header["samples"] = PUSH, cut, link.version, samples
+            link.push.write([gradients[i] for i in link.gradients])
+            sends.append(self.comm.isend(link.push.buffer, link.server))
+        values: dict[int, Array] = {}
+        for link in links:
+            self.comm.recv(link.answer.buffer, link.server)
+            link.version = int(link.answer.header["version"])
+            values |= zip(link.variables, link.answer.arrays, strict=True)
+        for send in sends:
+            send.wait()
+        first = links[0].answer.header
+        self.version = links[0].version
+        self.pushes.add(int(first["staleness"]), int(first["outcome"]), float(first["waited"]))
+        return tuple(values[i] for i in range(len(values)))
 
     def start(self, session: Any, operations: Sequence[Operation]) -> None:
-        """Once: compare graph and configuration over all ranks, then give all ranks the server's variables."""
+        """Once: compare graph and configuration over all ranks, then give all ranks the first server's variables."""
         if self.is_server and not self._serving:
             raise FailedPreconditionError(
                 f"rank {self.comm.rank} is the parameter server, and the workers wait for its answers: where is_server "
@@ -147,10 +175,10 @@ class ParameterServer(Strategy):
         updates = [o for o in dependents(needed, exchanges) if o.record.writes]
         lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
         check_agreement(self.comm, lines + graph_lines(reachable(updates)))
-        broadcast_variables(self.comm, session, self.server)
+        self._broadcast(session)
 
     def finish(self, session: Any) -> None:
-        """A worker is done: wait for the others, then take over the server's final variables."""
+        """A worker is done: wait for the others, then take over the servers' final variables."""
         if self.alone:
             self.pushes_by_worker = [self.pushes]
             return
@@ -160,101 +188,96 @@ class ParameterServer(Strategy):
                 "worker runs at least one training step, and the server calls serve()"
             )
         if not self.is_server:
-            message = np.zeros(1, HEADER)
-            message["kind"] = DONE
-            self.comm.send(message.view(np.uint8), self.server)
-        counts: Any = self.comm.broadcast_object(self.pushes_by_worker, self.server)
-        self.pushes_by_worker = counts
-        broadcast_variables(self.comm, session, self.server)
+            message = Message([])
+            message.header["kind"] = DONE
+            for server in self.servers:
+                self.comm.send(message.buffer, server)
+        self._broadcast(session)
 
     def account(self) -> dict[str, object]:
-        """Pushes and their staleness: this worker's own count."""
-        count = self.pushes
-        return {
-            "pushes": count.pushes,
-            "staleness_mean": count.staleness_sum / count.pushes if count.pushes else 0.0,
-            "staleness_max": count.staleness_max,
-            "staleness_histogram": dict(sorted(count.histogram.items())),
-        }
+        """Pushes and their staleness, late and dropped gradients, seconds waited: this worker's own count."""
+        return self.pushes.account()
 
-    # -- on the server ----------------------------------------------------------------------------------------------
+    def _broadcast(self, session: Any) -> None:
+        """Every initialised variable gets its value on the server that updates it, else on the first server."""
+        first = self.servers[0]
+        shared = (sorted(session.store.initialized), self._owners, self.pushes_by_worker)
+        names, owners, self.pushes_by_worker = self.comm.broadcast_object(shared, first)
+        for name in names:
+            self.comm.broadcast(session.store[name], owners.get(name, first))
+        session.store.initialized.update(names)
+
+    # -- on the servers ---------------------------------------------------------------------------------------------
 
     def serve(self, session: Any, train_op: Any) -> None:
         """Apply pushes with the update that ``train_op`` contains until every worker is done."""
         operation = as_operation(train_op)
-        needed = reachable([operation])
-        exchanges = [o for o in needed if o.type == "exchange"]
+        exchanges = [o for o in reachable([operation]) if o.type == "exchange"]
         if not exchanges:
             raise GraphError(f"{operation.where()} trains nothing: it exchanges no gradient")
+        variables = _trained(session.graph, exchanges)
+        owners = share_out(variables, len(self.servers))
+        link = _links(exchanges, variables, owners, self.servers)[self.comm.rank - self.servers[0]]
+        part = operation
+        if len(self.servers) > 1:
+            written = written_by(operation, owners)
+            self._owners = {name: self.servers[s] for name, s in written.items() if s is not None}
+            own = [name for name, server in written.items() if server in (None, self.comm.rank - self.servers[0])]
+            part = own_part(operation, own)
+        fed = [exchanges[i].outputs[0] for i in link.gradients]
+        layout = [(t.dtype, known(t.spec.shape)) for t in fed]
         try:
-            apply = session.make_callable(operation, [o.outputs[0] for o in exchanges])
-            session.plan(operation, {o.outputs[0]: np.empty(known(o.outputs[0].spec.shape)) for o in exchanges})
+            apply = session.make_callable(part, fed)
+            session.plan(part, {t: np.empty(shape, dtype) for t, (dtype, shape) in zip(fed, layout, strict=True)})
         except InvalidArgumentError as error:
             error.add_note("the parameter server has no feeds of its own: keep what the update needs in a variable")
             raise
         self._serving = True
         self.start(session, [operation])
-        pulled = [session.store[name] for name, _, _ in _pulled(session.graph, exchanges)]
-        layout = [(o.outputs[0].dtype, known(o.outputs[0].spec.shape)) for o in exchanges]
-        self._serve(apply, _cut(exchanges), layout, pulled)
+        of_gradient = [session.store[exchanges[i].attrs["variable"]] for i in link.gradients]
+        pulled = [session.store[variables[i].name] for i in link.variables]
+        server = Server(self.comm, self.workers, self._policy(apply, of_gradient), _cut(exchanges), layout, pulled)
+        server.serve()
+        self.pushes_by_worker = server.counts
 
-    def _serve(self, apply: Any, cut: int, layout: Sequence[tuple[Any, Any]], pulled: Sequence[Array]) -> None:
-        self.pushes_by_worker = [PushCount() for _ in range(self.workers)]
-        message = self._buffer("push", HEADER.itemsize + _bytes(layout))
-        answer = self._buffer("pull", HEADER.itemsize + sum(p.nbytes for p in pulled))
-        working = self.workers
-        while working:
-            waiting = self.comm.probe()
-            envelope = self.comm.recv(message[: waiting.nbytes], waiting.source)
-            kind, pushed, version, _ = message[: HEADER.itemsize].view(HEADER)[0].tolist()
-            if kind == DONE:
-                working -= 1
-                continue
-            if pushed != cut:
-                raise GraphError(f"rank {envelope.source} pushes gradients of another training operation than this")
-            staleness = self._version - version
-            apply(*_unpack(message, layout))
-            self._version += 1
-            self.pushes_by_worker[envelope.source].add(staleness)
-            answer[: HEADER.itemsize].view(HEADER)[0] = (PUSH, cut, self._version, staleness)
-            _pack(answer, pulled)
-            self.comm.send(answer, envelope.source)
-
-    def _buffer(self, name: str, size: int) -> Array:
-        if name not in self._buffers or self._buffers[name].size != size:
-            self._buffers[name] = np.zeros(size, np.uint8)
-        return self._buffers[name]
+    def _policy(self, apply: Apply, variables: Sequence[Array]) -> Policy:
+        """``variables`` are those of the gradients that ``apply`` takes, in their order."""
+        if self._staleness == 0:
+            return Closing(self.workers, apply)
+        return Immediate(self.workers, apply, variables, self._staleness, self._scale, self._compensation)
 
 
-def _pulled(graph: Graph, exchanges: Sequence[Operation]) -> tuple[tuple[str, str, tuple[int, ...]], ...]:
-    """(name, dtype, shape) of the variables whose gradients are exchanged, in that order."""
-    names = dict.fromkeys(o.attrs["variable"] for o in exchanges)
-    return tuple((name, graph.variables[name].dtype.name, graph.variables[name].shape) for name in names)
+@dataclass
+class _Link:
+    """What goes between a worker and one server: gradients and variables by their number, and the last version seen."""
+
+    server: int
+    gradients: list[int]
+    variables: list[int]
+    push: Message
+    answer: Message
+    version: int = 0
+
+
+def _links(
+    exchanges: Sequence[Operation], variables: Sequence[VariableSpec], owners: Mapping[str, int], servers: Sequence[int]
+) -> list[_Link]:
+    """One link for each server, in their order."""
+    links = []
+    layout = {v.name: (v.dtype, v.shape) for v in variables}
+    for number, server in enumerate(servers):
+        gradients = [i for i, o in enumerate(exchanges) if owners[o.attrs["variable"]] == number]
+        own = [i for i, v in enumerate(variables) if owners[v.name] == number]
+        push = Message([layout[exchanges[i].attrs["variable"]] for i in gradients])
+        links.append(_Link(server, gradients, own, push, Message([layout[variables[i].name] for i in own])))
+    return links
+
+
+def _trained(graph: Graph, exchanges: Sequence[Operation]) -> list[VariableSpec]:
+    """The variables whose gradients are exchanged, in that order."""
+    return [graph.variables[name] for name in dict.fromkeys(o.attrs["variable"] for o in exchanges)]
 
 
 def _cut(exchanges: Sequence[Operation]) -> int:
     """A number that tells one set of exchanges from another."""
     return zlib.crc32(",".join(o.name for o in exchanges).encode())
-
-
-def _bytes(layout: Sequence[tuple[Any, Any]]) -> int:
-    return sum(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize for dtype, shape in layout)
-
-
-def _pack(message: Array, arrays: Sequence[Array]) -> None:
-    """Copy the arrays behind the header, one after the other."""
-    offset = HEADER.itemsize
-    for array in arrays:
-        np.copyto(message[offset : offset + array.nbytes].view(array.dtype).reshape(array.shape), array)
-        offset += array.nbytes
-
-
-def _unpack(message: Array, layout: Sequence[tuple[Any, Any]]) -> list[Array]:
-    """Views of the arrays behind the header."""
-    arrays = []
-    offset = HEADER.itemsize
-    for dtype, shape in layout:
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        arrays.append(message[offset : offset + size].view(dtype).reshape(shape))
-        offset += size
-    return arrays

@@ -17,7 +17,8 @@ class Strategy:
     ``worker`` of ``workers`` says which part of every global batch this rank trains on. A rank where ``is_server`` is
     true trains on none, and calls `serve` in the place of the training loop. Where ``asynchronous`` is true, workers do
     not meet in a step, so that each reports and evaluates for itself. Where ``synchronous`` is true, gradients are
-    averaged by the session's exchange, and the ranks of a node share the variables.
+    averaged by the session's exchange, and the ranks of a node share the variables. A step may have no sample
+    on a rank, whose gradients are then NaN and count for nothing.
     """
 
     comm: Communicator

@@ -260,7 +260,7 @@ def training_step(program: Program) -> tuple[str, ...]:
 
 def _weighs_samples(plan: Plan) -> bool:
     """Whether the plan averages gradients, so that the number of samples counts."""
-    return any(s.record.name == "sample_share" or s.attrs.get("exchanged") for s in plan.steps)
+    return any("samples" in s.record.runtime or s.attrs.get("exchanged") for s in plan.steps)
 
 
 def count_samples(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> int | None:

@@ -160,7 +160,17 @@ FAULTS = [
     (
         "epochs = 2",
         "epochs = 2\n[parallel]\nmode = 'sync'",
-        "19: parallel.mode = \"sync\": must be one of 'single', 'allreduce', 'parameter_server'",
+        "19: parallel.mode = \"sync\": must be one of 'single', 'allreduce', 'parameter_server', "
+        "'backup_workers'",
+    ),
+    ("epochs = 2", "epochs = 2\n[parallel]\nservers = 0", "19: parallel.servers = 0: must be greater than 0"),
+    ("epochs = 2", "epochs = 2\n[parallel]\nstaleness = -1", "19: parallel.staleness = -1: must be greater than or"),
+    ("epochs = 2", "epochs = 2\n[parallel]\nbackup = -1", "19: parallel.backup = -1: must be greater than or equal to"),
+    ("epochs = 2", "epochs = 2\n[parallel]\nlate = 'keep'", "19: parallel.late = \"keep\": must be one of 'drop', 'add'"),
+    (
+        "epochs = 2",
+        "epochs = 2\n[parallel]\ndelay_compensation = -0.1",
+        "19: parallel.delay_compensation = -0.1: must be greater than or equal to",
     ),
     ("[train]\nepochs = 2", "", "x.toml: train: missing"),
     ('name = "mlp"\nlayers = [64, 10]', "builder = 'net'", "9: model.builder = \"net\": must be 'PATH.py:FUNCTION'"),

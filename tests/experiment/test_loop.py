@@ -1,6 +1,10 @@
 """The training loop in this process, alone or as a world of threads: models of the user's own, ends, errors."""
 
+import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,11 +16,14 @@ from paraflow.errors import ConfigError, DataError, GraphError, NumericError, Ra
 from paraflow.experiment import Model
 from paraflow.experiment.config import load_config
 from paraflow.experiment.loop import train
+from paraflow.experiment.schema import Parallel
 
 from .runs import Results
 
 # Twelve samples to train on, five to test with: rank-one features, of which the label is the sum.
 BUILDERS = '''
+import sys
+import threading
 import numpy as np
 import paraflow as pf
 from paraflow.data import Dataset
@@ -63,9 +70,28 @@ def no_data():
     return 5
 
 
+class Away(Dataset):
+    """The third rank goes on with its second batch when the first has come to its eighth."""
+
+    def take(self, indices):
+        rank = threading.current_thread().name
+        self.taken = getattr(self, "taken", 0) + 1
+        if rank == "rank 0" and self.taken == 8:
+            sys.modules["returns"].event.set()
+        if rank == "rank 2" and self.taken == 2:
+            assert sys.modules["returns"].event.wait(30)
+        return super().take(indices)
+
+
+def away():
+    training, test = line()
+    return Away("line", training.features, training.labels), test
+
+
 def not_alike():
     return line(classes=2)[0], line(classes=3)[1]
 '''
+MODES = get_args(Parallel.model_fields["mode"].annotation)
 TEXT = """
 [experiment]
 name = "line"
@@ -175,7 +201,7 @@ def test_evaluations_between_are_of_the_parameters_of_that_moment(run):
 
 
 def test_one_rank_gives_the_same_bytes_in_every_mode(run):
-    results = [run(f"parallel.mode={mode}") for mode in ("single", "allreduce", "parameter_server")]
+    results = [run(f"parallel.mode={mode}") for mode in MODES]
     results += [run("data.prefetch=3"), run("experiment.threads=3")]
     assert len({r.parameter_bytes for r in results}) == 1
     assert len({tuple(r.losses()) for r in results}) == 1
@@ -183,6 +209,58 @@ def test_one_rank_gives_the_same_bytes_in_every_mode(run):
 
 def test_one_worker_and_a_server_give_the_bytes_of_one_process(run):
     assert run("parallel.mode=parameter_server", ranks=2).parameter_bytes == run("parallel.mode=single").parameter_bytes
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        ["parallel.mode=parameter_server", "parallel.staleness=0"],
+        ["parallel.mode=parameter_server", "parallel.staleness=0", "parallel.servers=2"],
+        ["parallel.mode=backup_workers", "parallel.backup=0"],
+    ],
+)
+@pytest.mark.parametrize("ranks", [3, 4])
+def test_workers_that_step_together_through_servers_do_what_a_numpy_loop_does(run, mode, ranks):
+    results = run("experiment.dtype=float64", *mode, ranks=ranks)
+    w, b, steps = fitted(4)
+    np.testing.assert_allclose(results.parameters["w"], [[w]], rtol=1e-12)
+    np.testing.assert_allclose(results.parameters["b"], [b], rtol=1e-12)
+    workers = [account for account in results.end["ranks"] if account["role"] == "worker"]
+    assert sum(account["samples"] for account in workers) == sum(n for n, _ in steps)
+    assert all(account["late_gradients"] == account["staleness_max"] == 0 for account in workers)
+
+
+@pytest.mark.parametrize("late", ["drop", "add"])
+def test_a_worker_that_is_away_skips_the_steps_closed_meanwhile(run, monkeypatch, late):
+    """The others need no more than each other, so seven steps at least close before its second gradient comes."""
+    monkeypatch.setitem(sys.modules, "returns", SimpleNamespace(event=threading.Event()))
+    mode = ["parallel.mode=backup_workers", f"parallel.late={late}", "data.builder=builders.py:away"]
+    results = run(*mode, "data.batch_size=6", "train.epochs=6", ranks=4)
+    *workers, server = results.end["ranks"]
+    assert server == {"role": "server"}
+    assert results.end["step"] == 12
+    for worker in workers:
+        assert worker["pushes"] == sum(worker["staleness_histogram"].values()) <= 12
+        assert worker["samples"] == 2 * worker["pushes"]
+        assert worker["dropped_gradients"] == (worker["late_gradients"] if late == "drop" else 0)
+    third = workers[2]
+    assert third["pushes"] <= 2 + 12 - 7
+    assert sum(int(lateness) * n for lateness, n in third["staleness_histogram"].items()) >= 6
+    assert np.isfinite(results.parameters["w"]).all()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "ranks", "message"),
+    [
+        (["parallel.mode=parameter_server", "parallel.servers=3"], 3, "parallel.servers = 3 leaves no worker among 3"),
+        (["parallel.mode=backup_workers", "parallel.backup=2"], 3, "parallel.backup = 2, but one of 3 ranks collects"),
+        (["parallel.mode=backup_workers"], 2, "parallel.backup = 1, but one of 2 ranks collects and 1 train"),
+        (["parallel.mode=single"], 2, "parallel.mode = 'single' is for one process, but 2 ranks were started"),
+    ],
+)
+def test_a_number_of_ranks_that_does_not_fit_the_mode_is_named(run, overrides, ranks, message):
+    with pytest.raises(ConfigError, match=message):
+        run(*overrides, ranks=ranks)
 
 
 def test_threads_of_a_rank_change_no_byte(run):

@@ -1,0 +1,52 @@
+"""Synchronous training that does not wait for its slowest workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import numpy as np
+
+from paraflow.comm import Communicator
+from paraflow.errors import InvalidArgumentError
+from paraflow.parallel.parameter_server import ParameterServer
+from paraflow.parallel.server.policies import Apply, Closing, Late, Policy
+
+
+class BackupWorkers(ParameterServer):
+    """The last rank collects the workers' gradients; a step closes without the ``backup`` slowest of its workers.
+
+    Chen et al., "Revisiting distributed synchronous SGD", 2016. A step applies the average of the gradients that count,
+    weighted by samples, as `Closing` says; ``late`` = "drop" loses those that come when their step is closed, "add"
+    counts them in the next one with a smaller weight. A worker that is late gets the newest parameters and goes on with
+    the step that is open: it skips the steps closed meanwhile, and nobody trains on its samples in them.
+    `next_step` says where to go on. With ``backup`` = 0 it is synchronous training, on one rank fewer than `AllReduce`.
+
+    When a worker has finished, the others are one worker fewer. ``comm`` and ``agreement`` as for `ParameterServer`.
+    Raises InvalidArgumentError for a number of backup workers that leaves none to wait for.
+    """
+
+    def __init__(
+        self,
+        comm: Communicator | None = None,
+        agreement: Mapping[str, Any] | None = None,
+        *,
+        backup: int = 1,
+        late: Late = "drop",
+    ) -> None:
+        super().__init__(comm, {**(agreement or {}), "backup": backup, "late": late})
+        if backup < 0 or (backup >= self.workers and not self.alone):
+            raise InvalidArgumentError(
+                f"backup = {backup} of {self.workers} workers: a step waits for at least one of them"
+            )
+        if late not in get_args(Late):
+            raise InvalidArgumentError(f"late = {late!r}: must be 'drop' or 'add'")
+        self._backup = backup
+        self._late: Late = late
+
+    def next_step(self, step: int) -> int:
+        """The step that is open: the number of those that have been closed."""
+        return step + 1 if self.alone else self.version
+
+    def _policy(self, apply: Apply, variables: Sequence[np.ndarray[Any, Any]]) -> Policy:
+        return Closing(self.workers, apply, self._backup, self._late)

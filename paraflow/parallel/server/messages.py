@@ -1,0 +1,86 @@
+"""What workers and servers send each other: a header, and the bytes of some arrays behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from paraflow.compiler.memory import aligned
+
+Array = np.ndarray[Any, Any]
+Layout = Sequence[tuple[np.dtype[Any], tuple[int, ...]]]
+
+# What a message is. A worker pushes and is answered, until it says that it is done.
+PUSH, ANSWER, DONE = 1, 2, 3
+# What became of a push: applied; nothing, as it came from no sample; applied late, with a smaller weight; not applied.
+COUNTED, EMPTY, LATE, DROPPED = 1, 2, 3, 4
+
+# ``cut`` says which exchanges the gradients belong to; ``version`` counts the server's updates; ``staleness``,
+# ``outcome`` and ``waited`` (seconds that the server withheld its answer) are about the push that is answered.
+HEADER = np.dtype([(name, np.int64) for name in ("kind", "cut", "version", "samples", "staleness", "outcome")]
+                  + [("waited", np.float64)])
+HEADER_BYTES = aligned(HEADER.itemsize)
+
+
+class Message:
+    """A buffer that is sent and received whole; ``arrays`` are views of its parts, in the order of ``layout``."""
+
+    def __init__(self, layout: Layout) -> None:
+        sizes = [int(np.prod(shape, dtype=np.int64)) * dtype.itemsize for dtype, shape in layout]
+        self.buffer = np.zeros(HEADER_BYTES + sum(aligned(size) for size in sizes), np.uint8)
+        self.header: Any = self.buffer[: HEADER.itemsize].view(HEADER)[0]  # a view: assignments to its fields stay
+        self.arrays: list[Array] = []
+        offset = HEADER_BYTES
+        for (dtype, shape), size in zip(layout, sizes, strict=True):
+            self.arrays.append(self.buffer[offset : offset + size].view(dtype).reshape(shape))
+            offset += aligned(size)
+
+    def write(self, arrays: Sequence[Array]) -> None:
+        """Copy ``arrays`` into the message."""
+        for place, array in zip(self.arrays, arrays, strict=True):
+            np.copyto(place, array)
+
+
+@dataclass
+class PushCount:
+    """What became of one worker's pushes.
+
+    The staleness of a push is the number of updates that the server made since the worker's last pull. ``late`` ones
+    came after their step was closed, ``dropped`` ones of these were not applied. ``waited`` are the seconds for which
+    answers were withheld: until other workers came near enough, or the step was closed.
+    """
+
+    pushes: int = 0
+    staleness_sum: int = 0
+    staleness_max: int = 0
+    histogram: dict[int, int] = field(default_factory=dict)
+    late: int = 0
+    dropped: int = 0
+    waited: float = 0.0
+
+    def add(self, staleness: int, outcome: int = COUNTED, waited: float = 0.0) -> None:
+        """Count one push by what the server answers to it; one without samples counts with its wait alone."""
+        self.waited += waited
+        if outcome == EMPTY:
+            return
+        self.pushes += 1
+        self.staleness_sum += staleness
+        self.staleness_max = max(self.staleness_max, staleness)
+        self.histogram[staleness] = self.histogram.get(staleness, 0) + 1
+        self.late += outcome in (LATE, DROPPED)
+        self.dropped += outcome == DROPPED
+
+    def account(self) -> dict[str, object]:
+        """The count as a run's records have it."""
+        return {
+            "pushes": self.pushes,
+            "staleness_mean": self.staleness_sum / self.pushes if self.pushes else 0.0,
+            "staleness_max": self.staleness_max,
+            "staleness_histogram": dict(sorted(self.histogram.items())),
+            "late_gradients": self.late,
+            "dropped_gradients": self.dropped,
+            "waited_seconds": self.waited,
+        }

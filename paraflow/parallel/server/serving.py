@@ -1,0 +1,83 @@
+"""The loop of a server: it takes pushes as they come, and answers as its policy says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from paraflow.comm import Communicator
+from paraflow.errors import GraphError
+from paraflow.parallel.server.messages import ANSWER, DONE, HEADER_BYTES, Layout, Message, PushCount
+from paraflow.parallel.server.policies import Answer, Policy
+
+Array = np.ndarray[Any, Any]
+
+
+class Server:
+    """Serves ``variables`` to the ranks 0..workers-1, which push gradients of the layout ``gradients`` with ``cut``."""
+
+    def __init__(
+        self,
+        comm: Communicator,
+        workers: int,
+        policy: Policy,
+        cut: int,
+        gradients: Layout,
+        variables: Sequence[Array],
+    ) -> None:
+        self._comm = comm
+        self._policy = policy
+        self._cut = cut
+        self._variables = variables
+        self._push = Message(gradients)
+        self._answer = Message([(v.dtype, v.shape) for v in variables])
+        self._answered_version = -1
+        self._came = [0.0] * workers
+        self._working = workers
+        self.counts = [PushCount() for _ in range(workers)]
+
+    def serve(self) -> None:
+        """Return when every worker is done.
+
+        Raises GraphError where a worker pushes gradients of another training operation than this server's.
+        """
+        push = self._push
+        while self._working:
+            waiting = self._comm.probe()
+            worker = waiting.source
+            if waiting.nbytes not in (HEADER_BYTES, push.buffer.nbytes):
+                raise self._other_operation(worker)
+            self._comm.recv(push.buffer[: waiting.nbytes], worker)
+            header = push.header
+            if header["kind"] == DONE:
+                self._working -= 1
+                answers = self._policy.leave(worker)
+            elif header["cut"] != self._cut:
+                raise self._other_operation(worker)
+            else:
+                self._came[worker] = perf_counter()
+                answers = self._policy.push(worker, int(header["version"]), int(header["samples"]), push.arrays)
+            for answer in answers:
+                self._send(answer, withheld=answer.worker != worker)
+
+    def _send(self, answer: Answer, withheld: bool) -> None:
+        message, (worker, staleness, outcome) = self._answer, answer
+        waited = perf_counter() - self._came[worker] if withheld else 0.0
+        self.counts[worker].add(staleness, outcome, waited)
+        if self._answered_version != self._policy.version:
+            self._answered_version = self._policy.version
+            message.write(self._variables)
+        header = message.header
+        header["kind"], header["cut"], header["version"] = ANSWER, self._cut, self._policy.version
+        header["staleness"], header["outcome"], header["waited"] = staleness, outcome, waited
+        # The worker is in recv, or about to come there: it takes the answers of all servers in their order.
+        self._comm.send(message.buffer, worker)
+
+    def _other_operation(self, worker: int) -> GraphError:
+        return GraphError(
+            f"rank {worker} pushes gradients of another training operation than the one that rank {self._comm.rank} "
+            "serves: all ranks train with one operation"
+        )
