@@ -166,7 +166,7 @@ FAULTS = [
     ("epochs = 2", "epochs = 2\n[parallel]\nservers = 0", "19: parallel.servers = 0: must be greater than 0"),
     ("epochs = 2", "epochs = 2\n[parallel]\nstaleness = -1", "19: parallel.staleness = -1: must be greater than or"),
     ("epochs = 2", "epochs = 2\n[parallel]\nbackup = -1", "19: parallel.backup = -1: must be greater than or equal to"),
-    ("epochs = 2", "epochs = 2\n[parallel]\nlate = 'keep'", "19: parallel.late = \"keep\": must be one of 'drop', 'add'"),
+    ("epochs = 2", "epochs = 2\n[parallel]\nlate = 'keep'", "19: parallel.late = \"keep\": must be one of 'drop'"),
     (
         "epochs = 2",
         "epochs = 2\n[parallel]\ndelay_compensation = -0.1",
