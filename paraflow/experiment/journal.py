@@ -67,8 +67,8 @@ class Journal:
         """Show a line that stays on the screen."""
         self._progress.line(step=self._step, epoch=self._epoch, samples=self._samples, **self._values)
 
-    def end(self, accounts: Sequence[Mapping[str, Any]]) -> None:
-        """Record the end, with what each rank has to say of itself, and print a summary."""
+    def end(self, accounts: Sequence[Mapping[str, Any]], remarks: Sequence[str] = ()) -> None:
+        """Record the end, with what each rank has to say of itself, and print a summary, with the ``remarks``."""
         if self._writer is None:
             return
         self._write("end", {**self._values, "unix_time": time.time(), "ranks": accounts})
@@ -78,6 +78,8 @@ class Journal:
         rate = sum(account["samples"] for account in workers) / seconds
         values = ", ".join(formatted(name, value) for name, value in self._values.items())
         print(f"{self._step} steps in {seconds:.2f} s, {rate:.0f} samples/s: {values}")
+        for remark in remarks:
+            print(remark)
         print(f"run directory: {self._directory}")
 
     @property

@@ -89,7 +89,7 @@ class _Run:
                 values = self.session.run({v.spec.name: v for v in trainable_variables()})
                 save_parameters(directory / PARAMETERS_FILE, values)
             account = {"role": "server"} if worker is None else {"role": "worker", **worker.account()}
-            journal.end(self.communicator.allgather(account))
+            journal.end(self.communicator.allgather(account), self.strategy.remarks())
 
 
 def _total_steps(config: Config, steps_per_epoch: int) -> int:

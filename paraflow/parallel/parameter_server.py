@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
 from paraflow.graph.shape import known
 from paraflow.parallel.agreement import check_agreement, graph_lines
-from paraflow.parallel.server.messages import DONE, PUSH, Message, PushCount
+from paraflow.parallel.server.messages import DONE, PUSH, Message, PushCount, summary
 from paraflow.parallel.server.ownership import own_part, share_out, written_by
 from paraflow.parallel.server.policies import Apply, Closing, Immediate, Policy
 from paraflow.parallel.server.serving import Server
@@ -110,7 +109,11 @@ class ParameterServer(Strategy):
         variables = _trained(program.graph, exchanges)
         cut = _cut(exchanges)
         if cut not in self._links:
-            self._links[cut] = _links(exchanges, variables, share_out(variables, len(self.servers)), self.servers)
+            owners = share_out(variables, len(self.servers))
+            self._links[cut] = [
+                _Link(rank, _share(exchanges, variables, owners, number), exchanges, variables)
+                for number, rank in enumerate(self.servers)
+            ]
         above = set(reachable(exchanges))
         last = exchanges[-1]
         gradients: list[Tensor] = []
@@ -146,13 +149,13 @@ class ParameterServer(Strategy):
         for link in links:
             header = link.push.header
             header["kind"], header["cut"], header["version"], header["samples"] = PUSH, cut, link.version, samples
-            link.push.write([gradients[i] for i in link.gradients])
+            link.push.write([gradients[i] for i in link.share.gradients])
             sends.append(self.comm.isend(link.push.buffer, link.server))
         values: dict[int, Array] = {}
         for link in links:
             self.comm.recv(link.answer.buffer, link.server)
             link.version = int(link.answer.header["version"])
-            values |= zip(link.variables, link.answer.arrays, strict=True)
+            values |= zip(link.share.variables, link.answer.arrays, strict=True)
         for send in sends:
             send.wait()
         first = links[0].answer.header
@@ -198,6 +201,10 @@ class ParameterServer(Strategy):
         """Pushes and their staleness, late and dropped gradients, seconds waited: this worker's own count."""
         return self.pushes.account()
 
+    def remarks(self) -> list[str]:
+        """One line on all workers' pushes; after `finish`."""
+        return [] if self.alone else [summary(self.pushes_by_worker)]
+
     def _broadcast(self, session: Any) -> None:
         """Every initialised variable gets its value on the server that updates it, else on the first server."""
         first = self.servers[0]
@@ -217,14 +224,15 @@ class ParameterServer(Strategy):
             raise GraphError(f"{operation.where()} trains nothing: it exchanges no gradient")
         variables = _trained(session.graph, exchanges)
         owners = share_out(variables, len(self.servers))
-        link = _links(exchanges, variables, owners, self.servers)[self.comm.rank - self.servers[0]]
+        number = self.comm.rank - self.servers[0]
+        share = _share(exchanges, variables, owners, number)
         part = operation
         if len(self.servers) > 1:
             written = written_by(operation, owners)
             self._owners = {name: self.servers[s] for name, s in written.items() if s is not None}
-            own = [name for name, server in written.items() if server in (None, self.comm.rank - self.servers[0])]
+            own = [name for name, server in written.items() if server in (None, number)]
             part = own_part(operation, own)
-        fed = [exchanges[i].outputs[0] for i in link.gradients]
+        fed = [exchanges[i].outputs[0] for i in share.gradients]
         layout = [(t.dtype, known(t.spec.shape)) for t in fed]
         try:
             apply = session.make_callable(part, fed)
@@ -234,8 +242,8 @@ class ParameterServer(Strategy):
             raise
         self._serving = True
         self.start(session, [operation])
-        of_gradient = [session.store[exchanges[i].attrs["variable"]] for i in link.gradients]
-        pulled = [session.store[variables[i].name] for i in link.variables]
+        of_gradient = [session.store[exchanges[i].attrs["variable"]] for i in share.gradients]
+        pulled = [session.store[variables[i].name] for i in share.variables]
         server = Server(self.comm, self.workers, self._policy(apply, of_gradient), _cut(exchanges), layout, pulled)
         server.serve()
         self.pushes_by_worker = server.counts
@@ -247,30 +255,35 @@ class ParameterServer(Strategy):
         return Immediate(self.workers, apply, variables, self._staleness, self._scale, self._compensation)
 
 
-@dataclass
-class _Link:
-    """What goes between a worker and one server: gradients and variables by their number, and the last version seen."""
+class _Share(NamedTuple):
+    """What one server has: gradients by the numbers of their exchanges, variables by theirs among the trained ones."""
 
-    server: int
     gradients: list[int]
     variables: list[int]
-    push: Message
-    answer: Message
-    version: int = 0
 
 
-def _links(
-    exchanges: Sequence[Operation], variables: Sequence[VariableSpec], owners: Mapping[str, int], servers: Sequence[int]
-) -> list[_Link]:
-    """One link for each server, in their order."""
-    links = []
-    layout = {v.name: (v.dtype, v.shape) for v in variables}
-    for number, server in enumerate(servers):
-        gradients = [i for i, o in enumerate(exchanges) if owners[o.attrs["variable"]] == number]
-        own = [i for i, v in enumerate(variables) if owners[v.name] == number]
-        push = Message([layout[exchanges[i].attrs["variable"]] for i in gradients])
-        links.append(_Link(server, gradients, own, push, Message([layout[variables[i].name] for i in own])))
-    return links
+class _Link:
+    """What goes between a worker and one server: two messages, and the version last seen."""
+
+    def __init__(
+        self, server: int, share: _Share, exchanges: Sequence[Operation], variables: Sequence[VariableSpec]
+    ) -> None:
+        self.server = server
+        self.share = share
+        layout = {v.name: (v.dtype, v.shape) for v in variables}
+        self.push = Message([layout[exchanges[i].attrs["variable"]] for i in share.gradients])
+        self.answer = Message([layout[variables[i].name] for i in share.variables])
+        self.version = 0
+
+
+def _share(
+    exchanges: Sequence[Operation], variables: Sequence[VariableSpec], owners: Mapping[str, int], server: int
+) -> _Share:
+    """The share of the server of that number (from 0)."""
+    return _Share(
+        [i for i, o in enumerate(exchanges) if owners[o.attrs["variable"]] == server],
+        [i for i, v in enumerate(variables) if owners[v.name] == server],
+    )
 
 
 def _trained(graph: Graph, exchanges: Sequence[Operation]) -> list[VariableSpec]:

@@ -53,3 +53,7 @@ class Strategy:
     def account(self) -> dict[str, object]:
         """What there is to say of this worker's part so far, by name, beside samples and seconds."""
         return {}
+
+    def remarks(self) -> list[str]:
+        """Lines for the end of a run, after `finish`: what its user has to know of how the ranks worked together."""
+        return []

@@ -43,7 +43,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
 
 
 @pytest.mark.parametrize(
-    "script", ["training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py"]
+    "script", ["training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py"]
 )
 def test_help_names_the_options(script: str) -> None:
     output = run(script, "--help")
@@ -111,3 +111,12 @@ def test_profile_step_times_every_step_of_the_plan(tmp_path: Path, model: str) -
     assert {"matmul", "sqrt"} <= {step["op"] for step in written["steps"]}
     assert all(step["seconds"] > 0 for step in written["steps"])
     assert f"{len(written['steps'])} steps" in output
+
+
+def test_stragglers_runs_each_scenario(tmp_path: Path) -> None:
+    options = ["--rounds", "1", "--steps", "10", "--step-ms", "1", "--workers", "2"]
+    output, written = results(tmp_path, "stragglers.py", *options, "--modes", "backup_workers, drop;staleness")
+    names = {f"{mode}: {s}" for mode in ("backup_workers, drop", "staleness") for s in ("healthy", "always", "passing")}
+    assert_times(written["rates"], names, rounds=1)
+    assert set(written["losses"]) == names
+    assert "parameter_server, staleness = 48" in output

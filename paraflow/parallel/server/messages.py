@@ -84,3 +84,19 @@ class PushCount:
             "dropped_gradients": self.dropped,
             "waited_seconds": self.waited,
         }
+
+
+def summary(counts: Sequence[PushCount]) -> str:
+    """The workers' counts in a line; it names the worker that was late most often, and the one that waited longest."""
+    pushes = sum(count.pushes for count in counts)
+    mean = sum(count.staleness_sum for count in counts) / max(pushes, 1)
+    worst = max(count.staleness_max for count in counts)
+    text = f"{pushes} pushes of {len(counts)} workers, staleness {mean:.2f} on average, {worst} at most"
+    if late := sum(count.late for count in counts):
+        latest = max(range(len(counts)), key=lambda i: counts[i].late)
+        dropped = sum(count.dropped for count in counts)
+        text += f"; {late} late ({dropped} dropped), most by worker {latest}: {counts[latest].late}"
+    if waited := sum(count.waited for count in counts):
+        longest = max(range(len(counts)), key=lambda i: counts[i].waited)
+        text += f"; waited {waited:.2f} s, longest worker {longest}: {counts[longest].waited:.2f} s"
+    return text
