@@ -105,6 +105,21 @@ def test_digits_are_learnt_asynchronously(tmp_path):
     assert all(record["staleness_mean"] <= record["staleness_max"] for record in training)
 
 
+@pytest.mark.parametrize("name", ["digits_ssp", "digits_servers", "digits_backup"])
+def test_digits_are_learnt_through_servers(tmp_path, name):
+    run = finished(launch(tmp_path, 4, CONFIGS / f"{name}.toml", "train.evaluate_every=0"))
+    end = run.results.end
+    assert end["test_accuracy"] >= 0.95
+    workers = [account for account in end["ranks"] if account["role"] == "worker"]
+    assert sum(worker["pushes"] for worker in workers) <= len(workers) * EPOCHS * STEPS_PER_EPOCH
+    assert f"{sum(worker['pushes'] for worker in workers)} pushes of {len(workers)} workers, staleness" in run.out
+    for worker in workers:
+        assert (worker["late_gradients"] > 0) <= (name == "digits_backup")
+        assert worker["dropped_gradients"] == 0
+        if name == "digits_ssp":  # from 4 steps behind to 4 ahead, and a push that then waits, by each of two others
+            assert worker["staleness_max"] <= 2 * (4 + 4 + 1)
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_the_seed_program_comes_to_tensorflows_weights(tmp_path, ranks):
     """Weights after 5000 steps of TensorFlow 2.21 (tf.compat.v1) on a CPU."""
