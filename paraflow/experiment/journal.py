@@ -24,6 +24,8 @@ class Journal:
     - "train": loss and metrics, means over all samples since the last such record; ``samples_per_second`` and
       ``communication_seconds`` of that time, lists by rank. An asynchronous run has rank 0's alone here, and its
       account of its strategy since the start: ``pushes``, ``staleness_mean``, ``staleness_max``, ...
+      With compression, ``gradient_bytes`` that rank 0 has sent since the start, and ``uncompressed_gradient_bytes``
+      that it would have sent without.
     - "evaluate": loss and metrics over the test samples.
     - "end": the last of both, the latter as ``test_loss`` and so on; ``unix_time``; and in ``ranks`` what `end` was
       given for each.

@@ -26,6 +26,7 @@ _RESERVED = {
     "loss", "event", "step", "epoch", "time", "samples", "samples_per_second", "communication_seconds", "pushes",
     "staleness_mean", "staleness_max", "staleness_histogram",
     "late_gradients", "dropped_gradients", "waited_seconds", "unix_time", "ranks",
+    "gradient_bytes", "uncompressed_gradient_bytes",
 }  # fmt: skip
 
 

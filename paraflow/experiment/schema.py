@@ -16,6 +16,9 @@ from paraflow.experiment.toml_text import toml_key
 
 BUILDER_KEY = "builder"
 
+# Where `single` has nothing to compress, it serves to compare.
+COMPRESSED_MODES = ("single", "allreduce")
+
 # Keys that name files to read.
 INPUT_FILES = (("data", "path"), ("data", BUILDER_KEY), ("model", BUILDER_KEY))
 
@@ -231,6 +234,34 @@ class Parallel(Table):
         description="backup_workers: what becomes of a gradient whose step is closed; "
         "add: it counts in the next, with 1 / (1 + steps closed since) of its samples",
     )
+    compress: Literal["none", "fp16", "bf16", "topk", "randomk", "powersgd", "onebit"] = Field(
+        default="none",
+        description="allreduce: how gradients travel. none: as they are; fp16, bf16: in 16 bits; topk: the largest "
+        "elements; randomk: random ones; powersgd: matrices as products of two thin ones; onebit: signs and magnitudes",
+    )
+    compress_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.01, description="topk, randomk: the part of each gradient's elements that travels"
+    )
+    compress_rank: PositiveInt = Field(default=4, description="powersgd: columns of the two factors")
+    compress_warmup: NonNegativeInt = Field(
+        default=0, description="steps at the start in which gradients travel uncompressed"
+    )
+    error_feedback: bool = Field(
+        default=True, description="what compression leaves out of a gradient is added to the next one"
+    )
+
+    @model_validator(mode="after")
+    def _compresses_what_it_can(self) -> "Parallel":
+        if self.compress == "none":
+            return self
+        if self.mode not in COMPRESSED_MODES:
+            raise ValueError(
+                f"compress = '{self.compress}' is for mode = 'allreduce', not for '{self.mode}': set one of the two"
+            )
+        for key, users in {"compress_ratio": ("topk", "randomk"), "compress_rank": ("powersgd",)}.items():
+            if getattr(self, key) != type(self).model_fields[key].default and self.compress not in users:
+                raise ValueError(f"{key} is for compress = {' or '.join(map(repr, users))}, not for '{self.compress}'")
+        return self
 
 
 def _kind(table: object) -> str | None:

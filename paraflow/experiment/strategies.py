@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from paraflow.comm import Communicator
 from paraflow.data import Dataset
 from paraflow.errors import ConfigError
+from paraflow.experiment.compressors import make_compressor
 from paraflow.experiment.schema import Config, Parallel
 from paraflow.parallel import AllReduce, BackupWorkers, ParameterServer, Strategy
 
@@ -14,7 +15,7 @@ Maker = Callable[[Parallel, Communicator, Mapping[str, object]], Strategy]
 
 
 def _allreduce(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
-    return AllReduce(communicator, agreement)
+    return AllReduce(communicator, agreement, compress=make_compressor(table))
 
 
 def _parameter_server(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:

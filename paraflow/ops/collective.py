@@ -75,6 +75,20 @@ def _(gradient: Spec, variable: str) -> Spec:
     return Spec(gradient.dtype, gradient.shape)
 
 
+@op(collective=True, same=())
+def compressed_all_reduce(share, *gradients, names=(), comm, strategy):
+    """The sum over ranks of share * gradient, of one dtype, as far as ``strategy.compress`` lets it through.
+
+    ``names`` tell the compressor what each gradient is, since what it leaves out now it adds at the next step.
+    """
+    return strategy.compress.all_reduce(comm, float(share), names, gradients)
+
+
+@compressed_all_reduce.shape
+def _(share: Spec, *gradients: Spec, names: tuple[str, ...]) -> tuple[Spec, ...]:
+    return tuple(Spec(g.dtype, g.shape) for g in gradients)
+
+
 @op(effect=True, same=())
 def push_pull(*gradients, variables=(), cut=0, samples, strategy):
     """Push this worker's gradients to the parameter servers and pull the variables' new values.

@@ -9,6 +9,8 @@ from paraflow.comm import Communicator, world
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
 from paraflow.parallel.agreement import check_agreement, graph_lines
+from paraflow.parallel.compression import Compressor
+from paraflow.parallel.compression.runs import CompressedRuns
 from paraflow.parallel.strategy import Strategy
 
 
@@ -17,7 +19,8 @@ class AllReduce(Strategy):
 
     ``comm`` defaults to the processes that mpirun started. ``agreement`` are further things that have to be equal on
     all ranks (configuration keys), compared with the graph before the first step. The ranks of a node have one copy of
-    parameters and slots in shared memory; without ``shared_memory``, or where there is none, each has its own.
+    parameters and slots in shared memory; without ``shared_memory``, or where there is none, each has its own. With
+    ``compress``, several ranks average what it makes of their gradients, and each has its own parameters and slots.
     """
 
     def __init__(
@@ -26,12 +29,14 @@ class AllReduce(Strategy):
         agreement: Mapping[str, Any] | None = None,
         *,
         shared_memory: bool = True,
+        compress: Compressor | None = None,
     ) -> None:
         self.comm = comm if comm is not None else world()
-        self.agreement = dict(agreement or {})
+        self.compress = compress
+        self.agreement = {**(agreement or {}), "compress": compress}
         self.shared_memory = shared_memory
         self.worker, self.workers = self.comm.rank, self.comm.size
-        self.synchronous = self.comm.size > 1
+        self.synchronous = self.comm.size > 1 and compress is None
 
     def rewrite(self, program: Program) -> Program:
         """exchange(g) becomes all_reduce(g); random numbers that reach a gradient differ from rank to rank."""
@@ -39,15 +44,34 @@ class AllReduce(Strategy):
             return program
         exchanges = [o for o in program.operations() if o.type == "exchange"]
         above = shard_random(exchanges)
+        moved: dict[Tensor, Tensor] = {}
+        compressed = CompressedRuns(exchanges, moved)
 
         def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
             if op.record.random and op in above and "sharded" in op.attrs:
                 return build.emit(op, op.record, inputs, {**op.attrs, "sharded": True})
             if op.type != "exchange":
                 return None
+            if self.compress is not None:
+                return compressed.average(build, op)
             return build.emit(op, "all_reduce", build.copy(op, inputs).outputs, {"variable": op.attrs["variable"]})
 
-        return rebuild(program, rule)
+        return rebuild(program, rule, moved)
+
+    def account(self) -> dict[str, object]:
+        """With compression: the bytes of gradients that this rank has sent, and would have sent without."""
+        if self.compress is None:
+            return {}
+        traffic = self.compress.traffic
+        return {"gradient_bytes": traffic.sent, "uncompressed_gradient_bytes": traffic.uncompressed}
+
+    def remarks(self) -> list[str]:
+        """With compression: what it has saved."""
+        if self.compress is None or not self.compress.traffic.uncompressed:
+            return []
+        traffic = self.compress.traffic
+        megabytes = f"{traffic.sent / 1e6:.2f} of {traffic.uncompressed / 1e6:.2f} MB"
+        return [f"gradient traffic {traffic.ratio:.3f} of uncompressed: each rank has sent {megabytes}"]
 
     def start(self, session: Any, operations: Sequence[Operation]) -> None:
         """Compare graph and configuration over all ranks, then give all ranks the variables of rank 0.

@@ -43,7 +43,11 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
 
 
 @pytest.mark.parametrize(
-    "script", ["training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py"]
+    "script",
+    [
+        "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
+        "compression.py",
+    ],
 )
 def test_help_names_the_options(script: str) -> None:
     output = run(script, "--help")
@@ -120,3 +124,14 @@ def test_stragglers_runs_each_scenario(tmp_path: Path) -> None:
     assert_times(written["rates"], names, rounds=1)
     assert set(written["losses"]) == names
     assert "parameter_server, staleness = 48" in output
+
+
+def test_compression_counts_bytes_and_models_the_wire(tmp_path: Path) -> None:
+    options = ["--data", "digits", "--methods", "none,onebit", "--epochs", "1", "--bandwidth", "8", "--latency", "1000"]
+    output, written = results(tmp_path, "compression.py", *options)
+    plain, onebit = written["results"]["digits"]
+    assert (plain["bytes"], onebit["bytes"]) == (38440, 1784)
+    assert plain["wire_seconds"] == pytest.approx(0.002 + 0.03844)
+    assert onebit["wire_seconds"] == pytest.approx(0.001 + 0.001784)
+    assert plain["loss"] == pytest.approx(onebit["loss"], rel=0.2)
+    assert "x fewer" in output

@@ -33,6 +33,7 @@ TESTED_ELSEWHERE = {
     "exchange": "parallel",
     "sample_share": "parallel",
     "all_reduce": "parallel",
+    "compressed_all_reduce": "parallel",
     "push_pull": "parallel",
     "synchronize": "parallel",
     "update": "runtime",

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import paraflow as pf
 from paraflow.comm import Communicator, world
-from paraflow.errors import InvalidArgumentError
+from paraflow.errors import InvalidArgumentError, RanksDisagree
 from paraflow.parallel import compression as c
 
 from . import simulation
@@ -169,6 +170,43 @@ def traffic_is_what_the_messages_have(comm: Communicator) -> None:
             assert (compressor.traffic.sent, compressor.traffic.uncompressed) == (step * sent, step * plain), method
 
 
+def training_applies_the_simulated_averages(comm: Communicator) -> None:
+    """The loss is linear in the variables, so that a rank's gradients are the means of its samples."""
+    shapes = {"a": (40, 50), "b": (50,), "c": (3001,)}
+    rng = np.random.default_rng(13)
+    counts = [[(step + 2 * rank) % 3 + (step % comm.size == rank) for rank in range(comm.size)] for step in range(4)]
+    samples = [[[rng.normal(size=(n, *shape)) for n in row] for shape in shapes.values()] for row in counts]
+    shares = [[n / sum(row) for n in row] for row in counts]
+    means = [[[part.sum(axis=0) / max(len(part), 1) for part in parts] for parts in step] for step in samples]
+    with pf.Graph().as_default():
+        fed = [pf.placeholder(pf.float64, (None, *shape)) for shape in shapes.values()]
+        variables = [pf.Variable(np.zeros(shape), name=name) for name, shape in shapes.items()]
+        loss = sum(pf.reduce_sum(pf.reduce_mean(x, axis=0) * w) for x, w in zip(fed, variables, strict=True))
+        step = pf.train.GradientDescentOptimizer(1.0).minimize(loss)
+        for method in ("top-k", "random-k", "one bit", "fp16", "PowerSGD"):
+            make, simulated = METHODS[method]
+            averages = simulated([f"{name}/exchange" for name in shapes], list(zip(shares, means, strict=True)))
+            expected = [np.zeros(shape) for shape in shapes.values()]
+            with pf.Session(strategy=pf.parallel.AllReduce(comm, compress=make())) as session:
+                session.run(pf.global_variables_initializer())
+                for number, parts in enumerate(samples):
+                    session.run(step, {x: part[comm.rank] for x, part in zip(fed, parts, strict=True)})
+                    expected = [w - average for w, average in zip(expected, averages[number], strict=True)]
+                    for name, got, wanted in zip(shapes, session.run(variables), expected, strict=True):
+                        np.testing.assert_allclose(got, wanted, rtol=1e-7, atol=1e-9, err_msg=f"{method} {name}")
+
+
+def another_compressor_on_one_rank_is_named(comm: Communicator) -> None:
+    with pf.Graph().as_default():
+        w = pf.Variable(np.zeros(2000))
+        step = pf.train.GradientDescentOptimizer(1.0).minimize(pf.reduce_sum(w))
+        compressor = c.TopK(ratio=0.01) if comm.rank else c.TopK(ratio=0.02)
+        with pf.Session(strategy=pf.parallel.AllReduce(comm, compress=compressor)) as session:
+            session.run(pf.global_variables_initializer())
+            with pytest.raises(RanksDisagree, match=r"compress = TopK\(error_feedback=True, warmup=0, ratio=0.02\)"):
+                session.run(step)
+
+
 def one_name_stands_for_one_gradient(comm: Communicator) -> None:
     compressor = c.OneBit()
     compressor.all_reduce(comm, 1 / comm.size, ["w"], [np.ones(2000)])
@@ -184,6 +222,8 @@ CASES = [
     no_nan_and_no_infinity_is_hidden,
     odd_shapes_pass,
     traffic_is_what_the_messages_have,
+    training_applies_the_simulated_averages,
+    another_compressor_on_one_rank_is_named,
     one_name_stands_for_one_gradient,
 ]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mpirun import run_ranks
 
+import paraflow as pf
 from paraflow.comm import run_threads
 from paraflow.errors import InvalidArgumentError
 from paraflow.parallel import compression as c
@@ -133,3 +134,15 @@ def test_decode_needs_memory_that_lies_in_order():
 def test_senseless_settings_are_refused(make, message):
     with pytest.raises(InvalidArgumentError, match=message):
         make()
+
+
+def test_one_rank_alone_compresses_nothing():
+    compressor = c.TopK(ratio=0.01)
+    with pf.Graph().as_default():
+        w = pf.Variable(np.zeros(2000))
+        step = pf.train.GradientDescentOptimizer(1.0).minimize(pf.reduce_sum(w))
+        with pf.Session(strategy=pf.parallel.AllReduce(compress=compressor)) as session:
+            session.run(pf.global_variables_initializer())
+            session.run(step)
+            np.testing.assert_array_equal(session.run(w), -np.ones(2000))
+    assert compressor.traffic.uncompressed == 0

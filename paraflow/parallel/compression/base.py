@@ -26,6 +26,9 @@ MIN_ELEMENTS = 1024
 
 ALIGNMENT = 8
 
+CHUNK = 1 << 16
+"""Elements that are worked on at once where several passes are needed: they stay in the cache."""
+
 
 @dataclass(eq=False, kw_only=True)
 class Compressor(ABC):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from paraflow.parallel.compression.base import ALIGNMENT, Compressor
+from paraflow.parallel.compression.base import ALIGNMENT, CHUNK, Compressor
 from paraflow.parallel.compression.wire import Wire
 
 Array = np.ndarray[Any, Any]
@@ -32,14 +32,15 @@ class _Half(Compressor):
         return 2 * gradient.size
 
     def _pack(self, name: str, owed: Array, payload: Array) -> None:
-        flat = owed.reshape(-1)
-        bits = self._round(flat)
-        payload[: bits.nbytes].view(np.uint16)[:] = bits
-        flat -= self._widen(bits)
+        numbers = payload[: 2 * owed.size].view(np.uint16)
+        for flat, place in _chunks(owed):
+            bits = numbers[place] = self._round(flat)
+            flat -= self._widen(bits)
 
     def _unpack(self, payload: Array, out: Array, weight: float) -> None:
-        values = self._widen(payload[: 2 * out.size].view(np.uint16)).reshape(out.shape)
-        out += values * out.dtype.type(weight)
+        numbers = payload[: 2 * out.size].view(np.uint16)
+        for flat, place in _chunks(out):
+            flat += self._widen(numbers[place]) * flat.dtype.type(weight)
 
     def _average(
         self, wire: Wire, share: float, step: int, names: Sequence[str], gradients: Sequence[Array]
@@ -54,9 +55,9 @@ class _Half(Compressor):
                 if gradient.size:
                     self._pack(name, self._corrected(name, gradient), own[place].view(np.uint8))
         total = self._corrected(f"sum of {names[0]}", self._sum_of_my_slice(wire, share, own, dtype))
-        bits = self._round(total)
-        total -= self._widen(bits)
-        flat = self._widen(wire.gather(bits.view(np.uint8)).view(np.uint16).reshape(-1)).astype(dtype, copy=False)
+        rounded = np.empty(total.size, np.uint16)
+        self._pack(names[0], total, rounded.view(np.uint8))
+        flat = self._widen(wire.gather(rounded.view(np.uint8)).view(np.uint16).reshape(-1)).astype(dtype, copy=False)
         return [flat[place].reshape(g.shape) for place, g in zip(places, gradients, strict=True)]
 
     def _sum_of_my_slice(self, wire: Wire, share: float, own: Array, dtype: Any) -> Array:
@@ -78,6 +79,14 @@ class _Half(Compressor):
     @abstractmethod
     def _widen(self, bits: Array) -> Array:
         """The numbers that ``bits`` stand for, as floats."""
+
+
+def _chunks(array: Array) -> Iterator[tuple[Array, slice]]:
+    """Views of the elements in parts that stay in the cache, and where they stand."""
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, CHUNK):
+        place = slice(start, start + CHUNK)
+        yield flat[place], place
 
 
 class Float16(_Half):

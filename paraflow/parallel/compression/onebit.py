@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from paraflow.parallel.compression.base import Compressor
+from paraflow.parallel.compression.base import CHUNK, Compressor
 
 Array = np.ndarray[Any, Any]
 
 BLOCK = 1024
+
+_SIGNS = 1 - 2 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float32)
+"""The signs [256, 8] that each byte stands for: a bit that is set means minus."""
 
 
 class OneBit(Compressor):
@@ -21,33 +26,33 @@ class OneBit(Compressor):
     """
 
     def _packed_bytes(self, gradient: Array) -> int:
-        return _blocks(gradient.size) * gradient.itemsize + -(-gradient.size // 8)
+        return -(-gradient.size // BLOCK) * gradient.itemsize + -(-gradient.size // 8)
 
     def _pack(self, name: str, owed: Array, payload: Array) -> None:
-        flat = owed.reshape(-1)
-        scales, signs = _parts(payload, flat)
-        starts = np.arange(0, flat.size, BLOCK)
-        scales[:] = np.add.reduceat(np.abs(flat), starts) / np.diff(starts, append=flat.size)
-        signs[:] = np.packbits(np.signbit(flat))
-        flat -= np.copysign(_spread(scales, flat.size), flat)
+        for rows, scales, signs in _pieces(owed, payload):
+            scales[:] = np.abs(rows).mean(axis=1)
+            signs[:] = np.packbits(np.signbit(rows))
+            rows -= np.copysign(scales[:, None], rows)
 
     def _unpack(self, payload: Array, out: Array, weight: float) -> None:
-        flat = out.reshape(-1)
-        scales, signs = _parts(payload, flat)
-        values = _spread(scales * flat.dtype.type(weight), flat.size)
-        np.negative(values, out=values, where=np.unpackbits(signs, count=flat.size).view(np.bool_))
-        flat += values
+        for rows, scales, signs in _pieces(out, payload):
+            values = _SIGNS[signs].reshape(-1)[: rows.size].reshape(rows.shape)
+            rows += values * (scales * rows.dtype.type(weight))[:, None]
 
 
-def _blocks(size: int) -> int:
-    return -(-size // BLOCK)
+def _pieces(array: Array, payload: Array) -> Iterator[tuple[Array, Array, Array]]:
+    """Views of ``array`` as rows of one block each, with their places in the message: scales, and signs as bits.
 
-
-def _parts(payload: Array, flat: Array) -> tuple[Array, Array]:
-    """The scales and the packed signs in a message for ``flat``."""
-    end = _blocks(flat.size) * flat.itemsize
-    return payload[:end].view(flat.dtype), payload[end : end + -(-flat.size // 8)]
-
-
-def _spread(scales: Array, size: int) -> Array:
-    return np.repeat(scales, BLOCK)[:size]
+    The last row may be shorter, and is a piece of its own.
+    """
+    flat = array.reshape(-1)
+    blocks = -(-flat.size // BLOCK)
+    all_scales = payload[: blocks * flat.itemsize].view(flat.dtype)
+    all_signs = payload[all_scales.nbytes :]
+    whole = flat.size // BLOCK * BLOCK
+    starts = [*range(0, whole, CHUNK), whole, flat.size]
+    for start, end in pairwise(starts):
+        if start < end:
+            length = min(BLOCK, end - start)
+            places = slice(start // BLOCK, -(-end // BLOCK))
+            yield flat[start:end].reshape(-1, length), all_scales[places], all_signs[start // 8 : -(-end // 8)]
