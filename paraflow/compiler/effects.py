@@ -83,10 +83,10 @@ def alias_users(
 
 
 def _order_collectives(operations: list[Operation], effects: Effects) -> None:
-    """All ranks start collectives in one order, that of the program."""
+    """All ranks start collectives, and what waits for a bucket, in one order, that of the program."""
     previous: Operation | None = None
     for operation in operations:
-        if operation.record.collective:
+        if operation.record.collective or operation.attrs.get("bucket", -1) >= 0:
             if previous is not None:
                 effects.after[operation].add(previous)
             previous = operation

@@ -32,7 +32,10 @@ _PASSED, _SUMMED = 0, 1
 _SCALARS = "update with different scalars: learning rates and the like have to be fed alike on all ranks"
 
 # What a rank tells its node before its first flag of a run, and before its last one.
-_HEADER = np.dtype([("program", np.int64), ("samples", np.float64), ("scalars", np.int64)])
+# A rank may be one settlement ahead of another, so there are two places for what is compared there.
+_HEADER = np.dtype(
+    [("program", np.int64), ("samples", np.float64), ("total", np.float64), ("scalars", np.int64, (2,))]
+)
 
 
 @dataclass(eq=False)
@@ -66,6 +69,7 @@ class Exchange:
         self.waits: dict[int, float] = {}
         self.wire_seconds = 0.0
         self.lanes, self.lane = 1, 0
+        self.several_nodes = False
         self.weights: list[float] = [1.0]
         self.total = 1.0
         self.unshared: str | None = None  # why ranks of one node share no memory
@@ -82,16 +86,14 @@ class Exchange:
         self._under_way: list[Bucket] = []
         self._own = 0
         self._scalars = 0
+        self._settled = 0
+        self._totals: Array = np.zeros(0)
+        self._totals_under_way: Request | None = None
 
     @property
     def seconds(self) -> float:
         """The time spent waiting for other ranks and for sums over nodes."""
         return sum(self.waits.values()) + self.wire_seconds
-
-    @property
-    def several_nodes(self) -> bool:
-        """Whether slices are summed over nodes as well."""
-        return self._peers is not None and self._peers.size > 1
 
     @property
     def node_size(self) -> int:
@@ -121,6 +123,7 @@ class Exchange:
         # Nodes with more ranks than the smallest have ranks without a slice: slices have to match between nodes.
         self.lanes = min(self.comm.allgather(self._node.size))
         self.lane = self._node.rank
+        self.several_nodes = self._node.size < self.comm.size
         owner = self.lane < self.lanes
         peers = self.comm.split(self.lane if owner else self.lanes)
         self._peers = peers if owner else None
@@ -130,7 +133,7 @@ class Exchange:
         if self._memory is not None:
             node.barrier()  # everyone is done with the old planes
         memory = self._store.share(node, exchanged)
-        self._memory, self._count = memory, 0
+        self._memory, self._count, self._settled = memory, 0, 0
         self._headers = [part[: _HEADER.itemsize].view(_HEADER) for part in memory.parts]
         self._members, self._own = node.allgather(self.comm.rank), node.rank
 
@@ -177,7 +180,7 @@ class Exchange:
         self._count += 1
         bucket.ticket, bucket.reduced, bucket.complete, bucket.requests = self._count, False, False, []
         self._memory.post(_PASSED, self._count)
-        if self.several_nodes and bucket.reduce is not None:
+        if self._peers is not None and bucket.reduce is not None:
             self._pending.append(bucket)
             self._progress()
 
@@ -187,20 +190,29 @@ class Exchange:
             return
         self._wait(bucket.ticket)
         self._check()
+        if self.several_nodes and bucket.reduce is not None:
+            start = perf_counter()
+            self._sum_over_nodes(bucket)
+            self.wire_seconds += perf_counter() - start
         if bucket.exchanged and not self.total:
             raise InvalidArgumentError("no rank has a sample in this step")
-        if bucket.reduce is None or not self.several_nodes:
+
+    def _sum_over_nodes(self, bucket: Bucket) -> None:
+        """Wait for the sums of all buckets up to this one: the flag that says so can only grow."""
+        assert self._memory is not None
+        if self._peers is None:
+            self._memory.wait_for(0, _SUMMED, bucket.ticket)
+            self.total = float(self._headers[0]["total"][0])
             return
         while not bucket.reduced:
             self._reduce(self._pending.pop(0))
-        start = perf_counter()
-        while not bucket.complete:  # one after the other, as a flag can only grow
+        self._settle_totals()
+        while not bucket.complete:
             first = self._under_way.pop(0)
             for request in first.requests:
                 request.wait()
             first.complete = True
             self._memory.post(_SUMMED, first.ticket)
-        self.wire_seconds += perf_counter() - start
 
     def wait_for_slices(self, bucket: Bucket) -> None:
         """Return when every rank of the node has its slice of the bucket summed over nodes."""
@@ -215,12 +227,14 @@ class Exchange:
         """
         if self._memory is None:
             return
-        self._headers[self._own]["scalars"] = self._scalars = scalars
+        turn = self._settled = 1 - self._settled
+        self._scalars = scalars
+        self._headers[self._own]["scalars"][0, turn] = scalars
         self._count += 1
         self._memory.post(_PASSED, self._count)
         self._wait(self._count)
         for rank, header in zip(self._members, self._headers, strict=True):
-            if header["scalars"] != scalars:
+            if header["scalars"][0, turn] != scalars:
                 raise RanksDisagree(f"ranks {self.comm.rank} and {rank} {_SCALARS}")
 
     def _wait(self, count: int) -> None:
@@ -259,20 +273,22 @@ class Exchange:
                 raise self._disagreement(rank)
         samples = [float(header["samples"][0]) for header in self._headers]
         self.weights, self.total = samples, sum(samples)
-        if self.several_nodes:
-            self._sum_over_nodes(program)
+        if self._peers is not None and self._peers.size > 1:
+            self._totals = np.zeros((3, self._peers.size))
+            self._totals[:, self._peers.rank] = self.total, program, self._scalars
+            self._totals_under_way = self._peers.iallreduce(self._totals)
 
-    def _sum_over_nodes(self, program: int) -> None:
-        assert self._peers is not None
-        totals = np.zeros((3, self._peers.size))
-        totals[:, self._peers.rank] = self.total, program, self._scalars
-        start = perf_counter()
-        self._peers.allreduce(totals)
-        self.wire_seconds += perf_counter() - start
-        self.total = float(totals[0].sum())
-        if (totals[1] != program).any():
+    def _settle_totals(self) -> None:
+        """Take the samples of all nodes, and compare what their ranks run."""
+        if self._totals_under_way is None:
+            return
+        self._totals_under_way.wait()
+        self._totals_under_way = None
+        self.total = float(self._totals[0].sum())
+        self._headers[self._own]["total"] = self.total
+        if (self._totals[1] != self._mine[0]).any():
             raise self._disagreement(None)
-        if (totals[2] != self._scalars).any():
+        if (self._totals[2] != self._scalars).any():
             raise RanksDisagree(f"rank {self.comm.rank} and a rank of another node {_SCALARS}")
 
     def _disagreement(self, rank: int | None) -> RanksDisagree:

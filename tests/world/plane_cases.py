@@ -1,0 +1,261 @@
+"""What ranks that share planes have to do, as functions of a communicator; run as a script they run on world().
+
+Every rank computes what it expects by itself, in one process or in closed form.
+"""
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import paraflow as pf
+from paraflow.comm import Communicator, world
+from paraflow.errors import RanksDisagree
+from paraflow.parallel import AllReduce
+
+Train = Callable[[pf.Session, Any, Any, Any], list[Any]]
+
+
+def samples_of(rank: int, step: int) -> int:
+    """Very uneven shards: in turn one rank has many samples, one has none and the others a few."""
+    turn = (rank + step) % 3
+    return (200, 0, 3)[turn] if step % 2 else (1, 40, 2)[turn]
+
+
+def batch(ranks: list[int], step: int) -> tuple[np.ndarray, np.ndarray]:
+    """The features and targets of some ranks in a step."""
+    parts = []
+    for rank in ranks:
+        rng = np.random.default_rng([rank, step])
+        parts.append((rng.normal(size=(samples_of(rank, step), 20)), rng.normal(size=(samples_of(rank, step), 3))))
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+
+
+def regression(widths: tuple[int, ...] = (50, 30, 3)) -> tuple[Any, Any, Any]:
+    """A small network in float64: features, targets, loss."""
+    pf.set_random_seed(4)
+    x, y = pf.placeholder(pf.float64, (None, 20), name="x"), pf.placeholder(pf.float64, (None, 3), name="y")
+    return x, y, pf.reduce_mean(pf.square(pf.layers.mlp(x, list(widths), activation=pf.nn.tanh) - y))
+
+
+def plain(optimizer: Any, loss: Any) -> Any:
+    return optimizer.minimize(loss)
+
+
+def clipped(optimizer: Any, loss: Any) -> Any:
+    """Clipping by the global norm of the averages."""
+    pairs = optimizer.compute_gradients(loss)
+    gradients, norm = pf.clip_by_global_norm([g for g, _ in pairs], 0.05)
+    pf.identity(norm, name="norm")
+    return optimizer.apply_gradients([(g, v) for g, (_, v) in zip(gradients, pairs, strict=True)])
+
+
+def trained(strategy: AllReduce | None, ranks: list[int], build: Any = plain, steps: int = 12, **options: Any) -> Any:
+    """The variables after training on the samples of ``ranks``."""
+    with pf.Graph().as_default():
+        x, y, loss = regression()
+        step = build(pf.train.AdamOptimizer(0.01), loss)
+        with pf.Session(strategy=strategy, **options) as session:
+            session.run(pf.global_variables_initializer())
+            for number in range(steps):
+                features, targets = batch(ranks, number)
+                session.run(step, {x: features, y: targets})
+            return session.run({v.name: v for v in pf.global_variables()})
+
+
+def assert_trained_alike(comm: Communicator, strategy: AllReduce, build: Any = plain, **options: Any) -> None:
+    expected = trained(None, list(range(comm.size)), build)
+    found = trained(strategy, [comm.rank], build, **options)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def uneven_shards_train_as_one_process(comm: Communicator) -> None:
+    """Ranks with 200 samples and with none: whoever overwrote a parameter that is still read would show here."""
+    assert_trained_alike(comm, AllReduce(comm))
+
+
+def small_buckets_train_as_one_process(comm: Communicator) -> None:
+    assert_trained_alike(comm, AllReduce(comm), bucket_bytes=1)
+
+
+def several_threads_train_as_one_process(comm: Communicator) -> None:
+    assert_trained_alike(comm, AllReduce(comm), bucket_bytes=1, threads=2)
+
+
+def without_shared_memory_it_is_the_same(comm: Communicator) -> None:
+    assert_trained_alike(comm, AllReduce(comm, shared_memory=False), bucket_bytes=4096)
+
+
+def gradients_are_clipped_once_after_the_average(comm: Communicator) -> None:
+    assert_trained_alike(comm, AllReduce(comm), clipped)
+
+
+def trainings_alternate(comm: Communicator) -> None:
+    """Two losses with some variables in common, and both updates in one run."""
+
+    def run(strategy: AllReduce | None, ranks: list[int]) -> Any:
+        with pf.Graph().as_default():
+            x, y, loss = regression()
+            other = pf.reduce_mean(pf.square(pf.trainable_variables()[0])) + loss
+            first = pf.train.MomentumOptimizer(0.05, 0.9).minimize(loss)
+            some = pf.trainable_variables()[:3]
+            second = pf.train.GradientDescentOptimizer(0.1).minimize(other, var_list=some)
+            with pf.Session(strategy=strategy) as session:
+                session.run(pf.global_variables_initializer())
+                for number, fetches in enumerate([first, second, [first, second], first, second, [second, first]]):
+                    features, targets = batch(ranks, number)
+                    session.run(fetches, {x: features, y: targets})
+                return session.run({v.name: v for v in pf.global_variables()})
+
+    expected = run(None, list(range(comm.size)))
+    for name, value in run(AllReduce(comm), [comm.rank]).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def all_ranks_see_the_same_bits(comm: Communicator) -> None:
+    for shared_memory in (True, False):
+        values = trained(AllReduce(comm, shared_memory=shared_memory), [comm.rank])
+        assert len(set(comm.allgather({k: zlib.crc32(v.tobytes()) for k, v in values.items()} == {}))) == 1
+        sums = comm.allgather(sorted((k, zlib.crc32(v.tobytes())) for k, v in values.items()))
+        assert all(other == sums[0] for other in sums)
+
+
+def assignments_by_all_ranks_happen_once(comm: Communicator) -> None:
+    """A read-modify-write of a shared variable is not applied once a rank."""
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None,), name="x")
+        w, v = pf.Variable(np.arange(300.0), name="w"), pf.Variable(np.ones(300), name="v")
+        train = pf.train.GradientDescentOptimizer(0.0).minimize(pf.reduce_mean(x) * pf.reduce_sum(w * v))
+        grow = [w.assign_add(pf.ones_like(w)), v.assign(v * 2.0)]
+        swap = pf.group(w.assign(v.value()), v.assign(pf.zeros_like(v) + 7.0))
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            session.run(train, {x: [1.0]})
+            for _ in range(3):
+                session.run(grow)
+            assert session.run(w).tolist() == (np.arange(300.0) + 3).tolist()
+            assert session.run(v).tolist() == [8.0] * 300
+            session.run(swap)
+            assert session.run(w).tolist() == [8.0] * 300
+            assert session.run(v).tolist() == [7.0] * 300
+            w.load(np.full(300, 5.0), session)
+            assert session.run([w, train], {x: [1.0]})[0].tolist() == [5.0] * 300  # a rate of 0
+
+
+def old_values_can_be_fetched_beside_an_update(comm: Communicator) -> None:
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None,), name="x")
+        w = pf.Variable(np.ones(1000), name="w")
+        value = w.value()
+        before = value * 1.0
+        optimizer = pf.train.MomentumOptimizer(0.5, 0.5)
+        train = optimizer.minimize(pf.reduce_mean(x) * pf.reduce_sum(w))
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            expected, momentum = 1.0, 0.0
+            for _ in range(4):
+                old, alias, _ = session.run([before, value, train], {x: [2.0]})
+                assert old.tolist() == [expected] * 1000
+                assert alias.tolist() == old.tolist()
+                momentum = 0.5 * momentum + 2.0
+                expected -= 0.5 * momentum
+            slot = session.run(optimizer.get_slot(w, "momentum"))
+            assert slot.tolist() == [momentum] * 1000
+
+
+def different_learning_rates_are_refused(comm: Communicator) -> None:
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None,), name="x")
+        rate = pf.placeholder(pf.float64, (), name="rate")
+        w = pf.Variable(np.ones(100), name="w")
+        train = pf.train.GradientDescentOptimizer(rate).minimize(pf.reduce_mean(x) * pf.reduce_sum(w))
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            session.run(train, {x: [1.0], rate: 0.1})
+            with pytest.raises(RanksDisagree, match="learning rates|disagree"):
+                for _ in range(2):  # between nodes it is noticed with the next step
+                    session.run(train, {x: [1.0], rate: 0.1 * (1 + comm.rank)})
+
+
+def different_programs_are_refused(comm: Communicator) -> None:
+    """After the first comparison: two training steps that all ranks know, run in different order."""
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None,), name="x")
+        w, v = pf.Variable(np.ones(100), name="w"), pf.Variable(np.ones(100), name="v")
+        one = pf.train.GradientDescentOptimizer(0.1).minimize(pf.reduce_mean(x) * pf.reduce_sum(w))
+        two = pf.train.GradientDescentOptimizer(0.1).minimize(pf.reduce_mean(x) * pf.reduce_sum(v))
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            for train in (one, two, one):
+                session.run(train, {x: [1.0]})
+            with pytest.raises(RanksDisagree, match="different programs|disagree"):
+                session.run(one if comm.rank else two, {x: [1.0]})
+
+
+def a_node_has_one_copy_of_parameters_and_slots(comm: Communicator) -> None:
+    """What the store takes, beyond gradients, is shared: writing it on one rank shows on the others of the node."""
+    with pf.Graph().as_default():
+        x, y, loss = regression((64, 3))
+        train = pf.train.AdamOptimizer(0.01).minimize(loss)
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            session.run(train, {x: np.ones((2, 20)), y: np.ones((2, 3))})
+            node = comm.split_node()
+            for name, spec in session.store.specs.items():
+                in_plane = bool(spec.owner)
+                assert session.store.shared(name) == in_plane, name
+                array = session.store[name]
+                node.barrier()
+                if node.rank == 0:
+                    array[...] = 17.0
+                node.barrier()
+                assert (array == 17.0).all() == (in_plane or node.rank == 0), name
+                node.barrier()
+
+
+def a_rank_that_ends_early_is_named(comm: Communicator) -> None:
+    if comm.split_node().size < comm.size:
+        return  # between nodes a rank that has ended is found by its launcher
+    with pf.Graph().as_default():
+        x, y, loss = regression((3,))
+        train = pf.train.GradientDescentOptimizer(0.01).minimize(loss)
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            feed = {x: np.ones((2, 20)), y: np.ones((2, 3))}
+            session.run(train, feed)
+            if comm.rank != comm.size - 1:
+                with pytest.raises(RanksDisagree, match=f"rank {comm.size - 1}"):
+                    session.run(train, feed)
+
+
+CASES: list[Callable[[Communicator], None]] = [
+    uneven_shards_train_as_one_process,
+    small_buckets_train_as_one_process,
+    several_threads_train_as_one_process,
+    without_shared_memory_it_is_the_same,
+    gradients_are_clipped_once_after_the_average,
+    trainings_alternate,
+    all_ranks_see_the_same_bits,
+    assignments_by_all_ranks_happen_once,
+    old_values_can_be_fetched_beside_an_update,
+    different_learning_rates_are_refused,
+    different_programs_are_refused,
+    a_node_has_one_copy_of_parameters_and_slots,
+    a_rank_that_ends_early_is_named,
+]
+
+
+def main() -> None:
+    comm = world()
+    for case in CASES:
+        case(comm)
+        comm.barrier()
+        if comm.rank == 0:
+            print(f"{comm.world} {comm.size}: {case.__name__}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
