@@ -106,9 +106,9 @@ def _(*gradients: Spec, variables: tuple[tuple[str, Any, tuple[int, ...]], ...],
 
 
 @op(reads=True, writes=True)
-def synchronize(variables=(), *, strategy):
-    """Let the strategy change ``variables`` after a step has updated them: average them over ranks, say."""
-    strategy.synchronize()
+def synchronize(variables=(), *, strategy, samples):
+    """Let the strategy change ``variables`` after a step on ``samples`` samples: average them over ranks, say."""
+    strategy.synchronize(samples)
 
 
 @synchronize.shape

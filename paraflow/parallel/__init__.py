@@ -2,8 +2,20 @@
 
 from paraflow.parallel.allreduce import AllReduce
 from paraflow.parallel.backup_workers import BackupWorkers
+from paraflow.parallel.easgd import EASGD
+from paraflow.parallel.gossip import Gossip
+from paraflow.parallel.local_sgd import LocalSGD
 from paraflow.parallel.parameter_server import ParameterServer
 from paraflow.parallel.server.messages import PushCount
 from paraflow.parallel.strategy import Strategy
 
-__all__ = ["AllReduce", "BackupWorkers", "ParameterServer", "PushCount", "Strategy"]
+__all__ = [
+    "EASGD",
+    "AllReduce",
+    "BackupWorkers",
+    "Gossip",
+    "LocalSGD",
+    "ParameterServer",
+    "PushCount",
+    "Strategy",
+]

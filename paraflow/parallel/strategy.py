@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from paraflow.comm import Communicator
@@ -49,6 +50,14 @@ class Strategy:
 
     def finish(self, session: Any) -> None:
         """After the last step, on all ranks: afterwards they hold the same variables."""
+
+    @contextmanager
+    def evaluating(self, session: Any) -> Iterator[None]:
+        """Inside, the session's variables are those by which training is judged; afterwards they are the rank's own.
+
+        No rank waits for another here, and none trains inside.
+        """
+        yield
 
     def account(self) -> dict[str, object]:
         """What there is to say of this worker's part so far, by name, beside samples and seconds."""

@@ -259,7 +259,7 @@ def training_step(program: Program) -> tuple[str, ...]:
 
 
 def _weighs_samples(plan: Plan) -> bool:
-    """Whether the plan averages gradients, so that the number of samples counts."""
+    """Whether the plan averages over ranks, so that the number of samples counts."""
     return any("samples" in s.record.runtime or s.attrs.get("exchanged") for s in plan.steps)
 
 

@@ -1,0 +1,198 @@
+"""What the averaging modes share: every rank trains a replica of its own, and now and then replicas are averaged.
+
+Gradients are applied where they are computed: ``exchange`` stays the identity. After a step's updates comes one
+``synchronize``, and there the strategies differ.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from paraflow.comm import Communicator, world
+from paraflow.errors import FailedPreconditionError, InvalidArgumentError
+from paraflow.graph.node import Operation, Tensor, records
+from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
+from paraflow.parallel.agreement import check_agreement, graph_lines
+from paraflow.parallel.allreduce import broadcast_variables, shard_random
+from paraflow.parallel.strategy import Strategy
+
+Array = np.ndarray[Any, Any]
+
+
+class Averaging(Strategy, ABC):
+    """The base of the averaging strategies; a subclass says when and how replicas are averaged.
+
+    What is averaged: the planes of the trainable variables, and variables that are not trained but pass their updates
+    through ``exchange`` (averages over batches). Optimizer slots stay with their rank, as in PyTorch's post-local SGD.
+    A step without samples changes nothing on its rank, but counts as a step. Ranks may take different numbers of
+    steps: one that is done goes on averaging, in `finish`, until all are done.
+
+    ``comm`` defaults to the processes that mpirun started; ``agreement`` as for `AllReduce`. ``period`` is the number
+    of steps from one averaging to the next; it and the other ``settings`` have to be the same on all ranks.
+    """
+
+    def __init__(
+        self, comm: Communicator | None, agreement: Mapping[str, Any] | None, period: int, **settings: Any
+    ) -> None:
+        if period < 1:
+            raise InvalidArgumentError(f"period is a number of steps, from 1; it is {period}")
+        self.period = period
+        self.comm = comm if comm is not None else world()
+        self.agreement = {**(agreement or {}), "strategy": type(self).__name__, "period": period, **settings}
+        self.worker, self.workers = self.comm.rank, self.comm.size
+        self.steps = 0
+        self._averaged: set[int] = set()
+        self._started = False
+
+    def rewrite(self, program: Program) -> Program:
+        """Leave the exchanges alone, and synchronize after the writes that follow them."""
+        operations = program.operations()
+        exchanges = [o for o in operations if o.type == "exchange"]
+        above, below = shard_random(exchanges), dependents(operations, exchanges)
+        # The mean gradient of no samples is NaN.
+        empty = any(t.spec.shape and t.spec.shape[0] == 0 for t in program.feeds)
+
+        def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+            if op.record.random and op in above and "sharded" in op.attrs:
+                return build.emit(op, op.record, inputs, {**op.attrs, "sharded": True})
+            if empty and op in below and op.type == "assign_variable":
+                attrs = {**op.attrs, "dtype": op.outputs[0].dtype}
+                return build.emit(op, "read_variable", (), attrs)
+            return None
+
+        local = rebuild(program, rule)
+        if not any(o.record.writes and o in below for o in operations):
+            return local
+        exchanged = {o.attrs["variable"] for o in exchanges}
+        touched = dict.fromkeys(name for o in operations for name in o.variables)
+        variables = program.graph.variables
+        attrs = {"variables": tuple(n for n in touched if n in exchanged or variables[n].trainable)}
+        last = exchanges[-1]
+        synchronize = records["synchronize"].build(local.graph, (), attrs, "synchronize", last.source)
+        return Program(local.graph, local.fetches, (*local.targets, synchronize), local.feeds)
+
+    def start(self, session: Any, operations: Sequence[Operation]) -> None:
+        """Compare graph and configuration over all ranks; the first time, give all ranks the variables of rank 0."""
+        if not any(o.record.writes for o in operations):
+            return  # a look at a gradient is a rank's own affair
+        lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
+        lines += [f"training step with {o.name}" for o in operations]
+        check_agreement(self.comm, lines + graph_lines(reachable(operations)))
+        if not self._started:
+            broadcast_variables(self.comm, session, root=0)
+            self._started = True
+        names = dict.fromkeys(o.attrs["variable"] for o in operations if o.type == "exchange")
+        untrained = [session.store[name].reshape(-1) for name in names if not session.store.specs[name].trainable]
+        for array, trained in [*((p, True) for p in session.store.planes), *((a, False) for a in untrained)]:
+            address = array.ctypes.data
+            if address not in self._averaged:
+                self._averaged.add(address)
+                self._include(array, trained)
+
+    def synchronize(self, samples: int) -> None:
+        """A step on ``samples`` samples has updated this rank's variables; called by the plan."""
+        self.steps += 1
+        self._after_step(samples)
+
+    def finish(self, session: Any) -> None:
+        """This rank is done: average with the others until all are, then take the final variables, the same on all.
+
+        Raises FailedPreconditionError on a rank that has not trained, for which the others would wait.
+        """
+        if not self._started:
+            raise FailedPreconditionError(
+                f"rank {self.comm.rank} is done before it has trained, while the others wait for it to start: every "
+                "rank runs at least one training step"
+            )
+        self._join_until_all_are_done()
+        steps = np.array([self.steps])
+        self.comm.allreduce(steps, "max")
+        self.steps = int(steps[0])  # training may go on, and then all ranks are at the same step
+
+    @abstractmethod
+    def _include(self, array: Array, trained: bool) -> None:
+        """Average ``array`` (flat, equal on all ranks now) from now on; it is a plane where ``trained``."""
+
+    @abstractmethod
+    def _after_step(self, samples: int) -> None:
+        """Average now, if it is time."""
+
+    @abstractmethod
+    def _join_until_all_are_done(self) -> None:
+        """Keep the others going, and make the variables the final ones."""
+
+
+class Replica:
+    """One averaged array: ``own``, the rank's, and ``common``, which all ranks hold alike and change alike."""
+
+    def __init__(self, own: Array, trained: bool) -> None:
+        self.own = own
+        self.trained = trained
+        self.common = own.copy()
+
+
+class GlobalAveraging(Averaging):
+    """Averaging over all ranks every ``period`` steps; a subclass says what is done with the averages.
+
+    Ranks weigh exactly as many samples as they have trained on since the last averaging; a rank without any, and one
+    that is done, weighs nothing.
+    """
+
+    def __init__(
+        self, comm: Communicator | None, agreement: Mapping[str, Any] | None, period: int, **settings: Any
+    ) -> None:
+        super().__init__(comm, agreement, period, **settings)
+        self.rounds = 0
+        self.replicas: list[Replica] = []
+        self._samples = 0
+
+    @contextmanager
+    def evaluating(self, session: Any) -> Iterator[None]:
+        """Inside, the variables are those that all ranks have in common: the last average, or the centre."""
+        own = [replica.own.copy() for replica in self.replicas]
+        for replica in self.replicas:
+            replica.own[...] = replica.common
+        try:
+            yield
+        finally:
+            for replica, saved in zip(self.replicas, own, strict=True):
+                replica.own[...] = saved
+
+    def _include(self, array: Array, trained: bool) -> None:
+        self.replicas.append(Replica(array, trained))
+
+    def _after_step(self, samples: int) -> None:
+        self._samples += samples
+        if self._due():
+            self._average(training=True)
+
+    def _due(self) -> bool:
+        return self.steps % self.period == 0
+
+    def _join_until_all_are_done(self) -> None:
+        while self._average(training=False):
+            pass
+        for replica in self.replicas:
+            replica.own[...] = replica.common
+
+    def _average(self, training: bool) -> bool:
+        """One averaging, in which all ranks take part; returns whether any of them is still training."""
+        state = np.array([self._samples, training], np.float64)
+        self.comm.allreduce(state)
+        total, others = float(state[0]), float(state[1])
+        self.rounds += 1
+        if total:
+            share = self._samples / total
+            for replica in self.replicas:
+                self._combine(replica, share)
+        self._samples = 0
+        return others > 0
+
+    @abstractmethod
+    def _combine(self, replica: Replica, share: float) -> None:
+        """Average ``replica`` over the ranks; ``share`` is this rank's weight, and all ranks' together make 1."""
