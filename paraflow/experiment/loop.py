@@ -189,7 +189,9 @@ class _Worker:
 
     def _evaluate(self) -> None:
         began = perf_counter()
-        self._journal.evaluated(evaluate(self._run.session, self._run.model, self._run.test, self._group))
+        run = self._run
+        with run.strategy.evaluating(run.session):
+            self._journal.evaluated(evaluate(run.session, run.model, run.test, self._group))
         self._paused += perf_counter() - began
 
     def account(self) -> dict[str, object]:

@@ -201,11 +201,16 @@ class Parallel(Table):
     """How the ranks work together."""
 
     # One flat table, not one per mode: changing `mode` alone turns a synchronous run into an asynchronous one.
-    mode: Literal["single", "allreduce", "parameter_server", "backup_workers"] = Field(
+    mode: Literal[
+        "single", "allreduce", "parameter_server", "backup_workers", "local_sgd", "easgd", "gossip"
+    ] = Field(
         default="allreduce",
         description="single: one process; allreduce: synchronous, on any number of ranks; "
         "parameter_server: asynchronous, through ranks that keep the parameters; "
-        "backup_workers: synchronous, through a rank that does not wait for the slowest",
+        "backup_workers: synchronous, through a rank that does not wait for the slowest; "
+        "local_sgd: steps by oneself, then parameters are averaged over all ranks; "
+        "easgd: a spring between each rank's parameters and a centre; "
+        "gossip: parameters are averaged with a few neighbours",
     )
     bucket_bytes: PositiveInt = Field(
         default=4 * 2**20, description="allreduce: bytes of gradients that one call averages"
@@ -233,6 +238,28 @@ class Parallel(Table):
         default="drop",
         description="backup_workers: what becomes of a gradient whose step is closed; "
         "add: it counts in the next, with 1 / (1 + steps closed since) of its samples",
+    )
+    period: PositiveInt | None = Field(
+        default=None,
+        description="local_sgd, easgd, gossip: steps from one averaging to the next; not set: 10, for gossip 1",
+    )
+    warmup: NonNegativeInt = Field(
+        default=0, description="local_sgd: steps at the beginning that are averaged one by one"
+    )
+    outer: Literal["average", "nesterov"] = Field(
+        default="average",
+        description="local_sgd: what follows the local steps; average: ranks go on from the average; "
+        "nesterov: from a step with Nesterov momentum along the average change (DiLoCo)",
+    )
+    outer_learning_rate: PositiveFloat = Field(default=0.7, description="local_sgd, outer = nesterov: its step size")
+    outer_momentum: DecayRate = Field(default=0.9, description="local_sgd, outer = nesterov: its momentum")
+    moving_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.9, description="easgd: share of the way to the ranks' average that the centre goes at a time"
+    )
+    topology: Literal["ring", "random", "complete"] = Field(
+        default="ring",
+        description="gossip: with whom a rank averages; ring: the ranks before and after; "
+        "random: one partner, drawn anew each time; complete: all",
     )
     compress: Literal["none", "fp16", "bf16", "topk", "randomk", "powersgd", "onebit"] = Field(
         default="none",

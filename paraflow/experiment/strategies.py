@@ -9,7 +9,7 @@ from paraflow.data import Dataset
 from paraflow.errors import ConfigError
 from paraflow.experiment.compressors import make_compressor
 from paraflow.experiment.schema import Config, Parallel
-from paraflow.parallel import AllReduce, BackupWorkers, ParameterServer, Strategy
+from paraflow.parallel import EASGD, AllReduce, BackupWorkers, Gossip, LocalSGD, ParameterServer, Strategy
 
 Maker = Callable[[Parallel, Communicator, Mapping[str, object]], Strategy]
 
@@ -33,11 +33,34 @@ def _backup_workers(table: Parallel, communicator: Communicator, agreement: Mapp
     return BackupWorkers(communicator, agreement, backup=table.backup, late=table.late)
 
 
+def _local_sgd(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+    return LocalSGD(
+        communicator,
+        agreement,
+        period=table.period or 10,
+        warmup=table.warmup,
+        outer=table.outer,
+        outer_learning_rate=table.outer_learning_rate,
+        outer_momentum=table.outer_momentum,
+    )
+
+
+def _easgd(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+    return EASGD(communicator, agreement, period=table.period or 10, moving_rate=table.moving_rate)
+
+
+def _gossip(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+    return Gossip(communicator, agreement, period=table.period or 1, topology=table.topology)
+
+
 MAKERS: dict[str, Maker] = {
     "single": _allreduce,
     "allreduce": _allreduce,
     "parameter_server": _parameter_server,
     "backup_workers": _backup_workers,
+    "local_sgd": _local_sgd,
+    "easgd": _easgd,
+    "gossip": _gossip,
 }
 """By mode: the function that makes its strategy from the table, the communicator and what the ranks compare."""
 
