@@ -29,8 +29,11 @@ class Averaging(Strategy, ABC):
 
     What is averaged: the planes of the trainable variables, and variables that are not trained but pass their updates
     through ``exchange`` (averages over batches). Optimizer slots stay with their rank, as in PyTorch's post-local SGD.
-    A step without samples changes nothing on its rank, but counts as a step. Ranks may take different numbers of
-    steps: one that is done goes on averaging, in `finish`, until all are done.
+    What a rank fetches while it trains is its own; `evaluating` puts in what training is judged by, and after `finish`
+    all ranks hold the same.
+
+    A step without samples changes nothing on its rank, but counts as a step. Ranks may take different numbers of steps:
+    one that is done goes on averaging, in `finish`, until all are done.
 
     ``comm`` defaults to the processes that mpirun started; ``agreement`` as for `AllReduce`. ``period`` is the number
     of steps from one averaging to the next; it and the other ``settings`` have to be the same on all ranks.

@@ -54,19 +54,22 @@ class Gossip(Averaging):
         self.weight = mixing_weight(topology, self.comm.size)
         self._replicas: list[Array] = []
         self._inbox: list[Array] = []
-        self._outboxes: dict[int, tuple[list[Array], list[Request]]] = {}
+        self._outbox: list[Array] = []
+        self._sent: dict[int, tuple[list[Array], list[Request]]] = {}
 
     def _include(self, array: Array, trained: bool) -> None:
         self._replicas.append(array)
         self._inbox.append(np.empty_like(array))
+        self._outbox.append(np.empty_like(array))
 
     def _after_step(self, samples: int) -> None:
         if self.steps % self.period:
             return
         partners = neighbours(self.topology, self.seed, self.steps // self.period, self.comm.rank, self.comm.size)
-        outbox = self._copies()
+        for replica, outbox in zip(self._replicas, self._outbox, strict=True):
+            outbox[...] = replica
         for partner in partners:
-            self._send(partner, outbox)
+            self._send(partner, self._outbox)
         for partner in partners:
             self._receive(partner)
         for partner in partners:
@@ -84,7 +87,8 @@ class Gossip(Averaging):
                 self.comm.recv(np.empty(1, np.uint8), message.source, DONE)
                 training.remove(message.source)
             else:
-                self._send(message.source, self._copies())
+                # The answer may be on its way while the next one is given to another rank.
+                self._send(message.source, [replica.copy() for replica in self._replicas])
                 self._receive(message.source)
         for request in sent:
             request.wait()
@@ -94,18 +98,15 @@ class Gossip(Averaging):
             self.comm.allreduce(replica)
             replica /= self.comm.size
 
-    def _copies(self) -> list[Array]:
-        return [replica.copy() for replica in self._replicas]
-
     def _send(self, partner: int, outbox: list[Array]) -> None:
         """Start to send ``partner`` the arrays of ``outbox``, copies of what is here now."""
         self._wait(partner)
         requests = [self.comm.isend(piece, partner, REPLICA) for array in outbox for piece in _pieces(array)]
-        self._outboxes[partner] = outbox, requests
+        self._sent[partner] = outbox, requests
 
     def _receive(self, partner: int) -> None:
         """Mix in what ``partner`` sends, by its difference to what was sent there: it does the opposite."""
-        outbox, _ = self._outboxes[partner]
+        outbox, _ = self._sent[partner]
         for replica, theirs, ours in zip(self._replicas, self._inbox, outbox, strict=True):
             for piece in _pieces(theirs):
                 self.comm.recv(piece, partner, REPLICA)
@@ -115,7 +116,7 @@ class Gossip(Averaging):
 
     def _wait(self, partner: int) -> None:
         """Wait until ``partner`` has received what was sent to it."""
-        _, requests = self._outboxes.pop(partner, ([], []))
+        _, requests = self._sent.pop(partner, ([], []))
         for request in requests:
             request.wait()
 

@@ -120,6 +120,15 @@ def test_digits_are_learnt_through_servers(tmp_path, name):
             assert worker["staleness_max"] <= 2 * (4 + 4 + 1)
 
 
+@pytest.mark.parametrize("name", ["local_sgd", "diloco", "easgd", "gossip"])
+def test_digits_are_learnt_by_averaging_parameters(tmp_path, name):
+    run = finished(launch(tmp_path, 4, CONFIGS / f"digits_{name}.toml")).results
+    assert run.end["test_accuracy"] >= 0.95
+    # What ranks have in common, or rank 0 on a ring, is evaluated on the way and has learnt as well.
+    assert min(record["accuracy"] for record in run.records("evaluate")[10:]) >= 0.9
+    assert [rank["samples"] for rank in run.end["ranks"]] == [EPOCHS * 360] * 2 + [EPOCHS * 359] * 2
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_the_seed_program_comes_to_tensorflows_weights(tmp_path, ranks):
     """Weights after 5000 steps of TensorFlow 2.21 (tf.compat.v1) on a CPU."""

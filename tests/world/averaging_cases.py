@@ -116,7 +116,7 @@ def all_steps_of_the_warmup_are_averaged(comm: Communicator) -> None:
 
 
 def local_sgd_is_its_simulation(comm: Communicator) -> None:
-    for period, warmup in ((1, 0), (4, 0), (5, 3)):
+    for period, warmup in ((4, 0), (5, 3)):
         for steps in ([14] * comm.size, uneven(comm.size)):
             simulation = Simulation(comm.size)
 
@@ -282,10 +282,8 @@ def kind(strategy: Any) -> str:
 
 
 def all_ranks_end_with_the_same_bits(comm: Communicator) -> None:
-    for number in range(5):
-        (got, _), (again, _) = (
-            cases.trained(strategies(comm)[number], "adam", "float32", steps=25) for _ in range(2)
-        )
+    for strategy, same in zip(strategies(comm), strategies(comm), strict=True):
+        (got, _), (again, _) = (cases.trained(s, "adam", "float32", steps=14) for s in (strategy, same))
         for parameters in comm.allgather(got):
             for variable, value in again.items():
                 assert np.isfinite(value).all()

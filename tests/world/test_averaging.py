@@ -24,7 +24,7 @@ def test_on_threads(size, case):
 
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_under_mpirun(size):
-    done = run_ranks(size, averaging_cases.__file__)
+    done = run_ranks(size, averaging_cases.__file__, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"mpi {size}: {case.__name__}" for case in averaging_cases.cases_of(size)]
 
