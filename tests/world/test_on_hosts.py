@@ -3,11 +3,13 @@
 import pytest
 from hosts import run_ranks_on
 
-from . import cases
+from . import averaging_cases, cases
 
 
-@pytest.mark.parametrize("ranks", [(1, 1), (1, 2), (2, 2)])
-def test_on_two_hosts(hosts, ranks):
+@pytest.mark.parametrize(
+    ("cases", "ranks"), [(cases, (1, 1)), (cases, (1, 2)), (cases, (2, 2)), (averaging_cases, (1, 2))]
+)
+def test_on_two_hosts(hosts, cases, ranks):
     size = sum(ranks)
     done = run_ranks_on(hosts, cases.__file__, ranks=ranks)
     assert done.returncode == 0, done.stderr
