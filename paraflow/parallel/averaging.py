@@ -36,7 +36,8 @@ class Averaging(Strategy, ABC):
     one that is done goes on averaging, in `finish`, until all are done.
 
     ``comm`` defaults to the processes that mpirun started; ``agreement`` as for `AllReduce`. ``period`` is the number
-    of steps from one averaging to the next; it and the other ``settings`` have to be the same on all ranks.
+    of steps from one averaging to the next; it and the other ``settings`` have to be the same on all ranks. With one
+    process there is nobody to average with, and training is that of a single process.
     """
 
     def __init__(
@@ -48,12 +49,15 @@ class Averaging(Strategy, ABC):
         self.comm = comm if comm is not None else world()
         self.agreement = {**(agreement or {}), "strategy": type(self).__name__, "period": period, **settings}
         self.worker, self.workers = self.comm.rank, self.comm.size
+        self.alone = self.comm.size == 1
         self.steps = 0
         self._averaged: set[int] = set()
         self._started = False
 
     def rewrite(self, program: Program) -> Program:
         """Leave the exchanges alone, and synchronize after the writes that follow them."""
+        if self.alone:
+            return program
         operations = program.operations()
         exchanges = [o for o in operations if o.type == "exchange"]
         above, below = shard_random(exchanges), dependents(operations, exchanges)
@@ -81,7 +85,7 @@ class Averaging(Strategy, ABC):
 
     def start(self, session: Any, operations: Sequence[Operation]) -> None:
         """Compare graph and configuration over all ranks; the first time, give all ranks the variables of rank 0."""
-        if not any(o.record.writes for o in operations):
+        if self.alone or not any(o.record.writes for o in operations):
             return  # a look at a gradient is a rank's own affair
         lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
         lines += [f"training step with {o.name}" for o in operations]
@@ -107,6 +111,8 @@ class Averaging(Strategy, ABC):
 
         Raises FailedPreconditionError on a rank that has not trained, for which the others would wait.
         """
+        if self.alone:
+            return
         if not self._started:
             raise FailedPreconditionError(
                 f"rank {self.comm.rank} is done before it has trained, while the others wait for it to start: every "

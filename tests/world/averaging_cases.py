@@ -274,6 +274,15 @@ def strategies(comm: Communicator) -> list[Any]:
     ]
 
 
+def one_rank_is_a_single_process(comm: Communicator) -> None:
+    expected, losses = cases.trained(None, "adam", "float32", steps=8)
+    for strategy in strategies(comm):
+        got, own = cases.trained(strategy, "adam", "float32", steps=8)
+        assert own == losses
+        for variable, value in expected.items():
+            np.testing.assert_array_equal(got[variable], value, variable)
+
+
 def kind(strategy: Any) -> str:
     return "elastic" if isinstance(strategy, EASGD) else getattr(strategy, "outer", "gossip")
 
@@ -379,12 +388,14 @@ def a_rank_that_is_done_before_it_has_trained_is_refused(comm: Communicator) -> 
 
 CASES = [
     averaging_after_every_step_is_allreduce,
+    gossip_is_its_simulation,
+    complete_mixing_is_averaging,
+]
+CASES_OF_SEVERAL_RANKS = [
     all_steps_of_the_warmup_are_averaged,
     local_sgd_is_its_simulation,
     diloco_is_its_simulation,
     easgd_is_its_simulation,
-    gossip_is_its_simulation,
-    complete_mixing_is_averaging,
     enough_rounds_of_gossip_are_averaging,
     gossip_with_uneven_steps_ends_and_loses_nothing,
     all_ranks_end_with_the_same_bits,
@@ -392,13 +403,13 @@ CASES = [
     what_sees_data_without_being_trained_is_averaged,
     a_rank_may_look_at_a_gradient_alone,
     a_rank_that_is_done_before_it_has_trained_is_refused,
+    another_setting_on_one_rank_is_named,
 ]
-CASES_OF_SEVERAL_RANKS = [another_setting_on_one_rank_is_named]
 
 
 def cases_of(size: int) -> list[Callable[[Communicator], None]]:
     """The cases that a world of ``size`` ranks can run."""
-    return CASES + (CASES_OF_SEVERAL_RANKS if size > 1 else [])
+    return CASES + (CASES_OF_SEVERAL_RANKS if size > 1 else [one_rank_is_a_single_process])
 
 
 def main() -> None:
