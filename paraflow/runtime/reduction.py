@@ -14,7 +14,7 @@ from paraflow.runtime.store import Stretch, VariableStore
 Array = np.ndarray[Any, Any]
 Call = Callable[[], Any]
 
-BLOCK = 1 << 13  # elements: what a block's arrays take stays in the core's own cache
+BLOCK = 1 << 14  # elements: what a block's arrays take stays in the core's own cache
 
 
 Row = tuple[Stretch, ...]
@@ -56,13 +56,13 @@ class NodeSum:
     """
 
     def __init__(self, ranks: int, dtype: np.dtype[Any], divide: bool) -> None:
-        self._factors = [np.ones((), dtype) for _ in range(ranks)]
+        self.factors = [np.ones((), dtype) for _ in range(ranks)]
         self._divide = divide
 
     def weigh(self, exchange: Exchange) -> Weights:
         """Take the weights of this run; what is returned tells which calls serve them."""
         total = exchange.total if self._divide else 1.0
-        for factor, weight in zip(self._factors, exchange.weights, strict=True):
+        for factor, weight in zip(self.factors, exchange.weights, strict=True):
             factor[...] = weight / total
         active = tuple(r for r, weight in enumerate(exchange.weights) if weight)
         return Weights(active, len({exchange.weights[r] for r in active}) <= 1)
@@ -75,16 +75,16 @@ class NodeSum:
         elif weights.equal:
             first, *rest = active
             if not rest:
-                yield partial(np.multiply, sources[first], self._factors[first], out)
+                yield partial(np.multiply, sources[first], self.factors[first], out)
                 return
             yield partial(np.add, sources[first], sources[rest[0]], out)
             for r in rest[1:]:
                 yield partial(np.add, out, sources[r], out)
-            yield partial(np.multiply, out, self._factors[first], out)
+            yield partial(np.multiply, out, self.factors[first], out)
         else:
-            yield partial(np.multiply, sources[active[0]], self._factors[active[0]], out)
+            yield partial(np.multiply, sources[active[0]], self.factors[active[0]], out)
             for r in active[1:]:
-                yield partial(np.multiply, sources[r], self._factors[r], scratch)
+                yield partial(np.multiply, sources[r], self.factors[r], scratch)
                 yield partial(np.add, out, scratch, out)
 
 

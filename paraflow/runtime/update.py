@@ -1,11 +1,13 @@
 """How updates of variables run: all variables at once, block by block.
 
 A block is small enough to stay in the core's own cache, so an update is one pass over memory, however many elementary
-operations it is made of: the gradients of all ranks are read, summed and applied, and the new values written.
+operations it is made of: the gradients of all ranks are read, summed and applied, and the new values written. Where
+there is a C compiler, large updates are one compiled loop instead, with the same bits (paraflow/kernels/fused.py).
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,14 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.compiler.plan import GRADIENT, OBJECT, Slot, Step
+from paraflow.kernels.fused import address, fused
 from paraflow.kernels.numpy import KERNELS
 from paraflow.ops.update import Body
 from paraflow.runtime.exchange import Bucket, Exchange
-from paraflow.runtime.reduction import BLOCK, NodeSum, Weights, cut, merged
+from paraflow.runtime.reduction import BLOCK, NodeSum, Row, Weights, cut, merged
 from paraflow.runtime.store import Stretch, VariableStore
 
 Array = np.ndarray[Any, Any]
 Call = Callable[[], Any]
+
+COMPILE_FROM = 1 << 15  # elements; below, a compilation (0.1 s, once in a machine's life) is not worth it
 
 class Inner(NamedTuple):
     """One elementary operation on registers."""
@@ -126,7 +131,7 @@ class Update:
                 weights = self._sum.weigh(self._exchange)
         program = self._programs.get(weights)
         if program is None:
-            program = self._programs[weights] = list(self._unroll(weights))
+            program = self._programs[weights] = self._program(weights)
         for call in program:
             call()
 
@@ -147,12 +152,43 @@ class Update:
         sources = self._exchange.gradients(name)
         return [sources[self._store.own]] if self._exchange.several_nodes else sources
 
-    def _unroll(self, weights: Weights | None) -> Iterable[Call]:
+    def _program(self, weights: Weights | None) -> list[Call]:
+        """The calls for these weights: compiled loops where that pays, else blocks of numpy's."""
+        segments = merged(self._rows())
+        calls = None
+        if sum(segment[0].size for segment in segments) >= COMPILE_FROM:
+            calls = self._compiled(segments, weights)
+        return calls if calls is not None else list(self._blocks(segments, weights))
+
+    def _compiled(self, segments: list[Row], weights: Weights | None) -> list[Call] | None:
+        active = (0,) if weights is None else weights.active
+        equal = weights is None or weights.equal
+        factors = [self._factor] if weights is None else [self._sum.factors[r] for r in active]
+        if not active:
+            return None
+        function = fused(self._body, self._dtype.name, self._exchanged, len(active) if self._exchanged else 1, equal)
+        if function is None:
+            return None
+        own = self._body.states + self._body.leaves - self._exchanged
+        used = (factors[:1] if equal else factors) if self._exchanged else []
+        numbers = [address(a) for a in (*used, *self.scalars)]
+        return [
+            partial(
+                function,
+                ctypes.c_long(segment[0].size),
+                *(address(column.flat) for column in segment[:own]),
+                *(address(segment[own + r].flat) for r in (active if self._exchanged else ())),
+                *numbers,
+            )
+            for segment in segments
+        ]
+
+    def _blocks(self, segments: list[Row], weights: Weights | None) -> Iterable[Call]:
         body = self._body
         scratch = [np.empty(BLOCK, dtype) for dtype in self._registers.scratch]
         gradient, spare = np.empty(BLOCK, self._dtype), np.empty(BLOCK, self._dtype)
         own = body.states + body.leaves - self._exchanged  # columns that are registers; the rest are summed up
-        for segment in merged(self._rows()):
+        for segment in segments:
             for start in range(0, segment[0].size, BLOCK):
                 n = min(BLOCK, segment[0].size - start)
                 columns = [c.base[c.start + start : c.start + start + n] for c in segment]
