@@ -226,6 +226,8 @@ class MPICommunicator(Communicator):
 
     def share(self, nbytes: int, flags: int = 0) -> SharedMemory:
         """A file in memory, mapped by every rank."""
+        if self.size == 1:  # nothing to share, so nothing that can be refused
+            return SoloCommunicator().share(nbytes, flags)
         return share_memory(self, nbytes, flags)
 
     def abort(self, code: int) -> NoReturn:

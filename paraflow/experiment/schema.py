@@ -213,7 +213,12 @@ class Parallel(Table):
         "gossip: parameters are averaged with a few neighbours",
     )
     bucket_bytes: PositiveInt = Field(
-        default=4 * 2**20, description="allreduce: bytes of gradients that one call averages"
+        default=4 * 2**20, description="allreduce: bytes of gradients that are exchanged together"
+    )
+    shared_memory: bool = Field(
+        default=True,
+        description="allreduce: the ranks of a node have one copy of parameters and slots in shared memory; "
+        "false: each has its own",
     )
     servers: PositiveInt = Field(
         default=1, description="parameter_server: ranks, the last ones, that share out the variables; all others train"

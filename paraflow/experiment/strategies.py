@@ -15,7 +15,9 @@ Maker = Callable[[Parallel, Communicator, Mapping[str, object]], Strategy]
 
 
 def _allreduce(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
-    return AllReduce(communicator, agreement, compress=make_compressor(table))
+    return AllReduce(
+        communicator, agreement, shared_memory=table.shared_memory, compress=make_compressor(table)
+    )
 
 
 def _parameter_server(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ class AllReduce(Strategy):
     def start(self, session: Any, operations: Sequence[Operation]) -> None:
         """Compare graph and configuration over all ranks, then give all ranks the variables of rank 0.
 
-        On each node the variables then move into memory that its ranks share.
+        On each node the variables then move into memory that its ranks share; where that cannot be, rank 0 warns.
         """
         lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
         lines += [f"training step with {o.name}" for o in operations]
@@ -85,7 +86,13 @@ class AllReduce(Strategy):
         if self.synchronous:
             exchanges = [o for o in operations if o.type == "exchange"]
             exchanges.sort(key=lambda o: o.inputs[0].op.index)
-            session.connect([o.attrs["variable"] for o in exchanges], self.shared_memory)
+            unshared = session.connect([o.attrs["variable"] for o in exchanges], self.shared_memory)
+            if unshared and self.comm.rank == 0:
+                warnings.warn(
+                    f"ranks of one node share no memory, so each has parameters and slots of its own: {unshared}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
 
 
 def shard_random(exchanges: Sequence[Operation]) -> set[Operation]:

@@ -80,7 +80,7 @@ class Exchange:
         self._memory: SharedMemory | None = None
         self._headers: list[Array] = []
         self._count = 0
-        self._opened = False
+        self._opened = self._summed_up = False
         self._mine: tuple[int, float] = (0, 0.0)
         self._pending: list[Bucket] = []
         self._under_way: list[Bucket] = []
@@ -147,7 +147,7 @@ class Exchange:
     def open(self, program: int, samples: int) -> None:
         """Begin a run of a plan that synchronises; ``program`` is a number for what it synchronises."""
         self._mine = program, float(samples)
-        self._opened = False
+        self._opened = self._summed_up = False
         self._pending, self._under_way = [], []
         if self._memory is not None:
             header = self._headers[self._own]
@@ -257,6 +257,11 @@ class Exchange:
         assert self._peers is not None
         assert bucket.reduce is not None
         self._check()
+        if not self._summed_up:
+            self._summed_up = True
+            self._totals = np.zeros((3, self._peers.size))
+            self._totals[:, self._peers.rank] = self.total, self._mine[0], self._scalars
+            self._totals_under_way = self._peers.iallreduce(self._totals)
         bucket.reduce()
         bucket.requests = [self._peers.iallreduce(run) for run in bucket.runs]
         bucket.reduced = True
@@ -273,10 +278,6 @@ class Exchange:
                 raise self._disagreement(rank)
         samples = [float(header["samples"][0]) for header in self._headers]
         self.weights, self.total = samples, sum(samples)
-        if self._peers is not None and self._peers.size > 1:
-            self._totals = np.zeros((3, self._peers.size))
-            self._totals[:, self._peers.rank] = self.total, program, self._scalars
-            self._totals_under_way = self._peers.iallreduce(self._totals)
 
     def _settle_totals(self) -> None:
         """Take the samples of all nodes, and compare what their ranks run."""

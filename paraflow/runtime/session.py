@@ -200,15 +200,18 @@ class Session:
                 f"variable {names} has no value yet: run global_variables_initializer() or restore a checkpoint first"
             )
 
-    def connect(self, exchanged: Sequence[str], shared_memory: bool) -> None:
+    def connect(self, exchanged: Sequence[str], shared_memory: bool) -> str | None:
         """Share the variables with the other ranks of the node, for a synchronous strategy; collective.
 
         ``exchanged`` are the variables whose gradients are exchanged, in the order in which backward makes them.
+        Returns why ranks of one node share no memory, where they do not although they should.
         """
         exchange = self.context.exchange
         assert exchange is not None
-        if exchange.connect(exchanged, shared_memory):
-            self._plans.clear()  # their arrays have moved
+        if not exchange.connect(exchanged, shared_memory):
+            return None
+        self._plans.clear()  # their arrays have moved
+        return exchange.unshared
 
     def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
         """The plan by which `run` would compute ``fetches`` for feeds of these shapes."""

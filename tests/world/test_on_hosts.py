@@ -3,11 +3,19 @@
 import pytest
 from hosts import run_ranks_on
 
-from . import averaging_cases, cases
+from . import averaging_cases, cases, plane_cases
 
 
 @pytest.mark.parametrize(
-    ("cases", "ranks"), [(cases, (1, 1)), (cases, (1, 2)), (cases, (2, 2)), (averaging_cases, (1, 2))]
+    ("cases", "ranks"),
+    [
+        (cases, (1, 1)),
+        (cases, (1, 2)),
+        (cases, (2, 2)),
+        (averaging_cases, (1, 2)),
+        (plane_cases, (1, 2)),
+        (plane_cases, (2, 2)),
+    ],
 )
 def test_on_two_hosts(hosts, cases, ranks):
     size = sum(ranks)

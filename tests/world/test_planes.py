@@ -1,5 +1,8 @@
 """Ranks that share planes: on threads that play one node or several, and under a real mpirun."""
 
+import ast
+from pathlib import Path
+
 import pytest
 from mpirun import run_ranks
 
@@ -19,3 +22,13 @@ def test_under_mpirun(size):
     done = run_ranks(size, plane_cases.__file__)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"mpi {size}: {case.__name__}" for case in plane_cases.CASES]
+
+
+def test_where_memory_cannot_be_shared_each_rank_has_its_own_and_rank_0_says_so():
+    done = run_ranks(2, Path(__file__).parent / "programs/unshared.py")
+    assert done.returncode == 0, done.stderr
+    first, *others = ast.literal_eval(done.stdout)
+    assert len(first) == 1
+    assert "share no memory" in first[0]
+    assert "File too large" in first[0]
+    assert others == [[]]
