@@ -228,6 +228,9 @@ class Session:
         """End the session: its threads stop and its variables are lost."""
         if self.context.exchange is not None:
             self.context.exchange.close()
+        self._end()
+
+    def _end(self) -> None:
         if not self._closed and isinstance(self._executor, ReadyQueueExecutor):
             self._executor.close()
         self._closed = True
@@ -247,10 +250,14 @@ class Session:
         stacks.sessions.append(self)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         stacks.sessions.pop()
         stacks.graphs.pop()
-        self.close()
+        if kind is None:
+            self.close()
+        else:
+            # The error is about to end all ranks; told of the end of this part, they would fail of that, and sooner.
+            self._end()
 
 
 def training_step(program: Program) -> tuple[str, ...]:

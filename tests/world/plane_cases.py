@@ -166,7 +166,14 @@ def old_values_can_be_fetched_beside_an_update(comm: Communicator) -> None:
             assert slot.tolist() == [momentum] * 1000
 
 
+def survives_an_error(comm: Communicator) -> bool:
+    """Whether ranks can catch an error of others here: between nodes the other ranks wait until the world is ended."""
+    return comm.world == "threads" or comm.split_node().size == comm.size
+
+
 def different_learning_rates_are_refused(comm: Communicator) -> None:
+    if not survives_an_error(comm):
+        return
     with pf.Graph().as_default():
         x = pf.placeholder(pf.float64, (None,), name="x")
         rate = pf.placeholder(pf.float64, (), name="rate")
@@ -182,6 +189,8 @@ def different_learning_rates_are_refused(comm: Communicator) -> None:
 
 def different_programs_are_refused(comm: Communicator) -> None:
     """After the first comparison: two training steps that all ranks know, run in different order."""
+    if not survives_an_error(comm):
+        return
     with pf.Graph().as_default():
         x = pf.placeholder(pf.float64, (None,), name="x")
         w, v = pf.Variable(np.ones(100), name="w"), pf.Variable(np.ones(100), name="v")
