@@ -62,9 +62,19 @@ def epoch(number: int) -> dict[str, Any]:
     return {"seconds": seconds}
 
 
+def memory() -> dict[str, Any]:
+    """Bytes of variables that this rank keeps for itself, and of those that it shares with the node."""
+    store = session.store
+    nbytes = {True: 0, False: 0}
+    for name, array in store.items():
+        nbytes[store.shared(name)] += array.nbytes
+    return {"own": nbytes[False], "shared": nbytes[True]}
+
+
 about = {
     "version": f"paraflow {version('paraflow')}, numpy {np.__version__}",
     "threads": int(os.environ["OPENBLAS_NUM_THREADS"]),
     "cores": len(os.sched_getaffinity(0)),
 }
-worker.serve(options.address, RANK, about, {"steps": steps, "loss": loss, "load": load, "epoch": epoch})
+orders = {"steps": steps, "loss": loss, "memory": memory, "load": load, "epoch": epoch}
+worker.serve(options.address, RANK, about, orders)
