@@ -13,7 +13,8 @@ from paraflow.errors import NumericError
 from paraflow.experiment.datasets import load_datasets
 from paraflow.experiment.journal import Journal
 from paraflow.experiment.measure import Meter, evaluate
-from paraflow.experiment.model import Model, build_model, build_optimizer
+from paraflow.experiment.model import Model, build_model
+from paraflow.experiment.optimizers import build_train_op
 from paraflow.experiment.run_directory import PARAMETERS_FILE, create_run_directory, save_parameters
 from paraflow.experiment.schema import Config, shared_leaves
 from paraflow.experiment.strategies import check_mode, make_strategy
@@ -39,7 +40,7 @@ def train(config: Config, communicator: Communicator) -> None:
     with Graph().as_default() as graph:
         graph.seed = config.experiment.seed
         model = build_model(config, training)
-        train_op = build_optimizer(config).minimize(model.loss)
+        train_op = build_train_op(config.optimizer, model.loss)
         initialize = global_variables_initializer()
         bucket_bytes, threads = config.parallel.bucket_bytes, config.experiment.threads
         with Session(strategy=strategy, bucket_bytes=bucket_bytes, threads=threads) as session:

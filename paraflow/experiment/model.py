@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from paraflow import nn, train
+from paraflow import nn
 from paraflow.data import Dataset
 from paraflow.errors import ConfigError, GraphError
 from paraflow.experiment.builder import load_builder
@@ -144,21 +144,3 @@ def call_builder(name: str, reference: str, *arguments: object, **options: objec
             f"{sorted(options)} of {name}.options: {error}"
         ) from None
     return function(*arguments, **options)
-
-
-def build_optimizer(config: Config) -> train.Optimizer:
-    """The optimizer that the configuration names."""
-    kinds: dict[str, Any] = {
-        "gradient_descent": train.GradientDescentOptimizer,
-        "momentum": train.MomentumOptimizer,
-        "adagrad": train.AdagradOptimizer,
-        "rmsprop": train.RMSPropOptimizer,
-        "adam": train.AdamOptimizer,
-    }
-    options = config.optimizer.model_dump(exclude={"name"})
-    if "nesterov" in options:
-        options["use_nesterov"] = options.pop("nesterov")
-    optimizer: train.Optimizer = kinds[config.optimizer.name](**options)
-    return optimizer
-
-

@@ -120,7 +120,7 @@ class AdamOptimizer(Optimizer):
         self._beta2 = beta2
         self._epsilon = epsilon
         self._powers: tuple[Variable, Variable] | None = None
-        self._alphas: dict[np.dtype[Any], Tensor] = {}
+        self._corrections: dict[np.dtype[Any], tuple[Tensor, ...]] = {}
 
     def _prepare(self, variables: list[Variable]) -> None:
         if self._powers is None:
@@ -130,23 +130,35 @@ class AdamOptimizer(Optimizer):
                     Variable(np.asarray(self._beta1, first.dtype), trainable=False, name="beta1_power"),
                     Variable(np.asarray(self._beta2, first.dtype), trainable=False, name="beta2_power"),
                 )
-        self._alphas = {v.dtype: self._alpha(v) for v in variables}
+        self._corrections = {v.dtype: self._correction(v) for v in variables}
 
-    def _alpha(self, var: Variable) -> Tensor:
-        """rate * sqrt(1 - beta2^t) / (1 - beta1^t), a scalar."""
+    def _correction(self, var: Variable) -> tuple[Tensor, ...]:
+        """The scalars by which the moments' bias is corrected: here rate * sqrt(1 - beta2^t) / (1 - beta1^t)."""
+        power1, power2 = self._current_powers(var)
+        return (self._rate(var) * sqrt(1 - power2) / (1 - power1),)
+
+    def _current_powers(self, var: Variable) -> tuple[Tensor, Tensor]:
+        """beta1^t and beta2^t as scalars of the variable's dtype."""
         assert self._powers is not None
-        power1, power2 = (scalar_like(p, var) for p in self._powers)
-        alpha: Tensor = self._rate(var) * sqrt(1 - power2) / (1 - power1)
-        return alpha
+        power1, power2 = self._powers
+        return scalar_like(power1, var), scalar_like(power2, var)
 
-    def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
+    def _moments(self, gradient: Tensor, var: Variable) -> tuple[Tensor, Tensor]:
+        """The new means of the gradient and of its square, as they are assigned to the slots."""
         m, v = self._slot(var, "m"), self._slot(var, "v")
         # The difference is taken in the variable's dtype, as TensorFlow does: in float32 1 - 0.999 is not 0.001.
         one1, one2 = (1 - scalar_like(beta, var) for beta in (self._beta1, self._beta2))
-        mean = m.assign(m + (gradient - m) * one1)
-        variance = v.assign(v + (square(gradient) - v) * one2)
-        step = mean * self._alphas[var.dtype] / (sqrt(variance) + scalar_like(self._epsilon, var))
-        return [mean.op, variance.op, var.assign_sub(step).op]
+        return m.assign(m + (gradient - m) * one1), v.assign(v + (square(gradient) - v) * one2)
+
+    def _step(self, mean: Tensor, variance: Tensor, var: Variable) -> Tensor:
+        """What is taken off the variable."""
+        (alpha,) = self._corrections[var.dtype]
+        step: Tensor = mean * alpha / (sqrt(variance) + scalar_like(self._epsilon, var))
+        return step
+
+    def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
+        mean, variance = self._moments(gradient, var)
+        return [mean.op, variance.op, var.assign_sub(self._step(mean, variance, var)).op]
 
     def _finish(self) -> list[Operation]:
         assert self._powers is not None

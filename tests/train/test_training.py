@@ -9,6 +9,8 @@ from paraflow.ops.collective import exchange
 
 pytestmark = pytest.mark.usefixtures("graph")
 
+OPTIMIZERS = ["GradientDescent", "Momentum", "Adagrad", "RMSProp", "Adam", "AdamW", "LARS", "LAMB"]
+
 
 def exchanges():
     return [o for o in pf.get_default_graph().operations if o.record is exchange]
@@ -62,10 +64,11 @@ def test_minimize_lowers_the_loss(w, b):
         np.testing.assert_allclose(session.run(w), [1.0, 1.0], atol=1e-3)
 
 
-@pytest.mark.parametrize("optimizer", ["GradientDescent", "Momentum", "Adagrad", "RMSProp", "Adam"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_gradient_passes_one_exchange(w, b, optimizer):
     arguments = {"momentum": 0.9} if optimizer == "Momentum" else {}
-    made = getattr(pf.train, f"{optimizer}Optimizer")(0.1, **arguments)
+    arguments |= {"weight_decay": 0.01} if optimizer == "AdamW" else {}
+    made = getattr(pf.train, f"{optimizer}Optimizer")(learning_rate=0.1, **arguments)
     made.minimize(pf.reduce_sum(pf.square(w)) + pf.reduce_sum(b))
     assert sorted(o.attrs["variable"] for o in exchanges()) == ["b", "w"]
     assert {name: exchanges_above(o) for name, o in assignments().items() if name in ("w", "b")} == {"w": 1, "b": 1}

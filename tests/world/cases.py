@@ -21,6 +21,9 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "adagrad": lambda: pf.train.AdagradOptimizer(0.1),
     "rmsprop": lambda: pf.train.RMSPropOptimizer(0.01, momentum=0.5),
     "adam": lambda: pf.train.AdamOptimizer(0.01),
+    "adamw": lambda: pf.train.AdamWOptimizer(1e-3, 0.01, exclude_from_weight_decay=["bias"]),
+    "lars": lambda: pf.train.LARSOptimizer(0.5, eeta=0.01),
+    "lamb": lambda: pf.train.LAMBOptimizer(0.01, weight_decay=0.01, exclude_from_layer_adaptation=["bias"]),
 }
 
 # 50 samples in batches of 8: the last batch of an epoch has 2, so that of 3 ranks one has none.

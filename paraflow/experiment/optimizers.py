@@ -1,0 +1,61 @@
+"""From the table [optimizer] to the operation that trains: the optimizer and the schedule of its learning rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paraflow import train
+from paraflow.graph.node import Operation, Tensor
+from paraflow.ops.state import Variable
+
+KINDS: dict[str, Any] = {
+    "gradient_descent": train.GradientDescentOptimizer,
+    "momentum": train.MomentumOptimizer,
+    "adagrad": train.AdagradOptimizer,
+    "rmsprop": train.RMSPropOptimizer,
+    "adam": train.AdamOptimizer,
+    "adamw": train.AdamWOptimizer,
+    "lars": train.LARSOptimizer,
+    "lamb": train.LAMBOptimizer,
+}
+
+_OF_SCHEDULES = {
+    "schedule", "warmup_steps", "decay_steps", "decay_rate", "staircase", "end_learning_rate", "power",
+    "boundaries", "values",
+}  # fmt: skip
+
+
+def build_train_op(table: Any, loss: Tensor) -> Operation:
+    """The operation that lowers ``loss`` by one update of the optimizer that ``table``, [optimizer], describes.
+
+    The step size of a schedule depends on a variable that counts the updates, which is made where one is needed.
+    """
+    options = table.model_dump(exclude={"name", *_OF_SCHEDULES})
+    global_step = None
+    if table.schedule != "constant" or table.warmup_steps:
+        global_step = train.create_global_step()
+        rate = options["learning_rate"] = scheduled_rate(table, global_step)
+        if table.name == "adamw":
+            options["weight_decay"] = rate * (table.weight_decay / table.learning_rate)
+    for key, name in {"nesterov": "use_nesterov", "trust_coefficient": "eeta"}.items():
+        if key in options:
+            options[name] = options.pop(key)
+    operation: Operation = KINDS[table.name](**options).minimize(loss, global_step)
+    return operation
+
+
+def scheduled_rate(table: Any, global_step: Variable) -> Tensor:
+    """The step size after ``global_step`` updates."""
+    rate, steps = table.learning_rate, table.decay_steps
+    if table.schedule == "exponential":
+        rate = train.exponential_decay(rate, global_step, steps, table.decay_rate, table.staircase)
+    elif table.schedule == "cosine":
+        rate = train.cosine_decay(rate, global_step, steps, table.end_learning_rate / rate)
+    elif table.schedule == "polynomial":
+        rate = train.polynomial_decay(rate, global_step, steps, table.end_learning_rate, table.power)
+    elif table.schedule == "piecewise":
+        rate = train.piecewise_constant(global_step, table.boundaries, [rate, *table.values])
+    if table.warmup_steps:
+        rate = train.linear_warmup(rate, global_step, table.warmup_steps)
+    tensor: Tensor = rate
+    return tensor
