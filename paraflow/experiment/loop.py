@@ -9,7 +9,7 @@ from time import perf_counter
 
 from paraflow.comm import Communicator, solo
 from paraflow.data import Batch, Batches, Dataset
-from paraflow.errors import NumericError
+from paraflow.errors import ConfigError, NumericError
 from paraflow.experiment.datasets import load_datasets
 from paraflow.experiment.journal import Journal
 from paraflow.experiment.measure import Meter, evaluate
@@ -94,8 +94,12 @@ class _Run:
 
 
 def _total_steps(config: Config, steps_per_epoch: int) -> int:
+    """The steps of the run, as many as make whole updates. Raises ConfigError where they make none."""
     ends = [config.train.steps, config.train.epochs and config.train.epochs * steps_per_epoch]
-    return min(end for end in ends if end is not None)
+    steps, accumulate = min(end for end in ends if end is not None), config.parallel.accumulate
+    if steps < accumulate:
+        raise ConfigError(f"parallel.accumulate = {accumulate}, but the run has only {steps} batches: train longer")
+    return steps - steps % accumulate
 
 
 class _Worker:

@@ -329,6 +329,11 @@ class Parallel(Table):
         description="allreduce: the ranks of a node have one copy of parameters and slots in shared memory; "
         "false: each has its own",
     )
+    accumulate: PositiveInt = Field(
+        default=1,
+        description="single, allreduce: batches whose gradients are added up before one update; the steps of [train] "
+        "are batches, those of schedules updates",
+    )
     servers: PositiveInt = Field(
         default=1, description="parameter_server: ranks, the last ones, that share out the variables; all others train"
     )
@@ -390,6 +395,15 @@ class Parallel(Table):
     error_feedback: bool = Field(
         default=True, description="what compression leaves out of a gradient is added to the next one"
     )
+
+    @model_validator(mode="after")
+    def _accumulates_where_it_can(self) -> "Parallel":
+        if self.accumulate > 1 and self.mode not in ("single", "allreduce"):
+            raise ValueError(
+                f"accumulate = {self.accumulate} is for mode = 'single' or 'allreduce', not for '{self.mode}': set one "
+                "of the two"
+            )
+        return self
 
     @model_validator(mode="after")
     def _compresses_what_it_can(self) -> "Parallel":

@@ -16,7 +16,11 @@ Maker = Callable[[Parallel, Communicator, Mapping[str, object]], Strategy]
 
 def _allreduce(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
     return AllReduce(
-        communicator, agreement, shared_memory=table.shared_memory, compress=make_compressor(table)
+        communicator,
+        agreement,
+        shared_memory=table.shared_memory,
+        compress=make_compressor(table),
+        accumulate=table.accumulate,
     )
 
 

@@ -34,6 +34,28 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return dy
 
 
+@op(effect=True, same=())
+def add_gradient(gradient, variable="", *, accumulation):
+    """Add the gradient of ``variable`` over a micro-batch to what the step's earlier ones gave."""
+    accumulation.add(variable, gradient)
+
+
+@add_gradient.shape
+def _(gradient: Spec, variable: str) -> tuple[Spec, ...]:
+    return ()
+
+
+@op(effect=True)
+def accumulated_gradient(gradient, variable="", *, accumulation):
+    """The mean gradient over all micro-batches of a step, ``gradient`` being that of the last one."""
+    return accumulation.mean(variable, gradient)
+
+
+@accumulated_gradient.shape
+def _(gradient: Spec, variable: str) -> Spec:
+    return gradient
+
+
 @op(collective=True)
 def sample_share(*, comm, samples):
     """This rank's part of all ranks' samples in this run, n_r / sum(n), a float64 scalar.

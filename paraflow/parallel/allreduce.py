@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paraflow.comm import Communicator, world
+from paraflow.errors import InvalidArgumentError
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
 from paraflow.parallel.agreement import check_agreement, graph_lines
@@ -22,6 +23,10 @@ class AllReduce(Strategy):
     all ranks (configuration keys), compared with the graph before the first step. The ranks of a node have one copy of
     parameters and slots in shared memory; without ``shared_memory``, or where there is none, each has its own. With
     ``compress``, several ranks average what it makes of their gradients, and each has its own parameters and slots.
+
+    With ``accumulate`` = k, a training step is run k times for one update: the first k - 1 runs only add up gradients,
+    and the last one applies the average over the samples of all k, on all ranks. What is assigned as a consequence of
+    gradients (slots, global_step) changes in the last run only.
     """
 
     def __init__(
@@ -31,10 +36,14 @@ class AllReduce(Strategy):
         *,
         shared_memory: bool = True,
         compress: Compressor | None = None,
+        accumulate: int = 1,
     ) -> None:
+        if accumulate < 1:
+            raise InvalidArgumentError(f"accumulate must be at least 1, not {accumulate}")
         self.comm = comm if comm is not None else world()
         self.compress = compress
-        self.agreement = {**(agreement or {}), "compress": compress}
+        self.agreement = {**(agreement or {}), "compress": compress, "accumulate": accumulate}
+        self.accumulate = accumulate
         self.shared_memory = shared_memory
         self.worker, self.workers = self.comm.rank, self.comm.size
         self.synchronous = self.comm.size > 1 and compress is None
@@ -43,8 +52,9 @@ class AllReduce(Strategy):
         """exchange(g) becomes all_reduce(g); random numbers that reach a gradient differ from rank to rank."""
         if self.comm.size == 1:
             return program
-        exchanges = [o for o in program.operations() if o.type == "exchange"]
-        above = shard_random(exchanges)
+        operations = program.operations()
+        exchanges = [o for o in operations if o.type == "exchange"]
+        above = shard_random([*exchanges, *(o for o in operations if o.type == "add_gradient")])
         moved: dict[Tensor, Tensor] = {}
         compressed = CompressedRuns(exchanges, moved)
 

@@ -18,8 +18,8 @@ class Strategy:
     ``worker`` of ``workers`` says which part of every global batch this rank trains on. A rank where ``is_server`` is
     true trains on none, and calls `serve` in the place of the training loop. Where ``asynchronous`` is true, workers do
     not meet in a step, so that each reports and evaluates for itself. Where ``synchronous`` is true, gradients are
-    averaged by the session's exchange, and the ranks of a node share the variables. A step may have no sample
-    on a rank, whose gradients are then NaN and count for nothing.
+    averaged by the session's exchange, and the ranks of a node share the variables. ``accumulate`` runs of a training
+    step make one update. A step may have no sample on a rank, whose gradients are then NaN and count for nothing.
     """
 
     comm: Communicator
@@ -28,6 +28,7 @@ class Strategy:
     is_server = False
     asynchronous = False
     synchronous = False
+    accumulate = 1
 
     def rewrite(self, program: Program) -> Program:
         """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paraflow.comm import Communicator
+from paraflow.runtime.accumulation import Accumulation
 from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.store import VariableStore
 
@@ -18,6 +19,7 @@ class RunContext:
     ``samples`` is the number of samples that the current run is fed, ``shard`` the number of this rank's shard,
     ``entropy`` what unseeded random operations start from, the same on all ranks, ``strategy`` the session's,
     ``exchange`` its part in the synchronous exchange of gradients, if there is one.
+    ``accumulation`` has the sums of gradients of the training step that is being loaded, where it accumulates.
     ``message_seconds`` adds up the time of the steps that send and receive.
     """
 
@@ -28,6 +30,7 @@ class RunContext:
     samples: int = 1
     strategy: Any = None
     exchange: Exchange | None = None
+    accumulation: Accumulation | None = None
     message_seconds: float = 0.0
     positions: dict[str, int] = field(default_factory=dict)
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from paraflow.comm import Communicator, solo
+from paraflow.compiler.accumulate import adding_program, closing_program
 from paraflow.compiler.pipeline import Options, compile_plan
 from paraflow.compiler.plan import Plan
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError
@@ -19,6 +20,7 @@ from paraflow.graph.context import default_session, stacks
 from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, dependents
+from paraflow.runtime.accumulation import Accumulation
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.executable import Executable
@@ -27,6 +29,7 @@ from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_sh
 from paraflow.runtime.store import VariableStore
 
 Array = np.ndarray[Any, Any]
+Feeds = Mapping[Tensor, tuple[int, ...]]
 
 
 class Strategy(Protocol):
@@ -34,6 +37,7 @@ class Strategy(Protocol):
 
     comm: Communicator
     synchronous: bool
+    accumulate: int
 
     def rewrite(self, program: Program) -> Program:
         """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""
@@ -47,11 +51,16 @@ class Strategy(Protocol):
 
 @dataclass
 class Loaded:
-    """A plan ready to run for one set of fetches and feed shapes; ``fold`` gives results the fetches' structure."""
+    """A plan ready to run for one set of fetches and feed shapes; ``fold`` gives results the fetches' structure.
+
+    Where gradients are accumulated over several runs, it is for the last of these, and ``adding`` for the others.
+    """
 
     executable: Executable
     samples: int
     fold: Callable[[list[Any]], Any]
+    accumulation: Accumulation | None = None
+    adding: Loaded | None = None
     checked: bool = False
 
 
@@ -93,6 +102,7 @@ class Session:
         self._feeds: dict[Any, Tensor] = {}
         self._plans: dict[Any, Loaded] = {}
         self._started: set[tuple[str, ...]] = set()
+        self._accumulations: dict[tuple[str, ...], Accumulation] = {}
         self._lock = threading.RLock()
         self._closed = False
 
@@ -139,18 +149,26 @@ class Session:
             loaded = self._plans.get((key, tensors, tuple([a.shape for a in arrays])))
             if loaded is None:
                 loaded = self._load(fetches, key, tensors, tuple(a.shape for a in arrays))
+            samples, accumulation = loaded.samples, loaded.accumulation
+            if accumulation is not None:
+                if not accumulation.begin(samples):
+                    assert loaded.adding is not None
+                    loaded = loaded.adding
+                samples = accumulation.samples
             executable = loaded.executable
             if not loaded.checked:
                 self._check_initialized(executable.plan)
-            self.context.samples = loaded.samples
+            self.context.samples = samples
             if executable.synchronises is not None:
                 assert self.context.exchange is not None
-                self.context.exchange.open(executable.synchronises, loaded.samples)
+                self.context.exchange.open(executable.synchronises, samples)
             executable.load(arrays)
             self._executor.execute(executable)
             if not loaded.checked:
                 self.store.initialized.update(executable.plan.writes)
                 loaded.checked = True
+            if accumulation is not None:
+                accumulation.end()
             return loaded.fold(executable.results())
 
     def _load(self, structure: Any, key: Any, tensors: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> Loaded:
@@ -161,36 +179,62 @@ class Session:
             self._fetches[key] = Fetches(self.graph, structure)
         wanted = self._fetches[key]
         self.store.allocate(self.graph.variables)
-        trains: tuple[str, ...] = ()
-
-        def rewrite(program: Program) -> Program:
-            nonlocal trains
-            assert self.strategy is not None
-            trains = training_step(program)
-            return self.strategy.rewrite(program)
-
-        _, plan = compile_plan(
-            self.graph,
-            wanted.tensors,
-            wanted.operations,
-            dict(zip(tensors, shapes, strict=True)),
-            rewrite if self.strategy is not None else None,
-            self._options,
-        )
+        feeds = dict(zip(tensors, shapes, strict=True))
+        plan, trains = self._compile(wanted, feeds)
         if trains and trains not in self._started:
             assert self.strategy is not None
             self._check_initialized(plan)
             self._started.add(trains)
             self.strategy.start(self, [self.graph.get_operation_by_name(name) for name in trains])
         samples = count_samples(tensors, shapes)
-        if samples is None and _weighs_samples(plan):
+        accumulates = bool(trains) and self.strategy is not None and self.strategy.accumulate > 1
+        if samples is None and (accumulates or _weighs_samples(plan)):
             sizes = ", ".join(f"{t.name}: {s[0]}" for t, s in zip(tensors, shapes, strict=True) if s)
             raise InvalidArgumentError(
                 f"how many samples does this step have? The first sizes of the feeds differ ({sizes}); leave the first "
                 "size of a placeholder unknown (None) only where it counts samples"
             )
-        loaded = self._plans[key, tensors, shapes] = Loaded(Executable(plan, self.context), samples or 0, wanted.fold)
+        if not accumulates:
+            loaded = Loaded(Executable(plan, self.context), samples or 0, wanted.fold)
+        else:
+            loaded = self._load_accumulating(wanted, feeds, plan, trains, samples or 0)
+        self._plans[key, tensors, shapes] = loaded
         return loaded
+
+    def _load_accumulating(
+        self, wanted: Fetches, feeds: Feeds, plan: Plan, trains: tuple[str, ...], samples: int
+    ) -> Loaded:
+        """Load both plans of a training step; one step has one sum of gradients, whatever is fetched beside it."""
+        assert self.strategy is not None
+        if trains not in self._accumulations:
+            self._accumulations[trains] = Accumulation(self.strategy.accumulate)
+        accumulation = self.context.accumulation = self._accumulations[trains]
+        adding = Executable(self._compile(wanted, feeds, adding=True)[0], self.context)
+        closing = Executable(plan, self.context)
+        return Loaded(closing, samples, wanted.fold, accumulation, Loaded(adding, samples, wanted.fold))
+
+    def _compile(self, wanted: Fetches, feeds: Feeds, adding: bool = False) -> tuple[Plan, tuple[str, ...]]:
+        """The plan, and the names of `training_step`; with ``adding`` that of runs which only accumulate gradients."""
+        strategy = self.strategy
+        trains: tuple[str, ...] = ()
+
+        def rewrite(program: Program) -> Program:
+            nonlocal trains
+            assert strategy is not None
+            trains = training_step(program)
+            if trains and strategy.accumulate > 1:
+                program = adding_program(program) if adding else closing_program(program)
+            return strategy.rewrite(program)
+
+        _, plan = compile_plan(
+            self.graph,
+            wanted.tensors,
+            wanted.operations,
+            feeds,
+            rewrite if strategy is not None else None,
+            self._options,
+        )
+        return plan, trains
 
     def _check_initialized(self, plan: Plan) -> None:
         missing = [name for name in plan.reads if name not in self.store.initialized]
@@ -221,8 +265,7 @@ class Session:
             feeds[tensor] = check_feed(tensor, value).shape
             check_shape(tensor, feeds[tensor])
         wanted = Fetches(self.graph, fetches)
-        rewrite = self.strategy.rewrite if self.strategy is not None else None
-        return compile_plan(self.graph, wanted.tensors, wanted.operations, feeds, rewrite, self._options)[1]
+        return self._compile(wanted, feeds)[0]
 
     def close(self) -> None:
         """End the session: its threads stop and its variables are lost."""

@@ -93,6 +93,43 @@ def gradients_are_clipped_once_after_the_average(comm: Communicator) -> None:
     assert_trained_alike(comm, AllReduce(comm), clipped)
 
 
+def accumulated(strategy: AllReduce | None, ranks: list[int], micro: int, steps: int = 4) -> Any:
+    """Everything after ``steps`` updates with a falling rate; a strategy runs ``micro`` batches for each of them."""
+    with pf.Graph().as_default():
+        x, y, loss = regression()
+        global_step = pf.train.create_global_step()
+        seen = pf.Variable(np.float64(0), trainable=False, name="seen")
+        count = seen.assign_add(pf.cast(pf.shape(x)[0], pf.float64))
+        rate = pf.train.inverse_time_decay(0.05, global_step, 1, 0.5)
+        train = pf.train.AdamOptimizer(rate).minimize(loss, global_step)
+        with pf.Session(strategy=strategy) as session:
+            session.run(pf.global_variables_initializer())
+            for number in range(steps):
+                parts = [batch(ranks, number * micro + i) for i in range(micro)]
+                if strategy is None:
+                    parts = [tuple(np.concatenate(several) for several in zip(*parts, strict=True))]
+                for features, targets in parts:
+                    before = session.run(pf.trainable_variables())
+                    fetches = [train, count] if features is parts[0][0] else [count, loss, train]
+                    session.run(fetches, {x: features, y: targets})
+                    if features is not parts[-1][0]:
+                        for old, new in zip(before, session.run(pf.trainable_variables()), strict=True):
+                            np.testing.assert_array_equal(old, new)
+                assert session.run(global_step) == number + 1
+            values = session.run({v.name: v for v in pf.global_variables()})
+            assert values.pop("seen:0") == sum(len(batch(ranks, i)[0]) for i in range(micro * steps))
+            return values
+
+
+def micro_batches_train_as_one_process_on_all_of_them(comm: Communicator) -> None:
+    """Three micro-batches an update, each of another size on each rank, some of none."""
+    expected = accumulated(None, list(range(comm.size)), 3)
+    for shared_memory in (True, False):
+        found = accumulated(AllReduce(comm, shared_memory=shared_memory, accumulate=3), [comm.rank], 3)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
 def trainings_alternate(comm: Communicator) -> None:
     """Two losses with some variables in common, and both updates in one run."""
 
@@ -246,6 +283,7 @@ CASES: list[Callable[[Communicator], None]] = [
     several_threads_train_as_one_process,
     without_shared_memory_it_is_the_same,
     gradients_are_clipped_once_after_the_average,
+    micro_batches_train_as_one_process_on_all_of_them,
     trainings_alternate,
     all_ranks_see_the_same_bits,
     assignments_by_all_ranks_happen_once,

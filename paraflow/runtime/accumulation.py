@@ -1,0 +1,54 @@
+"""Gradients of several micro-batches, added up before they are exchanged once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+class Accumulation:
+    """One training step's sums of gradients, each weighted by the samples of its micro-batch.
+
+    ``count`` micro-batches make one step. A micro-batch without samples counts for nothing, whatever its gradients.
+    ``samples`` are those of the micro-batches up to the current one.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.samples = 0
+        self._count = count
+        self._taken = 0
+        self._own = 0
+        self._before = 0
+        self._sums: dict[str, Array] = {}
+
+    def begin(self, samples: int) -> bool:
+        """A micro-batch of ``samples`` is about to run; returns whether it is the last of its step."""
+        self._own = samples
+        self.samples = self._before + samples
+        return self._taken == self._count - 1
+
+    def end(self) -> None:
+        """The micro-batch has run; after the last one of a step the next step begins."""
+        self._taken = (self._taken + 1) % self._count
+        self._before = self.samples if self._taken else 0
+
+    def add(self, variable: str, gradient: Array) -> None:
+        """Add the gradient of the current micro-batch, a mean over its samples, to the sum."""
+        total = self._sums.get(variable)
+        if total is None:
+            total = self._sums[variable] = np.empty(gradient.shape, gradient.dtype)
+        if not self._taken:
+            total.fill(0)
+        if self._own:
+            total += gradient * gradient.dtype.type(self._own)
+
+    def mean(self, variable: str, gradient: Array) -> Array:
+        """The mean over all samples of the step, ``gradient`` being that of its last micro-batch."""
+        self.add(variable, gradient)
+        total = self._sums[variable]
+        if self.samples:
+            total /= gradient.dtype.type(self.samples)
+        return total
