@@ -49,6 +49,7 @@ PACKAGES = {
 # (file, function) -> why this one import has to wait.
 IMPORTED_LATER = {
     ("paraflow/comm/environment.py", "world"): "mpi4py starts MPI when it is imported, and a single process needs none",
+    ("paraflow/experiment/journal.py", "_draw"): "matplotlib need not be there, and takes a second",
     ("launch/cli.py", "main"): "the launcher starts in milliseconds; what a rank needs, and the version, wait",
     ("launch/rank.py", "_dispatch"): "only a rank needs the numerics",
 }

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -13,7 +14,8 @@ from typing import Any, Self
 
 from paraflow.experiment.metrics import MetricsWriter
 from paraflow.experiment.progress import Progress, formatted
-from paraflow.experiment.run_directory import METRICS_FILE
+from paraflow.experiment.run_directory import METRICS_FILE, WAITS_FILE
+from paraflow.experiment.waits import Waits
 
 
 class Journal:
@@ -21,14 +23,19 @@ class Journal:
 
     Every record has ``event``, ``step`` and ``epoch`` (from 1) and ``time``, seconds since the journal was opened:
 
-    - "train": loss and metrics, means over all samples since the last such record; ``samples_per_second`` and
-      ``communication_seconds`` of that time, lists by rank. An asynchronous run has rank 0's alone here, and its
-      account of its strategy since the start: ``pushes``, ``staleness_mean``, ``staleness_max``, ...
+    - "train": loss and metrics, means over all samples since the last such record; of that time, as lists by rank,
+      ``samples_per_second``, ``communication_seconds``, ``waited_seconds`` (the part of these that the rank has waited
+      for other ranks) and ``held_up_seconds`` (what the others together have waited for the rank). An asynchronous run
+      has what rank 0 measured alone here, and its account of its strategy since the start: ``pushes``,
+      ``staleness_mean``, ``staleness_max``, ...
       With compression, ``gradient_bytes`` that rank 0 has sent since the start, and ``uncompressed_gradient_bytes``
       that it would have sent without.
     - "evaluate": loss and metrics over the test samples.
     - "end": the last of both, the latter as ``test_loss`` and so on; ``unix_time``; and in ``ranks`` what `end` was
-      given for each.
+      given for each, ``waited_for`` among it: the seconds that the rank has waited for others, by rank.
+      ``waiting_share`` is what waiting has cost, as a share of all ranks' time; ``straggler`` is the rank that has held
+      the others up, if one has, with its ``rank``, the ``waited_seconds`` of the others for it, their ``share`` and
+      its ``slowdown``: its time for a step, without communication, in medians of the other ranks'.
     """
 
     def __init__(self, rank: int, directory: Path, total_steps: int, epochs: int | None) -> None:
@@ -73,16 +80,20 @@ class Journal:
         """Record the end, with what each rank has to say of itself, and print a summary, with the ``remarks``."""
         if self._writer is None:
             return
-        self._write("end", {**self._values, "unix_time": time.time(), "ranks": accounts})
+        waits = Waits(accounts)
+        waiting = {"waiting_share": waits.share, "straggler": waits.straggler and asdict(waits.straggler)}
+        self._write("end", {**self._values, "unix_time": time.time(), **waiting, "ranks": accounts})
         self._open.close()
         workers = [account for account in accounts if account["role"] == "worker"]
         seconds = max(account["seconds"] for account in workers)
         rate = sum(account["samples"] for account in workers) / seconds
         values = ", ".join(formatted(name, value) for name, value in self._values.items())
         print(f"{self._step} steps in {seconds:.2f} s, {rate:.0f} samples/s: {values}")
-        for remark in remarks:
+        for remark in (*waits.remarks(), *remarks):
             print(remark)
-        print(f"run directory: {self._directory}")
+        print(f"run directory: {self._directory}", flush=True)
+        if waits.noteworthy:
+            _draw(waits, self._directory)
 
     @property
     def _values(self) -> dict[str, float]:
@@ -92,3 +103,12 @@ class Journal:
         if self._writer is not None:
             seconds = perf_counter() - self._began
             self._writer.write({"event": event, "step": self._step, "epoch": self._epoch, "time": seconds, **record})
+
+
+def _draw(waits: Waits, directory: Path) -> None:
+    """Draw who waited for whom, where matplotlib is installed."""
+    try:
+        from paraflow.experiment.waits_picture import draw
+    except ModuleNotFoundError:
+        return
+    draw(waits, directory / WAITS_FILE)

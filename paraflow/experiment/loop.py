@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
+
 from paraflow.comm import Communicator, solo
 from paraflow.data import Batch, Batches, Dataset
 from paraflow.errors import ConfigError, NumericError
@@ -118,11 +120,11 @@ class _Worker:
         self._call = run.session.make_callable([run.train_op, list(values.values())], run.model.feeds)
         self._meter = Meter(list(values), self._group)
         self._log_every = run.config.train.log_every
-        self._step = self._recorded = self._samples = 0
+        self._step = self._recorded = self._samples = self._steps = 0
         self._first_step_at = 0.0
         self._epoch_seconds: list[float] = []
         self._began, self._paused = perf_counter(), 0.0
-        self._mark = (0, 0.0, 0.0)
+        self._mark = np.zeros(3 + run.communicator.size)
 
     def train(self) -> None:
         """Run all steps, with the evaluations between them; the one at the end is for all ranks together."""
@@ -162,6 +164,7 @@ class _Worker:
         self._meter.add(samples, values)
         self._first_step_at = self._first_step_at or time.time()
         self._samples += samples
+        self._steps += 1
         self._step = self._run.strategy.next_step(self._step)
         self._journal.step(self._step, epoch + 1, self._seen())
         if self._step // self._log_every > self._recorded // self._log_every or self._step >= self._total_steps:
@@ -185,11 +188,18 @@ class _Worker:
     def _record(self) -> None:
         """Record what was since the last record."""
         self._recorded = self._step
-        now = self._samples, self._seconds(), self._run.session.context.communication_seconds
-        samples, seconds, communication = (a - b for a, b in zip(now, self._mark, strict=True))
+        context = self._run.session.context
+        waits = (context.waits.get(rank, 0.0) for rank in range(self._run.communicator.size))
+        now = np.array([self._samples, self._seconds(), context.communication_seconds, *waits])
+        samples, seconds, communication, *waited = (now - self._mark).tolist()
         self._mark = now
-        means, (rates, waits) = self._meter.collect([samples / seconds, communication])
-        more = {"samples_per_second": rates, "communication_seconds": waits, **self._run.strategy.account()}
+        own = {
+            "samples_per_second": samples / seconds,
+            "communication_seconds": communication,
+            "waited_seconds": sum(waited),
+        }
+        means, by_rank, held_up = self._meter.collect(list(own.values()), waited)
+        more = {**dict(zip(own, by_rank, strict=True)), "held_up_seconds": held_up, **self._run.strategy.account()}
         self._journal.trained(means, **more)
 
     def _evaluate(self) -> None:
@@ -202,11 +212,15 @@ class _Worker:
     def account(self) -> dict[str, object]:
         """Totals of this rank, after the strategy has finished."""
         seconds = sum(self._epoch_seconds)
+        context = self._run.session.context
         return {
             "samples": self._samples,
+            "steps": self._steps,
             "seconds": seconds,
             "samples_per_second": self._samples / seconds,
-            "communication_seconds": self._run.session.context.communication_seconds,
+            "communication_seconds": context.communication_seconds,
+            "waited_seconds": sum(context.waits.values()),
+            "waited_for": dict(sorted(context.waits.items())),
             "epoch_seconds": self._epoch_seconds,
             "first_step_unix_time": self._first_step_at,
             **self._run.strategy.account(),

@@ -31,21 +31,27 @@ class Meter:
             for i, value in enumerate(values):
                 self._sums[i] += samples * float(value)
 
-    def collect(self, own: Sequence[float] = ()) -> tuple[dict[str, float], list[list[float]]]:
-        """The means over all samples of the group since the last call, and each of ``own`` as a list by rank.
+    def collect(
+        self, own: Sequence[float] = (), summed: Sequence[float] = ()
+    ) -> tuple[dict[str, float], list[list[float]], list[float]]:
+        """The means over all samples of the group since the last call, and what else the ranks have to tell.
+
+        Of ``own`` each as a list by rank, of ``summed`` each as its sum over the ranks.
 
         Collective in the group: one small all-reduce. The means are NaN where there was no sample.
         """
         head = 1 + len(self._sums)
-        totals = np.zeros(head + len(own) * self._group.size)
+        tail = head + len(own) * self._group.size
+        totals = np.zeros(tail + len(summed))
         totals[:head] = self._samples, *self._sums
-        by_rank = totals[head:].reshape(len(own), self._group.size)
+        totals[tail:] = summed
+        by_rank = totals[head:tail].reshape(len(own), self._group.size)
         by_rank[:, self._group.rank] = own
         self._group.allreduce(totals)
         self._samples, self._sums = 0, [0.0] * len(self._sums)
         with np.errstate(invalid="ignore"):
             means = totals[1:head] / totals[0]
-        return dict(zip(self._names, means.tolist(), strict=True)), by_rank.tolist()
+        return dict(zip(self._names, means.tolist(), strict=True)), by_rank.tolist(), totals[tail:].tolist()
 
 
 def evaluate(session: Session, model: Model, dataset: Dataset, group: Communicator) -> dict[str, float]:

@@ -25,7 +25,8 @@ Array = NDArray[Any]
 _RESERVED = {
     "loss", "event", "step", "epoch", "time", "samples", "samples_per_second", "communication_seconds", "pushes",
     "staleness_mean", "staleness_max", "staleness_histogram",
-    "late_gradients", "dropped_gradients", "waited_seconds", "unix_time", "ranks",
+    "late_gradients", "dropped_gradients", "unix_time", "ranks",
+    "waited_seconds", "held_up_seconds", "waiting_share", "straggler",
     "gradient_bytes", "uncompressed_gradient_bytes",
 }  # fmt: skip
 

@@ -24,6 +24,7 @@ CONFIG_FILE = "config.toml"
 ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.jsonl"
 PARAMETERS_FILE = "parameters.safetensors"
+WAITS_FILE = "waits.svg"
 
 
 def create_run_directory(config: Config, communicator: Communicator) -> Path:

@@ -57,14 +57,13 @@ def _(gradient: Spec, variable: str) -> Spec:
 
 
 @op(collective=True)
-def sample_share(*, comm, samples):
+def sample_share(*, strategy, samples):
     """This rank's part of all ranks' samples in this run, n_r / sum(n), a float64 scalar.
 
     Weighting each rank's mean gradient by its share gives the exact mean over the global batch, whatever the sizes
     of the shards.
     """
-    total = np.array(float(samples))
-    comm.allreduce(total)
+    total = strategy.total_samples(samples)
     if not total:
         raise ZeroDivisionError("no rank has a sample in this step")
     return np.array(samples / total)

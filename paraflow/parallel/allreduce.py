@@ -13,6 +13,7 @@ from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.compression import Compressor
 from paraflow.parallel.compression.runs import CompressedRuns
+from paraflow.parallel.pace import Pace
 from paraflow.parallel.strategy import Strategy
 
 
@@ -47,6 +48,7 @@ class AllReduce(Strategy):
         self.shared_memory = shared_memory
         self.worker, self.workers = self.comm.rank, self.comm.size
         self.synchronous = self.comm.size > 1 and compress is None
+        self._pace: Pace | None = None
 
     def rewrite(self, program: Program) -> Program:
         """exchange(g) becomes all_reduce(g); random numbers that reach a gradient differ from rank to rank."""
@@ -68,6 +70,16 @@ class AllReduce(Strategy):
             return build.emit(op, "all_reduce", build.copy(op, inputs).outputs, {"variable": op.attrs["variable"]})
 
         return rebuild(program, rule, moved)
+
+    def total_samples(self, samples: int) -> float:
+        """With compression: the samples of all ranks in this step; called by the plan."""
+        assert self._pace is not None
+        return float(self._pace.meet([samples])[0])
+
+    @property
+    def waits(self) -> Mapping[int, float]:
+        """With compression; else the exchange has them."""
+        return {} if self._pace is None else self._pace.waits
 
     def account(self) -> dict[str, object]:
         """With compression: the bytes of gradients that this rank has sent, and would have sent without."""
@@ -93,6 +105,8 @@ class AllReduce(Strategy):
         lines += [f"training step with {o.name}" for o in operations]
         check_agreement(self.comm, lines + graph_lines(reachable(operations)))
         broadcast_variables(self.comm, session, root=0)
+        if self.compress is not None and self._pace is None:
+            self._pace = Pace(self.comm, session.context)
         if self.synchronous:
             exchanges = [o for o in operations if o.type == "exchange"]
             exchanges.sort(key=lambda o: o.inputs[0].op.index)

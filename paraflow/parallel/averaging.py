@@ -19,6 +19,7 @@ from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.allreduce import broadcast_variables, shard_random
+from paraflow.parallel.pace import Pace
 from paraflow.parallel.strategy import Strategy
 
 Array = np.ndarray[Any, Any]
@@ -159,6 +160,18 @@ class GlobalAveraging(Averaging):
         self.rounds = 0
         self.replicas: list[Replica] = []
         self._samples = 0
+        self._pace: Pace | None = None
+
+    @property
+    def waits(self) -> Mapping[int, float]:
+        """Measured where the ranks meet to average."""
+        return {} if self._pace is None else self._pace.waits
+
+    def start(self, session: Any, operations: Sequence[Operation]) -> None:
+        """As any averaging does; the first time, the ranks start together."""
+        super().start(session, operations)
+        if self._started and self._pace is None:
+            self._pace = Pace(self.comm, session.context)
 
     @contextmanager
     def evaluating(self, session: Any) -> Iterator[None]:
@@ -191,16 +204,16 @@ class GlobalAveraging(Averaging):
 
     def _average(self, training: bool) -> bool:
         """One averaging, in which all ranks take part; returns whether any of them is still training."""
-        state = np.array([self._samples, training], np.float64)
-        self.comm.allreduce(state)
-        total, others = float(state[0]), float(state[1])
+        assert self._pace is not None
+        state = self._samples, training
+        total, others = self._pace.meet(state) if training else self._pace.attend(state)
         self.rounds += 1
         if total:
             share = self._samples / total
             for replica in self.replicas:
                 self._combine(replica, share)
         self._samples = 0
-        return others > 0
+        return bool(others)
 
     @abstractmethod
     def _combine(self, replica: Replica, share: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
@@ -56,6 +57,12 @@ class Gossip(Averaging):
         self._inbox: list[Array] = []
         self._outbox: list[Array] = []
         self._sent: dict[int, tuple[list[Array], list[Request]]] = {}
+        self._waits: dict[int, float] = {}
+
+    @property
+    def waits(self) -> Mapping[int, float]:
+        """For each neighbour until its message was there."""
+        return self._waits
 
     def _include(self, array: Array, trained: bool) -> None:
         self._replicas.append(array)
@@ -71,6 +78,9 @@ class Gossip(Averaging):
         for partner in partners:
             self._send(partner, self._outbox)
         for partner in partners:
+            came = perf_counter()
+            self.comm.probe(partner, REPLICA)
+            self._waits[partner] = self._waits.get(partner, 0.0) + perf_counter() - came
             self._receive(partner)
         for partner in partners:
             self._wait(partner)

@@ -160,7 +160,8 @@ class ParameterServer(Strategy):
             send.wait()
         first = links[0].answer.header
         self.version = links[0].version
-        self.pushes.add(int(first["staleness"]), int(first["outcome"]), float(first["waited"]))
+        waited, waited_for = float(first["waited"]), int(first["waited_for"])
+        self.pushes.add(int(first["staleness"]), int(first["outcome"]), waited, waited_for)
         return tuple(values[i] for i in range(len(values)))
 
     def start(self, session: Any, operations: Sequence[Operation]) -> None:
@@ -197,8 +198,13 @@ class ParameterServer(Strategy):
                 self.comm.send(message.buffer, server)
         self._broadcast(session)
 
+    @property
+    def waits(self) -> Mapping[int, float]:
+        """For how long the first server withheld answers, by the worker that came last."""
+        return self.pushes.waits
+
     def account(self) -> dict[str, object]:
-        """Pushes and their staleness, late and dropped gradients, seconds waited: this worker's own count."""
+        """Pushes and their staleness, late and dropped gradients: this worker's own count."""
         return self.pushes.account()
 
     def remarks(self) -> list[str]:

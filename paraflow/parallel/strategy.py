@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,6 +59,11 @@ class Strategy:
         No rank waits for another here, and none trains inside.
         """
         yield
+
+    @property
+    def waits(self) -> Mapping[int, float]:
+        """The seconds that this rank has waited for each other rank so far, by rank; the exchange has its own."""
+        return {}
 
     def account(self) -> dict[str, object]:
         """What there is to say of this worker's part so far, by name, beside samples and seconds."""

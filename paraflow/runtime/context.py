@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,12 @@ class RunContext:
     def communication_seconds(self) -> float:
         """The time that steps have spent in communication, waiting for other ranks included."""
         return self.message_seconds + (0.0 if self.exchange is None else self.exchange.seconds)
+
+    @property
+    def waits(self) -> Mapping[int, float]:
+        """The part of that time that was waiting for another rank, by rank."""
+        waits: Mapping[int, float] = self.strategy.waits if self.exchange is None else self.exchange.waits
+        return waits
 
 
 class Draw:

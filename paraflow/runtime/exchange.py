@@ -34,8 +34,11 @@ _SCALARS = "update with different scalars: learning rates and the like have to b
 # What a rank tells its node before its first flag of a run, and before its last one.
 # A rank may be one settlement ahead of another, so there are two places for what is compared there.
 _HEADER = np.dtype(
-    [("program", np.int64), ("samples", np.float64), ("total", np.float64), ("scalars", np.int64, (2,))]
-)
+    [
+        ("program", np.int64), ("samples", np.float64), ("total", np.float64), ("scalars", np.int64, (2,)),
+        ("busy", np.float64, (2,)), ("late", np.float64, (2,)),
+    ]
+)  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -60,8 +63,11 @@ class Bucket:
 class Exchange:
     """One session's part in the synchronous exchange; see the module's text.
 
-    ``waits`` are the seconds that this rank has waited for each other rank of its node, by world rank; ``wire_seconds``
-    those in sums over nodes.
+    ``waits`` are the seconds that this rank has waited for each other rank, by world rank: for one of its node, which
+    came last, or for the slowest rank of another node. ``wire_seconds`` are those in sums over nodes that no rank is to
+    blame for. Nodes have no common clock: the sum over nodes that carries the samples also tells for how long the
+    slowest rank of each node was busy in the step before, and what a node has waited in sums over nodes is put down to
+    the slowest of all, as far as it was busy for longer than the node's own slowest. (The last step's is not.)
     """
 
     def __init__(self, comm: Communicator, store: VariableStore) -> None:
@@ -79,6 +85,8 @@ class Exchange:
         self._members: list[int] = [comm.rank]
         self._memory: SharedMemory | None = None
         self._headers: list[Array] = []
+        self._busy: list[Array] = []  # of each rank of the node, as its header has it
+        self._late: list[Array] = []
         self._count = 0
         self._opened = self._summed_up = False
         self._mine: tuple[int, float] = (0, 0.0)
@@ -87,6 +95,7 @@ class Exchange:
         self._own = 0
         self._scalars = 0
         self._settled = 0
+        self._began = self._waited = self._wire_settled = self._wire_step = 0.0
         self._totals: Array = np.zeros(0)
         self._totals_under_way: Request | None = None
 
@@ -127,6 +136,7 @@ class Exchange:
         owner = self.lane < self.lanes
         peers = self.comm.split(self.lane if owner else self.lanes)
         self._peers = peers if owner else None
+        self._step_begins()
         return True
 
     def _share(self, node: Communicator, exchanged: Sequence[str]) -> None:
@@ -135,6 +145,8 @@ class Exchange:
         memory = self._store.share(node, exchanged)
         self._memory, self._count, self._settled = memory, 0, 0
         self._headers = [part[: _HEADER.itemsize].view(_HEADER) for part in memory.parts]
+        self._busy = [header["busy"][0] for header in self._headers]
+        self._late = [header["late"][0] for header in self._headers]
         self._members, self._own = node.allgather(self.comm.rank), node.rank
 
     def close(self) -> None:
@@ -203,6 +215,7 @@ class Exchange:
         if self._peers is None:
             self._memory.wait_for(0, _SUMMED, bucket.ticket)
             self.total = float(self._headers[0]["total"][0])
+            self._blame(*self._late[0].tolist())
             return
         while not bucket.reduced:
             self._reduce(self._pending.pop(0))
@@ -217,8 +230,10 @@ class Exchange:
     def wait_for_slices(self, bucket: Bucket) -> None:
         """Return when every rank of the node has its slice of the bucket summed over nodes."""
         assert self._memory is not None
+        start = perf_counter()
         for lane in range(self.lanes):
             self._memory.wait_for(lane, _SUMMED, bucket.ticket, self._progress)
+        self.wire_seconds += perf_counter() - start
 
     def settle(self, scalars: int) -> None:
         """The end of an update: return when all ranks of the node have written their slices.
@@ -230,12 +245,28 @@ class Exchange:
         turn = self._settled = 1 - self._settled
         self._scalars = scalars
         self._headers[self._own]["scalars"][0, turn] = scalars
+        if self.several_nodes:
+            self._busy[self._own][turn] = perf_counter() - self._began - (self.seconds - self._waited)
         self._count += 1
         self._memory.post(_PASSED, self._count)
         self._wait(self._count)
+        if self.several_nodes:
+            self._step_begins()
         for rank, header in zip(self._members, self._headers, strict=True):
             if header["scalars"][0, turn] != scalars:
                 raise RanksDisagree(f"ranks {self.comm.rank} and {rank} {_SCALARS}")
+
+    def _step_begins(self) -> None:
+        self._wire_step = self.wire_seconds - self._wire_settled
+        self._began, self._waited, self._wire_settled = perf_counter(), self.seconds, self.wire_seconds
+
+    def _blame(self, rank: float, lateness: float) -> None:
+        """Put what this rank waited in the last step's sums over nodes down to ``rank`` of another node."""
+        waited, self._wire_step = min(self._wire_step, lateness), 0.0
+        if waited > 0:
+            self.waits[int(rank)] = self.waits.get(int(rank), 0.0) + waited
+            self.wire_seconds -= waited
+            self._wire_settled -= waited
 
     def _wait(self, count: int) -> None:
         assert self._memory is not None
@@ -259,8 +290,11 @@ class Exchange:
         self._check()
         if not self._summed_up:
             self._summed_up = True
-            self._totals = np.zeros((3, self._peers.size))
-            self._totals[:, self._peers.rank] = self.total, self._mine[0], self._scalars
+            since = [float(busy[self._settled]) for busy in self._busy]
+            longest, slowest = max(zip(since, self._members, strict=True))
+            told = self.total, self._mine[0], self._scalars, longest, slowest
+            self._totals = np.zeros((len(told), self._peers.size))
+            self._totals[:, self._peers.rank] = told
             self._totals_under_way = self._peers.iallreduce(self._totals)
         bucket.reduce()
         bucket.requests = [self._peers.iallreduce(run) for run in bucket.runs]
@@ -283,10 +317,16 @@ class Exchange:
         """Take the samples of all nodes, and compare what their ranks run."""
         if self._totals_under_way is None:
             return
+        assert self._peers is not None
         self._totals_under_way.wait()
         self._totals_under_way = None
         self.total = float(self._totals[0].sum())
+        busy = self._totals[3].tolist()
+        longest = max(busy)
+        late = float(self._totals[4, busy.index(longest)]), longest - busy[self._peers.rank]
         self._headers[self._own]["total"] = self.total
+        self._late[self._own][:] = late
+        self._blame(*late)
         if (self._totals[1] != self._mine[0]).any():
             raise self._disagreement(None)
         if (self._totals[2] != self._scalars).any():

@@ -106,6 +106,15 @@ def test_plot_runs(tmp_path):
     assert runs[0].name.encode() in (tmp_path / "runs.svg").read_bytes()
 
 
+def test_straggler(tmp_path):
+    # examples/10_straggler.py holds the builder of this configuration.
+    config = EXAMPLES.parent / "configs" / "digits_straggler.toml"
+    options = ["train.steps=30", "train.evaluate_every=0", "data.options.slow_rank=0", "data.options.slow_factor=5.0"]
+    out = run(PARAFLOW, "launch", "-n", 2, config, *options, cwd=tmp_path)
+    assert "\nrank 0 held the others up: they waited " in out
+    assert "who waited for whom" in next(tmp_path.glob("runs/*/waits.svg")).read_text()
+
+
 def test_seed_experiment(tmp_path):
     # examples/seed_experiment.py holds the builders of this configuration.
     config = EXAMPLES.parent / "configs" / "seed_program.toml"

@@ -61,12 +61,19 @@ def test_metrics_of_a_synchronous_run(digits):
         assert len(record["samples_per_second"]) == len(record["communication_seconds"]) == ranks
         assert min(record["samples_per_second"]) > 0
         assert min(record["communication_seconds"]) > 0
+        assert sum(record["waited_seconds"]) == pytest.approx(sum(record["held_up_seconds"]))
+        assert np.all(np.array(record["waited_seconds"]) <= np.array(record["communication_seconds"]) + 1e-9)
         assert 0 <= record["accuracy"] <= 1
     accounts = run.end["ranks"]
     assert sum(account["samples"] for account in accounts) == EPOCHS * TRAINING_SAMPLES
     for number, account in enumerate(accounts):
         shares = [record["communication_seconds"][number] for record in training]
         assert account["communication_seconds"] == pytest.approx(sum(shares))
+        assert account["steps"] == steps
+        assert account["waited_seconds"] == pytest.approx(sum(account["waited_for"].values()))
+        assert account["waited_seconds"] == pytest.approx(sum(record["waited_seconds"][number] for record in training))
+        held_up = sum(other["waited_for"].get(str(number), 0.0) for other in accounts)
+        assert held_up == pytest.approx(sum(record["held_up_seconds"][number] for record in training))
         assert len(account["epoch_seconds"]) == EPOCHS
         assert account["seconds"] == pytest.approx(sum(account["epoch_seconds"]))
         assert account["communication_seconds"] < account["seconds"]
@@ -76,12 +83,13 @@ def test_metrics_of_a_synchronous_run(digits):
 
 def test_the_screen_tells_how_it_went(digits):
     lines = digits(2).out.splitlines()
-    assert len(lines) == EPOCHS + 2
     assert lines[0].startswith(f"epoch 1/{EPOCHS}  step {STEPS_PER_EPOCH}/{EPOCHS * STEPS_PER_EPOCH}  loss ")
     assert "test accuracy" in lines[0]
     results = digits(2).results
-    assert f"{EPOCHS * STEPS_PER_EPOCH} steps in" in lines[-2]
-    assert f"test accuracy {results.end['test_accuracy']:.2%}" in lines[-2]
+    assert f"{EPOCHS * STEPS_PER_EPOCH} steps in" in lines[EPOCHS]
+    assert f"test accuracy {results.end['test_accuracy']:.2%}" in lines[EPOCHS]
+    told = results.end["waiting_share"] >= 0.03  # with a table: a line of names and one for each rank
+    assert len(lines) == EPOCHS + 2 + (1 + 1 + 2 if told else 0)
     assert lines[-1] == f"run directory: {results.directory}"
 
 

@@ -19,9 +19,10 @@ PUSH, ANSWER, DONE = 1, 2, 3
 COUNTED, EMPTY, LATE, DROPPED = 1, 2, 3, 4
 
 # ``cut`` says which exchanges the gradients belong to; ``version`` counts the server's updates; ``staleness``,
-# ``outcome`` and ``waited`` (seconds that the server withheld its answer) are about the push that is answered.
-HEADER = np.dtype([(name, np.int64) for name in ("kind", "cut", "version", "samples", "staleness", "outcome")]
-                  + [("waited", np.float64)])
+# ``outcome``, ``waited`` (seconds that the server withheld its answer) and ``waited_for`` (the worker that let it go)
+# are about the push that is answered.
+_NUMBERS = "kind", "cut", "version", "samples", "staleness", "outcome", "waited_for"
+HEADER = np.dtype([*((name, np.int64) for name in _NUMBERS), ("waited", np.float64)])
 HEADER_BYTES = aligned(HEADER.itemsize)
 
 
@@ -49,8 +50,8 @@ class PushCount:
     """What became of one worker's pushes.
 
     The staleness of a push is the number of updates that the server made since the worker's last pull. ``late`` ones
-    came after their step was closed, ``dropped`` ones of these were not applied. ``waited`` are the seconds for which
-    answers were withheld: until other workers came near enough, or the step was closed.
+    came after their step was closed, ``dropped`` ones of these were not applied. ``waits`` are the seconds for which
+    answers were withheld, by the worker that came last: then workers were near enough, or the step was closed.
     """
 
     pushes: int = 0
@@ -59,11 +60,17 @@ class PushCount:
     histogram: dict[int, int] = field(default_factory=dict)
     late: int = 0
     dropped: int = 0
-    waited: float = 0.0
+    waits: dict[int, float] = field(default_factory=dict)
 
-    def add(self, staleness: int, outcome: int = COUNTED, waited: float = 0.0) -> None:
+    @property
+    def waited(self) -> float:
+        """The seconds for which answers were withheld, whoever came last."""
+        return sum(self.waits.values())
+
+    def add(self, staleness: int, outcome: int = COUNTED, waited: float = 0.0, waited_for: int = 0) -> None:
         """Count one push by what the server answers to it; one without samples counts with its wait alone."""
-        self.waited += waited
+        if waited:
+            self.waits[waited_for] = self.waits.get(waited_for, 0.0) + waited
         if outcome == EMPTY:
             return
         self.pushes += 1
@@ -82,7 +89,6 @@ class PushCount:
             "staleness_histogram": dict(sorted(self.histogram.items())),
             "late_gradients": self.late,
             "dropped_gradients": self.dropped,
-            "waited_seconds": self.waited,
         }
 
 

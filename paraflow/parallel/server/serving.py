@@ -61,18 +61,20 @@ class Server:
                 self._came[worker] = perf_counter()
                 answers = self._policy.push(worker, int(header["version"]), int(header["samples"]), push.arrays)
             for answer in answers:
-                self._send(answer, withheld=answer.worker != worker)
+                self._send(answer, worker)
 
-    def _send(self, answer: Answer, withheld: bool) -> None:
+    def _send(self, answer: Answer, last: int) -> None:
+        """Answer a worker; ``last`` is the one that came just now."""
         message, (worker, staleness, outcome) = self._answer, answer
-        waited = perf_counter() - self._came[worker] if withheld else 0.0
-        self.counts[worker].add(staleness, outcome, waited)
+        waited = perf_counter() - self._came[worker] if worker != last else 0.0
+        self.counts[worker].add(staleness, outcome, waited, last)
         if self._answered_version != self._policy.version:
             self._answered_version = self._policy.version
             message.write(self._variables)
         header = message.header
         header["kind"], header["cut"], header["version"] = ANSWER, self._cut, self._policy.version
-        header["staleness"], header["outcome"], header["waited"] = staleness, outcome, waited
+        header["staleness"], header["outcome"] = staleness, outcome
+        header["waited"], header["waited_for"] = waited, last
         # The worker is in recv, or about to come there: it takes the answers of all servers in their order.
         self._comm.send(message.buffer, worker)
 

@@ -1,0 +1,116 @@
+"""What a run says of stragglers: accounts made up, and real runs with a slow rank."""
+
+import numpy as np
+import pytest
+
+from paraflow.experiment.waits import Waits
+from paraflow.experiment.waits_picture import draw
+
+from .runs import CONFIGS, Run, launch
+
+STRAGGLER = CONFIGS / "digits_straggler.toml"
+STEPS = 40
+
+
+def worker(seconds: float, communication: float, waited_for: dict[int, float], steps: int = 10) -> dict[str, object]:
+    return {
+        "role": "worker", "seconds": seconds, "communication_seconds": communication, "steps": steps,
+        "waited_for": waited_for,
+    }  # fmt: skip
+
+
+def test_the_rank_that_was_waited_for_is_named():
+    """Ranks 0, 1 and 3 compute for 5, 4 and 6 s of 10 s, rank 2 for 9 s."""
+    accounts = [
+        worker(10, 5, {2: 4.0, 1: 0.5}),
+        worker(10, 6, {2: 5.0}),
+        worker(10, 1, {}),
+        worker(10, 4, {2: 3.0, 0: 0.5}),
+        {"role": "server"},
+    ]
+    waits = Waits(accounts)
+    assert waits.share == pytest.approx(13 / 40)
+    found = waits.straggler
+    assert (found.rank, found.waited_seconds) == (2, 12.0)
+    assert found.share == pytest.approx(12 / 40)
+    assert found.slowdown == pytest.approx(9 / 5)
+    np.testing.assert_allclose(waits.compute + waits.waited + waits.communication, 10)
+    assert waits.remarks() == [
+        "rank 2 held the others up: they waited 12.00 s for it, 30% of all ranks' time; its steps took 1.8 times the "
+        "median of theirs",
+        "seconds waited by  for rank 0  for rank 1  for rank 2  for rank 3",
+        "           rank 0           -        0.50        4.00        0.00",
+        "           rank 1        0.00           -        5.00        0.00",
+        "           rank 2        0.00        0.00           -        0.00",
+        "           rank 3        0.50        0.00        3.00           -",
+    ]
+
+
+def test_a_step_is_what_is_compared_where_one_rank_took_fewer():
+    waits = Waits([worker(10, 2, {1: 2.0}, steps=40), worker(10, 0, {}, steps=10)])
+    assert waits.straggler.slowdown == pytest.approx((10 / 10) / (8 / 40))
+
+
+@pytest.mark.parametrize(
+    "accounts",
+    [
+        [worker(10, 0.0, {})],
+        [worker(10, 0.5, {1: 0.2}), worker(10, 0.5, {0: 0.1}), worker(10, 0.5, {1: 0.2})],
+        [worker(10, 0.5, {}), {"role": "server"}],
+    ],
+)
+def test_nothing_is_said_where_little_was_waited(accounts):
+    waits = Waits(accounts)
+    assert not waits.noteworthy
+    assert waits.straggler is None
+    assert waits.remarks() == []
+
+
+def test_nobody_is_named_where_all_waited_for_each_other():
+    waits = Waits([worker(10, 2, {1: 1.0, 2: 1.0}), worker(10, 2, {0: 1.5}), worker(10, 2, {0: 0.5, 1: 1.0})])
+    assert waits.straggler is None
+    (sentence, *table) = waits.remarks()
+    assert sentence == "the ranks waited for each other, for no one in particular: 5.00 s, 17% of all ranks' time"
+    assert len(table) == 4
+
+
+def test_many_ranks_have_a_sentence_and_a_picture(tmp_path):
+    ranks = 40
+    waits = Waits([worker(10, 5, {17: 5.0}) for _ in range(17)] + [worker(10, 5, {17: 5.0})] * (ranks - 17))
+    assert len(waits.remarks()) == 1
+    draw(waits, tmp_path / "waits.svg")
+    draw(waits, tmp_path / "again.svg")
+    assert (tmp_path / "waits.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
+
+
+def straggle(folder, *overrides: str, factor: float = 5.0) -> Run:
+    slow = f"data.options={{seconds=0.01, slow_rank=1, slow_factor={factor}}}"
+    run = launch(folder, 3, STRAGGLER, f"train.steps={STEPS}", "train.evaluate_every=0", slow, *overrides)
+    assert run.code == 0, run.err
+    return run
+
+
+@pytest.mark.parametrize("memory", ["true", "false"])
+def test_a_run_names_its_slow_rank(tmp_path, memory):
+    """Each step, rank 1 sleeps for 40 ms more than the others."""
+    run = straggle(tmp_path, f"parallel.shared_memory={memory}")
+    end = run.results.end
+    assert end["straggler"]["rank"] == 1
+    assert end["straggler"]["slowdown"] > 2
+    for rank in (0, 2):
+        waited_for = end["ranks"][rank]["waited_for"]
+        assert 0.6 * 0.04 * STEPS < waited_for["1"] <= end["ranks"][rank]["communication_seconds"] + 1e-9
+        assert waited_for["1"] > 2 * sum(seconds for other, seconds in waited_for.items() if other != "1")
+    assert end["ranks"][1]["waited_seconds"] < 0.25 * end["ranks"][0]["waited_seconds"]
+    shares = sum(account["waited_seconds"] for account in end["ranks"]), sum(a["seconds"] for a in end["ranks"])
+    assert end["waiting_share"] == pytest.approx(shares[0] / shares[1])
+    record = run.results.records("train")[-1]
+    assert record["held_up_seconds"][1] > 2 * (record["held_up_seconds"][0] + record["held_up_seconds"][2])
+    assert f"\nrank 1 held the others up: they waited {end['straggler']['waited_seconds']:.2f} s for it, " in run.out
+    assert "who waited for whom" in (run.results.directory / "waits.svg").read_text()
+
+
+def test_ranks_of_one_speed_wait_little(tmp_path):
+    end = straggle(tmp_path, factor=1.0).results.end
+    assert end["waiting_share"] < 0.4  # as it is above: there it would be 0.53
+    assert end["straggler"] is None or end["straggler"]["slowdown"] < 2
