@@ -25,10 +25,11 @@ import numpy as np
 from paraflow.comm import checks
 from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Request, SharedMemory
 from paraflow.comm.environment import Claim, remedy
+from paraflow.comm.node_allreduce import NodeAllreduce
 from paraflow.comm.shared import share_memory
 from paraflow.comm.solo import SoloCommunicator
 from paraflow.comm.waiting import wait_until, yield_until
-from paraflow.errors import InvalidArgumentError, MPIEnvironmentError, ParaflowError
+from paraflow.errors import InvalidArgumentError, MPIEnvironmentError, ParaflowError, SharedMemoryUnavailable
 
 mpi4py.rc.initialize = False  # connect() does it, after a look at which library this is
 mpi4py.rc.finalize = True
@@ -111,12 +112,41 @@ class MPICommunicator(Communicator):
         self._node = node.Get_rank(), node.Get_size()
         node.Free()
         self._crowded = crowded  # of the whole world, as those outside of a part of it need their cores too
+        self._through_memory: NodeAllreduce | None = None
+        self._settled = False  # whether the ranks have found out if they share memory
 
     def barrier(self) -> None:
         """MPI_Barrier."""
         self._collective(0, self._comm.Barrier, self._comm.Ibarrier)
 
     def allreduce(self, buffer: Buffer, op: Op = "sum") -> None:
+        """Through memory that the ranks of a node share, which the first call sets up, else MPI_Allreduce."""
+        checks.check_reducible(buffer, op)
+        if not self._settled:
+            self._through_memory, self._settled = self._share_nodes(), True
+        if self._through_memory is None:
+            self.allreduce_by_mpi(buffer, op)
+            return
+        keys, decode = _encode(buffer.reshape(-1), op)
+        self._through_memory(keys, op)
+        decode()
+
+    def _share_nodes(self) -> NodeAllreduce | None:
+        """The all-reduce through memory; None on every rank where one rank cannot have it or has no neighbour."""
+        node = self.split_node()
+        sizes = self.allgather(node.size)
+        if max(sizes) == 1:
+            return None
+        lanes = min(sizes)
+        peers = MPICommunicator(self._comm.Split(min(node.rank, lanes), self.rank), self._crowded)
+        over_nodes = peers.allreduce_by_mpi if node.size < self.size else None
+        try:
+            found = NodeAllreduce(node, lanes, over_nodes, self.iprobe)  # sends under way need calls of MPI
+        except SharedMemoryUnavailable:
+            found = None
+        return found if all(self.allgather(found is not None)) else None
+
+    def allreduce_by_mpi(self, buffer: Buffer, op: Op = "sum") -> None:
         """MPI_Allreduce, in parts of 64 MiB."""
         checks.check_reducible(buffer, op)
         keys, decode = _encode(buffer.reshape(-1), op)

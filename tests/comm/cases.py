@@ -80,6 +80,50 @@ def allreduce_same_bits_on_every_rank_and_run(comm: Communicator) -> None:
                 assert len(set(comm.allgather(first.tobytes()))) == 1
 
 
+def allreduce_of_many_blocks(comm: Communicator) -> None:
+    for count in [65_536, 65_537, 700_001]:
+        parts = np.stack([held_by(rank, count, "int64") for rank in range(comm.size)])
+        for dtype in ["float32", "int16"]:
+            for op, expected in [("sum", parts.sum(0)), ("min", parts.min(0))]:
+                buffer = held_by(comm.rank, count, dtype)
+                comm.allreduce(buffer, op)
+                np.testing.assert_array_equal(buffer, expected.astype(dtype), f"{op} of {count} {dtype}")
+
+
+def allreduce_of_many_nan_has_the_same_bits(comm: Communicator) -> None:
+    for count in [3, 50_001, 200_003]:
+        room = np.zeros(count + comm.size, np.float32)
+        buffer = room[comm.rank : comm.rank + count]  # aligned differently on every rank
+        buffer.view(np.uint32)[:] = 0x7FC00000 + comm.rank + (np.arange(count) % 2 << 31)
+        comm.allreduce(buffer)
+        assert np.isnan(buffer).all()
+        assert len(set(comm.allgather(buffer.tobytes()))) == 1
+
+
+def allreduce_overflows_in_silence(comm: Communicator) -> None:
+    buffer = np.array([3e38, -np.inf if comm.rank else np.inf], np.float32)
+    comm.allreduce(buffer)
+    if comm.size > 1:
+        assert buffer[0] == np.inf
+        assert np.isnan(buffer[1])
+
+
+def a_message_under_way_arrives_while_its_sender_waits(comm: Communicator) -> None:
+    message = np.full(4_000_000, 5, np.uint8)
+    if comm.rank == 0:
+        requests = [comm.isend(message, dest) for dest in range(1, comm.size)]
+    else:
+        received = np.zeros_like(message)
+        comm.recv(received, 0)
+        assert (received == 5).all()
+    buffer = np.array([1.0])
+    comm.allreduce(buffer)
+    assert buffer[0] == comm.size
+    if comm.rank == 0:
+        for request in requests:
+            request.wait()
+
+
 def iallreduce_in_flight_together(comm: Communicator) -> None:
     total = comm.size * (comm.size + 1) / 2
     sums = np.full(70_000, comm.rank + 1.0, np.float32)
@@ -458,6 +502,10 @@ CASES = [
     allreduce_keeps_shape,
     allreduce_of_special_values,
     allreduce_same_bits_on_every_rank_and_run,
+    allreduce_of_many_blocks,
+    allreduce_of_many_nan_has_the_same_bits,
+    allreduce_overflows_in_silence,
+    a_message_under_way_arrives_while_its_sender_waits,
     iallreduce_in_flight_together,
     broadcast_from_every_root,
     allgather_into_any_shape,
@@ -483,6 +531,7 @@ CASES = [
 ]
 CASES_OF_SEVERAL_RANKS = [threads_of_a_rank_work_at_once]
 CASES_OF_ONE_NODE = {  # in a world of several, each node runs them by itself
+    allreduce_of_many_nan_has_the_same_bits,  # between nodes MPI leaves open which NaN it is
     memory_with_unequal_parts,
     rounds_through_memory,
     a_chain_through_memory,

@@ -31,6 +31,30 @@ def test_messages_beyond_the_counts_of_mpi():
     assert sorted(done.stdout.splitlines()) == ["rank 0 done", "rank 1 done"]
 
 
+@pytest.mark.parametrize(
+    ("way", "has"),
+    [
+        ("size", "5 float32 to reduce by 'sum'"),
+        ("long", "200000 float32 to reduce by 'sum'"),
+        ("empty", "0 float32 to reduce by 'sum'"),
+        ("dtype", "4 float64 to reduce by 'sum'"),
+        ("op", "4 int32 to reduce by 'max'"),
+    ],
+)
+def test_calls_of_allreduce_that_do_not_fit_raise(way, has):
+    done = run_ranks(3, PROGRAMS / "disagrees.py", way)
+    assert done.returncode == 3, done.stderr
+    assert "RanksDisagree: the ranks of a node disagree on an allreduce" in done.stderr
+    assert has in done.stderr
+    assert "not reached" not in done.stdout
+
+
+def test_allreduce_without_shared_memory():
+    done = run_ranks(3, PROGRAMS / "allreduce_by_mpi.py")
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == [f"rank {rank} done" for rank in range(3)]
+
+
 def test_memory_does_not_depend_on_the_size_of_dev_shm():
     as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
     small = 'mount -t tmpfs -o size=64m none /dev/shm && exec "$@"'  # as in a container

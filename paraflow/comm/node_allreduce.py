@@ -1,0 +1,261 @@
+"""All-reduce through memory that the ranks of a node share, in blocks that stay in the cores' caches.
+
+Two ranks, and any number for a small buffer, copy their buffers into staging areas, and everyone sums everything: one
+wait for each block. More ranks divide each block into slices. Each copies the slices of the others into its staging
+area, sums its own slice into its result area, and copies the others' slices from theirs: a reduce-scatter and an
+all-gather (Thakur et al., 2005, "Optimization of Collective Communication Operations in MPICH"), of whose bytes only
+one reading and one writing of the buffer reach the main memory. While a rank waits for a block it has others to do.
+
+With several nodes each rank all-reduces what it has summed with the ranks that own the same slices elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from paraflow.comm.communicator import Buffer, Communicator, Op, Progress
+from paraflow.errors import RanksDisagree
+
+BLOCK_BYTES = 2**18
+SMALL_BYTES = 2**15
+_SLOTS = 4  # blocks that each area holds
+_LEAD = _SLOTS - 2  # blocks that a rank stages before it sums the first
+_GRAIN = 64  # items: slices begin on a cache line
+_WIRE_BYTES = 2**23  # of the buffer that are summed over nodes at a time
+_HEADER_BYTES = 4096
+_STAGED, _SUMMED = 0, 1  # the flags of each rank: how many blocks it has put into staging, and has read from there
+_FUNCTIONS: dict[Op, np.ufunc] = {"sum": np.add, "max": np.maximum, "min": np.minimum}
+_OPS: list[Op] = list(_FUNCTIONS)
+
+
+class Block(NamedTuple):
+    """Items ``start`` to ``end`` of the buffer, and the slot of the areas that they pass through."""
+
+    start: int
+    end: int
+    slot: int
+
+    @property
+    def size(self) -> int:
+        """The number of items."""
+        return self.end - self.start
+
+
+Step = Callable[[Block], object]
+
+
+class Areas(NamedTuple):
+    """The staging and the result areas of all ranks, [rank][slot], as arrays of one dtype."""
+
+    staging: list[list[Buffer]]
+    results: list[list[Buffer]]
+
+
+class NodeAllreduce:
+    """The all-reduce of a world of one node, or of several.
+
+    ``lanes`` is the number of slices, at most the ranks of the smallest node. ``over_nodes`` all-reduces an array with
+    the owners of the same slice on the other nodes; None where there is one node. ``progress`` is called while a rank
+    waits. Each rank gives 2 MiB of shared memory; several nodes take another 8 MiB divided by the lanes. Making it is
+    collective on the node and raises SharedMemoryUnavailable.
+    """
+
+    def __init__(
+        self,
+        node: Communicator,
+        lanes: int,
+        over_nodes: Callable[[Buffer, Op], None] | None = None,
+        progress: Progress = None,
+    ) -> None:
+        self._rank, self._ranks, self._lanes = node.rank, node.size, lanes
+        self._over_nodes, self._progress = over_nodes, progress
+        self._memory = node.share(_HEADER_BYTES + 2 * _SLOTS * BLOCK_BYTES, flags=2)
+        self._headers = [part.data[: 8 * _SLOTS].cast("q") for part in self._memory.parts]
+        self._areas: dict[str, Areas] = {}
+        self._wire = np.empty(0, np.uint8)
+        self._header = 0  # what this rank calls, for comparison
+        self._blocks = 0
+
+    def __call__(self, flat: Buffer, op: Op) -> None:
+        """Replace ``flat``, one-dimensional, by its reduction in the order of ranks.
+
+        Raises RanksDisagree where ranks of the node come with another size, dtype or operation.
+        """
+        areas = self._areas.get(flat.dtype.char) or self._add_areas(flat.dtype)
+        self._header = (flat.size * len(_OPS) + _OPS.index(op)) << 8 | ord(flat.dtype.char)
+        with np.errstate(all="ignore"):  # an overflow is a result here, as it is in MPI
+            if self._over_nodes is not None:
+                self._over_several_nodes(flat, op, areas, self._over_nodes)
+            elif self._ranks == 2 or flat.nbytes <= SMALL_BYTES:
+                self._everything(flat, op, areas)
+            else:
+                self._in_slices(flat, op, areas)
+
+    def _everything(self, flat: Buffer, op: Op, areas: Areas) -> None:
+        """Every rank sums every block, from staging areas only, so that all compute the same."""
+        function, own = _FUNCTIONS[op], areas.staging[self._rank]
+
+        def stage(block: Block) -> None:
+            own[block.slot][: block.size] = flat[block.start : block.end]
+
+        def combine(block: Block) -> None:
+            sources = [staging[block.slot][: block.size] for staging in areas.staging]
+            _reduce(function, sources, flat[block.start : block.end])
+
+        self._pipeline(flat, stage, combine, None)
+
+    def _in_slices(self, flat: Buffer, op: Op, areas: Areas) -> None:
+        own_results = areas.results[self._rank]
+
+        def combine(block: Block) -> None:
+            own, sources, (low, high) = self._sources(flat, areas, block)
+            out = own_results[block.slot][low:high]
+            _reduce(_FUNCTIONS[op], sources, out)
+            own[...] = out
+
+        self._pipeline(flat, self._staging(flat, areas), combine, self._taking(flat, areas))
+
+    def _over_several_nodes(
+        self, flat: Buffer, op: Op, areas: Areas, over_nodes: Callable[[Buffer, Op], None]
+    ) -> None:
+        step = _WIRE_BYTES // flat.itemsize
+        for start in range(0, max(flat.size, 1), step):
+            self._two_levels(flat[start : start + step], op, areas, over_nodes)
+
+    def _two_levels(self, flat: Buffer, op: Op, areas: Areas, over_nodes: Callable[[Buffer, Op], None]) -> None:
+        """Sum this rank's slices of all blocks on the node, then over nodes, then hand them out on the node."""
+        items = BLOCK_BYTES // flat.itemsize
+        slices = [self._slice(min(items, flat.size - start)) for start in range(0, max(flat.size, 1), items)]
+        places = np.cumsum([0, *(high - low for low, high in slices)])
+        if self._wire.nbytes < places[-1] * flat.itemsize:
+            self._wire = np.empty(places[-1] * flat.itemsize, np.uint8)
+        wire = self._wire[: places[-1] * flat.itemsize].view(flat.dtype)
+
+        def on_wire(block: Block) -> Buffer:
+            number = block.start // items
+            return wire[places[number] : places[number + 1]]
+
+        def combine(block: Block) -> None:
+            _, sources, _ = self._sources(flat, areas, block)
+            _reduce(_FUNCTIONS[op], sources, on_wire(block))
+
+        def publish(block: Block) -> None:
+            low, high = self._slice(block.size)
+            areas.results[self._rank][block.slot][low:high] = on_wire(block)
+            flat[block.start + low : block.start + high] = on_wire(block)
+
+        self._pipeline(flat, self._staging(flat, areas), combine, None)
+        if wire.size:
+            over_nodes(wire, op)
+        self._pipeline(flat, None, publish, self._taking(flat, areas))
+
+    def _slice(self, size: int) -> tuple[int, int]:
+        """This rank's slice of a block of ``size`` items: (first, past the last)."""
+        return _slices(size, self._lanes, self._ranks)[self._rank]
+
+    def _sources(self, flat: Buffer, areas: Areas, block: Block) -> tuple[Buffer, list[Buffer], tuple[int, int]]:
+        """This rank's slice of its buffer, the same slice of all ranks, and where it lies in the block."""
+        low, high = self._slice(block.size)
+        own = flat[block.start + low : block.start + high]
+        sources = [staging[block.slot][low:high] for staging in areas.staging]
+        sources[self._rank] = own
+        return own, sources, (low, high)
+
+    def _staging(self, flat: Buffer, areas: Areas) -> Step:
+        """Copy the slices of others into the staging area."""
+
+        def stage(block: Block) -> None:
+            low, high = self._slice(block.size)
+            staging, values = areas.staging[self._rank][block.slot], flat[block.start : block.end]
+            staging[:low] = values[:low]
+            staging[high : block.size] = values[high:]
+
+        return stage
+
+    def _taking(self, flat: Buffer, areas: Areas) -> Step:
+        """Copy the slices of others from their result areas."""
+
+        def take(block: Block) -> None:
+            for rank, (low, high) in enumerate(_slices(block.size, self._lanes, self._ranks)):
+                if rank != self._rank:
+                    flat[block.start + low : block.start + high] = areas.results[rank][block.slot][low:high]
+
+        return take
+
+    def _pipeline(self, flat: Buffer, stage: Step | None, combine: Step, take: Step | None) -> None:
+        """Pass the buffer through the areas, block by block.
+
+        A staging slot is free when all have summed the block that it held. A result slot is free when all have taken
+        that block, which they do before they stage the block that follows it there. So a rank has to have taken block
+        b - _SLOTS before it posts that b is staged, which bounds _LEAD.
+        """
+        memory, progress = self._memory, self._progress
+        items = BLOCK_BYTES // flat.itemsize
+        first = self._blocks
+        starts = range(0, max(flat.size, 1), items)  # nothing is one empty block: ranks with something would wait
+        blocks = [Block(s, min(s + items, flat.size), (first + k) % _SLOTS) for k, s in enumerate(starts)]
+        self._blocks += len(blocks)
+        for k in range(len(blocks) + _LEAD + 1):
+            if k < len(blocks):
+                memory.wait(_SUMMED, first + k + 1 - _SLOTS, progress)
+                if k == 0:
+                    self._headers[self._rank][blocks[0].slot] = self._header
+                if stage is not None:
+                    stage(blocks[k])
+                memory.post(_STAGED, first + k + 1)
+            j = k - _LEAD
+            if 0 <= j < len(blocks):
+                memory.wait(_STAGED, first + j + 1, progress)
+                if j == 0:
+                    self._compare(blocks[0].slot)
+                combine(blocks[j])
+                memory.post(_SUMMED, first + j + 1)
+            if take is not None and 0 <= j - 1 < len(blocks):
+                memory.wait(_SUMMED, first + j, progress)
+                take(blocks[j - 1])
+
+    def _compare(self, slot: int) -> None:
+        own = self._headers[self._rank][slot]
+        for rank, header in enumerate(self._headers):
+            if header[slot] != own:
+                mine, other = _described(own), _described(header[slot])
+                raise RanksDisagree(
+                    f"the ranks of a node disagree on an allreduce: rank {self._rank} of the node has {mine}, "
+                    f"rank {rank} has {other}"
+                )
+
+    def _add_areas(self, dtype: np.dtype[Any]) -> Areas:
+        def slots(start: int) -> list[list[Buffer]]:
+            places = [start + slot * BLOCK_BYTES for slot in range(_SLOTS)]
+            return [[part[p : p + BLOCK_BYTES].view(dtype) for p in places] for part in self._memory.parts]
+
+        areas = Areas(slots(_HEADER_BYTES), slots(_HEADER_BYTES + _SLOTS * BLOCK_BYTES))
+        self._areas[dtype.char] = areas
+        return areas
+
+
+@lru_cache(maxsize=64)
+def _slices(size: int, lanes: int, ranks: int) -> list[tuple[int, int]]:
+    """The slices of all ranks of a block of ``size`` items; those of ranks beyond ``lanes`` are empty."""
+    chunk = -(-size // lanes // _GRAIN) * _GRAIN
+    ends = [min(lane * chunk, size) for lane in range(ranks + 1)]
+    return list(pairwise(ends))
+
+
+def _reduce(function: np.ufunc, sources: list[Buffer], out: Buffer) -> None:
+    if len(sources) == 1:
+        out[...] = sources[0]
+        return
+    function(sources[0], sources[1], out=out)
+    for source in sources[2:]:
+        function(out, source, out=out)
+
+
+def _described(header: int) -> str:
+    size, op = divmod(header >> 8, len(_OPS))
+    return f"{size} {np.dtype(chr(header & 255))} to reduce by {_OPS[op]!r}"
