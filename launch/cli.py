@@ -15,6 +15,7 @@ from .supervisor import Launch, inherited, supervise
 COMMANDS = {
     "launch": "start ranks under mpirun and supervise them",
     "run": "run an experiment in this process; under your own mpirun or srun it is a rank",
+    "simulate": "predict what an experiment would do on more ranks and nodes than there are here",
 }
 _BOOTSTRAP = [sys.executable, "-P", "-m", "paraflow_launch.rank"]
 
@@ -27,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         if command == "launch":
             return _launch(arguments[1:])
         if command in COMMANDS:
+            if command == "simulate":  # the rank whose step is measured has one core, unless the user says otherwise
+                os.environ.setdefault("OMP_NUM_THREADS", "1")
             rank = importlib.import_module("paraflow_launch.rank")  # not needed, and not paid for, by a launch
             code: int = rank.run_command(arguments)
             return code
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _help() -> str:
-    rows = "\n".join(f"  {name:8}  {text}" for name, text in COMMANDS.items())
+    rows = "\n".join(f"  {name:9} {text}" for name, text in COMMANDS.items())
     return f"usage: paraflow COMMAND ...\n\n{rows}\n\n'paraflow COMMAND --help' tells more; 'paraflow --version'"
 
 

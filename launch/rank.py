@@ -44,7 +44,8 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    code: int = importlib.import_module("paraflow.experiment.cli").main(arguments)
+    part = "simulate" if arguments[0] == "simulate" else "experiment"
+    code: int = importlib.import_module(f"paraflow.{part}.cli").main(arguments)
     return code
 
 

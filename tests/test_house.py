@@ -38,18 +38,21 @@ MAY_IMPORT = {
     "parallel": PARALLEL,
     "data": {"data"},
     "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment"},
+    "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
     "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data"},
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {
     "comm": {"mpi4py"},
     "experiment": {"pydantic", "pydantic_core", "rich", "safetensors", "matplotlib"},
+    "simulate": {"matplotlib"},
     "launch": {"rich"},
 }
 # (file, function) -> why this one import has to wait.
 IMPORTED_LATER = {
     ("paraflow/comm/environment.py", "world"): "mpi4py starts MPI when it is imported, and a single process needs none",
     ("paraflow/experiment/journal.py", "_draw"): "matplotlib need not be there, and takes a second",
+    ("paraflow/simulate/cli.py", "_plot_module"): "matplotlib is of an extra, and only --plot needs it",
     ("launch/cli.py", "main"): "the launcher starts in milliseconds; what a rank needs, and the version, wait",
     ("launch/rank.py", "_dispatch"): "only a rank needs the numerics",
 }

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
 
 def run(arguments: list[str]) -> int:
     """``paraflow run``: train as the configuration says, or print the configuration or its schema."""
-    parser = _Parser(prog="paraflow run", description="Run an experiment in this process, or as a rank of a world.")
+    parser = Parser(prog="paraflow run", description="Run an experiment in this process, or as a rank of a world.")
     parser.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the experiment's configuration")
     parser.add_argument(
         "overrides", metavar="key=value", nargs="*", help="sets a key of the configuration, such as train.epochs=3"
@@ -60,6 +60,9 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ConfigErrors."""
+
     def error(self, message: str) -> NoReturn:
+        """Raise ConfigError, with the usage."""
         raise ConfigError(f"{message}\n{self.format_usage().rstrip()}")

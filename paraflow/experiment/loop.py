@@ -36,7 +36,7 @@ def train(config: Config, communicator: Communicator) -> None:
     fewer samples than there are ranks; and NumericError for a loss that is not finite.
     """
     check_agreement(communicator, [f"{key} = {value}" for key, value in shared_leaves(config).items()])
-    check_mode(config, communicator)
+    check_mode(config.parallel, communicator.size)
     training, test = load_datasets(config)
     strategy = make_strategy(config, communicator, training, test)
     with Graph().as_default() as graph:

@@ -71,9 +71,8 @@ MAKERS: dict[str, Maker] = {
 """By mode: the function that makes its strategy from the table, the communicator and what the ranks compare."""
 
 
-def check_mode(config: Config, communicator: Communicator) -> None:
+def check_mode(table: Parallel, ranks: int) -> None:
     """Raise ConfigError, naming the key, for a mode that cannot be had with this number of ranks."""
-    table, ranks = config.parallel, communicator.size
     if table.mode == "single" and ranks > 1:
         raise ConfigError(
             f"parallel.mode = 'single' is for one process, but {ranks} ranks were started: start one, "

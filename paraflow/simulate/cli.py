@@ -1,0 +1,117 @@
+"""The command line of simulations: ``paraflow simulate CONFIG.toml --ranks N [key=value ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from paraflow.comm import world
+from paraflow.errors import ConfigError, DataError
+from paraflow.experiment.cli import Parser
+from paraflow.experiment.config import load_config
+from paraflow.simulate.calibrate import measure_link, measure_memory
+from paraflow.simulate.model import Link, Machine, Memory
+from paraflow.simulate.noise import Noise
+from paraflow.simulate.predict import scaling, workers_of
+from paraflow.simulate.profile import measure
+from paraflow.simulate.report import as_json, as_text
+
+
+def main(argv: list[str]) -> int:
+    """Simulate as the command line (after its first word) says, and print what comes of it; return the exit code.
+
+    Raises ConfigError for a faulty command line; ``--help`` raises SystemExit(0).
+    """
+    options = _parser().parse_intermixed_args(argv[1:])
+    if options.plot is not None and options.plot.suffix != ".svg":
+        raise ConfigError(f"--plot {options.plot}: it draws SVG, so name a file .svg")
+    config = load_config(options.config, options.overrides)
+    workers = workers_of(config.parallel, options.ranks)
+    communicator = world()
+    link = options.link or measure_link(communicator)
+    if communicator.rank:
+        return 0  # it was needed for the wire only
+    # Before anything is measured: is there such a machine?
+    memory = options.memory or Memory(1.0, 1.0, 1.0)
+    Machine(options.ranks, options.nodes, options.cores, memory, link)
+    try:
+        profile = measure(config, workers)
+    except DataError as error:
+        error.plain = True
+        raise
+    memory = options.memory or measure_memory(profile.nbytes)
+    machine = Machine(options.ranks, options.nodes, options.cores, memory, link)
+    noise = Noise(profile.spread if options.noise is None else options.noise, *options.slow, seed=options.seed)
+    curve = scaling(profile, machine, config.parallel, noise, options.steps)
+    if options.plot is not None:
+        _plot_module().draw(curve, options.plot)
+    sys.stdout.write((as_json if options.json else as_text)(curve, profile, machine, noise) + "\n")
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="paraflow simulate",
+        description="Predict step time, efficiency, waits and traffic of an experiment on any number of ranks, from a "
+        "measured step of one rank here and a model of memory and wire. Under an mpirun over several hosts the wire "
+        "between the first two is measured; elsewhere several nodes need --link.",
+    )
+    parser.add_argument("config", metavar="CONFIG.toml", help="the experiment's configuration")
+    parser.add_argument("overrides", metavar="key=value", nargs="*", help="sets a key of the configuration")
+    parser.add_argument("--ranks", type=_count, required=True, help="processes, servers among them")
+    parser.add_argument("--nodes", type=_count, default=1, help="hosts that share them out in blocks (default: 1)")
+    parser.add_argument(
+        "--cores", type=_count, default=len(os.sched_getaffinity(0)), help="of a node (default: those here)"
+    )
+    parser.add_argument(
+        "--link", type=Link.parse, metavar="LATENCY,BANDWIDTH", help="of a node, such as 10us,12.5GB/s"
+    )
+    parser.add_argument(
+        "--memory",
+        type=Memory.parse,
+        metavar="LATENCY,CORE,NODE",
+        help="of a flag, and bandwidth of a core and of a node, such as 1us,8GB/s,60GB/s (default: as measured here)",
+    )
+    parser.add_argument(
+        "--noise", type=_not_negative, help="sigma of the lognormal step times of each worker (default: as measured)"
+    )
+    parser.add_argument(
+        "--slow", type=_slow, default=(0, 1.0), metavar="COUNT:FACTOR", help="so many workers take so many times longer"
+    )
+    parser.add_argument("--steps", type=_count, default=200, help="steps to simulate (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the noise (default: %(default)s)")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw step time and efficiency over ranks")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
+
+
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+    return value
+
+
+def _slow(text: str) -> tuple[int, float]:
+    count, _, factor = text.partition(":")
+    return _count(count), _not_negative(factor)
+
+
+def _plot_module() -> ModuleType:
+    try:
+        return importlib.import_module("paraflow.simulate.plot")
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"--plot needs {error.name}: pip install 'paraflow[report]'") from error

@@ -1,0 +1,259 @@
+"""A run's steps in simulated time: ranks in lockstep, ranks that average now and then, and what all modes share.
+
+Each function takes a profile, a machine, the table [parallel], the factors [steps, workers] by which computation takes
+longer than in the profile, and returns a `Trace`. Arrays run over ranks, so 4,096 of them cost little more than one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from paraflow.experiment.schema import Parallel
+from paraflow.simulate.model import (
+    Machine,
+    all_reduce,
+    all_reduce_bytes,
+    world_all_gather,
+    world_all_reduce,
+)
+from paraflow.simulate.profile import Bucket, Compression, Profile
+
+Array = np.ndarray[Any, Any]
+
+_TOTALS_BYTES = 24  # of a node: its samples and two checksums, all-reduced with the first bucket
+_STATE_BYTES = 16  # averaging modes: samples, and how many still train
+_PASSES = 5  # over the parameters, in an averaging: difference, weight, sum, step, copy
+
+
+@dataclass
+class Trace:
+    """What came of a simulation.
+
+    ``seconds`` of a step, ``waits`` of each worker in a step [workers], and of all gradients the part that is
+    ``useful`` (not dropped). ``wire`` are the bytes that the busiest node sends in a step, ``memory`` those that a rank
+    reads of others on its node. ``staleness`` counts pushes by the updates that they are behind.
+    """
+
+    seconds: float
+    waits: Array
+    wire: float = 0.0
+    memory: float = 0.0
+    useful: float = 1.0
+    staleness: dict[int, int] = field(default_factory=dict)
+
+
+def alone(profile: Profile, machine: Machine, table: Parallel, factors: Array) -> Trace:
+    """One rank: nobody to wait for."""
+    seconds = factors * (profile.outside + profile.compute) + profile.update
+    return Trace(float(seconds.mean()), np.zeros(1))
+
+
+# -- synchronous -------------------------------------------------------------------------------------------------------
+
+
+def synchronous(profile: Profile, machine: Machine, table: Parallel, factors: Array) -> Trace:
+    """`AllReduce` on planes (runtime/exchange.py): buckets posted during backward, summed and updated slice by slice."""
+    if machine.ranks == 1:
+        return alone(profile, machine, table, factors)
+    if profile.compression is not None:
+        return _compressed(profile, profile.compression, machine, factors)
+    if table.shared_memory:
+        return _Planes(profile, machine).run(factors)
+    return _Planes(profile, machine.apart()).run(factors, machine.node_size if machine.nodes > 1 else 0)
+
+
+class _Planes:
+    """The costs of each bucket, and a step of all ranks."""
+
+    def __init__(self, profile: Profile, machine: Machine) -> None:
+        self._profile, self._machine = profile, machine
+        self._several = machine.nodes > 1
+        counts, lanes = machine.counts[machine.node_of], machine.lanes
+        lane = np.arange(machine.ranks) - machine.starts[machine.node_of]
+        self._owner = lane < lanes
+        self._lane = np.where(self._owner, lane, 0)  # a rank without a slice waits for the first one's sums
+        self._peers = machine.starts[:, None] + np.arange(lanes)  # [nodes, lanes]
+        self._neighbours = counts - 1
+        link = machine.wire.shared(lanes)
+        self._wires = [all_reduce(machine.nodes, b.nbytes / lanes, link) for b in profile.buckets]
+        self._totals = all_reduce(machine.nodes, _TOTALS_BYTES * machine.nodes, link)
+        self._sums = [self._reading(b) for b in profile.buckets]
+        self._updates = [self._update(b) for b in profile.buckets]
+        self._whole = self._crowded(profile.whole * self._neighbours / machine.memory.core)
+        self._flag = machine.memory.latency * machine.crowding
+
+    def _crowded(self, seconds: Array) -> Array:
+        return seconds * self._machine.crowding
+
+    def _reading(self, bucket: Bucket) -> Array:
+        """Seconds in which each rank reads the slices of its neighbours [ranks]: by its core, or by all at once."""
+        memory, lanes = self._machine.memory, self._machine.lanes
+        slices = bucket.nbytes / lanes * self._neighbours
+        own = self._crowded(slices / memory.core)
+        return np.where(self._owner, np.maximum(own, slices * lanes / memory.node), 0.0)
+
+    def _update(self, bucket: Bucket) -> Array:
+        """Seconds in which each rank updates its slice [ranks]; on one node the sum is part of the update."""
+        lanes = self._machine.lanes
+        own = self._crowded(np.full(self._machine.ranks, bucket.update / lanes))
+        own = np.maximum(own, bucket.touched / self._machine.memory.node)
+        return np.where(self._owner, own, 0.0) + (0.0 if self._several else self._reading(bucket))
+
+    def run(self, factors: Array, wire_ranks: int = 1) -> Trace:
+        """All steps; ``wire_ranks`` of a node send for themselves."""
+        machine, profile = self._machine, self._profile
+        now, waits = np.zeros(machine.ranks), np.zeros(machine.ranks)
+        for factor in factors:
+            end, busy = self._step(now, factor * machine.crowding)
+            waits += end - now - busy
+            now = end
+        steps = len(factors)
+        nbytes = profile.nbytes
+        slices = float(((machine.counts - 1) * nbytes / machine.lanes).max())
+        return Trace(
+            float(now.max()) / steps,
+            waits / steps,
+            all_reduce_bytes(machine.nodes, nbytes) * wire_ranks,
+            slices + profile.whole * (machine.node_size - 1),
+        )
+
+    def _step(self, now: Array, factor: Array) -> tuple[Array, Array]:
+        """When each rank has ended its step, and how long it was busy."""
+        profile, machine = self._profile, self._machine
+        start = now + factor * profile.outside
+        posts = [start + factor * bucket.after for bucket in profile.buckets]
+        at = start + factor * profile.compute + self._whole
+        busy = factor * (profile.outside + profile.compute) + self._whole
+        ready = [machine.node_max(post + self._flag) for post in posts]
+        if self._several:
+            ready, at = self._over_nodes(posts, ready, at)
+            busy = busy + sum(self._sums)
+        for there, update in zip(ready, self._updates, strict=True):
+            at = np.maximum(at, there) + update
+            busy = busy + update
+        return machine.node_max(at) + self._flag, busy
+
+    def _over_nodes(self, posts: list[Array], ready: list[Array], at: Array) -> tuple[list[Array], Array]:
+        """When the sums over nodes of each bucket are there, and when each rank has done its part of them.
+
+        A rank sums its slice of a bucket on its node when it looks, which it does when it posts the next bucket, or
+        waits. From then on the wire works beside it; sums of one lane follow each other.
+        """
+        done, free = [], np.zeros(self._machine.lanes)
+        spent = np.zeros(self._machine.ranks)
+        for k, sums in enumerate(self._sums):
+            looks = posts[k + 1] + spent if k + 1 < len(posts) else at + spent
+            begun = np.maximum(ready[k], looks) + sums
+            if k + 1 < len(posts):
+                spent = spent + sums
+            else:
+                at = np.where(self._owner, begun, at + spent)
+            meeting = begun[self._peers].max(axis=0)
+            free = np.maximum(free, meeting) + self._wires[k]
+            if k == 0:
+                free = np.maximum(free, meeting + self._totals)
+            done.append(free[self._lane])
+        return done, at
+
+
+def _compressed(profile: Profile, how: Compression, machine: Machine, factors: Array) -> Trace:
+    """Every rank packs its gradients, all take part in the exchange, and each applies the whole update."""
+    messages = how.unpack * machine.ranks if how.gathered else 0.0
+    work = (profile.outside + profile.compute) * factors + how.pack
+    if how.gathered:
+        exchange, wire = world_all_gather(machine, how.nbytes), (machine.ranks - machine.node_size) * how.nbytes
+    else:
+        exchange = how.rounds * world_all_reduce(machine, how.nbytes / how.rounds)
+        wire = all_reduce_bytes(machine.nodes, how.nbytes)
+    exchange += world_all_reduce(machine, 8)  # of the samples, which tell the shares
+    after = (messages + profile.update) * machine.crowding.max()
+    seconds = (work * machine.crowding).max(axis=1)
+    waits = (seconds[:, None] - work * machine.crowding).mean(axis=0) + exchange
+    return Trace(float(seconds.mean()) + exchange + float(after), waits, wire, how.nbytes * (machine.node_size - 1))
+
+
+# -- averaging ---------------------------------------------------------------------------------------------------------
+
+
+def averaging(profile: Profile, machine: Machine, table: Parallel, factors: Array) -> Trace:
+    """`LocalSGD` and `EASGD`: every ``period`` steps all ranks meet and average all parameters.
+
+    What happens while local SGD warms up is left out.
+    """
+    if machine.ranks == 1:
+        return alone(profile, machine, table, factors)
+    period = table.period or 10
+    exchange = world_all_reduce(machine, profile.nbytes) + world_all_reduce(machine, _STATE_BYTES)
+    work = _local(profile, machine, factors)
+    passes = _PASSES * profile.nbytes / machine.memory.core * machine.crowding
+    now, waits = np.zeros(machine.ranks), np.zeros(machine.ranks)
+    for step, seconds in enumerate(work, 1):
+        now = now + seconds
+        if step % period == 0:
+            met = now.max()
+            waits += met - now + exchange
+            now = met + exchange + passes
+    steps = len(work)
+    wire = all_reduce_bytes(machine.nodes, profile.nbytes) / period
+    return Trace(float(now.max()) / steps, waits / steps, wire, 2 * profile.nbytes / period)
+
+
+def gossip(profile: Profile, machine: Machine, table: Parallel, factors: Array) -> Trace:
+    """`Gossip`: every ``period`` steps a rank waits for its neighbours of the round, and for nobody else."""
+    if machine.ranks == 1:
+        return alone(profile, machine, table, factors)
+    period, ranks, nbytes = table.period or 1, machine.ranks, profile.nbytes
+    work = _local(profile, machine, factors)
+    now, waits = np.zeros(ranks), np.zeros(ranks)
+    sent = 0.0
+    for step, seconds in enumerate(work, 1):
+        now = now + seconds
+        if step % period:
+            continue
+        partners = _partners(table.topology, step // period, ranks)
+        outside, inside = _messages(machine, partners)
+        crossing = np.bincount(machine.node_of, outside, machine.nodes)[machine.node_of]
+        took = outside.astype(bool) * machine.wire.latency + crossing * nbytes / machine.wire.bandwidth
+        took = took + inside * machine.inner.seconds(nbytes) * machine.crowding
+        there = now.max() if partners is None else np.where(partners >= 0, now[partners], 0.0).max(axis=1)
+        met = np.maximum(now, there) + took
+        waits += met - now
+        now = met + 3 * (outside + inside) * nbytes / machine.memory.core * machine.crowding
+        sent += crossing.max() * nbytes
+    steps = len(work)
+    return Trace(float(now.mean()) / steps, waits / steps, sent / steps, 0.0)
+
+
+def _local(profile: Profile, machine: Machine, factors: Array) -> Array:
+    """Seconds of steps that each rank does for itself [steps, ranks]."""
+    return (factors * (profile.outside + profile.compute) + profile.update) * machine.crowding
+
+
+def _partners(topology: str, number: int, ranks: int) -> Array | None:
+    """The neighbours of each rank in a round [ranks, neighbours], -1 for none; None: all have all."""
+    if topology == "complete":
+        return None
+    own = np.arange(ranks)
+    if topology == "ring":
+        return np.stack([(own - 1) % ranks, (own + 1) % ranks][: min(2, ranks - 1)], axis=1)
+    order = np.random.default_rng((0, number)).permutation(ranks)  # as `neighbours` draws it, for all ranks at once
+    places = np.arange(ranks) ^ 1
+    found = np.full(ranks, -1)
+    has = places < ranks
+    found[order[has]] = order[places[has]]
+    return found[:, None]
+
+
+def _messages(machine: Machine, partners: Array | None) -> tuple[Array, Array]:
+    """How many messages each rank sends to other nodes, and on its own."""
+    if partners is None:
+        inside = machine.counts[machine.node_of] - 1
+        return machine.ranks - 1 - inside, inside
+    there = partners >= 0
+    same = there & (machine.node_of[partners] == machine.node_of[:, None])
+    return (there & ~same).sum(axis=1), same.sum(axis=1)
+
+

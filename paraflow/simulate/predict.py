@@ -1,0 +1,121 @@
+"""From a profile and a machine to step time, efficiency, waits and traffic of a mode, at one size and over many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from paraflow.errors import ConfigError
+from paraflow.experiment.schema import Parallel
+from paraflow.experiment.strategies import check_mode
+from paraflow.simulate.events import Trace, alone, averaging, gossip, synchronous
+from paraflow.simulate.model import Machine
+from paraflow.simulate.noise import Noise
+from paraflow.simulate.profile import Profile
+from paraflow.simulate.servers import backup_workers, parameter_server
+
+Array = np.ndarray[Any, Any]
+Simulate = Callable[[Profile, Machine, Parallel, Array], Trace]
+
+MODES: dict[str, Simulate] = {
+    "single": alone,
+    "allreduce": synchronous,
+    "parameter_server": parameter_server,
+    "backup_workers": backup_workers,
+    "local_sgd": averaging,
+    "easgd": averaging,
+    "gossip": gossip,
+}
+"""By mode: what simulates it."""
+
+_FEWEST_STEPS = 20
+_MOST_PUSHES = 400_000  # of all workers, where each is an event of its own
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a mode does on a machine; seconds, bytes, and samples a second.
+
+    ``efficiency`` is the throughput against ``ranks`` times that of one rank alone with as many samples in its batch.
+    ``wait_seconds`` are those of a worker in a step on average, ``longest_wait_seconds`` those of the one that waits
+    longest. ``wire_bytes`` are sent in a step by the busiest node, ``memory_bytes`` read by a rank of others on its
+    node. ``staleness`` counts pushes by the updates that they are behind.
+    """
+
+    mode: str
+    ranks: int
+    nodes: int
+    workers: int
+    samples: int
+    step_seconds: float
+    samples_per_second: float
+    efficiency: float
+    wait_seconds: float
+    longest_wait_seconds: float
+    wire_bytes: float
+    memory_bytes: float
+    useful: float
+    staleness: dict[int, int]
+
+    @property
+    def staleness_mean(self) -> float:
+        """The mean over all pushes, 0 where there are none."""
+        return sum(tau * n for tau, n in self.staleness.items()) / max(sum(self.staleness.values()), 1)
+
+
+def workers_of(table: Parallel, ranks: int) -> int:
+    """How many of ``ranks`` train; raises ConfigError for a number that the mode cannot have."""
+    check_mode(table, ranks)
+    serving = {"parameter_server": table.servers, "backup_workers": 1}.get(table.mode, 0)
+    return ranks if ranks == 1 else ranks - serving
+
+
+def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, steps: int) -> Prediction:
+    """Simulate ``steps`` of every worker (fewer, where a great many workers make that too many events).
+
+    Raises ConfigError for a mode that cannot be had with this number of ranks.
+    """
+    if table.mode not in MODES:
+        raise ConfigError(f"parallel.mode = {table.mode!r} cannot be simulated; known: {', '.join(MODES)}")
+    workers = workers_of(table, machine.ranks)
+    if table.mode in ("parameter_server", "backup_workers"):
+        steps = min(steps, max(_FEWEST_STEPS, _MOST_PUSHES // workers))
+    factors = noise.factors(steps, workers)
+    trace = MODES[table.mode](profile, machine, table, factors)
+    rate = trace.useful * workers * profile.samples / trace.seconds
+    # By the steps of a rank that is as noisy, but not one of the slow ones unless there is no other.
+    single = alone(profile, machine, table, factors[:, -1:])
+    return Prediction(
+        mode=table.mode,
+        ranks=machine.ranks,
+        nodes=machine.nodes,
+        workers=workers,
+        samples=profile.samples,
+        step_seconds=trace.seconds,
+        samples_per_second=rate,
+        efficiency=rate * single.seconds / (profile.samples * machine.ranks),
+        wait_seconds=float(trace.waits.mean()),
+        longest_wait_seconds=float(trace.waits.max()),
+        wire_bytes=trace.wire,
+        memory_bytes=trace.memory,
+        useful=trace.useful,
+        staleness=trace.staleness,
+    )
+
+
+def scaling(profile: Profile, machine: Machine, table: Parallel, noise: Noise, steps: int) -> list[Prediction]:
+    """Predictions for 1, 2, 4, ... ranks up to those of ``machine``, on nodes as full as its own.
+
+    Every worker keeps its number of samples (weak scaling). Sizes that the mode cannot have are left out.
+    """
+    sizes = [1 << i for i in range(machine.ranks.bit_length()) if 1 << i < machine.ranks]
+    found = []
+    for ranks in sizes:
+        try:
+            found.append(predict(profile, machine.scaled(ranks), table, noise, steps))
+        except ConfigError:
+            continue
+    return [*found, predict(profile, machine, table, noise, steps)]

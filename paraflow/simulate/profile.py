@@ -1,0 +1,268 @@
+"""The step of one rank, measured: what each step of its plan takes, and when in it gradients can be exchanged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from paraflow.comm import Communicator, solo
+from paraflow.compiler.plan import Step
+from paraflow.data import Dataset
+from paraflow.errors import DataError
+from paraflow.experiment.compressors import make_compressor
+from paraflow.experiment.datasets import load_datasets
+from paraflow.experiment.model import Model, build_model, build_optimizer
+from paraflow.experiment.schema import Config
+from paraflow.graph.graph import Graph
+from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.rebuild import Builder, Program, rebuild
+from paraflow.ops.state import global_variables_initializer
+from paraflow.parallel import Strategy
+from paraflow.parallel.compression import Compressor, OneBit, TopK
+from paraflow.parallel.server.ownership import share_out
+from paraflow.runtime.executable import Executable
+from paraflow.runtime.feeds import check_feed
+from paraflow.runtime.session import Session
+
+Array = np.ndarray[Any, Any]
+
+_WARMUP = 10
+_STEPS = 60
+_SECONDS = 20.0  # after which fewer steps have to do, but not fewer than a sixth of them
+_REPEATS = 7  # of what is measured apart from the step
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """What is exchanged together: ``nbytes`` of gradients, complete ``after`` seconds of computation.
+
+    Its ``update`` takes so long where one rank does all of it, and reads and writes ``touched`` bytes.
+    """
+
+    nbytes: int
+    after: float
+    update: float
+    touched: int
+
+
+@dataclass(frozen=True)
+class Compression:
+    """How a compressor's messages travel, and what they cost a rank, in seconds.
+
+    ``gathered``: every rank takes the ``nbytes`` of every other rank and spends ``unpack`` on each. Otherwise they are
+    all-reduced, in ``rounds`` messages one after the other. ``pack`` is what a rank does once a step.
+    """
+
+    gathered: bool
+    rounds: int
+    nbytes: int
+    pack: float
+    unpack: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A rank's step on ``samples`` samples, in seconds: medians of a run of one process.
+
+    ``outside`` of the plan (making and feeding the batch, fetching results), ``compute`` (all steps of the plan but the
+    updates), ``buckets`` in the order of their exchange. ``whole`` bytes of gradients are averaged on every rank whole,
+    for a norm say. A ``call`` of a plan without steps takes so long. ``shares`` are the parts of the parameters that each server has. ``spread`` is the sigma of the
+    lognormal distribution that has the quartiles of the measured steps.
+    """
+
+    samples: int
+    outside: float
+    compute: float
+    buckets: tuple[Bucket, ...]
+    whole: int = 0
+    call: float = 0.0
+    shares: tuple[float, ...] = (1.0,)
+    spread: float = 0.0
+    compression: Compression | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all gradients, which are those of the trained parameters."""
+        return sum(bucket.nbytes for bucket in self.buckets)
+
+    @property
+    def update(self) -> float:
+        """All updates, by one rank alone."""
+        return sum(bucket.update for bucket in self.buckets)
+
+    @property
+    def seconds(self) -> float:
+        """The step of a rank that is alone."""
+        return self.outside + self.compute + self.update
+
+
+class _Alone(Strategy):
+    """One process with the plan of several: its exchanges have nobody to wait for."""
+
+    synchronous = True
+
+    def __init__(self) -> None:
+        self.comm: Communicator = solo()
+        self.worker, self.workers = 0, 1
+
+    def rewrite(self, program: Program) -> Program:
+        """exchange(g) becomes all_reduce(g), as with `AllReduce` on several ranks."""
+
+        def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+            if op.type != "exchange":
+                return None
+            return build.emit(op, "all_reduce", build.copy(op, inputs).outputs, {"variable": op.attrs["variable"]})
+
+        return rebuild(program, rule)
+
+    def start(self, session: Any, operations: Sequence[Operation]) -> None:
+        """There is nobody to agree with."""
+
+
+def measure(config: Config, workers: int) -> Profile:
+    """The profile of a worker's step of the experiment, one of ``workers`` that share out each batch.
+
+    Trains for some tens of steps in this process. Raises DataError for a batch with fewer samples than workers.
+    """
+    batch = config.data.batch_size
+    if batch < workers:
+        raise DataError(
+            f"a batch of {batch} samples is for {workers} workers: set data.batch_size, the sum over all, to at least "
+            f"that many (data.batch_size={batch * workers} is {batch} for each)"
+        )
+    training, _ = load_datasets(config)
+    with Graph().as_default() as graph:
+        graph.seed = config.experiment.seed
+        model = build_model(config, training)
+        train_op = build_optimizer(config).minimize(model.loss)
+        initialize = global_variables_initializer()
+        with Session(strategy=_Alone(), bucket_bytes=config.parallel.bucket_bytes) as session:
+            session.run(initialize)
+            run = _Measured(session, model, train_op, training, -(-batch // workers))
+            return run.profile(config)
+
+
+class _Measured:
+    """A session whose training steps are timed, whole and call by call."""
+
+    def __init__(self, session: Session, model: Model, train_op: Operation, training: Dataset, samples: int) -> None:
+        self._session, self._model, self._training, self._samples = session, model, training, samples
+        self._random = np.random.default_rng(0)
+        fetches = [train_op, list(model.values.values())]
+        self._whole = session.make_callable(fetches, model.feeds)
+        plan = session.plan(fetches, dict(zip(model.feeds, self._batch(), strict=True)))
+        self._whole(*self._batch())
+        self._executable = Executable(plan, session.context)
+
+    def profile(self, config: Config) -> Profile:
+        """Measure, and put the times of the calls where they belong."""
+        parts, wholes = self._time()
+        calls = np.median(parts, axis=0)
+        low, high = np.quantile(wholes, [0.25, 0.75])
+        buckets, compute, whole = self._sort(self._executable.steps, calls.tolist())
+        owners = share_out(self._exchanged(), config.parallel.servers)
+        sizes = {v.name: math.prod(v.shape) * v.dtype.itemsize for v in self._exchanged()}
+        loads = np.bincount(list(owners.values()), [sizes[name] for name in owners])
+        compressor = make_compressor(config.parallel)
+        return Profile(
+            samples=self._samples,
+            outside=max(float(np.median(wholes) - calls.sum()), 0.0),
+            compute=compute,
+            buckets=buckets,
+            whole=whole,
+            call=_best(self._session.make_callable([])),
+            shares=tuple((loads / loads.sum()).tolist()),
+            spread=float(np.log(high / low)) / 1.349,  # the quartiles of a normal distribution are so many sigma apart
+            compression=None if compressor is None else self._compression(compressor),
+        )
+
+    def _batch(self) -> tuple[Any, ...]:
+        features, labels = self._training.take(self._random.integers(len(self._training), size=self._samples))
+        return self._model.fed(features, labels, training=True)
+
+    @np.errstate(all="ignore")
+    def _time(self) -> tuple[Array, Array]:
+        """Seconds of each call [steps, calls], and of whole steps [steps], which take turns."""
+        clock, calls = perf_counter, self._executable.calls
+        parts, wholes = [], []
+        began = clock()
+        for number in range(_WARMUP + _STEPS):
+            start = clock()
+            self._whole(*self._batch())
+            wholes.append(clock() - start)
+            arrays = [check_feed(t, v) for t, v in zip(self._model.feeds, self._batch(), strict=True)]
+            self._executable.load(arrays)
+            times = [clock()]
+            for call in calls:
+                call()
+                times.append(clock())
+            parts.append(np.diff(times))
+            if clock() - began > _SECONDS and number > _STEPS // 6:
+                break
+        warm = min(_WARMUP, len(wholes) // 2)
+        return np.array(parts[warm:]), np.array(wholes[warm:])
+
+    def _sort(self, steps: Sequence[Step], calls: Sequence[float]) -> tuple[tuple[Bucket, ...], float, int]:
+        """The buckets, the time of all other calls, and the bytes of averages that are wanted whole."""
+        specs = self._session.store.specs
+        compute, whole = 0.0, 0
+        after: dict[int, float] = {}
+        nbytes: dict[int, int] = {}
+        updates: dict[int, list[tuple[float, int]]] = {}
+        for step, seconds in zip(steps, calls, strict=True):
+            kind, number = step.record.name, step.attrs.get("bucket", -1)
+            if kind == "update":
+                names = [name for state in step.attrs["states"] for name in state]
+                touched = 2 * sum(math.prod(specs[n].shape) * specs[n].dtype.itemsize for n in names)
+                updates.setdefault(number, []).append((seconds, touched))
+                continue
+            compute += seconds
+            if kind == "start_exchange":
+                after[number] = compute
+                exchanged = [specs[name] for name in step.attrs["exchanged"]]
+                nbytes[number] = sum(math.prod(v.shape) * v.dtype.itemsize for v in exchanged)
+            elif kind == "average_gradient":
+                whole += math.prod(step.attrs["shape"]) * step.attrs["dtype"].itemsize
+        buckets = []
+        for number, seconds in sorted(after.items()):
+            costs = updates.get(number, [])
+            buckets.append(Bucket(nbytes[number], seconds, sum(c for c, _ in costs), sum(t for _, t in costs)))
+        return tuple(buckets), compute, whole
+
+    def _exchanged(self) -> list[Any]:
+        """The variables whose gradients are exchanged."""
+        specs = self._session.store.specs
+        meetings = [s for s in self._executable.steps if s.record.name == "start_exchange"]
+        return [specs[name] for step in meetings for name in step.attrs["exchanged"]]
+
+    def _compression(self, compressor: Compressor) -> Compression:
+        """What packing and unpacking the gradients takes, on gradients of noise."""
+        names = [v.name for v in self._exchanged()]
+        gradients = [self._random.normal(size=v.shape).astype(v.dtype) for v in self._exchanged()]
+        nbytes = sum(compressor.payload_bytes(g) for g in gradients)
+        if not isinstance(compressor, TopK | OneBit):
+            everything = _best(lambda: compressor.all_reduce(solo(), 1.0, names, gradients))
+            return Compression(False, 2, nbytes, everything, 0.0)
+        pairs = list(zip(names, gradients, strict=True))
+        payloads = [compressor.encode(*pair) for pair in pairs]
+        into = [np.zeros_like(g) for g in gradients]
+
+        def unpack() -> None:
+            for payload, out in zip(payloads, into, strict=True):
+                compressor.decode(payload, out, 0.5)
+
+        return Compression(True, 1, nbytes, _best(lambda: [compressor.encode(*pair) for pair in pairs]), _best(unpack))
+
+
+def _best(call: Callable[[], object]) -> float:
+    times = [perf_counter()]
+    for _ in range(_REPEATS):
+        call()
+        times.append(perf_counter())
+    return min(b - a for a, b in pairwise(times))
