@@ -1,1 +1,1 @@
-"""What a training step would cost on machines that are not here: a profile of the real step, and a model of the rest."""
+"""What a step would take on machines that are not here: a profile of the real step, and a model of the rest."""

@@ -59,7 +59,7 @@ def measure_memory(nbytes: int) -> Memory:
 
 def _finish(started: list[subprocess.Popen[str]]) -> None:
     """Wait for the processes; where one fails, end the others, which would wait for it."""
-    failures = []
+    failures: list[str] = []
     for process in started:
         try:
             _, errors = process.communicate(timeout=0.1 if failures else _PATIENCE)

@@ -45,7 +45,8 @@ def main(argv: list[str]) -> int:
         raise
     memory = options.memory or measure_memory(profile.nbytes)
     machine = Machine(options.ranks, options.nodes, options.cores, memory, link)
-    noise = Noise(profile.spread if options.noise is None else options.noise, *options.slow, seed=options.seed)
+    slow, factor = options.slow
+    noise = Noise(profile.spread if options.noise is None else options.noise, slow, factor, options.seed)
     curve = scaling(profile, machine, config.parallel, noise, options.steps)
     if options.plot is not None:
         _plot_module().draw(curve, options.plot)

@@ -18,6 +18,7 @@ from paraflow.simulate.model import (
     all_reduce_bytes,
     world_all_gather,
     world_all_reduce,
+    world_all_to_all,
 )
 from paraflow.simulate.profile import Bucket, Compression, Profile
 
@@ -55,7 +56,7 @@ def alone(profile: Profile, machine: Machine, table: Parallel, factors: Array) -
 
 
 def synchronous(profile: Profile, machine: Machine, table: Parallel, factors: Array) -> Trace:
-    """`AllReduce` on planes (runtime/exchange.py): buckets posted during backward, summed and updated slice by slice."""
+    """`AllReduce`, as runtime/exchange.py does it: buckets posted during backward, summed and updated by slices."""
     if machine.ranks == 1:
         return alone(profile, machine, table, factors)
     if profile.compression is not None:
@@ -83,7 +84,7 @@ class _Planes:
         self._sums = [self._reading(b) for b in profile.buckets]
         self._updates = [self._update(b) for b in profile.buckets]
         self._whole = self._crowded(profile.whole * self._neighbours / machine.memory.core)
-        self._flag = machine.memory.latency * machine.crowding
+        self._flag = np.where(counts > 1, machine.memory.latency * machine.crowding, 0.0)
 
     def _crowded(self, seconds: Array) -> Array:
         return seconds * self._machine.crowding
@@ -139,14 +140,16 @@ class _Planes:
     def _over_nodes(self, posts: list[Array], ready: list[Array], at: Array) -> tuple[list[Array], Array]:
         """When the sums over nodes of each bucket are there, and when each rank has done its part of them.
 
-        A rank sums its slice of a bucket on its node when it looks, which it does when it posts the next bucket, or
-        waits. From then on the wire works beside it; sums of one lane follow each other.
+        A rank sums its slice of a bucket on its node when it finds that all have posted. It looks when it posts, when
+        it posts the next bucket, and while it waits. From then on the wire works beside it (an MPI that advances only
+        while it is called does less); sums of one lane follow each other.
         """
         done, free = [], np.zeros(self._machine.lanes)
         spent = np.zeros(self._machine.ranks)
         for k, sums in enumerate(self._sums):
             looks = posts[k + 1] + spent if k + 1 < len(posts) else at + spent
-            begun = np.maximum(ready[k], looks) + sums
+            seen = self._others(posts[k]) + self._flag
+            begun = np.where(seen <= posts[k], posts[k], np.maximum(ready[k], looks)) + sums
             if k + 1 < len(posts):
                 spent = spent + sums
             else:
@@ -158,15 +161,28 @@ class _Planes:
             done.append(free[self._lane])
         return done, at
 
+    def _others(self, posts: Array) -> Array:
+        """When the last of the other ranks of the node posts; -inf where there is none."""
+        machine = self._machine
+        last = machine.node_max(posts)
+        is_last = posts == last
+        alone = np.add.reduceat(is_last.astype(int), machine.starts)[machine.node_of] == 1
+        return np.where(is_last & alone, machine.node_max(np.where(is_last, -np.inf, posts)), last)
+
 
 def _compressed(profile: Profile, how: Compression, machine: Machine, factors: Array) -> Trace:
     """Every rank packs its gradients, all take part in the exchange, and each applies the whole update."""
-    messages = how.unpack * machine.ranks if how.gathered else 0.0
+    ranks, others = machine.ranks, machine.ranks - machine.node_size
+    messages = how.unpack * ranks if how.kind == "gathered" else 0.0
     work = (profile.outside + profile.compute) * factors + how.pack
-    if how.gathered:
-        exchange, wire = world_all_gather(machine, how.nbytes), (machine.ranks - machine.node_size) * how.nbytes
+    if how.kind == "gathered":
+        exchange, wire = world_all_gather(machine, how.nbytes), float(others * how.nbytes)
+    elif how.kind == "swapped":
+        part = how.nbytes / ranks
+        exchange = world_all_to_all(machine, part) + world_all_gather(machine, part)
+        wire = others * part * (machine.node_size + 1)
     else:
-        exchange = how.rounds * world_all_reduce(machine, how.nbytes / how.rounds)
+        exchange = 2 * world_all_reduce(machine, how.nbytes / 2)
         wire = all_reduce_bytes(machine.nodes, how.nbytes)
     exchange += world_all_reduce(machine, 8)  # of the samples, which tell the shares
     after = (messages + profile.update) * machine.crowding.max()

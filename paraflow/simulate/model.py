@@ -78,7 +78,7 @@ def _numbers(option: str, text: str, form: str, units: tuple[dict[str, float], .
 
 @dataclass(frozen=True)
 class Machine:
-    """``ranks`` on ``nodes``, in blocks, each node with ``cores``; the first nodes have one rank more where it is uneven.
+    """``ranks`` on ``nodes`` of ``cores`` each, in blocks; where it is uneven, the first nodes have one rank more.
 
     Raises ConfigError for more nodes than ranks, and for several nodes without a link.
     """
@@ -198,3 +198,10 @@ def world_all_gather(machine: Machine, part: float) -> float:
     inside = _rounds(machine.node_size) * machine.inner.latency + (machine.ranks - 1) * part / machine.inner.bandwidth
     wire = machine.wire
     return inside + (_rounds(machine.nodes) * wire.latency + others * part / wire.bandwidth if others else 0.0)
+
+
+def world_all_to_all(machine: Machine, part: float) -> float:
+    """Every rank sends every other one a part, one message after the other; the wire is shared by the node's ranks."""
+    others = machine.ranks - machine.node_size
+    inside = (machine.node_size - 1) * machine.inner.seconds(part)
+    return inside + (others * machine.wire.shared(machine.node_size).seconds(part) if others else 0.0)

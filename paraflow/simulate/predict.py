@@ -32,7 +32,7 @@ MODES: dict[str, Simulate] = {
 """By mode: what simulates it."""
 
 _FEWEST_STEPS = 20
-_MOST_PUSHES = 400_000  # of all workers, where each is an event of its own
+_MOST_PUSHES = 200_000  # of all workers, where each is an event of its own
 
 
 @dataclass(frozen=True)

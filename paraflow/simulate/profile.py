@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
 from paraflow.ops.state import global_variables_initializer
 from paraflow.parallel import Strategy
-from paraflow.parallel.compression import Compressor, OneBit, TopK
+from paraflow.parallel.compression import BFloat16, Compressor, Float16, OneBit, TopK
 from paraflow.parallel.server.ownership import share_out
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.feeds import check_feed
@@ -33,8 +33,9 @@ from paraflow.runtime.session import Session
 Array = np.ndarray[Any, Any]
 
 _WARMUP = 10
-_STEPS = 60
-_SECONDS = 20.0  # after which fewer steps have to do, but not fewer than a sixth of them
+_STEPS = 60  # at least, and for as long as _SHORTEST, that a busy moment of the machine does not count
+_SHORTEST = 1.0  # seconds
+_LONGEST = 20.0  # seconds after which a sixth of the steps has to do
 _REPEATS = 7  # of what is measured apart from the step
 
 
@@ -55,12 +56,12 @@ class Bucket:
 class Compression:
     """How a compressor's messages travel, and what they cost a rank, in seconds.
 
-    ``gathered``: every rank takes the ``nbytes`` of every other rank and spends ``unpack`` on each. Otherwise they are
-    all-reduced, in ``rounds`` messages one after the other. ``pack`` is what a rank does once a step.
+    A rank's have ``nbytes``. "gathered": every rank takes those of every other rank and spends ``unpack`` on each.
+    "swapped": each rank sends every other one its slice, and gathers the slices' sums. "reduced": by two all-reduces,
+    each of one half. ``pack`` is what a rank does once a step.
     """
 
-    gathered: bool
-    rounds: int
+    kind: Literal["gathered", "swapped", "reduced"]
     nbytes: int
     pack: float
     unpack: float
@@ -72,8 +73,8 @@ class Profile:
 
     ``outside`` of the plan (making and feeding the batch, fetching results), ``compute`` (all steps of the plan but the
     updates), ``buckets`` in the order of their exchange. ``whole`` bytes of gradients are averaged on every rank whole,
-    for a norm say. A ``call`` of a plan without steps takes so long. ``shares`` are the parts of the parameters that each server has. ``spread`` is the sigma of the
-    lognormal distribution that has the quartiles of the measured steps.
+    for a norm say. A ``call`` of a plan without steps takes so long. ``shares`` are the parts of the parameters that
+    each server has. ``spread`` is the sigma of the lognormal distribution with the quartiles of the measured steps.
     """
 
     samples: int
@@ -190,9 +191,10 @@ class _Measured:
     def _time(self) -> tuple[Array, Array]:
         """Seconds of each call [steps, calls], and of whole steps [steps], which take turns."""
         clock, calls = perf_counter, self._executable.calls
-        parts, wholes = [], []
+        parts: list[Array] = []
+        wholes: list[float] = []
         began = clock()
-        for number in range(_WARMUP + _STEPS):
+        while clock() - began < _SHORTEST or len(wholes) < _WARMUP + _STEPS:
             start = clock()
             self._whole(*self._batch())
             wholes.append(clock() - start)
@@ -203,7 +205,7 @@ class _Measured:
                 call()
                 times.append(clock())
             parts.append(np.diff(times))
-            if clock() - began > _SECONDS and number > _STEPS // 6:
+            if clock() - began > _LONGEST and len(wholes) > _STEPS // 6:
                 break
         warm = min(_WARMUP, len(wholes) // 2)
         return np.array(parts[warm:]), np.array(wholes[warm:])
@@ -248,7 +250,8 @@ class _Measured:
         nbytes = sum(compressor.payload_bytes(g) for g in gradients)
         if not isinstance(compressor, TopK | OneBit):
             everything = _best(lambda: compressor.all_reduce(solo(), 1.0, names, gradients))
-            return Compression(False, 2, nbytes, everything, 0.0)
+            halves = isinstance(compressor, Float16 | BFloat16)
+            return Compression("swapped" if halves else "reduced", nbytes, everything, 0.0)
         pairs = list(zip(names, gradients, strict=True))
         payloads = [compressor.encode(*pair) for pair in pairs]
         into = [np.zeros_like(g) for g in gradients]
@@ -257,7 +260,8 @@ class _Measured:
             for payload, out in zip(payloads, into, strict=True):
                 compressor.decode(payload, out, 0.5)
 
-        return Compression(True, 1, nbytes, _best(lambda: [compressor.encode(*pair) for pair in pairs]), _best(unpack))
+        pack = _best(lambda: [compressor.encode(*pair) for pair in pairs])
+        return Compression("gathered", nbytes, pack, _best(unpack))
 
 
 def _best(call: Callable[[], object]) -> float:

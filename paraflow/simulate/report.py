@@ -29,7 +29,8 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
     """The assumptions, a table with a row for each number of ranks, and what there is to say of the last."""
     last = curve[-1]
     lines = [
-        f"{last.mode} on {last.ranks} ranks: {machine.nodes} nodes of {_span(machine)} ranks and {machine.cores:g} cores",
+        f"{last.mode} on {last.ranks} ranks; nodes: {machine.nodes}, each of {_span(machine)} ranks on "
+        f"{machine.cores:g} cores",
         f"each worker: {profile.samples} samples a step; {_time(profile.compute)} computation, "
         f"{_time(profile.update)} update, {_time(profile.outside)} around them; "
         f"{_size(profile.nbytes)} of gradients in {len(profile.buckets)} buckets",

@@ -66,7 +66,8 @@ class Immediate:
             while not self._at[self._slowest]:
                 del self._at[self._slowest]
                 self._slowest += 1
-            released = [a for c in [c for c in self._held if c - self._slowest <= self._bound] for a in self._held.pop(c)]
+            within = [c for c in self._held if c - self._slowest <= self._bound]
+            released = [a for c in within for a in self._held.pop(c)]
         for one in released:
             self._pulled[one.worker] = self.version
         return released
@@ -186,10 +187,6 @@ class _Servers:
         total, began, first_version, first_answered = steps * workers, 0.0, 0, 0
         for number in range(total):
             now, worker = heapq.heappop(queue)
-            if number == total // 4:
-                began, first_version, first_answered = now, policy.version, answered
-                waits[:], useful = 0.0, 0
-                staleness.clear()
             for server, near in zip(self._servers, self._near[worker], strict=True):
                 server.receive(now, near)
             answers = policy.push(worker)
@@ -207,6 +204,10 @@ class _Servers:
                 sent[other] = back + seconds[done[other] % steps]
                 done[other] += 1
                 heapq.heappush(queue, (sent[other], other))
+            if number == total // 4:
+                began, first_version, first_answered = now, policy.version, answered
+                waits[:], useful = 0.0, 0
+                staleness.clear()
         counted = answered - first_answered
         window = now - began
         rounds = counted / workers

@@ -1,0 +1,154 @@
+"""What `paraflow simulate` predicts for a step, against what a real run takes: ranks of this machine, or of two hosts.
+
+Each round predicts and runs every case once, the two right after each other, with one BLAS thread a rank. With
+--megabits the ranks run on two hosts, made of namespaces of this machine (root), whose wire is throttled to that; it is
+measured by messages between them. The table gives medians of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harness import HERE, json_option, machine, median, paraflow_command, table, write_json
+
+from paraflow.experiment.metrics import read_metrics
+
+sys.path.insert(0, str(HERE.parent))
+
+from hosts import run_ranks_on, start_hosts
+
+MODES = {
+    "allreduce": [],
+    "backup_workers": ["parallel.mode=backup_workers"],
+    "parameter_server": ["parallel.mode=parameter_server"],
+    "local_sgd": ["parallel.mode=local_sgd"],
+    "gossip": ["parallel.mode=gossip"],
+    "topk": ["parallel.compress=topk"],
+}
+WINDOWS = 10  # of a run's steps, each timed by itself; the first has the start of the run in it
+CONFIG = """
+[experiment]
+name = "check"
+[data]
+name = "{data}"
+batch_size = {batch}
+last = "drop"
+[model]
+name = "mlp"
+layers = {layers}
+[optimizer]
+name = "adam"
+learning_rate = 0.001
+[train]
+steps = {steps}
+evaluate_every = 0
+log_every = {window}
+"""
+
+
+def main() -> int:
+    options = parse()
+    print(machine())
+    os.environ |= {"OMP_NUM_THREADS": "1"}
+    cases = [(model, mode, n) for model in options.models for mode in options.modes for n in options.ranks]
+    found: dict[str, list[tuple[float, float]]] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="check-")))
+        hosts = None
+        if options.megabits:
+            hosts = stack.enter_context(start_hosts(2))
+            hosts.throttle(options.megabits)
+        for _ in range(options.rounds):
+            for model, mode, n in cases:
+                if n > {"backup_workers": 2, "parameter_server": 1}.get(mode, 0):
+                    pair = predicted(folder, model, mode, n, hosts), measured(folder, model, mode, n, options, hosts)
+                    found.setdefault(f"{model} {mode} {n}", []).append(pair)
+    rows = []
+    for name, pairs in found.items():
+        prediction, real = (median([pair[i] for pair in pairs]) for i in (0, 1))
+        error = median([a / b - 1 for a, b in pairs])
+        rows.append([*name.split(), f"{prediction * 1e3:.3f}", f"{real * 1e3:.3f}", f"{error:+.0%}"])
+    print(table(rows, ["model", "mode", "ranks", "predicted ms", "measured ms", "error"]))
+    write_json(options.json, {"machine": machine(), "seconds": found})
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = partial(str.split, sep=",")
+    parser.add_argument("--ranks", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2, 4, 8],
+                        help="numbers of ranks (default: 1,2,4,8)")
+    parser.add_argument("--models", type=names, default=["64-128-10:64", "784-1024-1024-10:128"],
+                        metavar="LAYERS:BATCH,...", help="64-...: digits, else Fashion-MNIST (default: one of each)")
+    parser.add_argument("--modes", type=names, default=["allreduce"], help=f"of {','.join(MODES)} (default: allreduce)")
+    parser.add_argument("--seconds", type=float, default=3, help="of a run, about (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
+    parser.add_argument("--megabits", type=float, help="million bits a second between two hosts (default: one host)")
+    json_option(parser)
+    return parser.parse_args()
+
+
+def command(*arguments: str) -> str:
+    """The output of a command of paraflow."""
+    done = subprocess.run([paraflow_command(sys.executable), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    return done.stdout
+
+
+def config(folder: Path, model: str, steps: int) -> Path:
+    layers, _, batch = model.partition(":")
+    data = "digits" if layers.startswith("64-") else "fashion_mnist"
+    path = folder / "check.toml"
+    window = max(1, steps // WINDOWS)
+    values = {"data": data, "batch": batch, "layers": f"[{layers.replace('-', ', ')}]", "steps": steps}
+    path.write_text(CONFIG.format(window=window, **values))
+    return path
+
+
+LAST: dict[str, float] = {}  # predictions by case, from which the length of a run is chosen
+
+
+def predicted(folder: Path, model: str, mode: str, n: int, hosts: Any) -> float:
+    """Seconds of a step, by `paraflow simulate`."""
+    machine = []
+    if hosts is not None:
+        done = run_ranks_on(hosts, HERE / "simulate_link.py", ranks=(1, 1))
+        link = json.loads(done.stdout.splitlines()[-1])
+        machine = ["--nodes", "2", "--cores", "1", "--link", f"{link['latency']:.9f}s,{link['bandwidth']:.0f}B/s"]
+    text = command("simulate", str(config(folder, model, 1)), "--ranks", str(n), *machine, "--json", *MODES[mode])
+    LAST[f"{model} {mode} {n}"] = json.loads(text)["predictions"][-1]["step_seconds"]
+    return LAST[f"{model} {mode} {n}"]
+
+
+def measured(folder: Path, model: str, mode: str, n: int, options: argparse.Namespace, hosts: Any) -> float:
+    """Seconds of a step of the first rank: the median of the run's windows."""
+    steps = max(5 * WINDOWS, int(options.seconds / LAST[f"{model} {mode} {n}"]))
+    path = config(folder, model, steps)
+    with tempfile.TemporaryDirectory(dir=folder) as runs:
+        keys = [f"experiment.directory={runs}", *MODES[mode]]
+        if hosts is None:
+            command("launch", "-n", str(n), "--logs", f"{runs}/logs", str(path), *keys)
+        else:
+            half = n // 2
+            done = run_ranks_on(hosts, "paraflow_launch.rank", str(path), *keys, ranks=(n - half, half), timeout=300)
+            if done.returncode:
+                raise SystemExit(done.stdout + done.stderr)
+        (file,) = Path(runs).glob("check-*/metrics.jsonl")
+        windows = [r["samples_per_second"][0] for r in read_metrics(file) if r["event"] == "train"][1:]
+    workers = n - (n > 1 and mode in ("parameter_server", "backup_workers"))
+    batch = int(model.partition(":")[2])
+    return -(-batch // workers) / median(windows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

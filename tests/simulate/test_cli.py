@@ -1,0 +1,119 @@
+"""The command line: what it prints and draws, what it measures, and what it refuses."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from paraflow.errors import ConfigError, DataError
+from paraflow.experiment.config import load_config
+from paraflow.simulate.calibrate import measure_memory
+from paraflow.simulate.cli import main
+from paraflow.simulate.profile import measure
+
+DIGITS = "configs/digits_sync.toml"
+MACHINE = ["--memory", "1us,8GB/s,60GB/s", "--cores", "8"]
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+
+
+def simulate(*arguments):
+    assert main(["simulate", DIGITS, *MACHINE, *arguments]) == 0
+
+
+def test_a_table_with_a_row_for_each_number_of_ranks(capsys):
+    simulate("--ranks", "12", "--nodes", "3", "--link", "10us,1GB/s", "--steps", "5", "--noise", "0")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "allreduce on 12 ranks; nodes: 3, each of 4 ranks on 8 cores"
+    assert lines[1].startswith("each worker: 6 samples a step; ")
+    assert "38.4 kB of gradients in 1 buckets" in lines[1]
+    assert lines[2] == "memory: 1 us, 8 GB/s a core, 60 GB/s a node; wire: 10 us, 1 GB/s a node"
+    rows = [line.split() for line in lines[5:11]]
+    assert rows[0] == ["ranks", "nodes", "step", "samples/s", "efficiency", "wait", "longest", "wire", "memory"]
+    assert [row[:2] for row in rows[1:]] == [["1", "1"], ["2", "1"], ["4", "1"], ["8", "2"], ["12", "3"]]
+    assert "100.0%" in rows[1]
+
+
+def test_json_has_the_assumptions_and_a_picture_is_drawn(capsys, tmp_path):
+    picture = tmp_path / "scaling.svg"
+    simulate("--ranks", "4", "--json", "--plot", str(picture), "--slow", "1:2", "--seed", "5", "optimizer.name=adam")
+    found = json.loads(capsys.readouterr().out)
+    assert found["noise"] | {"sigma": 0} == {"sigma": 0, "slow": 1, "factor": 2.0, "seed": 5}
+    assert found["machine"]["memory"] == {"latency": 1e-6, "core": 8e9, "node": 6e10}
+    assert [one["ranks"] for one in found["predictions"]] == [1, 2, 4]
+    assert found["profile"]["seconds"] > 0
+    assert "<svg" in picture.read_text()
+
+
+def test_the_profile_has_the_plans_buckets():
+    config = load_config(DIGITS, ["parallel.bucket_bytes=33280", "parallel.servers=2", "parallel.mode=parameter_server"])
+    found = measure(config, 3)
+    assert found.samples == 22  # of 64
+    assert [bucket.nbytes for bucket in found.buckets] == [4 * (1290 + 128), 4 * 8192]
+    posts = [bucket.after for bucket in found.buckets]
+    assert 0 < posts[0] < posts[1] <= found.compute
+    # Adam reads and writes a variable and its two moments.
+    assert [bucket.touched for bucket in found.buckets] == [6 * bucket.nbytes for bucket in found.buckets]
+    assert sum(found.shares) == pytest.approx(1)
+    assert found.shares[0] == pytest.approx(8192 / 9610)
+    assert found.update > 0
+    assert found.compression is None
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "nbytes"),
+    [("topk", "gathered", 1312), ("fp16", "swapped", 2 * 9610), ("powersgd", "reduced", None)],
+)
+def test_compression_is_measured(method, kind, nbytes):
+    found = measure(load_config("configs/digits_compressed.toml", [f"parallel.compress={method}"]), 2).compression
+    assert found.kind == kind
+    assert found.nbytes == nbytes or nbytes is None or abs(found.nbytes - nbytes) < 32
+    assert found.nbytes < 4 * 9610
+    assert found.pack > 0
+    assert (found.unpack > 0) == (kind == "gathered")
+
+
+def test_memory_is_measured():
+    found = measure_memory(1 << 20)
+    assert 1e-8 < found.latency < 1e-2
+    assert 1e7 < found.core < 1e12
+    assert 1e7 < found.node < 1e13
+    assert np.isfinite([found.latency, found.core, found.node]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: --ranks"),
+        (["--ranks", "0"], "'0' is not a number from 1"),
+        (["--ranks", "4", "--nodes", "5", "--link", "1us,1GB/s"], "5 nodes for 4 ranks"),
+        (["--ranks", "4", "--nodes", "2"], "give --link LATENCY,BANDWIDTH"),
+        (["--ranks", "4", "--nodes", "2", "--link", "fast"], "--link 'fast' is not LATENCY,BANDWIDTH"),
+        (["--ranks", "4", "--slow", "1:x"], "'x' is not a number from 0"),
+        (["--ranks", "4", "--plot", "scaling.png"], "it draws SVG"),
+        (["--ranks", "4", "parallel.mode=alreduce"], "did you mean 'allreduce'?"),
+        (["--ranks", "4", "parallel.mode=single"], "parallel.mode = 'single' is for one process"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ConfigError) as caught:
+        simulate(*arguments)
+    assert message in str(caught.value)
+
+
+def test_a_batch_for_fewer_workers_names_the_key():
+    with pytest.raises(DataError, match=r"set data\.batch_size, the sum over all") as caught:
+        simulate("--ranks", "100")
+    assert "data.batch_size=6400 is 64 for each" in str(caught.value)
+    assert caught.value.plain
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "paraflow.simulate.plot", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ConfigError, match=r"--plot needs matplotlib: pip install 'paraflow\[report\]'"):
+        simulate("--ranks", "1", "--plot", str(tmp_path / "a.svg"))

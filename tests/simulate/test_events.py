@@ -1,0 +1,135 @@
+"""Ranks in lockstep and ranks that average: closed forms without noise, order statistics with it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from paraflow.parallel.gossip import neighbours
+from paraflow.simulate.events import _partners
+from paraflow.simulate.model import all_reduce, world_all_gather, world_all_reduce
+from paraflow.simulate.noise import Noise
+from paraflow.simulate.predict import MODES
+from paraflow.simulate.profile import Bucket, Compression, Profile
+
+from .cases import LINK, machine, profile, run
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_rank_is_as_efficient_as_itself(mode):
+    found = run(profile(update=1e-4), machine(1), Noise(0.3, seed=4), mode=mode)
+    assert found.efficiency == pytest.approx(1)
+    assert (found.wait_seconds, found.wire_bytes, found.memory_bytes) == (0, 0, 0)
+
+
+def test_ranks_of_a_node_share_the_update_and_read_their_neighbours():
+    # 4 ranks: post, flag, a quarter of the update, three neighbours' quarters of 1 MB at 10 GB/s, flag.
+    found = run(profile(update=4e-4), machine(4))
+    assert found.step_seconds == pytest.approx(1e-3 + 1e-6 + 1e-4 + 0.75e6 / 1e10 + 1e-6)
+    assert found.wait_seconds == pytest.approx(2e-6)
+    assert found.memory_bytes == pytest.approx(0.75e6)
+    assert found.samples_per_second == pytest.approx(4 * 32 / found.step_seconds)
+    assert found.efficiency == pytest.approx((1e-3 + 4e-4) / found.step_seconds)
+
+
+def test_memory_is_shared_by_the_ranks_of_a_node():
+    # 64 ranks read 63/64 MB each, all at once, at 1 TB/s together: more than a core's 10 GB/s would take.
+    slow = replace(machine(64), memory=replace(machine(64).memory, node=1e11))
+    found = run(profile(), slow)
+    assert found.step_seconds == pytest.approx(1e-3 + 2e-6 + 63e6 / 1e11)
+
+
+def test_more_ranks_than_cores_take_turns():
+    crowded, roomy = run(profile(), machine(8, cores=2)), run(profile(), machine(8, cores=8))
+    assert crowded.step_seconds == pytest.approx(4 * roomy.step_seconds)
+
+
+def test_nodes_all_reduce_each_slice():
+    # 3 nodes of 2: each sums half of 1 MB of one neighbour, then two slices of 0.5 MB share the wire.
+    wire = all_reduce(3, 5e5, LINK.shared(2))
+    found = run(profile(), machine(6, 3))
+    assert found.step_seconds == pytest.approx(1e-3 + 1e-6 + 5e5 / 1e10 + wire + 1e-6)
+    assert found.wire_bytes == pytest.approx(2 * 2 / 3 * 1e6)
+
+
+def test_the_wire_works_beside_the_rest_of_backward():
+    half = Bucket(500_000, 1e-3, 0.0, 0)
+    early = Profile(32, 0.0, 5e-3, (half, replace(half, after=5e-3)))
+    late = Profile(32, 0.0, 5e-3, (replace(half, after=5e-3), replace(half, after=5e-3)))
+    wire = all_reduce(2, 5e5, LINK)
+    assert run(early, machine(2, 2)).step_seconds == pytest.approx(5e-3 + wire)
+    assert run(late, machine(2, 2)).step_seconds == pytest.approx(5e-3 + 2 * wire)
+
+
+def test_ranks_without_shared_memory_send_everything():
+    found = run(profile(), machine(4), shared_memory=False)
+    inner = machine(4).inner
+    assert found.step_seconds == pytest.approx(1e-3 + all_reduce(4, 1e6, inner))
+    assert found.memory_bytes == 0
+
+
+def test_a_step_waits_for_the_slowest_rank():
+    noise = Noise(0.5, seed=7)
+    found = run(profile(nbytes=0), machine(16), noise, steps=200)
+    slowest = (noise.factors(200, 16) * 1e-3).max(axis=1)
+    assert found.step_seconds == pytest.approx(slowest.mean() + 2e-6)
+    assert found.wait_seconds == pytest.approx(slowest.mean() + 2e-6 - noise.factors(200, 16).mean() * 1e-3)
+
+
+def test_slow_workers_hold_up_allreduce_but_not_gossip_at_once():
+    slow = Noise(0.0, slow=1, factor=3.0)
+    assert run(profile(nbytes=0), machine(8), slow).step_seconds == pytest.approx(3e-3 + 2e-6)
+    own = run(profile(nbytes=0), machine(64), slow, steps=4, mode="gossip")
+    assert own.step_seconds < 1.5e-3  # most have not heard of it yet
+    assert own.longest_wait_seconds > 10 * own.wait_seconds / 2
+
+
+def test_averaging_meets_every_period():
+    nodes = machine(8, 4)
+    exchange = world_all_reduce(nodes, 1e6) + world_all_reduce(nodes, 16) + 5e6 / 1e10
+    for mode in ("local_sgd", "easgd"):
+        found = run(profile(update=1e-4), nodes, steps=40, mode=mode, period=8)
+        assert found.step_seconds == pytest.approx(1.1e-3 + exchange / 8)
+        assert found.wire_bytes == pytest.approx(2 * 3 / 4 * 1e6 / 8)
+
+
+def test_a_longer_period_waits_less_for_noise():
+    waits = [
+        run(profile(nbytes=0), machine(64), Noise(0.3), steps=64, mode="local_sgd", period=p).wait_seconds
+        for p in (1, 4, 16)
+    ]
+    assert waits[0] > 1.5 * waits[1] > 2 * waits[2]
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 8, 9])
+@pytest.mark.parametrize("topology", ["ring", "random"])
+def test_neighbours_are_those_of_the_strategy(topology, ranks):
+    for number in range(1, 4):
+        found = _partners(topology, number, ranks)
+        for rank in range(ranks):
+            assert sorted({p for p in found[rank].tolist() if p >= 0}) == neighbours(topology, 0, number, rank, ranks)
+
+
+def test_complete_gossip_costs_more_than_a_ring():
+    ring, complete = (run(profile(), machine(64, 8), mode="gossip", topology=t) for t in ("ring", "complete"))
+    assert ring.wire_bytes == 2e6
+    assert complete.wire_bytes == 8 * 56 * 1e6
+    assert complete.step_seconds > 10 * ring.step_seconds
+
+
+def test_compression_sends_fewer_bytes_and_unpacks_every_message():
+    how = Compression("gathered", 1000, pack=2e-4, unpack=1e-5)
+    found = run(profile(update=1e-4, compression=how), machine(4, 2), compress="topk")
+    exchange = world_all_gather(machine(4, 2), 1000) + world_all_reduce(machine(4, 2), 8)
+    assert found.step_seconds == pytest.approx(1.3e-3 + 4e-5 + exchange)
+    assert found.wire_bytes == 2 * 1000
+    halves = Compression("swapped", 500_000, 2e-4, 0.0)
+    assert run(profile(compression=halves), machine(2, 2), compress="fp16").wire_bytes == pytest.approx(5e5)
+
+
+def test_noise_is_the_same_for_a_seed_and_a_worker():
+    one, other = Noise(0.2, seed=3), Noise(0.2, seed=4)
+    assert run(profile(), machine(8), one) == run(profile(), machine(8), one)
+    assert run(profile(), machine(8), one) != run(profile(), machine(8), other)
+    np.testing.assert_array_equal(one.factors(10, 16)[:, :4], one.factors(10, 4))
+    assert np.log(one.factors(2000, 8)).std() == pytest.approx(0.2, rel=0.05)
