@@ -6,7 +6,7 @@ longer than in the profile, and returns a `Trace`. Arrays run over ranks, so 4,0
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ Array = np.ndarray[Any, Any]
 
 _TOTALS_BYTES = 24  # of a node: its samples and two checksums, all-reduced with the first bucket
 _STATE_BYTES = 16  # averaging modes: samples, and how many still train
+_ADD_PASSES = 2  # over the gradients, for each batch that is accumulated: weighted, and added
 _PASSES = 5  # over the parameters, in an averaging: difference, weight, sum, step, copy
 
 
@@ -48,8 +49,16 @@ class Trace:
 
 def alone(profile: Profile, machine: Machine, table: Parallel, factors: Array) -> Trace:
     """One rank: nobody to wait for."""
-    seconds = factors * (profile.outside + profile.compute) + profile.update
-    return Trace(float(seconds.mean()), np.zeros(1))
+    adding, last = _accumulated(profile, machine, table.accumulate, factors)
+    seconds = adding + last * profile.work + profile.update
+    return Trace(float(seconds.mean()) / table.accumulate, np.zeros(1))
+
+
+def _accumulated(profile: Profile, machine: Machine, batches: int, factors: Array) -> tuple[Array, Array]:
+    """For every update the seconds of all batches but the last, and the factors of the last, each [updates, ranks]."""
+    groups = factors[: len(factors) // batches * batches].reshape(-1, batches, factors.shape[1])
+    passes = _ADD_PASSES * batches * profile.nbytes / machine.memory.core if batches > 1 else 0.0
+    return groups[:, :-1].sum(axis=1) * profile.work + passes, groups[:, -1]
 
 
 # -- synchronous -------------------------------------------------------------------------------------------------------
@@ -59,11 +68,18 @@ def synchronous(profile: Profile, machine: Machine, table: Parallel, factors: Ar
     """`AllReduce`, as runtime/exchange.py does it: buckets posted during backward, summed and updated by slices."""
     if machine.ranks == 1:
         return alone(profile, machine, table, factors)
+    updates = _accumulated(profile, machine, table.accumulate, factors)
     if profile.compression is not None:
-        return _compressed(profile, profile.compression, machine, factors)
-    if table.shared_memory:
-        return _Planes(profile, machine).run(factors)
-    return _Planes(profile, machine.apart()).run(factors, machine.node_size if machine.nodes > 1 else 0)
+        found = _compressed(profile, profile.compression, machine, *updates)
+    elif table.shared_memory:
+        found = _Planes(profile, machine).run(*updates)
+    else:
+        found = _Planes(profile, machine.apart()).run(*updates, machine.node_size if machine.nodes > 1 else 0)
+    batches = table.accumulate
+    return replace(
+        found, seconds=found.seconds / batches, waits=found.waits / batches, wire=found.wire / batches,
+        memory=found.memory / batches,
+    )  # fmt: skip
 
 
 class _Planes:
@@ -103,14 +119,14 @@ class _Planes:
         own = np.maximum(own, bucket.touched / self._machine.memory.node)
         return np.where(self._owner, own, 0.0) + (0.0 if self._several else self._reading(bucket))
 
-    def run(self, factors: Array, wire_ranks: int = 1) -> Trace:
-        """All steps; ``wire_ranks`` of a node send for themselves."""
+    def run(self, adding: Array, factors: Array, wire_ranks: int = 1) -> Trace:
+        """All updates, each after ``adding`` seconds; ``wire_ranks`` of a node send for themselves."""
         machine, profile = self._machine, self._profile
         now, waits = np.zeros(machine.ranks), np.zeros(machine.ranks)
-        for factor in factors:
-            end, busy = self._step(now, factor * machine.crowding)
-            waits += end - now - busy
-            now = end
+        for before, factor in zip(adding, factors, strict=True):
+            start = now + before * machine.crowding
+            now, busy = self._step(start, factor * machine.crowding)
+            waits += now - start - busy
         steps = len(factors)
         nbytes = profile.nbytes
         slices = float(((machine.counts - 1) * nbytes / machine.lanes).max())
@@ -127,7 +143,7 @@ class _Planes:
         start = now + factor * profile.outside
         posts = [start + factor * bucket.after for bucket in profile.buckets]
         at = start + factor * profile.compute + self._whole
-        busy = factor * (profile.outside + profile.compute) + self._whole
+        busy = factor * profile.work + self._whole
         ready = [machine.node_max(post + self._flag) for post in posts]
         if self._several:
             ready, at = self._over_nodes(posts, ready, at)
@@ -170,11 +186,11 @@ class _Planes:
         return np.where(is_last & alone, machine.node_max(np.where(is_last, -np.inf, posts)), last)
 
 
-def _compressed(profile: Profile, how: Compression, machine: Machine, factors: Array) -> Trace:
+def _compressed(profile: Profile, how: Compression, machine: Machine, adding: Array, factors: Array) -> Trace:
     """Every rank packs its gradients, all take part in the exchange, and each applies the whole update."""
     ranks, others = machine.ranks, machine.ranks - machine.node_size
     messages = how.unpack * ranks if how.kind == "gathered" else 0.0
-    work = (profile.outside + profile.compute) * factors + how.pack
+    work = adding + profile.work * factors + how.pack
     if how.kind == "gathered":
         exchange, wire = world_all_gather(machine, how.nbytes), float(others * how.nbytes)
     elif how.kind == "swapped":
@@ -245,7 +261,7 @@ def gossip(profile: Profile, machine: Machine, table: Parallel, factors: Array) 
 
 def _local(profile: Profile, machine: Machine, factors: Array) -> Array:
     """Seconds of steps that each rank does for itself [steps, ranks]."""
-    return (factors * (profile.outside + profile.compute) + profile.update) * machine.crowding
+    return (factors * profile.work + profile.update) * machine.crowding
 
 
 def _partners(topology: str, number: int, ranks: int) -> Array | None:

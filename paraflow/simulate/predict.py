@@ -83,7 +83,8 @@ def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, s
     workers = workers_of(table, machine.ranks)
     if table.mode in ("parameter_server", "backup_workers"):
         steps = min(steps, max(_FEWEST_STEPS, _MOST_PUSHES // workers))
-    factors = noise.factors(steps, workers)
+    # Whole updates, where these take several batches.
+    factors = noise.factors(-(-steps // table.accumulate) * table.accumulate, workers)
     trace = MODES[table.mode](profile, machine, table, factors)
     rate = trace.useful * workers * profile.samples / trace.seconds
     # By the steps of a rank that is as noisy, but not one of the slow ones unless there is no other.

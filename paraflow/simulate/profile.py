@@ -17,7 +17,8 @@ from paraflow.data import Dataset
 from paraflow.errors import DataError
 from paraflow.experiment.compressors import make_compressor
 from paraflow.experiment.datasets import load_datasets
-from paraflow.experiment.model import Model, build_model, build_optimizer
+from paraflow.experiment.model import Model, build_model
+from paraflow.experiment.optimizers import build_train_op
 from paraflow.experiment.schema import Config
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
@@ -93,6 +94,11 @@ class Profile:
         return sum(bucket.nbytes for bucket in self.buckets)
 
     @property
+    def work(self) -> float:
+        """What is not an update."""
+        return self.outside + self.compute
+
+    @property
     def update(self) -> float:
         """All updates, by one rank alone."""
         return sum(bucket.update for bucket in self.buckets)
@@ -100,7 +106,7 @@ class Profile:
     @property
     def seconds(self) -> float:
         """The step of a rank that is alone."""
-        return self.outside + self.compute + self.update
+        return self.work + self.update
 
 
 class _Alone(Strategy):
@@ -141,7 +147,7 @@ def measure(config: Config, workers: int) -> Profile:
     with Graph().as_default() as graph:
         graph.seed = config.experiment.seed
         model = build_model(config, training)
-        train_op = build_optimizer(config).minimize(model.loss)
+        train_op = build_train_op(config.optimizer, model.loss)
         initialize = global_variables_initializer()
         with Session(strategy=_Alone(), bucket_bytes=config.parallel.bucket_bytes) as session:
             session.run(initialize)

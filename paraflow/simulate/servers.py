@@ -170,7 +170,7 @@ class _Servers:
         nodes = machine.node_of[: self._workers].tolist()
         self._near = [[node == server.node for server in self._servers] for node in nodes]
         copies = 2 * profile.nbytes / machine.memory.core  # the gradients into the message, the answer out of it
-        self._work = profile.outside + profile.compute + copies
+        self._work = profile.work + copies
         self._nbytes = profile.nbytes
 
     def run(self, factors: Array) -> Trace:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness import HERE, json_option, machine, median, paraflow_command, table, write_json
+from harness import HERE, await_quiet, machine, median, paraflow_command, rounds_options, table, write_json
 
 from paraflow.experiment.metrics import read_metrics
 
@@ -70,6 +70,7 @@ def main() -> int:
         for _ in range(options.rounds):
             for model, mode, n in cases:
                 if n > {"backup_workers": 2, "parameter_server": 1}.get(mode, 0):
+                    await_quiet(options.patience)
                     pair = predicted(folder, model, mode, n, hosts), measured(folder, model, mode, n, options, hosts)
                     found.setdefault(f"{model} {mode} {n}", []).append(pair)
     rows = []
@@ -91,9 +92,8 @@ def parse() -> argparse.Namespace:
                         metavar="LAYERS:BATCH,...", help="64-...: digits, else Fashion-MNIST (default: one of each)")
     parser.add_argument("--modes", type=names, default=["allreduce"], help=f"of {','.join(MODES)} (default: allreduce)")
     parser.add_argument("--seconds", type=float, default=3, help="of a run, about (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
     parser.add_argument("--megabits", type=float, help="million bits a second between two hosts (default: one host)")
-    json_option(parser)
+    rounds_options(parser, rounds=3)
     return parser.parse_args()
 
 

@@ -46,7 +46,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
     "script",
     [
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
-        "compression.py",
+        "compression.py", "simulate_check.py",
     ],
 )
 def test_help_names_the_options(script: str) -> None:
@@ -135,3 +135,12 @@ def test_compression_counts_bytes_and_models_the_wire(tmp_path: Path) -> None:
     assert onebit["wire_seconds"] == pytest.approx(0.001 + 0.001784)
     assert plain["loss"] == pytest.approx(onebit["loss"], rel=0.2)
     assert "x fewer" in output
+
+
+def test_simulate_check_predicts_what_it_runs(tmp_path: Path) -> None:
+    options = ["--rounds", "1", "--seconds", "0.05", "--models", "64-8-10:8", "--ranks", "1,2"]
+    output, written = results(tmp_path, "simulate_check.py", *options, "--modes", "allreduce,parameter_server")
+    cases = "allreduce 1", "allreduce 2", "parameter_server 2"
+    assert set(written["seconds"]) == {f"64-8-10:8 {case}" for case in cases}
+    assert all(predicted > 0 and measured > 0 for [(predicted, measured)] in written["seconds"].values())
+    assert "error" in output

@@ -84,6 +84,17 @@ def test_slow_workers_hold_up_allreduce_but_not_gossip_at_once():
     assert own.longest_wait_seconds > 10 * own.wait_seconds / 2
 
 
+def test_accumulated_batches_are_exchanged_once():
+    found = run(profile(update=4e-4), machine(6, 3), accumulate=4)
+    once = run(profile(update=4e-4), machine(6, 3))
+    passes = 8 * 1e6 / 1e10
+    assert found.step_seconds == pytest.approx((3e-3 + passes + once.step_seconds) / 4)
+    assert found.wait_seconds == pytest.approx(once.wait_seconds / 4)
+    assert found.wire_bytes == pytest.approx(once.wire_bytes / 4)
+    alone = run(profile(update=4e-4), machine(1), Noise(0.2), accumulate=3)
+    assert alone.efficiency == pytest.approx(1)
+
+
 def test_averaging_meets_every_period():
     nodes = machine(8, 4)
     exchange = world_all_reduce(nodes, 1e6) + world_all_reduce(nodes, 16) + 5e6 / 1e10
