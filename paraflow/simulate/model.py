@@ -187,9 +187,15 @@ def _rounds(n: int) -> int:
 
 
 def world_all_reduce(machine: Machine, nbytes: float) -> float:
-    """Within each node to one rank and back by binomial trees, between the nodes by `all_reduce`."""
-    inside = 2 * _rounds(machine.node_size) * machine.inner.seconds(nbytes)
-    return inside + (all_reduce(machine.nodes, nbytes, machine.wire) if machine.nodes > 1 else 0.0)
+    """Through each node's memory, slice by slice, and between nodes by an `all_reduce` of each slice.
+
+    As paraflow/comm/node_allreduce.py does it: a rank copies the slices of the others for them, reads what they have of
+    its own, and reads their sums; two ranks do without the last.
+    """
+    size, lanes = machine.node_size, machine.lanes
+    copies = (1.0, 1.0) if size == 2 else 3 * ((size - 1) / size,)
+    inside = 2 * machine.memory.latency + sum(copies) * nbytes / machine.memory.core if size > 1 else 0.0
+    return inside + all_reduce(machine.nodes, nbytes / lanes, machine.wire.shared(lanes))
 
 
 def world_all_gather(machine: Machine, part: float) -> float:

@@ -12,6 +12,7 @@ from paraflow.simulate.model import (
     halving_all_reduce,
     ring_all_reduce,
     world_all_gather,
+    world_all_reduce,
     world_all_to_all,
 )
 
@@ -31,6 +32,14 @@ def test_small_messages_double_and_large_ones_are_halved():
     assert all_reduce(8, 8e8, LINK) == halving_all_reduce(8, 8e8, LINK)
     assert all_reduce(5, 10, LINK) == pytest.approx(3 * (1e-5 + 1e-8))  # as many rounds as for 8
     assert all_reduce(1, 8e8, LINK) == 0
+
+
+def test_all_ranks_reduce_through_the_memory_of_their_nodes():
+    # 2 of 3 parts copied, summed, and read: three times two thirds; then each node's 3 slices share the wire.
+    inside = 2e-6 + 2 * 3e6 / 1e10
+    assert world_all_reduce(machine(6, 2), 3e6) == pytest.approx(inside + all_reduce(2, 1e6, LINK.shared(3)))
+    assert world_all_reduce(machine(2), 3e6) == pytest.approx(2e-6 + 2 * 3e6 / 1e10)
+    assert world_all_reduce(machine(1), 3e6) == 0
 
 
 def test_every_node_takes_the_parts_of_all_others():
