@@ -16,9 +16,6 @@ from paraflow.experiment.toml_text import toml_key
 
 BUILDER_KEY = "builder"
 
-# Where `single` has nothing to compress, it serves to compare.
-COMPRESSED_MODES = ("single", "allreduce")
-
 # Keys that name files to read.
 INPUT_FILES = (("data", "path"), ("data", BUILDER_KEY), ("model", BUILDER_KEY))
 
@@ -382,18 +379,20 @@ class Parallel(Table):
     )
     compress: Literal["none", "fp16", "bf16", "topk", "randomk", "powersgd", "onebit"] = Field(
         default="none",
-        description="allreduce: how gradients travel. none: as they are; fp16, bf16: in 16 bits; topk: the largest "
-        "elements; randomk: random ones; powersgd: matrices as products of two thin ones; onebit: signs and magnitudes",
+        description="how gradients travel; local_sgd, easgd: changes of parameters; gossip: parameters, in 16 bits at "
+        "least. none: as they are; fp16, bf16: in 16 bits; topk: the largest elements; randomk: random ones; "
+        "powersgd: matrices as products of two thin ones; onebit: signs and magnitudes",
     )
     compress_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.01, description="topk, randomk: the part of each gradient's elements that travels"
     )
     compress_rank: PositiveInt = Field(default=4, description="powersgd: columns of the two factors")
     compress_warmup: NonNegativeInt = Field(
-        default=0, description="steps at the start in which gradients travel uncompressed"
+        default=0,
+        description="steps at the start in which gradients travel uncompressed; local_sgd, easgd: averagings",
     )
     error_feedback: bool = Field(
-        default=True, description="what compression leaves out of a gradient is added to the next one"
+        default=True, description="what compression leaves out of a message is added to the next one"
     )
 
     @model_validator(mode="after")
@@ -409,9 +408,11 @@ class Parallel(Table):
     def _compresses_what_it_can(self) -> "Parallel":
         if self.compress == "none":
             return self
-        if self.mode not in COMPRESSED_MODES:
+        if self.mode == "gossip" and (self.compress not in ("fp16", "bf16") or self.compress_warmup):
             raise ValueError(
-                f"compress = '{self.compress}' is for mode = 'allreduce', not for '{self.mode}': set one of the two"
+                f"compress = '{self.compress}', compress_warmup = {self.compress_warmup}: gossip sends parameters, of "
+                "which nothing can be left out; set compress to 'fp16' or 'bf16' and compress_warmup to 0, or mode to "
+                "'local_sgd'"
             )
         for key, users in {"compress_ratio": ("topk", "randomk"), "compress_rank": ("powersgd",)}.items():
             if getattr(self, key) != type(self).model_fields[key].default and self.compress not in users:

@@ -32,11 +32,14 @@ def _parameter_server(table: Parallel, communicator: Communicator, agreement: Ma
         staleness=table.staleness,
         scale_by_staleness=table.scale_by_staleness,
         delay_compensation=table.delay_compensation,
+        compress=make_compressor(table),
     )
 
 
 def _backup_workers(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
-    return BackupWorkers(communicator, agreement, backup=table.backup, late=table.late)
+    return BackupWorkers(
+        communicator, agreement, backup=table.backup, late=table.late, compress=make_compressor(table)
+    )
 
 
 def _local_sgd(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
@@ -48,15 +51,24 @@ def _local_sgd(table: Parallel, communicator: Communicator, agreement: Mapping[s
         outer=table.outer,
         outer_learning_rate=table.outer_learning_rate,
         outer_momentum=table.outer_momentum,
+        compress=make_compressor(table),
     )
 
 
 def _easgd(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
-    return EASGD(communicator, agreement, period=table.period or 10, moving_rate=table.moving_rate)
+    return EASGD(
+        communicator,
+        agreement,
+        period=table.period or 10,
+        moving_rate=table.moving_rate,
+        compress=make_compressor(table),
+    )
 
 
 def _gossip(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
-    return Gossip(communicator, agreement, period=table.period or 1, topology=table.topology)
+    return Gossip(
+        communicator, agreement, period=table.period or 1, topology=table.topology, compress=make_compressor(table)
+    )
 
 
 MAKERS: dict[str, Maker] = {

@@ -6,6 +6,7 @@ Gradients are applied where they are computed: ``exchange`` stays the identity. 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,12 +18,16 @@ from paraflow.comm import Communicator, world
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
+from paraflow.ops.collective import weigh
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.allreduce import broadcast_variables, shard_random
+from paraflow.parallel.compression import Compressor
 from paraflow.parallel.pace import Pace
 from paraflow.parallel.strategy import Strategy
 
 Array = np.ndarray[Any, Any]
+Places = Mapping[str, tuple[int, tuple[int, ...]]]
+"""Where variables lie in a flat array: name -> (first element, shape)."""
 
 
 class Averaging(Strategy, ABC):
@@ -37,18 +42,26 @@ class Averaging(Strategy, ABC):
     one that is done goes on averaging, in `finish`, until all are done.
 
     ``comm`` defaults to the processes that mpirun started; ``agreement`` as for `AllReduce`. ``period`` is the number
-    of steps from one averaging to the next; it and the other ``settings`` have to be the same on all ranks. With one
-    process there is nobody to average with, and training is that of a single process.
+    of steps from one averaging to the next; ``compress`` packs what ranks send each other for it. These and the other
+    ``settings`` have to be the same on all ranks. With one process there is nobody to average with, and training is
+    that of a single process.
     """
 
     def __init__(
-        self, comm: Communicator | None, agreement: Mapping[str, Any] | None, period: int, **settings: Any
+        self,
+        comm: Communicator | None,
+        agreement: Mapping[str, Any] | None,
+        period: int,
+        compress: Compressor | None,
+        **settings: Any,
     ) -> None:
         if period < 1:
             raise InvalidArgumentError(f"period is a number of steps, from 1; it is {period}")
         self.period = period
         self.comm = comm if comm is not None else world()
-        self.agreement = {**(agreement or {}), "strategy": type(self).__name__, "period": period, **settings}
+        self.compress = compress
+        settings |= {"period": period, "compress": compress}
+        self.agreement = {**(agreement or {}), "strategy": type(self).__name__, **settings}
         self.worker, self.workers = self.comm.rank, self.comm.size
         self.alone = self.comm.size == 1
         self.steps = 0
@@ -94,13 +107,14 @@ class Averaging(Strategy, ABC):
         if not self._started:
             broadcast_variables(self.comm, session, root=0)
             self._started = True
+        store = session.store
         names = dict.fromkeys(o.attrs["variable"] for o in operations if o.type == "exchange")
-        untrained = [session.store[name].reshape(-1) for name in names if not session.store.specs[name].trainable]
-        for array, trained in [*((p, True) for p in session.store.planes), *((a, False) for a in untrained)]:
-            address = array.ctypes.data
-            if address not in self._averaged:
-                self._averaged.add(address)
-                self._include(array, trained)
+        for plane in store.planes:
+            inside = [name for name in store if store.flat(name).base is plane]
+            self._include_once(plane, {name: (store.flat(name).start, store[name].shape) for name in inside}, True)
+        for name in names:
+            if not store.specs[name].trainable:
+                self._include_once(store[name].reshape(-1), {name: (0, store[name].shape)}, False)
 
     def synchronize(self, samples: int) -> None:
         """A step on ``samples`` samples has updated this rank's variables; called by the plan."""
@@ -124,8 +138,22 @@ class Averaging(Strategy, ABC):
         self.comm.allreduce(steps, "max")
         self.steps = int(steps[0])  # training may go on, and then all ranks are at the same step
 
+    def account(self) -> dict[str, object]:
+        """With compression: the bytes that this rank has sent to be averaged, and would have sent without."""
+        return self.compress.traffic.account() if self.compress else {}
+
+    def remarks(self) -> list[str]:
+        """With compression: what it has saved."""
+        return self.compress.traffic.remarks(f"rank {self.comm.rank}") if self.compress else []
+
+    def _include_once(self, array: Array, places: Places, trained: bool) -> None:
+        address = array.ctypes.data
+        if address not in self._averaged:
+            self._averaged.add(address)
+            self._include(array, places, trained)
+
     @abstractmethod
-    def _include(self, array: Array, trained: bool) -> None:
+    def _include(self, array: Array, places: Places, trained: bool) -> None:
         """Average ``array`` (flat, equal on all ranks now) from now on; it is a plane where ``trained``."""
 
     @abstractmethod
@@ -140,10 +168,18 @@ class Averaging(Strategy, ABC):
 class Replica:
     """One averaged array: ``own``, the rank's, and ``common``, which all ranks hold alike and change alike."""
 
-    def __init__(self, own: Array, trained: bool) -> None:
+    def __init__(self, own: Array, places: Places, trained: bool) -> None:
         self.own = own
         self.trained = trained
         self.common = own.copy()
+        self._places = places
+
+    def variables(self, flat: Array) -> dict[str, Array]:
+        """Views of the variables in an array of the same layout, by name."""
+        return {
+            name: flat[start : start + math.prod(shape)].reshape(shape)
+            for name, (start, shape) in self._places.items()
+        }
 
 
 class GlobalAveraging(Averaging):
@@ -151,12 +187,20 @@ class GlobalAveraging(Averaging):
 
     Ranks weigh exactly as many samples as they have trained on since the last averaging; a rank without any, and one
     that is done, weighs nothing.
+
+    With ``compress`` each rank sends its change since the last averaging, and what a message leaves out of it is added
+    to the rank's next change (Basu et al., "Qsparse-local-SGD", NeurIPS 2019).
     """
 
     def __init__(
-        self, comm: Communicator | None, agreement: Mapping[str, Any] | None, period: int, **settings: Any
+        self,
+        comm: Communicator | None,
+        agreement: Mapping[str, Any] | None,
+        period: int,
+        compress: Compressor | None,
+        **settings: Any,
     ) -> None:
-        super().__init__(comm, agreement, period, **settings)
+        super().__init__(comm, agreement, period, compress, **settings)
         self.rounds = 0
         self.replicas: list[Replica] = []
         self._samples = 0
@@ -185,8 +229,8 @@ class GlobalAveraging(Averaging):
             for replica, saved in zip(self.replicas, own, strict=True):
                 replica.own[...] = saved
 
-    def _include(self, array: Array, trained: bool) -> None:
-        self.replicas.append(Replica(array, trained))
+    def _include(self, array: Array, places: Places, trained: bool) -> None:
+        self.replicas.append(Replica(array, places, trained))
 
     def _after_step(self, samples: int) -> None:
         self._samples += samples
@@ -214,6 +258,20 @@ class GlobalAveraging(Averaging):
                 self._combine(replica, share)
         self._samples = 0
         return bool(others)
+
+    def _sum(self, replica: Replica, change: Array, share: float) -> None:
+        """Replace ``change``, laid out as ``replica``, by the sum over the ranks of share * change.
+
+        Compression works on each variable for itself, and one message has all of them.
+        """
+        if self.compress is None:
+            weigh(change, share)
+            self.comm.allreduce(change)
+            return
+        changes = replica.variables(change)
+        sums = self.compress.all_reduce(self.comm, share, list(changes), list(changes.values()))
+        for place, value in zip(changes.values(), sums, strict=True):
+            place[...] = value
 
     @abstractmethod
     def _combine(self, replica: Replica, share: float) -> None:

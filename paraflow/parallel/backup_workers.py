@@ -9,6 +9,7 @@ import numpy as np
 
 from paraflow.comm import Communicator
 from paraflow.errors import InvalidArgumentError
+from paraflow.parallel.compression import Compressor
 from paraflow.parallel.parameter_server import ParameterServer
 from paraflow.parallel.server.policies import Apply, Closing, Late, Policy
 
@@ -22,7 +23,8 @@ class BackupWorkers(ParameterServer):
     the step that is open: it skips the steps closed meanwhile, and nobody trains on its samples in them.
     `next_step` says where to go on. With ``backup`` = 0 it is synchronous training, on one rank fewer than `AllReduce`.
 
-    When a worker has finished, the others are one worker fewer. ``comm`` and ``agreement`` as for `ParameterServer`.
+    When a worker has finished, the others are one worker fewer. ``comm``, ``agreement`` and ``compress`` as for
+    `ParameterServer`; a gradient that is dropped is lost as it was sent.
     Raises InvalidArgumentError for a number of backup workers that leaves none to wait for.
     """
 
@@ -33,8 +35,9 @@ class BackupWorkers(ParameterServer):
         *,
         backup: int = 1,
         late: Late = "drop",
+        compress: Compressor | None = None,
     ) -> None:
-        super().__init__(comm, {**(agreement or {}), "backup": backup, "late": late})
+        super().__init__(comm, {**(agreement or {}), "backup": backup, "late": late}, compress=compress)
         if backup < 0 or (backup >= self.workers and not self.alone):
             raise InvalidArgumentError(
                 f"backup = {backup} of {self.workers} workers: a step waits for at least one of them"

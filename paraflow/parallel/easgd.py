@@ -9,8 +9,8 @@ import numpy as np
 
 from paraflow.comm import Communicator
 from paraflow.errors import InvalidArgumentError
-from paraflow.ops.collective import weigh
 from paraflow.parallel.averaging import GlobalAveraging, Replica
+from paraflow.parallel.compression import Compressor
 
 
 class EASGD(GlobalAveraging):
@@ -34,15 +34,16 @@ class EASGD(GlobalAveraging):
         *,
         period: int = 10,
         moving_rate: float = 0.9,
+        compress: Compressor | None = None,
     ) -> None:
-        super().__init__(comm, agreement, period, moving_rate=moving_rate)
+        super().__init__(comm, agreement, period, compress, moving_rate=moving_rate)
         if not 0 < moving_rate <= 1:
             raise InvalidArgumentError(f"moving_rate has to be in (0, 1], but it is {moving_rate}")
         self.moving_rate = moving_rate
 
     def _combine(self, replica: Replica, share: float) -> None:
         pull = np.subtract(replica.own, replica.common)
-        weigh(pull, self.moving_rate * share)
-        replica.own -= pull
-        self.comm.allreduce(pull)
+        rate = self.moving_rate * share
+        replica.own -= pull * pull.dtype.type(rate)
+        self._sum(replica, pull, rate)
         replica.common += pull

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from paraflow.comm import Communicator
 from paraflow.comm.communicator import Request
 from paraflow.errors import InvalidArgumentError
-from paraflow.parallel.averaging import Averaging
+from paraflow.parallel.averaging import Averaging, Places
+from paraflow.parallel.compression import BFloat16, Compressor, Float16
 
 Array = np.ndarray[Any, Any]
 Topology = Literal["ring", "random", "complete"]
@@ -33,7 +34,12 @@ class Gossip(Averaging):
     of samples, and a rank with fewer samples in a step counts as much as others. A rank waits for its neighbours only.
     One that is done announces it and answers whoever still trains; then the variables become the mean over all ranks.
 
-    Raises InvalidArgumentError for a period below 1 or a topology that is none.
+    ``compress`` may be `Float16` or `BFloat16`, without a warm-up: parameters then travel, and are compared, in 16
+    bits, and the rounding error of a message is added to the next. The last mean is exact. Compressors that leave
+    elements out are for changes, but a rank has no point in common with its neighbours from which to count them (it
+    would have to keep a copy of each, as in CHOCO-SGD: Koloskova et al., ICML 2019).
+
+    Raises InvalidArgumentError for a period below 1, a topology that is none, or another compressor.
     """
 
     asynchronous = True
@@ -46,17 +52,23 @@ class Gossip(Averaging):
         period: int = 1,
         topology: Topology = "ring",
         seed: int = 0,
+        compress: Compressor | None = None,
     ) -> None:
-        super().__init__(comm, agreement, period, topology=topology, seed=seed)
+        super().__init__(comm, agreement, period, compress, topology=topology, seed=seed)
         if topology not in ("ring", "random", "complete"):
             raise InvalidArgumentError(f"topology is 'ring', 'random' or 'complete', not {topology!r}")
+        if compress is not None and (compress.warmup or not isinstance(compress, Float16 | BFloat16)):
+            raise InvalidArgumentError(
+                f"compress = {compress!r}: gossip sends parameters, of which nothing can be left out, and has no "
+                "warm-up: compress them by Float16() or BFloat16(), or average by LocalSGD"
+            )
         self.topology = topology
         self.seed = seed
         self.weight = mixing_weight(topology, self.comm.size)
         self._replicas: list[Array] = []
         self._inbox: list[Array] = []
         self._outbox: list[Array] = []
-        self._sent: dict[int, tuple[list[Array], list[Request]]] = {}
+        self._sent: dict[int, tuple[_Parcel, list[Request]]] = {}
         self._waits: dict[int, float] = {}
 
     @property
@@ -64,19 +76,19 @@ class Gossip(Averaging):
         """For each neighbour until its message was there."""
         return self._waits
 
-    def _include(self, array: Array, trained: bool) -> None:
+    def _include(self, array: Array, places: Places, trained: bool) -> None:
         self._replicas.append(array)
-        self._inbox.append(np.empty_like(array))
+        message = array if self.compress is None else np.empty(self.compress.payload_bytes(array), np.uint8)
+        self._inbox.append(np.empty_like(message))
         self._outbox.append(np.empty_like(array))
 
     def _after_step(self, samples: int) -> None:
         if self.steps % self.period:
             return
         partners = neighbours(self.topology, self.seed, self.steps // self.period, self.comm.rank, self.comm.size)
-        for replica, outbox in zip(self._replicas, self._outbox, strict=True):
-            outbox[...] = replica
+        parcel = self._parcel(self._outbox)
         for partner in partners:
-            self._send(partner, self._outbox)
+            self._send(partner, parcel)
         for partner in partners:
             came = perf_counter()
             self.comm.probe(partner, REPLICA)
@@ -98,7 +110,7 @@ class Gossip(Averaging):
                 training.remove(message.source)
             else:
                 # The answer may be on its way while the next one is given to another rank.
-                self._send(message.source, [replica.copy() for replica in self._replicas])
+                self._send(message.source, self._parcel([np.empty_like(replica) for replica in self._replicas]))
                 self._receive(message.source)
         for request in sent:
             request.wait()
@@ -108,18 +120,41 @@ class Gossip(Averaging):
             self.comm.allreduce(replica)
             replica /= self.comm.size
 
-    def _send(self, partner: int, outbox: list[Array]) -> None:
-        """Start to send ``partner`` the arrays of ``outbox``, copies of what is here now."""
+    def _parcel(self, values: list[Array]) -> _Parcel:
+        """What is here now; ``values`` is the memory for the numbers."""
+        if self.compress is None:
+            for value, replica in zip(values, self._replicas, strict=True):
+                value[...] = replica
+            return _Parcel(values, values)
+        messages = [self.compress.encode(f"replica {i}", replica) for i, replica in enumerate(self._replicas)]
+        for value, message in zip(values, messages, strict=True):
+            self._unpack(message, value)
+        return _Parcel(messages, values)
+
+    def _unpack(self, message: Array, value: Array) -> None:
+        assert self.compress is not None
+        value.fill(0)
+        self.compress.decode(message, value)
+
+    def _send(self, partner: int, parcel: _Parcel) -> None:
+        """Start to send ``partner`` what is in the parcel, which does not change any more."""
         self._wait(partner)
-        requests = [self.comm.isend(piece, partner, REPLICA) for array in outbox for piece in _pieces(array)]
-        self._sent[partner] = outbox, requests
+        requests = [self.comm.isend(piece, partner, REPLICA) for array in parcel.messages for piece in _pieces(array)]
+        self._sent[partner] = parcel, requests
+        if self.compress is not None:
+            self.compress.traffic.sent += sum(message.nbytes for message in parcel.messages)
+            self.compress.traffic.uncompressed += sum(value.nbytes for value in parcel.values)
 
     def _receive(self, partner: int) -> None:
         """Mix in what ``partner`` sends, by its difference to what was sent there: it does the opposite."""
-        outbox, _ = self._sent[partner]
-        for replica, theirs, ours in zip(self._replicas, self._inbox, outbox, strict=True):
-            for piece in _pieces(theirs):
+        parcel, _ = self._sent[partner]
+        for replica, message, ours in zip(self._replicas, self._inbox, parcel.values, strict=True):
+            for piece in _pieces(message):
                 self.comm.recv(piece, partner, REPLICA)
+            theirs = message
+            if self.compress is not None:
+                theirs = np.empty_like(ours)
+                self._unpack(message, theirs)
             theirs -= ours
             theirs *= self.weight
             replica += theirs
@@ -129,6 +164,13 @@ class Gossip(Averaging):
         _, requests = self._sent.pop(partner, ([], []))
         for request in requests:
             request.wait()
+
+
+class _Parcel(NamedTuple):
+    """The arrays as they travel, and the numbers that the receiver makes of them."""
+
+    messages: list[Array]
+    values: list[Array]
 
 
 def mixing_weight(topology: Topology, size: int) -> float:

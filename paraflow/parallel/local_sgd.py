@@ -13,8 +13,8 @@ import numpy as np
 
 from paraflow.comm import Communicator
 from paraflow.errors import InvalidArgumentError
-from paraflow.ops.collective import weigh
 from paraflow.parallel.averaging import GlobalAveraging, Replica
+from paraflow.parallel.compression import Compressor
 
 Array = np.ndarray[Any, Any]
 
@@ -45,9 +45,10 @@ class LocalSGD(GlobalAveraging):
         outer: Literal["average", "nesterov"] = "average",
         outer_learning_rate: float = 0.7,
         outer_momentum: float = 0.9,
+        compress: Compressor | None = None,
     ) -> None:
         settings = {"outer_learning_rate": outer_learning_rate, "outer_momentum": outer_momentum}
-        super().__init__(comm, agreement, period, warmup=warmup, outer=outer, **settings)
+        super().__init__(comm, agreement, period, compress, warmup=warmup, outer=outer, **settings)
         if warmup < 0:
             raise InvalidArgumentError(f"warmup is a number of steps, from 0; it is {warmup}")
         if outer not in ("average", "nesterov"):
@@ -69,8 +70,7 @@ class LocalSGD(GlobalAveraging):
         # The change is averaged, not the value: a variable that no rank changes keeps its bits.
         change, start = replica.own, replica.common
         change -= start
-        weigh(change, share)
-        self.comm.allreduce(change)
+        self._sum(replica, change, share)
         # Rounds, not steps: a rank that is done early takes part in all of them.
         if self.outer == "nesterov" and replica.trained and self.rounds > self.warmup:
             velocity = self._velocities.setdefault(replica, np.zeros_like(start))

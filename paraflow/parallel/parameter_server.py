@@ -19,9 +19,11 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
 from paraflow.graph.shape import known
 from paraflow.parallel.agreement import check_agreement, graph_lines
+from paraflow.parallel.compression import Compressor
 from paraflow.parallel.server.messages import DONE, PUSH, Message, PushCount, summary
 from paraflow.parallel.server.ownership import own_part, share_out, written_by
 from paraflow.parallel.server.policies import Apply, Closing, Immediate, Policy
+from paraflow.parallel.server.pushes import Pushes
 from paraflow.parallel.server.serving import Server
 from paraflow.parallel.strategy import Strategy
 
@@ -40,6 +42,8 @@ class ParameterServer(Strategy):
     the average of a step, weighted by samples, is applied as one: synchronous training. With a bound above 0 each
     gradient is applied for itself, as it comes.
     ``scale_by_staleness``, ``delay_compensation``: see `Immediate`; at ``staleness`` 0 they change nothing.
+    ``compress``: what packs the gradients of a push; each worker keeps what a push leaves out, and adds it to its next
+    one. The servers' policies see what has arrived. Pulled parameters travel as they are.
 
     ``pushes`` is the worker's own count, ``version`` the number of updates of which it has the parameters, and after
     `finish` ``pushes_by_worker`` has everybody's count. All are those of the first server: with several, another one
@@ -59,6 +63,7 @@ class ParameterServer(Strategy):
         staleness: int | None = None,
         scale_by_staleness: bool = False,
         delay_compensation: float = 0.0,
+        compress: Compressor | None = None,
     ) -> None:
         self.comm = comm if comm is not None else world()
         self.alone = self.comm.size == 1
@@ -73,11 +78,13 @@ class ParameterServer(Strategy):
         self._staleness = staleness
         self._scale = scale_by_staleness
         self._compensation = delay_compensation
+        self.compress = compress
         self.agreement = dict(agreement or {}) | {
             "servers": servers,
             "staleness": staleness,
             "scale_by_staleness": scale_by_staleness,
             "delay_compensation": delay_compensation,
+            "compress": compress,
         }
         self.workers = 1 if self.alone else self.comm.size - servers
         self.servers = [] if self.alone else list(range(self.workers, self.comm.size))
@@ -111,7 +118,7 @@ class ParameterServer(Strategy):
         if cut not in self._links:
             owners = share_out(variables, len(self.servers))
             self._links[cut] = [
-                _Link(rank, _share(exchanges, variables, owners, number), exchanges, variables)
+                _Link(rank, _share(exchanges, variables, owners, number), exchanges, variables, self.compress)
                 for number, rank in enumerate(self.servers)
             ]
         above = set(reachable(exchanges))
@@ -147,10 +154,10 @@ class ParameterServer(Strategy):
         links = self._links[cut]
         sends = []
         for link in links:
-            header = link.push.header
+            message, tag = link.pushes.write([gradients[i] for i in link.share.gradients], samples)
+            header = message.header
             header["kind"], header["cut"], header["version"], header["samples"] = PUSH, cut, link.version, samples
-            link.push.write([gradients[i] for i in link.share.gradients])
-            sends.append(self.comm.isend(link.push.buffer, link.server))
+            sends.append(self.comm.isend(message.buffer, link.server, tag))
         values: dict[int, Array] = {}
         for link in links:
             self.comm.recv(link.answer.buffer, link.server)
@@ -204,12 +211,18 @@ class ParameterServer(Strategy):
         return self.pushes.waits
 
     def account(self) -> dict[str, object]:
-        """Pushes and their staleness, late and dropped gradients: this worker's own count."""
-        return self.pushes.account()
+        """Pushes and their staleness, late and dropped gradients: this worker's own count.
+
+        With compression also the bytes of gradients that it has pushed, and would have pushed without.
+        """
+        return {**self.pushes.account(), **(self.compress.traffic.account() if self.compress else {})}
 
     def remarks(self) -> list[str]:
-        """One line on all workers' pushes; after `finish`."""
-        return [] if self.alone else [summary(self.pushes_by_worker)]
+        """One line on all workers' pushes, after `finish`; and one on what compression has saved this worker."""
+        if self.alone:
+            return []
+        saved = self.compress.traffic.remarks(f"worker {self.worker}") if self.compress else []
+        return [summary(self.pushes_by_worker), *saved]
 
     def _broadcast(self, session: Any) -> None:
         """Every initialised variable gets its value on the server that updates it, else on the first server."""
@@ -250,7 +263,8 @@ class ParameterServer(Strategy):
         self.start(session, [operation])
         of_gradient = [session.store[exchanges[i].attrs["variable"]] for i in share.gradients]
         pulled = [session.store[variables[i].name] for i in share.variables]
-        server = Server(self.comm, self.workers, self._policy(apply, of_gradient), _cut(exchanges), layout, pulled)
+        pushes = Pushes(layout, [exchanges[i].name for i in share.gradients], self.compress)
+        server = Server(self.comm, self.workers, self._policy(apply, of_gradient), _cut(exchanges), pushes, pulled)
         server.serve()
         self.pushes_by_worker = server.counts
 
@@ -269,15 +283,21 @@ class _Share(NamedTuple):
 
 
 class _Link:
-    """What goes between a worker and one server: two messages, and the version last seen."""
+    """What goes between a worker and one server: pushes, answers, and the version last seen."""
 
     def __init__(
-        self, server: int, share: _Share, exchanges: Sequence[Operation], variables: Sequence[VariableSpec]
+        self,
+        server: int,
+        share: _Share,
+        exchanges: Sequence[Operation],
+        variables: Sequence[VariableSpec],
+        compress: Compressor | None,
     ) -> None:
         self.server = server
         self.share = share
         layout = {v.name: (v.dtype, v.shape) for v in variables}
-        self.push = Message([layout[exchanges[i].attrs["variable"]] for i in share.gradients])
+        own = [exchanges[i] for i in share.gradients]
+        self.pushes = Pushes([layout[o.attrs["variable"]] for o in own], [o.name for o in own], compress)
         self.answer = Message([layout[variables[i].name] for i in share.variables])
         self.version = 0
 

@@ -31,6 +31,17 @@ class Traffic:
         """``sent / uncompressed``, 1 before the first step."""
         return self.sent / self.uncompressed if self.uncompressed else 1.0
 
+    def account(self) -> dict[str, object]:
+        """The count as a run's records have it."""
+        return {"gradient_bytes": self.sent, "uncompressed_gradient_bytes": self.uncompressed}
+
+    def remarks(self, who: str) -> list[str]:
+        """A line on what ``who`` has saved; none before the first step."""
+        if not self.uncompressed:
+            return []
+        megabytes = f"{self.sent / 1e6:.2f} of {self.uncompressed / 1e6:.2f} MB"
+        return [f"gradient traffic {self.ratio:.3f} of uncompressed: {who} has sent {megabytes}"]
+
 
 def all_reduce_bytes(nbytes: int, ranks: int) -> int:
     """What each of ``ranks`` sends in the all-reduce of a buffer of ``nbytes``."""

@@ -10,14 +10,15 @@ import numpy as np
 
 from paraflow.comm import Communicator
 from paraflow.errors import GraphError
-from paraflow.parallel.server.messages import ANSWER, DONE, HEADER_BYTES, Layout, Message, PushCount
+from paraflow.parallel.server.messages import ANSWER, DONE, HEADER_BYTES, Message, PushCount
 from paraflow.parallel.server.policies import Answer, Policy
+from paraflow.parallel.server.pushes import Pushes
 
 Array = np.ndarray[Any, Any]
 
 
 class Server:
-    """Serves ``variables`` to the ranks 0..workers-1, which push gradients of the layout ``gradients`` with ``cut``."""
+    """Serves ``variables`` to the ranks 0..workers-1, which push gradients as ``pushes`` has them, with ``cut``."""
 
     def __init__(
         self,
@@ -25,14 +26,14 @@ class Server:
         workers: int,
         policy: Policy,
         cut: int,
-        gradients: Layout,
+        pushes: Pushes,
         variables: Sequence[Array],
     ) -> None:
         self._comm = comm
         self._policy = policy
         self._cut = cut
         self._variables = variables
-        self._push = Message(gradients)
+        self._pushes = pushes
         self._answer = Message([(v.dtype, v.shape) for v in variables])
         self._answered_version = -1
         self._came = [0.0] * workers
@@ -44,13 +45,13 @@ class Server:
 
         Raises GraphError where a worker pushes gradients of another training operation than this server's.
         """
-        push = self._push
         while self._working:
             waiting = self._comm.probe()
             worker = waiting.source
+            push = self._pushes.messages[waiting.tag]
             if waiting.nbytes not in (HEADER_BYTES, push.buffer.nbytes):
                 raise self._other_operation(worker)
-            self._comm.recv(push.buffer[: waiting.nbytes], worker)
+            self._comm.recv(push.buffer[: waiting.nbytes], worker, waiting.tag)
             header = push.header
             if header["kind"] == DONE:
                 self._working -= 1
@@ -59,7 +60,8 @@ class Server:
                 raise self._other_operation(worker)
             else:
                 self._came[worker] = perf_counter()
-                answers = self._policy.push(worker, int(header["version"]), int(header["samples"]), push.arrays)
+                samples, gradients = int(header["samples"]), self._pushes.read(waiting.tag)
+                answers = self._policy.push(worker, int(header["version"]), samples, gradients)
             for answer in answers:
                 self._send(answer, worker)
 
