@@ -28,8 +28,8 @@ class Journal:
       for other ranks) and ``held_up_seconds`` (what the others together have waited for the rank). An asynchronous run
       has what rank 0 measured alone here, and its account of its strategy since the start: ``pushes``,
       ``staleness_mean``, ``staleness_max``, ...
-      With compression, ``gradient_bytes`` that rank 0 has sent since the start, and ``uncompressed_gradient_bytes``
-      that it would have sent without.
+      With compression, ``gradient_bytes`` that rank 0 has sent since the start (of gradients, or of what its mode
+      sends in their place), and ``uncompressed_gradient_bytes`` that it would have sent without.
     - "evaluate": loss and metrics over the test samples.
     - "end": the last of both, the latter as ``test_loss`` and so on; ``unix_time``; and in ``ranks`` what `end` was
       given for each, ``waited_for`` among it: the seconds that the rank has waited for others, by rank.

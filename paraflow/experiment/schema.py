@@ -414,6 +414,8 @@ class Parallel(Table):
                 "which nothing can be left out; set compress to 'fp16' or 'bf16' and compress_warmup to 0, or mode to "
                 "'local_sgd'"
             )
+        if self.mode == "easgd" and not self.error_feedback:
+            raise ValueError("error_feedback = false: easgd has to know what a message leaves out; set it to true")
         for key, users in {"compress_ratio": ("topk", "randomk"), "compress_rank": ("powersgd",)}.items():
             if getattr(self, key) != type(self).model_fields[key].default and self.compress not in users:
                 raise ValueError(f"{key} is for compress = {' or '.join(map(repr, users))}, not for '{self.compress}'")

@@ -188,8 +188,7 @@ class GlobalAveraging(Averaging):
     Ranks weigh exactly as many samples as they have trained on since the last averaging; a rank without any, and one
     that is done, weighs nothing.
 
-    With ``compress`` each rank sends its change since the last averaging, and what a message leaves out of it is added
-    to the rank's next change (Basu et al., "Qsparse-local-SGD", NeurIPS 2019).
+    With ``compress``, what a message leaves out of a rank's change is added to the rank's next one.
     """
 
     def __init__(

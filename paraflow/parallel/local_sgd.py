@@ -30,6 +30,8 @@ class LocalSGD(GlobalAveraging):
         start = start + outer_learning_rate (d + outer_momentum v);  x = start
 
     (the paper's outer gradient is -d). It begins after the warm-up. Variables that are not trained are averaged.
+    With ``compress`` a rank's message says only nearly what x - start is, and what it leaves out is added to the rank's
+    next change (Basu et al., "Qsparse-local-SGD", NeurIPS 2019).
     With period 1, SGD and outer="average" a step is one with the average gradient.
 
     Raises InvalidArgumentError for a period below 1, a negative warm-up, or an outer optimizer or rate that is none.

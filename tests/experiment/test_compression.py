@@ -42,6 +42,27 @@ def test_the_other_methods_learn_the_digits_too(digits, method):
     assert digits(method).results.end["test_accuracy"] >= 0.95
 
 
+@pytest.mark.parametrize("method", ["topk", "onebit"])
+@pytest.mark.parametrize("mode", ["parameter_server", "backup_workers", "local_sgd", "easgd"])
+def test_the_other_modes_learn_the_digits_with_a_tenth_of_the_bytes(tmp_path, mode, method):
+    keys = f"parallel.mode={mode}", f"parallel.compress={method}", "train.evaluate_every=0", "train.log_every=23"
+    run = launch(tmp_path, 3, DIGITS, *keys)
+    assert run.code == 0, run.err
+    assert run.results.end["test_accuracy"] >= 0.95
+    workers = [rank for rank in run.results.end["ranks"] if rank["role"] == "worker"]
+    for worker in workers:
+        assert 10 * worker["gradient_bytes"] < worker["uncompressed_gradient_bytes"]
+    who = "worker 0" if len(workers) < 3 else "rank 0"
+    assert f"of uncompressed: {who} has sent {workers[0]['gradient_bytes'] / 1e6:.2f} of " in run.out
+
+
+def test_gossip_learns_the_digits_in_16_bits(tmp_path):
+    run = launch(tmp_path, 3, DIGITS, "parallel.mode=gossip", "parallel.compress=bf16", "train.log_every=23")
+    assert run.code == 0, run.err
+    assert run.results.end["test_accuracy"] >= 0.95
+    assert "gradient traffic 0.500 of uncompressed: rank 0 has sent" in run.out
+
+
 def test_traffic_is_told_in_the_records_and_on_the_screen(digits):
     sizes = [64 * 128, 128, 128 * 10, 10]
     plain = 4 * sum(sizes)  # two ranks: half of it to scatter, half to gather
@@ -77,7 +98,15 @@ def test_every_key_reaches_the_compressor():
 @pytest.mark.parametrize(
     ("overrides", "fault"),
     [
-        (["parallel.mode=parameter_server"], "compress = 'topk' is for mode = 'allreduce', not for 'parameter_server'"),
+        (["parallel.mode=gossip"], "compress = 'topk', compress_warmup = 0: gossip sends parameters, of which nothing"),
+        (
+            ["parallel.mode=gossip", "parallel.compress=fp16", "parallel.compress_warmup=2"],
+            "compress = 'fp16', compress_warmup = 2: gossip sends parameters",
+        ),
+        (
+            ["parallel.mode=easgd", "parallel.error_feedback=false"],
+            "error_feedback = false: easgd has to know what a message leaves out; set it to true",
+        ),
         (["parallel.compress_rank=2"], "compress_rank is for compress = 'powersgd', not for 'topk'"),
         (
             ["parallel.compress=onebit", "parallel.compress_ratio=0.1"],

@@ -1,7 +1,7 @@
 """The compressors written out plainly: all ranks in one process, dense arrays, loops, float64.
 
 ``simulate(method, names, steps)`` returns the averages of each step. A step is the shares of the ranks and their
-gradients: ``(shares, [[gradient of rank 0, ...] of the first name, ...])``.
+gradients: ``(shares, [[gradient of rank 0, ...] of the first name, ...])``. A `Sender` is one rank alone.
 """
 
 import zlib
@@ -60,6 +60,57 @@ def bfloat16(x):
     return np.where((to_up < to_down) | ((to_up == to_down) & odd), up, down).astype(np.float64)
 
 
+def powersgd(rank_of_factors, seed):
+    """For a single sender, whose factors are its own."""
+    factors = {}
+
+    def compress(owed, name, step):
+        if owed.ndim < 2:
+            return owed
+        matrix = owed.reshape(-1, owed.shape[-1])
+        if name not in factors:
+            factors[name] = first_factor(rank_of_factors, seed, name, matrix.shape)
+        p = orthonormal(matrix @ factors[name])
+        factors[name] = matrix.T @ p
+        return (p @ factors[name].T).reshape(owed.shape)
+
+    return compress
+
+
+def first_factor(rank, seed, name, shape):
+    philox = np.random.Philox(key=[seed, zlib.crc32(name.encode())])
+    return philox.random_raw(shape[-1] * min(rank, *shape)).reshape(shape[-1], -1) / 2.0**63 - 1
+
+
+def orthonormal(p):
+    """By Gram and Schmidt."""
+    p = p.copy()
+    for column in range(p.shape[1]):
+        for earlier in range(column):
+            p[:, column] -= (p[:, column] @ p[:, earlier]) * p[:, earlier]
+        p[:, column] /= np.sqrt(p[:, column] @ p[:, column])
+    return p
+
+
+class Sender:
+    """One rank's messages by name, with what each leaves out; the first ``warmup`` of a name leave out nothing."""
+
+    def __init__(self, compress, small=SMALL, warmup=0):
+        self.compress, self.small, self.warmup = compress, small, warmup
+        self.errors = {}
+        self.counts = {}
+
+    def arrives(self, name, gradient):
+        """What the receiver makes of the message."""
+        step = self.counts[name] = self.counts.get(name, -1) + 1
+        if gradient.size < self.small or step < self.warmup:
+            return gradient
+        owed = gradient + self.errors.get(name, 0.0)
+        sent = self.compress(owed, name, step - self.warmup)
+        self.errors[name] = owed - sent
+        return sent
+
+
 def simulate(compress, names, steps, error_feedback=True, warmup=0):
     """Each rank compresses for itself; the average is the sum over ranks of share * compressed."""
     ranks = len(steps[0][0])
@@ -108,7 +159,7 @@ def simulate_halves(rounded, names, steps, error_feedback=True):
 
 
 def simulate_powersgd(rank_of_factors, seed, names, steps):
-    """Gram and Schmidt by hand; every rank's message is P Q_r^T, with the common P."""
+    """Every rank's message is P Q_r^T, with the common P."""
     ranks = len(steps[0][0])
     errors = {(name, rank): 0.0 for name in names for rank in range(ranks)}
     factors = {}
@@ -123,14 +174,8 @@ def simulate_powersgd(rank_of_factors, seed, names, steps):
             shape = of_ranks[0].shape
             owed = {r: (of_ranks[r] + errors[name, r]).reshape(-1, shape[-1]) for r in present}
             if name not in factors:
-                philox = np.random.Philox(key=[seed, zlib.crc32(name.encode())])
-                count = min(rank_of_factors, *owed[present[0]].shape)
-                factors[name] = philox.random_raw(shape[-1] * count).reshape(-1, count) / 2.0**63 - 1
-            p = sum(shares[r] * (owed[r] @ factors[name]) for r in present)
-            for column in range(p.shape[1]):
-                for earlier in range(column):
-                    p[:, column] -= (p[:, column] @ p[:, earlier]) * p[:, earlier]
-                p[:, column] /= np.sqrt(p[:, column] @ p[:, column])
+                factors[name] = first_factor(rank_of_factors, seed, name, owed[present[0]].shape)
+            p = orthonormal(sum(shares[r] * (owed[r] @ factors[name]) for r in present))
             sent = {r: p @ (owed[r].T @ p).T for r in present}
             for r in present:
                 errors[name, r] = (owed[r] - sent[r]).reshape(shape)

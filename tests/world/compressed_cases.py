@@ -1,0 +1,302 @@
+"""Compression in the modes beside allreduce, on every world of ranks, against simulations of all ranks in numpy.
+
+Losses are linear in the variables, so that gradients are the means of the samples whatever the parameters are. As a
+module, world.compressed_cases, they run on world(), under mpirun. Every rank knows the samples of all ranks.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from parallel import simulation as sim
+from parallel.cases import METHODS
+
+import paraflow as pf
+from paraflow.comm import Communicator, world
+from paraflow.errors import InvalidArgumentError, RanksDisagree
+from paraflow.parallel import EASGD, BackupWorkers, Gossip, LocalSGD, ParameterServer
+from paraflow.parallel import compression as c
+
+SHAPES = {"a": (40, 50), "b": (50,), "c": (1501,)}
+NAMES = [f"{name}/exchange" for name in SHAPES]
+Arrays = list[np.ndarray]
+
+# One sender's messages, whose receiver decodes them: name -> (compressor, its simulation for one sender).
+SENDERS: dict[str, tuple[Callable[[], c.Compressor], Callable[[], sim.Sender]]] = {
+    "top-k": (partial(c.TopK, ratio=0.03), lambda: sim.Sender(sim.topk(0.03))),
+    "top-k after two": (partial(c.TopK, ratio=0.03, warmup=2), lambda: sim.Sender(sim.topk(0.03), warmup=2)),
+    "random-k": (partial(c.RandomK, ratio=0.1, seed=3), lambda: sim.Sender(sim.randomk(0.1, 3))),
+    "one bit": (c.OneBit, lambda: sim.Sender(sim.onebit())),
+    "PowerSGD": (partial(c.PowerSGD, rank=3, seed=5), lambda: sim.Sender(sim.powersgd(3, 5))),
+    "fp16": (c.Float16, lambda: sim.Sender(lambda owed, name, step: sim.float16(owed), small=0)),
+    "bf16": (c.BFloat16, lambda: sim.Sender(lambda owed, name, step: sim.bfloat16(owed), small=0)),
+}
+# Averages of all ranks.
+AVERAGES = ("top-k", "top-k after two steps", "random-k", "one bit", "fp16", "PowerSGD")
+
+
+def count(rank: int, step: int) -> int:
+    """Samples of a rank in a step: none in some."""
+    return (2 * rank + step) % 3
+
+
+def samples(rank: int, step: int) -> Arrays:
+    rng = np.random.default_rng((rank, step))
+    return [rng.normal(size=(count(rank, step), *shape)) for shape in SHAPES.values()]
+
+
+def means(rank: int, step: int, make: Any = samples) -> Arrays:
+    return [part.mean(axis=0) if len(part) else np.zeros(part.shape[1:]) for part in make(rank, step)]
+
+
+def uneven(ranks: int) -> list[int]:
+    """Steps of each rank: 8, 5, 8, ..."""
+    return [8 - 3 * (rank % 2) for rank in range(ranks)]
+
+
+def trained(strategy: Any, steps: int, make: Any = samples) -> tuple[list[Arrays], Arrays]:
+    """This rank's variables after each of its steps of gradient descent with the rate 1, and the final ones."""
+    with pf.Graph().as_default():
+        fed = [pf.placeholder(pf.float64, (None, *shape)) for shape in SHAPES.values()]
+        variables = [pf.Variable(np.zeros(shape), name=name) for name, shape in SHAPES.items()]
+        loss = sum(pf.reduce_sum(pf.reduce_mean(x, axis=0) * w) for x, w in zip(fed, variables, strict=True))
+        train = pf.train.GradientDescentOptimizer(1.0).minimize(loss)
+        with pf.Session(strategy=strategy) as session:
+            session.run(pf.global_variables_initializer())
+            own = []
+            if strategy.is_server:
+                strategy.serve(session, train)
+            else:
+                for step in range(steps):
+                    session.run(train, dict(zip(fed, make(strategy.worker, step), strict=True)))
+                    own.append(session.run(variables))
+            strategy.finish(session)
+            return own, session.run(variables)
+
+
+def assert_close(got: Arrays, wanted: Arrays, message: str) -> None:
+    for name, one, other in zip(SHAPES, got, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-9, err_msg=f"{message}: {name}")
+
+
+# -- through servers --------------------------------------------------------------------------------------------------
+
+
+def asynchronous_pushes_are_their_simulation(comm: Communicator) -> None:
+    """Each arrives by itself, in any order."""
+    for servers in range(1, min(comm.size - 1, 2) + 1):
+        for method, (make, simulated) in SENDERS.items():
+            strategy = ParameterServer(comm, servers=servers, compress=make())
+            steps = uneven(strategy.workers)
+            senders = [simulated() for _ in steps]
+            expected = [np.zeros(shape) for shape in SHAPES.values()]
+            for rank, sender in enumerate(senders):
+                for step in filter(partial(count, rank), range(steps[rank])):
+                    for w, name, gradient in zip(expected, NAMES, means(rank, step), strict=True):
+                        w -= sender.arrives(name, gradient)
+            _, got = trained(strategy, 0 if strategy.is_server else steps[comm.rank])
+            assert_close(got, expected, method)
+            if not strategy.is_server:
+                memory = strategy.compress.state()
+                for name, error in senders[comm.rank].errors.items():
+                    if error.any():
+                        np.testing.assert_allclose(memory[f"error/{name}"], error, atol=1e-9, err_msg=method)
+
+
+def synchronous_pushes_are_their_simulation(comm: Communicator) -> None:
+    """Those of a step are averaged by samples, until the last worker is done."""
+    kinds: tuple[Callable[..., Any], ...] = (partial(ParameterServer, staleness=0), partial(BackupWorkers, backup=0))
+    for kind in kinds:
+        for method, (make, simulated) in SENDERS.items():
+            strategy = kind(comm, compress=make())
+            steps = uneven(strategy.workers)
+            senders = [simulated() for _ in steps]
+            expected = [np.zeros(shape) for shape in SHAPES.values()]
+            for step in range(max(steps)):
+                present = [r for r in range(len(steps)) if step < steps[r] and count(r, step)]
+                total = sum(count(r, step) for r in present)
+                for rank in present:
+                    for w, name, gradient in zip(expected, NAMES, means(rank, step), strict=True):
+                        w -= count(rank, step) / total * senders[rank].arrives(name, gradient)
+            _, got = trained(strategy, 0 if strategy.is_server else steps[comm.rank])
+            assert_close(got, expected, method)
+
+
+def pushed_bytes_are_those_of_the_messages(comm: Communicator) -> None:
+    plain = 8 * (2000 + 50 + 1501)
+    for make, sent in (
+        (partial(c.TopK, ratio=0.03), 60 * 12 + 400 + 46 * 12),
+        (c.OneBit, 2 * 8 + 256 + 400 + 2 * 8 + 192),  # 192: bytes of signs, a multiple of 8
+        (c.Float16, 4000 + 104 + 3008),
+    ):
+        strategy = ParameterServer(comm, compress=make())
+        trained(strategy, 3)
+        told = strategy.account()
+        pushes = 0 if strategy.is_server else 3
+        assert told["gradient_bytes"] == pushes * sent
+        assert told["uncompressed_gradient_bytes"] == pushes * plain
+
+
+# -- averaging --------------------------------------------------------------------------------------------------------
+
+
+def changes(steps: list[int], period: int) -> list[tuple[list[float], list[Arrays]]]:
+    """The rounds of local SGD: shares and changes of all ranks; those without any sample are left out."""
+    rounds = []
+    for first in range(0, max(steps), period):
+        taken = [[s for s in range(first, first + period) if s < n] for n in steps]
+        seen = np.array([sum(count(rank, s) for s in own) for rank, own in enumerate(taken)], float)
+        moved = [[-sum((means(rank, s)[i] for s in own), np.zeros(shape)) for rank, own in enumerate(taken)]
+                 for i, shape in enumerate(SHAPES.values())]  # fmt: skip
+        if seen.any():
+            rounds.append(((seen / seen.sum()).tolist(), moved))
+    return rounds
+
+
+def changes_of_local_sgd_are_their_simulation(comm: Communicator) -> None:
+    steps = uneven(comm.size)
+    rounds = changes(steps, 3)
+    for method in AVERAGES:
+        make, simulated = METHODS[method]
+        averages = simulated(list(SHAPES), rounds)
+        for outer in ("average", "nesterov"):
+            strategy = LocalSGD(comm, period=3, outer=outer, compress=make())
+            _, got = trained(strategy, steps[comm.rank])
+            expected = [np.zeros(shape) for shape in SHAPES.values()]
+            velocities = [np.zeros(shape) for shape in SHAPES.values()]
+            for of_round in averages:
+                for w, velocity, average in zip(expected, velocities, of_round, strict=True):
+                    velocity[...] = 0.9 * velocity + average
+                    w += average if outer == "average" else 0.7 * (average + 0.9 * velocity)
+            assert_close(got, expected, f"{method}, {outer}")
+            assert comm.rank or strategy.compress.state()["error/a"].any()
+
+
+def springs_of_easgd_are_their_simulation(comm: Communicator) -> None:
+    """Both ends move by what a message says, and what it leaves out stays between them."""
+    steps, period, rate = uneven(comm.size), 3, 0.9
+    for method, compress in (("top-k", sim.topk(0.03)), ("one bit", sim.onebit()), ("random-k", sim.randomk(0.1, 3))):
+        ranks = [[np.zeros(shape) for shape in SHAPES.values()] for _ in steps]
+        centre = [np.zeros(shape) for shape in SHAPES.values()]
+        for number, (shares, moved) in enumerate(changes(steps, period)):
+            for i, (name, shape) in enumerate(SHAPES.items()):
+                total = np.zeros(shape)
+                for rank, share in enumerate(shares):
+                    x = ranks[rank][i]
+                    x += moved[i][rank]
+                    if share:
+                        pull = x - centre[i]
+                        pull = rate * share * (compress(pull, name, number) if pull.size >= sim.SMALL else pull)
+                        x -= pull
+                        total += pull
+                centre[i] += total
+        strategy = EASGD(comm, period=period, moving_rate=rate, compress=METHODS[method][0]())
+        _, got = trained(strategy, steps[comm.rank])
+        assert_close(got, centre, method)
+
+
+def gossip_in_16_bits_is_its_simulation(comm: Communicator) -> None:
+    """On a ring; what ranks send is compared, so that the mean of all ranks moves by their steps alone."""
+    size, steps = comm.size, 6
+    for make, rounded in ((c.Float16, sim.float16), (c.BFloat16, sim.bfloat16)):
+        strategy = Gossip(comm, compress=make())
+        own, final = trained(strategy, steps)
+        for i, shape in enumerate(SHAPES.values()):
+            x = np.zeros((size, *shape))
+            errors = np.zeros((size, *shape))
+            for step in range(steps):
+                x -= [means(rank, step)[i] for rank in range(size)]
+                owed = x + errors
+                sent = rounded(owed)
+                errors = owed - sent
+                for rank in range(size):
+                    others = {(rank - 1) % size, (rank + 1) % size} - {rank}
+                    x[rank] += sum(sent[other] - sent[rank] for other in others) / (1 + len(others))
+                np.testing.assert_allclose(own[step][i], x[comm.rank], rtol=1e-9, atol=1e-12)
+            moved = sum(means(rank, step)[i] for rank in range(size) for step in range(steps))
+            np.testing.assert_allclose(final[i], -moved / size, rtol=1e-9, atol=1e-12)
+        neighbours = min(2, size - 1)
+        assert 0.25 <= strategy.compress.traffic.ratio < 0.2505
+        assert strategy.account()["gradient_bytes"] >= steps * neighbours * 2 * (2000 + 50 + 1501)
+
+
+def gossip_in_16_bits_with_uneven_steps_ends_and_loses_nothing(comm: Communicator) -> None:
+    steps = uneven(comm.size)
+    moved = [sum(means(r, s)[i] for r, n in enumerate(steps) for s in range(n)) / comm.size for i in range(len(SHAPES))]
+    for topology in ("ring", "random"):
+        _, got = trained(Gossip(comm, topology=topology, compress=c.BFloat16()), steps[comm.rank])
+        assert_close(got, [-m for m in moved], topology)
+
+
+# -- all of them ------------------------------------------------------------------------------------------------------
+
+
+def few(rank: int, step: int) -> Arrays:
+    """Samples with 2 % of elements that are not zero, always the same ones."""
+    kept = [np.random.default_rng(1).random(shape) < 0.02 for shape in SHAPES.values()]
+    return [part * mask for part, mask in zip(samples(rank, step), kept, strict=True)]
+
+
+def messages_that_leave_nothing_out_change_nothing(comm: Communicator) -> None:
+    """Top-k of gradients with fewer elements than k that are not zero; or of all elements, which then travel raw."""
+    kinds: tuple[Callable[..., Any], ...] = (
+        partial(ParameterServer, staleness=0),
+        partial(BackupWorkers, backup=0),
+        partial(LocalSGD, period=3),
+        partial(LocalSGD, period=3, outer="nesterov"),
+        partial(EASGD, period=3),
+    )
+    for kind in kinds:
+        steps = uneven(comm.size)[comm.rank]
+        for make, ratio in ((few, 0.05), (samples, 1.0)):
+            _, expected = trained(kind(comm), steps, make)
+            strategy = kind(comm, compress=c.TopK(ratio=ratio))
+            _, got = trained(strategy, steps, make)
+            for one, other in zip(got, expected, strict=True):
+                if isinstance(strategy, ParameterServer):
+                    np.testing.assert_array_equal(one, other)
+                else:  # the sums of allreduce may have another order
+                    np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+
+
+def another_compressor_on_one_rank_is_named(comm: Communicator) -> None:
+    for kind in (ParameterServer, LocalSGD):
+        with pytest.raises(RanksDisagree, match=r"compress = TopK\(error_feedback=True, warmup=0, ratio=0.02\)"):
+            trained(kind(comm, compress=c.TopK(ratio=0.01 if comm.rank else 0.02)), 1)
+
+
+def compressors_that_make_no_sense_are_refused(comm: Communicator) -> None:
+    for compress in (c.TopK(), c.OneBit(), c.Float16(warmup=3)):
+        with pytest.raises(InvalidArgumentError, match="gossip sends parameters, of which nothing can be left out"):
+            Gossip(comm, compress=compress)
+    with pytest.raises(InvalidArgumentError, match="elastic averaging has to know what a message leaves out"):
+        EASGD(comm, compress=c.TopK(error_feedback=False))
+
+
+CASES = [
+    asynchronous_pushes_are_their_simulation,
+    synchronous_pushes_are_their_simulation,
+    pushed_bytes_are_those_of_the_messages,
+    changes_of_local_sgd_are_their_simulation,
+    springs_of_easgd_are_their_simulation,
+    gossip_in_16_bits_is_its_simulation,
+    gossip_in_16_bits_with_uneven_steps_ends_and_loses_nothing,
+    messages_that_leave_nothing_out_change_nothing,
+    another_compressor_on_one_rank_is_named,
+    compressors_that_make_no_sense_are_refused,
+]
+
+
+def main() -> None:
+    comm = world()
+    for case in CASES:
+        case(comm)
+        comm.barrier()
+        if comm.rank == 0:
+            print(f"{comm.world} {comm.size}: {case.__name__}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
