@@ -76,10 +76,16 @@ def workers_of(table: Parallel, ranks: int) -> int:
 def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, steps: int) -> Prediction:
     """Simulate ``steps`` of every worker (fewer, where a great many workers make that too many events).
 
-    Raises ConfigError for a mode that cannot be had with this number of ranks.
+    Raises ConfigError for a mode that cannot be had with this number of ranks, and for compression in other modes
+    than allreduce.
     """
     if table.mode not in MODES:
         raise ConfigError(f"parallel.mode = {table.mode!r} cannot be simulated; known: {', '.join(MODES)}")
+    if table.compress != "none" and table.mode not in ("single", "allreduce"):
+        raise ConfigError(
+            f"parallel.compress = {table.compress!r} can be simulated for mode = 'allreduce', not for {table.mode!r}: "
+            "set it to 'none'"
+        )
     workers = workers_of(table, machine.ranks)
     if table.mode in ("parameter_server", "backup_workers"):
         steps = min(steps, max(_FEWEST_STEPS, _MOST_PUSHES // workers))

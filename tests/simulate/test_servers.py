@@ -116,6 +116,7 @@ def test_staleness_0_is_synchronous():
         ({"mode": "single"}, "parallel.mode = 'single' is for one process"),
         ({"mode": "parameter_server", "servers": 4}, "leaves no worker among 4 ranks"),
         ({"mode": "backup_workers", "backup": 3}, "one of 4 ranks collects"),
+        ({"mode": "local_sgd", "compress": "topk"}, "can be simulated for mode = 'allreduce', not for 'local_sgd'"),
     ],
 )
 def test_a_mode_that_cannot_be_is_refused(table, message):
