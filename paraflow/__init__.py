@@ -149,9 +149,12 @@ from paraflow.ops.reduce import (
 )
 from paraflow.ops.reduce import argmax as arg_max
 from paraflow.ops.reduce import argmin as arg_min
+from paraflow.ops.rows import scatter_add_to as scatter_add
+from paraflow.ops.rows import scatter_sub, scatter_update
 from paraflow.ops.scan import cumprod, cumsum
 from paraflow.ops.sequences import invert_permutation, linspace, meshgrid, one_hot, range, sequence_mask
 from paraflow.ops.sequences import linspace as lin_space
+from paraflow.ops.slices import IndexedSlices, IndexedSlicesValue
 from paraflow.ops.state import (
     GraphKeys,
     Variable,
@@ -190,6 +193,8 @@ newaxis = None  # in a tensor's key: a new axis of size 1
 __all__ = [
     "Graph",
     "GraphKeys",
+    "IndexedSlices",
+    "IndexedSlicesValue",
     "Operation",
     "Session",
     "Spec",
@@ -334,7 +339,10 @@ __all__ = [
     "reverse",
     "round",
     "rsqrt",
+    "scatter_add",
     "scatter_nd",
+    "scatter_sub",
+    "scatter_update",
     "sequence_mask",
     "set_random_seed",
     "shape",

@@ -13,7 +13,10 @@ from paraflow.graph.record import convert
 from paraflow.graph.shape import compatible, format_dims
 from paraflow.ops.array import ones_like, stop_gradient
 from paraflow.ops.math import add
+from paraflow.ops.slices import IndexedSlices, slices_of
 from paraflow.ops.state import Variable, read_variable
+
+Gradient = Tensor | IndexedSlices | None
 
 
 def gradients(
@@ -22,13 +25,14 @@ def gradients(
     grad_ys: Any = None,
     name: str = "gradients",
     stop_gradients: Any = None,
-) -> list[Tensor | None]:
+) -> list[Gradient]:
     """The derivatives of sum(ys) with respect to each of ``xs``, as new tensors of the graph.
 
     ``xs`` are tensors or variables; ``grad_ys`` are the cotangents of ``ys`` (ones when left out). ``stop_gradients``
     are tensors or variables taken as constants: nothing passes beyond them, so with xs among them derivatives are
-    partial. The result has the shape and dtype of each x, or None where ys do not depend on it differentiably. It is
-    graph like any other, so gradients of gradients work. Reverse-mode accumulation as in Griewank & Walther,
+    partial. The result has the shape and dtype of each x, or None where ys do not depend on it differentiably; it is
+    `IndexedSlices` for a variable of which ys only look up rows (`gather` on axis 0, embedding_lookup). It is graph
+    like any other, so gradients of gradients work. Reverse-mode accumulation as in Griewank & Walther,
     "Evaluating Derivatives" (2008), over the graph's own order. Raises GraphError when an operation on the way has no
     gradient and when a cotangent does not have its y's shape and dtype.
     """
@@ -45,7 +49,9 @@ def gradients(
         keep = {t for source in sources for t in source}
         for operation in reversed(path):
             _backward(operation, cotangents, keep, stops)
-        return [_total([c for t in source for c in cotangents.get(t, ())]) for source in sources]
+        parts = [[c for t in source for c in cotangents.get(t, ())] for source in sources]
+        rows = [slices_of(p) if isinstance(x, Variable) else None for p, x in zip(parts, wanted, strict=True)]
+        return [_total(p) if r is None else r for p, r in zip(parts, rows, strict=True)]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from paraflow.compiler.lower import lower
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.planes import shard_updates
+from paraflow.compiler.rows import share_rows
 from paraflow.compiler.simplify import simplify
 from paraflow.compiler.specialise import specialise
 from paraflow.graph.graph import Graph
@@ -49,4 +50,6 @@ def compile_plan(
     program = simplify(program)
     program = rebuild(program)  # what simplification left unused goes
     program = shard_updates(program, options.synchronous, options.bucket_bytes)
+    if options.synchronous:
+        program = share_rows(program)
     return program, lower(program, options.parallel)

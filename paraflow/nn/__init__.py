@@ -21,12 +21,14 @@ from paraflow.ops.nn import (
     xw_plus_b,
 )
 from paraflow.ops.reduce import l2_loss
+from paraflow.ops.rows import embedding_lookup
 from paraflow.ops.transcendental import log_sigmoid, sigmoid, softplus, tanh
 
 __all__ = [
     "bias_add",
     "dropout",
     "elu",
+    "embedding_lookup",
     "in_top_k",
     "initializers",
     "l2_loss",

@@ -16,6 +16,7 @@ from paraflow.ops.array import unbroadcast
 from paraflow.ops.logic import greater, greater_equal, is_finite, less_equal, logical_and, logical_not, select
 from paraflow.ops.math import add_n, divide, maximum, minimum, sqrt, square
 from paraflow.ops.reduce import Axis, l2_loss, reduce_sum
+from paraflow.ops.slices import IndexedSlices
 
 
 @op(elementwise=True, dtypes="real")
@@ -45,8 +46,13 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return inside, unbroadcast(select(above_low, 0, dy), low), unbroadcast(at_high, high)
 
 
-def clip_by_norm(t: Any, clip_norm: Any, axes: Axis = None, name: str | None = None) -> Tensor:
-    """``t`` scaled down to the L2 norm ``clip_norm`` where its norm over ``axes`` (None: all) is larger."""
+def clip_by_norm(t: Any, clip_norm: Any, axes: Axis = None, name: str | None = None) -> Any:
+    """``t`` scaled down to the L2 norm ``clip_norm`` where its norm over ``axes`` (None: all) is larger.
+
+    Of `IndexedSlices` the values are scaled, by their own norm.
+    """
+    if isinstance(t, IndexedSlices):
+        return t.with_values(clip_by_norm(t.values, clip_norm, axes, name))
     with name_scope(name or "clip_by_norm") as scope:
         t = convert(t)
         squares = reduce_sum(square(t), axes, keepdims=True)
@@ -58,16 +64,20 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Axis = None, name: str | None = N
 
 
 def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor:
-    """The L2 norm of all elements of a list of tensors taken together; entries of None are skipped."""
+    """The L2 norm of all elements of a list of tensors taken together; entries of None are skipped.
+
+    Of `IndexedSlices` it takes the values: rows of one index count one by one, unless they come from
+    ``compute_gradients``, where each index comes once.
+    """
     present = _present(t_list, "global_norm")
     with name_scope(name or "global_norm"):
-        norm: Tensor = sqrt(add_n([l2_loss(t) for t in present]) * 2)
+        norm: Tensor = sqrt(add_n([l2_loss(t.values if isinstance(t, IndexedSlices) else t) for t in present]) * 2)
         return norm
 
 
 def clip_by_global_norm(
     t_list: Sequence[Any], clip_norm: Any, use_norm: Any = None, name: str | None = None
-) -> tuple[list[Tensor | None], Tensor]:
+) -> tuple[list[Tensor | IndexedSlices | None], Tensor]:
     """All tensors scaled by one factor so that their common L2 norm is at most ``clip_norm``; and that norm.
 
     ``use_norm`` is the norm where it is known already. Entries of None stay None. Where the norm is not finite
@@ -80,7 +90,14 @@ def clip_by_global_norm(
         limit = convert(clip_norm, norm.dtype)
         factor = limit * minimum(1 / norm, 1 / limit)
         scale = select(is_finite(norm), factor, np.nan)
-        return [None if t is None else convert(t) * scale for t in t_list], norm
+        return [None if t is None else _scaled(t, scale) for t in t_list], norm
+
+
+def _scaled(t: Any, scale: Tensor) -> Tensor | IndexedSlices:
+    if isinstance(t, IndexedSlices):
+        return t.with_values(t.values * scale)
+    scaled: Tensor = convert(t) * scale
+    return scaled
 
 
 def _present(t_list: Sequence[Any], what: str) -> list[Any]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
 
-from paraflow.errors import InvalidArgumentError
+from paraflow.errors import InvalidArgumentError, RanksDisagree
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Spec, merge
+from paraflow.ops.slices import merge_rows
+
+# The markers of gradients: what strategies look for in a program.
+EXCHANGES = ("exchange", "exchange_rows")
 
 
 @op(view=True)
@@ -56,6 +61,29 @@ def _(gradient: Spec, variable: str) -> Spec:
     return gradient
 
 
+@op(same=(0,))
+def exchange_rows(values, indices, variable="", shape=()):
+    """The rows of the gradient of ``variable``, which has ``shape``, as all ranks are to apply them: `exchange` of rows.
+
+    ``values`` are the rows at ``indices``, each of which comes once. Raises InvalidArgumentError for other shapes.
+    """
+    if len(values) != len(indices) or values.shape[1:] != shape[1:]:
+        raise InvalidArgumentError(
+            f"the gradient of '{variable}' of shape {shape} has values of shape {values.shape} for {len(indices)} rows"
+        )
+    return values, indices
+
+
+@exchange_rows.shape
+def _(values: Spec, indices: Spec, variable: str, shape: tuple[int, ...]) -> tuple[Spec, Spec]:
+    return Spec(values.dtype, merge(values.shape, (None, *shape[1:]))), Spec(indices.dtype, indices.shape)
+
+
+@exchange_rows.gradient
+def _(outputs: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> tuple[Tensor | None, None]:
+    return cotangents[0], None
+
+
 @op(collective=True)
 def sample_share(*, strategy, samples):
     """This rank's part of all ranks' samples in this run, n_r / sum(n), a float64 scalar.
@@ -94,6 +122,57 @@ def all_reduce(gradient, variable="", *, comm, samples):
 @all_reduce.shape
 def _(gradient: Spec, variable: str) -> Spec:
     return Spec(gradient.dtype, gradient.shape)
+
+
+# What ranks tell each other before they exchange rows.
+_ROWS = np.dtype([("rows", np.int64), ("samples", np.float64), ("kind", np.int64), ("written", np.int64)])
+
+
+@op(collective=True, same=(0,))
+def all_gather_rows(values, indices, variable="", *, comm, samples, exchange):
+    """The average over all ranks of the rows that each has of the gradient of ``variable``, weighted by samples.
+
+    Rows of one index are added in the order of ranks, and the indices come out in rising order: the same bits on all
+    ranks. A rank without samples contributes nothing. Raises RanksDisagree where ranks exchange rows of different
+    variables, or where the session's ``exchange`` has seen other rows written here than there.
+    """
+    written = 0 if exchange is None else exchange.before_collective()
+    own = np.zeros(1, _ROWS)
+    own[0] = (len(indices) if samples else 0), samples, zlib.crc32(f"{variable}{values.shape[1:]}".encode()), written
+    every = np.zeros(comm.size, _ROWS)
+    comm.allgather_into(own.view(np.uint8), every.view(np.uint8))
+    _check_rows(every, comm.rank, variable)
+    counts, total = every["rows"], every["samples"].sum()
+    if not total:
+        raise ZeroDivisionError("no rank has a sample in this step")
+    count = counts.max()
+    sent, at = np.zeros((count, *values.shape[1:]), values.dtype), np.zeros(count, indices.dtype)
+    mine = slice(0, own[0]["rows"])
+    np.multiply(values[mine], values.dtype.type(samples / total), out=sent[mine])
+    at[mine] = indices[mine]
+    gathered = np.empty((comm.size, *sent.shape), sent.dtype), np.empty((comm.size, count), at.dtype)
+    if count:
+        comm.allgather_into(sent, gathered[0])
+        comm.allgather_into(at, gathered[1])
+    real = np.arange(count) < counts[:, None]
+    return merge_rows(gathered[0][real], gathered[1][real])[:2]
+
+
+def _check_rows(every: np.ndarray[Any, Any], rank: int, variable: str) -> None:
+    for other, header in enumerate(every):
+        if header["kind"] != every[rank]["kind"]:
+            raise RanksDisagree(f"ranks {rank} and {other} exchange rows of different variables, here of '{variable}'")
+        if header["written"] != every[rank]["written"]:
+            raise RanksDisagree(
+                f"ranks {rank} and {other} have written different rows of variables that all ranks have in common: "
+                "learning rates, indices and the like have to be fed alike on all ranks"
+            )
+
+
+@all_gather_rows.shape
+def _(values: Spec, indices: Spec, variable: str) -> tuple[Spec, Spec]:
+    rows = None if values.shape is None else (None, *values.shape[1:])
+    return Spec(values.dtype, rows), Spec(indices.dtype, (None,))
 
 
 @op(collective=True, same=())

@@ -107,6 +107,21 @@ def _(variable: str, dtype: Any, shape: tuple[int, ...], bucket: int) -> Spec:
     return Spec(dtype, shape)
 
 
+@op(writes=True, collective=True, same=())
+def write_rows(*inputs, variables=(), exchange):
+    """Write rows of ``variables`` that the ranks of a node share: ``inputs`` are updates and indices for each of them.
+
+    All ranks have the same rows; each writes those in its part of the variables when nobody reads them any more, and it
+    returns when all have.
+    """
+    exchange.write_rows(variables, inputs[::2], inputs[1::2])
+
+
+@write_rows.shape
+def _(*inputs: Spec, **attrs: Any) -> tuple[Spec, ...]:
+    return ()
+
+
 @op(writes=True, collective=True)
 def settle(variables=(), *, exchange):
     """Wait until all ranks of the node have written their slices of ``variables``."""

@@ -10,6 +10,7 @@ from paraflow.comm import Communicator, world
 from paraflow.errors import InvalidArgumentError
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
+from paraflow.ops.collective import EXCHANGES
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.compression import Compressor
 from paraflow.parallel.compression.runs import CompressedRuns
@@ -51,18 +52,20 @@ class AllReduce(Strategy):
         self._pace: Pace | None = None
 
     def rewrite(self, program: Program) -> Program:
-        """exchange(g) becomes all_reduce(g); random numbers that reach a gradient differ from rank to rank."""
+        """exchange(g) becomes all_reduce(g), that of rows all_gather_rows; random numbers that reach a gradient differ from rank to rank."""
         if self.comm.size == 1:
             return program
         operations = program.operations()
-        exchanges = [o for o in operations if o.type == "exchange"]
+        exchanges = [o for o in operations if o.type in EXCHANGES]
         above = shard_random([*exchanges, *(o for o in operations if o.type == "add_gradient")])
         moved: dict[Tensor, Tensor] = {}
-        compressed = CompressedRuns(exchanges, moved)
+        compressed = CompressedRuns([o for o in exchanges if o.type == "exchange"], moved)
 
         def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
             if op.record.random and op in above and "sharded" in op.attrs:
                 return build.emit(op, op.record, inputs, {**op.attrs, "sharded": True})
+            if op.type == "exchange_rows":
+                return build.emit(op, "all_gather_rows", inputs, {"variable": op.attrs["variable"]})
             if op.type != "exchange":
                 return None
             if self.compress is not None:
@@ -108,7 +111,7 @@ class AllReduce(Strategy):
         if self.compress is not None and self._pace is None:
             self._pace = Pace(self.comm, session.context)
         if self.synchronous:
-            exchanges = [o for o in operations if o.type == "exchange"]
+            exchanges = [o for o in operations if o.type in EXCHANGES]
             exchanges.sort(key=lambda o: o.inputs[0].op.index)
             unshared = session.connect([o.attrs["variable"] for o in exchanges], self.shared_memory)
             if unshared and self.comm.rank == 0:

@@ -18,7 +18,7 @@ from paraflow.comm import Communicator, world
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
-from paraflow.ops.collective import weigh
+from paraflow.ops.collective import EXCHANGES, weigh
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.allreduce import broadcast_variables, shard_random
 from paraflow.parallel.compression import Compressor
@@ -73,7 +73,7 @@ class Averaging(Strategy, ABC):
         if self.alone:
             return program
         operations = program.operations()
-        exchanges = [o for o in operations if o.type == "exchange"]
+        exchanges = [o for o in operations if o.type in EXCHANGES]
         above, below = shard_random(exchanges), dependents(operations, exchanges)
         # The mean gradient of no samples is NaN.
         empty = any(t.spec.shape and t.spec.shape[0] == 0 for t in program.feeds)
@@ -84,6 +84,8 @@ class Averaging(Strategy, ABC):
             if empty and op in below and op.type == "assign_variable":
                 attrs = {**op.attrs, "dtype": op.outputs[0].dtype}
                 return build.emit(op, "read_variable", (), attrs)
+            if empty and op in below and op.type == "scatter_variable":
+                return inputs[:1]
             return None
 
         local = rebuild(program, rule)
@@ -108,7 +110,7 @@ class Averaging(Strategy, ABC):
             broadcast_variables(self.comm, session, root=0)
             self._started = True
         store = session.store
-        names = dict.fromkeys(o.attrs["variable"] for o in operations if o.type == "exchange")
+        names = dict.fromkeys(o.attrs["variable"] for o in operations if o.type in EXCHANGES)
         for plane in store.planes:
             inside = [name for name in store if store.flat(name).base is plane]
             self._include_once(plane, {name: (store.flat(name).start, store[name].shape) for name in inside}, True)

@@ -12,6 +12,7 @@ The flag is a counter: the ranks of a node pass the same points of synchronisati
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -21,6 +22,7 @@ import numpy as np
 
 from paraflow.comm import Communicator, Request, SharedMemory, Waited
 from paraflow.errors import InvalidArgumentError, RanksDisagree, SharedMemoryUnavailable
+from paraflow.ops.gathering import check_indices
 from paraflow.runtime.store import Stretch, VariableStore
 
 Array = np.ndarray[Any, Any]
@@ -30,13 +32,14 @@ _GRAIN = 64  # elements: slices begin on a cache line, whatever the dtype
 _PASSED, _SUMMED = 0, 1
 
 _SCALARS = "update with different scalars: learning rates and the like have to be fed alike on all ranks"
+_ROWS = "write different rows: learning rates, indices and the like have to be fed alike on all ranks"
 
 # What a rank tells its node before its first flag of a run, and before its last one.
 # A rank may be one settlement ahead of another, so there are two places for what is compared there.
 _HEADER = np.dtype(
     [
         ("program", np.int64), ("samples", np.float64), ("total", np.float64), ("scalars", np.int64, (2,)),
-        ("busy", np.float64, (2,)), ("late", np.float64, (2,)),
+        ("busy", np.float64, (2,)), ("late", np.float64, (2,)), ("rows", np.int64, (2,)),
     ]
 )  # fmt: skip
 
@@ -96,6 +99,7 @@ class Exchange:
         self._scalars = 0
         self._settled = 0
         self._began = self._waited = self._wire_settled = self._wire_step = 0.0
+        self._written = self._rows_settled = 0
         self._totals: Array = np.zeros(0)
         self._totals_under_way: Request | None = None
 
@@ -143,7 +147,7 @@ class Exchange:
         if self._memory is not None:
             node.barrier()  # everyone is done with the old planes
         memory = self._store.share(node, exchanged)
-        self._memory, self._count, self._settled = memory, 0, 0
+        self._memory, self._count, self._settled, self._rows_settled = memory, 0, 0, 0
         self._headers = [part[: _HEADER.itemsize].view(_HEADER) for part in memory.parts]
         self._busy = [header["busy"][0] for header in self._headers]
         self._late = [header["late"][0] for header in self._headers]
@@ -267,6 +271,50 @@ class Exchange:
             self.waits[int(rank)] = self.waits.get(int(rank), 0.0) + waited
             self.wire_seconds -= waited
             self._wire_settled -= waited
+
+    def write_rows(self, names: Sequence[str], rows: Sequence[Array], indices: Sequence[Array]) -> None:
+        """Write rows that all ranks have alike; each writes its share of the variables that the node has in common."""
+        pairs = list(zip(rows, indices, strict=True))
+        for name, (_, at) in zip(names, pairs, strict=True):
+            check_indices(at, len(self._store[name]), f"variable '{name}'")
+        if self._memory is not None:
+            self._pass_together()  # nobody reads them any more
+            self._check()
+        for name, (new, at) in zip(names, pairs, strict=True):
+            array = self._store[name]
+            if self._store.shared(name) and self.node_size > 1:
+                low, high = (len(array) * r // self.node_size for r in (self._own, self._own + 1))
+                mine = np.flatnonzero((low <= at) & (at < high))
+                new, at = new[mine], at[mine]
+            array[at] = new
+        self._written = zlib.crc32(b"".join([at.tobytes() + x.sum(keepdims=True).tobytes() for x, at in pairs]))
+        if self._memory is None:
+            return
+        turn = self._rows_settled = 1 - self._rows_settled
+        self._headers[self._own]["rows"][0, turn] = self._written
+        self._pass_together()
+        for rank, header in zip(self._members, self._headers, strict=True):
+            if header["rows"][0, turn] != self._written:
+                raise RanksDisagree(f"ranks {self.comm.rank} and {rank} {_ROWS}")
+
+    def _pass_together(self) -> None:
+        assert self._memory is not None
+        self._count += 1
+        self._memory.post(_PASSED, self._count)
+        self._wait(self._count)
+
+    def before_collective(self) -> int:
+        """Bring what is under way between nodes to its end before all ranks meet; a number for the rows written last.
+
+        A rank may wait in its own time for a sum to which this one has to contribute.
+        """
+        if self.several_nodes and (self._pending or self._under_way):
+            self.wait((self._under_way + self._pending)[-1])
+        return self._written
+
+    def after_collective(self, seconds: float) -> None:
+        """All ranks have met for this time, in which this one was not busy."""
+        self._began += seconds
 
     def _wait(self, count: int) -> None:
         assert self._memory is not None

@@ -11,6 +11,7 @@ from paraflow.errors import InvalidArgumentError
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.shape import compatible, format_dims
+from paraflow.ops.slices import IndexedSlices, IndexedSlicesValue
 
 Array = np.ndarray[Any, Any]
 
@@ -96,6 +97,8 @@ class Fetches:
             keys = list(item)
             parts = [self._unfold(graph, item[k]) for k in keys]
             return lambda results: {k: part(results) for k, part in zip(keys, parts, strict=True)}
+        if isinstance(item, IndexedSlices):
+            item = IndexedSlicesValue(item.values, item.indices, item.dense_shape)
         if isinstance(item, tuple) and hasattr(item, "_fields"):
             parts = [self._unfold(graph, x) for x in item]
             return lambda results: type(item)(*(part(results) for part in parts))

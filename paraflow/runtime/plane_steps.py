@@ -24,7 +24,7 @@ class PlaneSteps:
         self._plan, self._values, self._store, self._exchange = plan, values, store, exchange
         self._buckets: dict[int, Bucket] = {}
         self._updates: list[Update] = []
-        meetings = [s for s in plan.steps if s.record.name == "start_exchange"]
+        meetings = [s for s in plan.steps if s.record.name in ("start_exchange", "write_rows")]
         lines = "\n".join(f"{s.record.name} {sorted(s.attrs.items())}" for s in meetings)
         self.digest = zlib.crc32(lines.encode()) if meetings else None
 

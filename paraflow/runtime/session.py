@@ -20,6 +20,7 @@ from paraflow.graph.context import default_session, stacks
 from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, dependents
+from paraflow.ops.collective import EXCHANGES
 from paraflow.runtime.accumulation import Accumulation
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
@@ -306,7 +307,7 @@ class Session:
 def training_step(program: Program) -> tuple[str, ...]:
     """The names of a program's exchanges and of the assignments that follow them; nothing where it trains nothing."""
     operations = program.operations()
-    exchanges = [o for o in operations if o.type == "exchange"]
+    exchanges = [o for o in operations if o.type in EXCHANGES]
     below = dependents(operations, exchanges)
     return tuple(o.name for o in [*exchanges, *(o for o in operations if o.record.writes and o in below)])
 

@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.autodiff import gradients
+from paraflow.autodiff import Gradient, gradients
 from paraflow.errors import GraphError
 from paraflow.graph.graph import Graph, control_dependencies
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert
 from paraflow.ops.array import cast, group
-from paraflow.ops.collective import exchange
+from paraflow.ops.collective import exchange, exchange_rows
+from paraflow.ops.rows import VariableRows
+from paraflow.ops.slices import IndexedSlices, unique_rows
 from paraflow.ops.state import Variable, trainable_variables
 
-GradientAndVariable = tuple[Tensor | None, Variable]
+GradientAndVariable = tuple[Gradient, Variable]
 
 
 class Optimizer:
@@ -25,6 +27,9 @@ class Optimizer:
     Every gradient passes an ``exchange`` marker exactly once: `compute_gradients` puts it in, and `apply_gradients`
     does so for gradients that do not come from one. So what is done to gradients in between (clipping, say) acts on
     what all ranks agreed on, and optimizers know nothing of ranks.
+
+    A gradient of rows (`IndexedSlices`) has each index once from there on, and the update is that of these rows of the
+    variable and its slots alone, as TensorFlow's sparse updates are, unless the optimizer says otherwise.
     """
 
     def __init__(self, learning_rate: Any, name: str) -> None:
@@ -73,7 +78,7 @@ class Optimizer:
             carried = _carrying_exchange(graph)
             ready = [(g if g.op in carried else _exchanged(g, v), v) for g, v in pairs]
             self._prepare([v for _, v in ready])
-            updates = [op for g, v in ready for op in self._update(g, v)]
+            updates = [op for g, v in ready for op in self._apply(g, v)]
             with control_dependencies(updates):
                 updates += self._finish()
                 if global_step is not None:
@@ -94,11 +99,13 @@ class Optimizer:
         return [v for slot in self._slots.values() for v in slot.values()]
 
     def _slot(self, var: Variable, name: str, initial: float = 0.0) -> Variable:
-        """The slot of ``var``, made on first use.
+        """The slot of ``var``, made on first use; the same rows of it where ``var`` are rows.
 
         Its variable is named after the optimizer and numbered in the order of making, as in TensorFlow, so that
         checkpoints look alike.
         """
+        if isinstance(var, VariableRows):
+            return VariableRows(self._slot(var.variable, name, initial), var.indices)
         slots = self._slots.setdefault(name, {})
         if var.spec.name not in slots:
             start = np.full(var.spec.shape, initial, var.dtype)
@@ -115,9 +122,21 @@ class Optimizer:
     def _prepare(self, variables: list[Variable]) -> None:
         """Make what is shared by all updates."""
 
+    def _apply(self, gradient: Tensor | IndexedSlices, var: Variable) -> list[Operation]:
+        if isinstance(gradient, IndexedSlices):
+            return self._update_rows(_each_row_once(gradient), var)
+        return self._update(gradient, var)
+
     def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
-        """The operations that update ``var``; all must be reachable only through ``gradient`` or other updates."""
+        """The operations that update ``var``; all must be reachable only through ``gradient`` or other updates.
+
+        ``var`` may be rows of a variable, then so is the gradient: what is elementwise needs no thought.
+        """
         raise NotImplementedError
+
+    def _update_rows(self, gradient: IndexedSlices, var: Variable) -> list[Operation]:
+        """The operations that update ``var`` by a gradient of rows, each of which comes once."""
+        return self._update(gradient.values, VariableRows(var, gradient.indices))
 
     def _finish(self) -> list[Operation]:
         """Operations that run after all updates."""
@@ -133,18 +152,27 @@ def scalar_like(value: Any, var: Variable) -> Tensor:
     return convert(np.asarray(value, var.dtype))
 
 
-def _exchanged(gradient: Tensor, var: Variable) -> Tensor:
-    marked: Tensor = exchange(
-        gradient, variable=var.spec.name, shape=var.spec.shape, name=f"{var.spec.name}/exchange"
-    )
+def _exchanged(gradient: Tensor | IndexedSlices, var: Variable) -> Tensor | IndexedSlices:
+    attrs = {"variable": var.spec.name, "shape": var.spec.shape, "name": f"{var.spec.name}/exchange"}
+    if isinstance(gradient, IndexedSlices):
+        rows, at, _ = unique_rows(gradient.values, gradient.indices)
+        return IndexedSlices(*exchange_rows(rows, at, **attrs), gradient.dense_shape)
+    marked: Tensor = exchange(gradient, **attrs)
     return marked
+
+
+def _each_row_once(gradient: IndexedSlices) -> IndexedSlices:
+    if gradient.indices.op.record is exchange_rows:
+        return gradient
+    rows, at, _ = unique_rows(gradient.values, gradient.indices)
+    return IndexedSlices(rows, at, gradient.dense_shape)
 
 
 def _carrying_exchange(graph: Graph) -> set[Operation]:
     """The operations of ``graph`` that depend on an exchange."""
     carried: set[Operation] = set()
     for operation in graph.operations:
-        if operation.record is exchange or any(t.op in carried for t in operation.inputs):
+        if operation.record in (exchange, exchange_rows) or any(t.op in carried for t in operation.inputs):
             carried.add(operation)
     return carried
 

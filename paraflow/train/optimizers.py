@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.record import convert
 from paraflow.ops.math import sqrt, square
+from paraflow.ops.slices import IndexedSlices
 from paraflow.ops.state import Variable
 from paraflow.train.optimizer import Optimizer, scalar_like
 
@@ -159,6 +161,11 @@ class AdamOptimizer(Optimizer):
     def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
         mean, variance = self._moments(gradient, var)
         return [mean.op, variance.op, var.assign_sub(self._step(mean, variance, var)).op]
+
+    def _update_rows(self, gradient: IndexedSlices, var: Variable) -> list[Operation]:
+        """The moments of all rows decay, and all rows move, as in TensorFlow."""
+        dense = IndexedSlices(gradient.values, gradient.indices, convert(np.array(var.spec.shape)))
+        return self._update(convert(dense), var)
 
     def _finish(self) -> list[Operation]:
         assert self._powers is not None
