@@ -63,20 +63,22 @@ def _(gradient: Spec, variable: str) -> Spec:
 
 @op(same=(0,))
 def exchange_rows(values, indices, variable="", shape=()):
-    """The rows of the gradient of ``variable``, which has ``shape``, as all ranks are to apply them: `exchange` of rows.
+    """The rows of the gradient of ``variable``, which has ``shape``, as all ranks are to apply them.
 
-    ``values`` are the rows at ``indices``, each of which comes once. Raises InvalidArgumentError for other shapes.
+    It is `exchange` for ``values``, rows at ``indices``, each of which comes once. Raises InvalidArgumentError for
+    other shapes.
     """
     if len(values) != len(indices) or values.shape[1:] != shape[1:]:
         raise InvalidArgumentError(
             f"the gradient of '{variable}' of shape {shape} has values of shape {values.shape} for {len(indices)} rows"
         )
-    return values, indices
+    return values.copy(), indices.copy()
 
 
 @exchange_rows.shape
 def _(values: Spec, indices: Spec, variable: str, shape: tuple[int, ...]) -> tuple[Spec, Spec]:
-    return Spec(values.dtype, merge(values.shape, (None, *shape[1:]))), Spec(indices.dtype, indices.shape)
+    rows = merge(values.shape, (None, *shape[1:]))
+    return Spec(values.dtype, rows), Spec(indices.dtype, indices.shape)
 
 
 @exchange_rows.gradient

@@ -9,7 +9,7 @@ from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims
-from paraflow.ops.array import Array, reshape
+from paraflow.ops.array import reshape
 from paraflow.ops.clip import clip_by_norm
 from paraflow.ops.gathering import check_indices, gather
 from paraflow.ops.slices import unique_rows
@@ -22,8 +22,9 @@ def scatter_variable(updates, indices, variable="", shape=(), *, store):
 
     Raises InvalidArgumentError for an index outside of the variable.
     """
-    put_rows(store[variable], updates, indices, variable)
-    return updates
+    check_indices(indices, len(store[variable]), f"variable '{variable}'")
+    store[variable][indices] = updates
+    return updates.copy()
 
 
 @scatter_variable.shape
@@ -40,12 +41,6 @@ def _(updates: Spec, indices: Spec, variable: str, shape: tuple[int, ...]) -> Sp
             f"indices {format_dims(indices.shape)}"
         )
     return Spec(updates.dtype, updates.shape)
-
-
-def put_rows(array: Array, updates: Array, indices: Array, variable: str) -> None:
-    """Write the rows, after a look at the indices."""
-    check_indices(indices, len(array), f"variable '{variable}'")
-    array[indices] = updates
 
 
 class VariableRows(Variable):
@@ -79,7 +74,9 @@ class VariableRows(Variable):
             return result
 
 
-def scatter_update(ref: Variable, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None) -> Tensor:
+def scatter_update(
+    ref: Variable, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
+) -> Tensor:
     """Make ``updates`` the rows of the variable ``ref`` at ``indices``; the output is the whole new value.
 
     ``indices`` may have any shape, ``updates`` has theirs followed by that of a row. Of rows that come twice the last
@@ -90,14 +87,18 @@ def scatter_update(ref: Variable, indices: Any, updates: Any, use_locking: bool 
         return _written(ref, VariableRows(ref, at).assign(rows))
 
 
-def scatter_add_to(ref: Variable, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+def scatter_add_to(
+    ref: Variable, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
+) -> Tensor:
     """Add ``updates`` to the rows of the variable ``ref`` at ``indices``; like `scatter_update`, but duplicates add."""
     with name_scope(name or "scatter_add"):
         rows, at, _ = unique_rows(*_rows(ref, indices, updates))
         return _written(ref, VariableRows(ref, at).assign_add(rows))
 
 
-def scatter_sub(ref: Variable, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None) -> Tensor:
+def scatter_sub(
+    ref: Variable, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
+) -> Tensor:
     """Subtract ``updates`` from the rows of ``ref`` at ``indices``; like `scatter_update`, but duplicates add up."""
     with name_scope(name or "scatter_sub"):
         rows, at, _ = unique_rows(*_rows(ref, indices, updates))
@@ -141,7 +142,7 @@ def embedding_lookup(
 
     The gradient with respect to a variable is `IndexedSlices`. ``params`` is one variable or tensor, or a list of just
     one; ``partition_strategy`` is about several and, like ``validate_indices``, changes nothing. With ``max_norm`` rows
-    are scaled down to that L2 norm. Raises InvalidArgumentError for several params, and for ids outside of them when run.
+    are scaled down to that L2 norm. Raises InvalidArgumentError for several params, and when run for ids out of range.
     """
     if isinstance(params, (list, tuple)):
         if len(params) != 1:
@@ -157,4 +158,5 @@ def embedding_lookup(
             return rows
         if rows.spec.rank is None or at.spec.rank is None:
             raise GraphError(f"embedding_lookup with max_norm needs ids of known rank{at_user_line()}")
-        return clip_by_norm(rows, max_norm, axes=list(range(at.spec.rank, rows.spec.rank)))
+        limited: Tensor = clip_by_norm(rows, max_norm, axes=list(range(at.spec.rank, rows.spec.rank)))
+        return limited

@@ -82,7 +82,7 @@ class IndexedSlicesValue(NamedTuple):
 
     values: Array
     indices: Array
-    dense_shape: Array | None
+    dense_shape: Array | None = None
 
 
 def slices_of(parts: Sequence[Tensor]) -> IndexedSlices | None:
@@ -155,3 +155,17 @@ def _(values: Spec, indices: Spec) -> tuple[Spec, ...]:
 @unique_rows.gradient
 def _(outputs: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> tuple[Tensor | None, None]:
     return None if cotangents[0] is None else gather(cotangents[0], outputs[2]), None
+
+
+@op
+def touched_rows(whole, dtype=int32):
+    """The rows of ``whole`` in which anything is not zero, and their indices, of integer type ``dtype``."""
+    at = np.flatnonzero(whole.reshape(len(whole), -1).any(axis=1))
+    return whole[at], at.astype(dtype)
+
+
+@touched_rows.shape
+def _(whole: Spec, dtype: DType) -> tuple[Spec, Spec]:
+    if not whole.shape:
+        raise GraphError("rows are those of a tensor of known rank, not 0")
+    return Spec(whole.dtype, (None, *whole.shape[1:])), Spec(dtype, (None,))

@@ -52,7 +52,7 @@ class AllReduce(Strategy):
         self._pace: Pace | None = None
 
     def rewrite(self, program: Program) -> Program:
-        """exchange(g) becomes all_reduce(g), that of rows all_gather_rows; random numbers that reach a gradient differ from rank to rank."""
+        """exchange(g) becomes all_reduce(g), or all_gather_rows; random numbers above a gradient differ by rank."""
         if self.comm.size == 1:
             return program
         operations = program.operations()

@@ -18,6 +18,7 @@ from paraflow.graph.graph import Graph, VariableSpec, as_operation
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
 from paraflow.graph.shape import known
+from paraflow.ops.collective import EXCHANGES
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.compression import Compressor
 from paraflow.parallel.server.messages import DONE, PUSH, Message, PushCount, summary
@@ -40,7 +41,8 @@ class ParameterServer(Strategy):
     ``staleness``: how many steps a worker may be ahead of the slowest one; at the bound it waits (stale synchronous
     parallel). None: no bound. 0: workers step together, and as their gradients are then all of the same parameters,
     the average of a step, weighted by samples, is applied as one: synchronous training. With a bound above 0 each
-    gradient is applied for itself, as it comes.
+    gradient is applied for itself, as it comes. Gradients of rows (`IndexedSlices`) travel whole, and the rows in which
+    anything is not zero are updated.
     ``scale_by_staleness``, ``delay_compensation``: see `Immediate`; at ``staleness`` 0 they change nothing.
     ``compress``: what packs the gradients of a push; each worker keeps what a push leaves out, and adds it to its next
     one. The servers' policies see what has arrived. Pulled parameters travel as they are.
@@ -103,7 +105,7 @@ class ParameterServer(Strategy):
     def rewrite(self, program: Program) -> Program:
         """On a worker, replace everything downstream of the exchanges by one push of the gradients and one pull."""
         operations = program.operations()
-        exchanges = [o for o in operations if o.type == "exchange"]
+        exchanges = [o for o in operations if o.type in EXCHANGES]
         if self.alone or self.is_server or not exchanges:
             return program
         below = dependents(operations, exchanges)
@@ -130,9 +132,9 @@ class ParameterServer(Strategy):
         def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
             if op.record.random and op in above and "sharded" in op.attrs:
                 return build.emit(op, op.record, inputs, {**op.attrs, "sharded": True})
-            if op.type != "exchange":
+            if op.type not in EXCHANGES:
                 return None
-            gradients.append(inputs[0])
+            gradients.append(_whole(build, op, inputs))
             if op is last:
                 values = build.emit(op, "push_pull", gradients, {"variables": pulled, "cut": cut})
                 for value, (name, _, shape) in zip(values, pulled, strict=True):
@@ -182,7 +184,7 @@ class ParameterServer(Strategy):
             return
         self._started = True
         needed = reachable(operations)
-        exchanges = [o for o in needed if o.type == "exchange"]
+        exchanges = [o for o in needed if o.type in EXCHANGES]
         updates = [o for o in dependents(needed, exchanges) if o.record.writes]
         lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
         check_agreement(self.comm, lines + graph_lines(reachable(updates)))
@@ -238,7 +240,7 @@ class ParameterServer(Strategy):
     def serve(self, session: Any, train_op: Any) -> None:
         """Apply pushes with the update that ``train_op`` contains until every worker is done."""
         operation = as_operation(train_op)
-        exchanges = [o for o in reachable([operation]) if o.type == "exchange"]
+        exchanges = [o for o in reachable([operation]) if o.type in EXCHANGES]
         if not exchanges:
             raise GraphError(f"{operation.where()} trains nothing: it exchanges no gradient")
         variables = _trained(session.graph, exchanges)
@@ -246,12 +248,13 @@ class ParameterServer(Strategy):
         number = self.comm.rank - self.servers[0]
         share = _share(exchanges, variables, owners, number)
         part = operation
-        if len(self.servers) > 1:
+        whole: dict[Operation, Tensor] = {}
+        if len(self.servers) > 1 or any(o.type == "exchange_rows" for o in exchanges):
             written = written_by(operation, owners)
             self._owners = {name: self.servers[s] for name, s in written.items() if s is not None}
             own = [name for name, server in written.items() if server in (None, number)]
-            part = own_part(operation, own)
-        fed = [exchanges[i].outputs[0] for i in share.gradients]
+            part, whole = own_part(operation, own)
+        fed = [whole.get(exchanges[i], exchanges[i].outputs[0]) for i in share.gradients]
         layout = [(t.dtype, known(t.spec.shape)) for t in fed]
         try:
             apply = session.make_callable(part, fed)
@@ -310,6 +313,14 @@ def _share(
         [i for i, o in enumerate(exchanges) if owners[o.attrs["variable"]] == server],
         [i for i, v in enumerate(variables) if owners[v.name] == server],
     )
+
+
+def _whole(build: Builder, exchange: Operation, inputs: tuple[Tensor, ...]) -> Tensor:
+    """The gradient in the shape of its variable; a message has the same length whatever rows it is made of."""
+    if exchange.type == "exchange":
+        return inputs[0]
+    shape = build.constant(exchange, np.array(exchange.attrs["shape"]))
+    return build.emit(exchange, "scatter_add", (*inputs, shape))[0]
 
 
 def _trained(graph: Graph, exchanges: Sequence[Operation]) -> list[VariableSpec]:

@@ -98,7 +98,9 @@ class Fetches:
             parts = [self._unfold(graph, item[k]) for k in keys]
             return lambda results: {k: part(results) for k, part in zip(keys, parts, strict=True)}
         if isinstance(item, IndexedSlices):
-            item = IndexedSlicesValue(item.values, item.indices, item.dense_shape)
+            known = [item.values, item.indices, *([] if item.dense_shape is None else [item.dense_shape])]
+            parts = [self._unfold(graph, x) for x in known]
+            return lambda results: IndexedSlicesValue(*(part(results) for part in parts))
         if isinstance(item, tuple) and hasattr(item, "_fields"):
             parts = [self._unfold(graph, x) for x in item]
             return lambda results: type(item)(*(part(results) for part in parts))

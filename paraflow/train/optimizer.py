@@ -156,7 +156,8 @@ def _exchanged(gradient: Tensor | IndexedSlices, var: Variable) -> Tensor | Inde
     attrs = {"variable": var.spec.name, "shape": var.spec.shape, "name": f"{var.spec.name}/exchange"}
     if isinstance(gradient, IndexedSlices):
         rows, at, _ = unique_rows(gradient.values, gradient.indices)
-        return IndexedSlices(*exchange_rows(rows, at, **attrs), gradient.dense_shape)
+        rows, at = exchange_rows(rows, at, **attrs)
+        return IndexedSlices(rows, at, gradient.dense_shape)
     marked: Tensor = exchange(gradient, **attrs)
     return marked
 

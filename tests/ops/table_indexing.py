@@ -5,7 +5,7 @@ The oracles say for each element of the result where it comes from, one index at
 
 import numpy as np
 
-from paraflow.ops import gathering, indexing, sequences
+from paraflow.ops import collective, gathering, indexing, sequences, slices
 
 from .oracles import added, elements, ranked
 from .rows import Row, given, normal
@@ -27,6 +27,16 @@ def scattered(values, dims, *bounds, key):
     for place, value in zip(places.ravel(), values.ravel(), strict=True):
         result.reshape(-1)[place] = value
     return result
+
+
+def summed_by_index(values, indices):
+    found = sorted(set(indices.tolist()))
+    sums = np.array([sum(v for v, i in zip(values, indices, strict=True) if i == at) for at in found], values.dtype)
+    return (
+        sums.reshape(len(found), *values.shape[1:]),
+        np.array(found, indices.dtype),
+        np.array([found.index(i) for i in indices], np.int32),
+    )
 
 
 def gathered(x, index, axis=0):
@@ -170,6 +180,26 @@ ROWS = [
         exact=False,
         differentiable=(),
         empty=None,
+    ),
+    Row(
+        slices.unique_rows,
+        (normal(5, 2), np.array([7, 2, 7, 4, 2], np.int32)),
+        summed_by_index,
+        exact=False,
+        empty=(normal(0, 2), np.zeros(0, np.int32)),
+    ),
+    Row(
+        slices.touched_rows,
+        (np.array([[0.0, 0.0], [0.0, 2.0], [-0.0, 0.0], [np.nan, 0.0]], np.float32),),
+        lambda whole, dtype=None: (whole[[1, 3]], np.array([1, 3], np.int32)),
+        exact=False,
+    ),
+    Row(
+        collective.exchange_rows,
+        (normal(3, 2), np.array([1, 4, 5], np.int32)),
+        lambda values, indices, variable, shape: (values, indices),
+        {"variable": "table", "shape": (6, 2)},
+        empty=(normal(0, 2), np.zeros(0, np.int32)),
     ),
     Row(
         gathering.scatter_nd,

@@ -13,9 +13,11 @@ import numpy as np
 
 from paraflow.errors import InvalidArgumentError
 from paraflow.graph.graph import VariableSpec
-from paraflow.graph.node import Operation
+from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import reachable
-from paraflow.ops.array import group
+from paraflow.ops.array import group, make_placeholder
+from paraflow.ops.collective import EXCHANGES
+from paraflow.ops.slices import touched_rows
 
 
 def share_out(variables: Sequence[VariableSpec], servers: int) -> dict[str, int]:
@@ -52,7 +54,7 @@ def written_by(operation: Operation, owners: Mapping[str, int]) -> dict[str, int
         of_operation: dict[Operation, frozenset[int]] = {}
         for o in operations:
             found = frozenset[int]().union(*(of_operation[t.op] for t in o.inputs))
-            if o.type == "exchange":
+            if o.type in EXCHANGES:
                 found = frozenset({owners[o.attrs["variable"]]})
             elif o.record.reads or o.record.writes:
                 found = found.union(*(of_variable.get(v, ()) for v in o.variables))
@@ -70,11 +72,13 @@ def written_by(operation: Operation, owners: Mapping[str, int]) -> dict[str, int
     return {name: next(iter(servers), None) for name, servers in of_variable.items()}
 
 
-def own_part(operation: Operation, own: Sequence[str]) -> Operation:
+def own_part(operation: Operation, own: Sequence[str]) -> tuple[Operation, dict[Operation, Tensor]]:
     """A copy of the part of ``operation`` that updates the variables ``own``, added to its graph.
 
-    It takes the same exchanged gradients, and waits for nothing that other servers do.
+    It takes the same exchanged gradients, and waits for nothing that other servers do. Gradients of rows it takes
+    whole: the dictionary has the tensor to be fed for each exchange of rows.
     """
+    fed: dict[Operation, Tensor] = {}
     graph = operation.graph
     writes = [o for o in reachable([operation]) if o.record.writes and set(o.variables) <= set(own)]
     needed = _by_inputs(writes)
@@ -84,12 +88,16 @@ def own_part(operation: Operation, own: Sequence[str]) -> Operation:
             if o.type == "exchange":
                 copies[o] = o
                 continue
+            if o.type == "exchange_rows":
+                fed[o] = make_placeholder(o.outputs[0].dtype, o.attrs["shape"])
+                copies[o] = touched_rows(fed[o], dtype=o.outputs[1].dtype)[0].op
+                continue
             inputs = tuple(copies[t.op].outputs[t.index] for t in o.inputs)
-            waits = tuple(copies[c] for c in o.control_inputs if c in copies and c.type != "exchange")
+            waits = tuple(copies[c] for c in o.control_inputs if c in copies and c.type not in EXCHANGES)
             specs = tuple(t.spec for t in o.outputs)
             copies[o] = graph.add(o.record, inputs, o.attrs, o.name, o.source, specs, waits)
         part: Operation = group(*(copies[o] for o in writes))
-    return part
+    return part, fed
 
 
 def _by_inputs(roots: Sequence[Operation]) -> list[Operation]:
@@ -100,6 +108,6 @@ def _by_inputs(roots: Sequence[Operation]) -> list[Operation]:
         o = stack.pop()
         if o not in seen:
             seen.add(o)
-            if o.type != "exchange":
+            if o.type not in EXCHANGES:
                 stack.extend(t.op for t in o.inputs)
     return sorted(seen, key=lambda o: o.index)
