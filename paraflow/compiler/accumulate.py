@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from paraflow.errors import GraphError
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, dependents, rebuild
+from paraflow.ops.collective import EXCHANGES
 
 
 def adding_program(program: Program) -> Program:
@@ -18,7 +19,7 @@ def adding_program(program: Program) -> Program:
     Raises GraphError where a value is fetched that depends on an exchanged gradient: these runs have none.
     """
     operations = program.operations()
-    exchanges = [o for o in operations if o.type == "exchange"]
+    exchanges = [o for o in operations if o.type in EXCHANGES]
     below = dependents(operations, exchanges)
     for tensor in program.fetches:
         if tensor.op in below or tensor.op in exchanges:
@@ -32,9 +33,10 @@ def adding_program(program: Program) -> Program:
     adds: list[Operation] = []
 
     def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-        if op.type != "exchange":
+        if op.type not in EXCHANGES:
             return None
-        build.emit(op, "add_gradient", inputs, {"variable": op.attrs["variable"]})
+        record = "add_gradient" if op.type == "exchange" else "add_gradient_rows"
+        build.emit(op, record, inputs, {"variable": op.attrs["variable"]})
         adds.append(build.graph.operations[-1])
         return inputs
 
@@ -46,9 +48,10 @@ def closing_program(program: Program) -> Program:
     """The program of the last run: it exchanges the mean over all micro-batches."""
 
     def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-        if op.type != "exchange":
+        if op.type not in EXCHANGES:
             return None
-        mean = build.emit(op, "accumulated_gradient", inputs, {"variable": op.attrs["variable"]})
+        record = "accumulated_gradient" if op.type == "exchange" else "accumulated_gradient_rows"
+        mean = build.emit(op, record, inputs, {"variable": op.attrs["variable"]})
         return build.copy(op, mean).outputs
 
     return rebuild(program, rule)

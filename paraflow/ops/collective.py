@@ -61,6 +61,29 @@ def _(gradient: Spec, variable: str) -> Spec:
     return gradient
 
 
+@op(effect=True, same=(0,))
+def add_gradient_rows(values, indices, variable="", *, accumulation):
+    """Like `add_gradient`, for a gradient of rows."""
+    accumulation.add_rows(variable, values, indices)
+
+
+@add_gradient_rows.shape
+def _(values: Spec, indices: Spec, variable: str) -> tuple[Spec, ...]:
+    return ()
+
+
+@op(effect=True, same=(0,))
+def accumulated_gradient_rows(values, indices, variable="", *, accumulation):
+    """Like `accumulated_gradient`, for a gradient of rows; each index comes once."""
+    return accumulation.mean_rows(variable, values, indices)
+
+
+@accumulated_gradient_rows.shape
+def _(values: Spec, indices: Spec, variable: str) -> tuple[Spec, Spec]:
+    rows = None if values.shape is None else (None, *values.shape[1:])
+    return Spec(values.dtype, rows), Spec(indices.dtype, (None,))
+
+
 @op(same=(0,))
 def exchange_rows(values, indices, variable="", shape=()):
     """The rows of the gradient of ``variable``, which has ``shape``, as all ranks are to apply them.

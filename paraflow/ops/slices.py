@@ -166,6 +166,6 @@ def touched_rows(whole, dtype=int32):
 
 @touched_rows.shape
 def _(whole: Spec, dtype: DType) -> tuple[Spec, Spec]:
-    if not whole.shape:
-        raise GraphError("rows are those of a tensor of known rank, not 0")
-    return Spec(whole.dtype, (None, *whole.shape[1:])), Spec(dtype, (None,))
+    if whole.shape == ():
+        raise GraphError("a scalar has no rows")
+    return Spec(whole.dtype, None if whole.shape is None else (None, *whole.shape[1:])), Spec(dtype, (None,))

@@ -57,7 +57,7 @@ class AllReduce(Strategy):
             return program
         operations = program.operations()
         exchanges = [o for o in operations if o.type in EXCHANGES]
-        above = shard_random([*exchanges, *(o for o in operations if o.type == "add_gradient")])
+        above = shard_random([*exchanges, *(o for o in operations if o.type in ("add_gradient", "add_gradient_rows"))])
         moved: dict[Tensor, Tensor] = {}
         compressed = CompressedRuns([o for o in exchanges if o.type == "exchange"], moved)
 

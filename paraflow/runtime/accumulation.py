@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.ops.slices import merge_rows
+
 Array = np.ndarray[Any, Any]
 
 
@@ -23,6 +25,7 @@ class Accumulation:
         self._own = 0
         self._before = 0
         self._sums: dict[str, Array] = {}
+        self._rows: dict[str, list[tuple[Array, Array]]] = {}
 
     def begin(self, samples: int) -> bool:
         """A micro-batch of ``samples`` is about to run; returns whether it is the last of its step."""
@@ -52,3 +55,17 @@ class Accumulation:
         if self.samples:
             total /= gradient.dtype.type(self.samples)
         return total
+
+    def add_rows(self, variable: str, values: Array, indices: Array) -> None:
+        """Keep the rows that the current micro-batch's gradient has."""
+        if not self._taken:
+            self._rows[variable] = []
+        if self._own:
+            self._rows[variable].append((values * values.dtype.type(self._own), indices.copy()))
+
+    def mean_rows(self, variable: str, values: Array, indices: Array) -> tuple[Array, Array]:
+        """The mean over all samples of the step: its rows and their indices, each once."""
+        self.add_rows(variable, values, indices)
+        parts = self._rows[variable] or [(values[:0], indices[:0])]
+        sums, at, _ = merge_rows(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        return (sums / sums.dtype.type(self.samples) if self.samples else sums), at

@@ -97,6 +97,8 @@ class LARSOptimizer(Optimizer):
     TensorFlow's contrib.opt, which applies the rate to a as a whole. Slot: ``momentum``.
     """
 
+    _every_row = True
+
     def __init__(
         self,
         learning_rate: Any,

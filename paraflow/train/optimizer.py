@@ -29,8 +29,11 @@ class Optimizer:
     what all ranks agreed on, and optimizers know nothing of ranks.
 
     A gradient of rows (`IndexedSlices`) has each index once from there on, and the update is that of these rows of the
-    variable and its slots alone, as TensorFlow's sparse updates are, unless the optimizer says otherwise.
+    variable and its slots alone, as TensorFlow's sparse updates are. An optimizer that sets `_every_row` (moments that
+    decay everywhere, norms of whole variables) is given the whole gradient instead.
     """
+
+    _every_row = False  # whether a gradient of rows changes the other rows of the variable and its slots as well
 
     def __init__(self, learning_rate: Any, name: str) -> None:
         self._learning_rate = learning_rate
@@ -124,7 +127,11 @@ class Optimizer:
 
     def _apply(self, gradient: Tensor | IndexedSlices, var: Variable) -> list[Operation]:
         if isinstance(gradient, IndexedSlices):
-            return self._update_rows(_each_row_once(gradient), var)
+            if self._every_row:
+                shape = convert(np.array(var.spec.shape))
+                return self._update(convert(IndexedSlices(gradient.values, gradient.indices, shape)), var)
+            rows = _each_row_once(gradient)
+            return self._update(rows.values, VariableRows(var, rows.indices))
         return self._update(gradient, var)
 
     def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
@@ -133,10 +140,6 @@ class Optimizer:
         ``var`` may be rows of a variable, then so is the gradient: what is elementwise needs no thought.
         """
         raise NotImplementedError
-
-    def _update_rows(self, gradient: IndexedSlices, var: Variable) -> list[Operation]:
-        """The operations that update ``var`` by a gradient of rows, each of which comes once."""
-        return self._update(gradient.values, VariableRows(var, gradient.indices))
 
     def _finish(self) -> list[Operation]:
         """Operations that run after all updates."""

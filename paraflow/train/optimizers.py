@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.record import convert
 from paraflow.ops.math import sqrt, square
-from paraflow.ops.slices import IndexedSlices
 from paraflow.ops.state import Variable
 from paraflow.train.optimizer import Optimizer, scalar_like
 
@@ -109,6 +107,8 @@ class AdamOptimizer(Optimizer):
     w <- w - rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon). Slots: ``m``, ``v``.
     """
 
+    _every_row = True  # TensorFlow's too: the moments of rows that are not looked up decay, and move them
+
     def __init__(
         self,
         learning_rate: Any = 0.001,
@@ -161,11 +161,6 @@ class AdamOptimizer(Optimizer):
     def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
         mean, variance = self._moments(gradient, var)
         return [mean.op, variance.op, var.assign_sub(self._step(mean, variance, var)).op]
-
-    def _update_rows(self, gradient: IndexedSlices, var: Variable) -> list[Operation]:
-        """The moments of all rows decay, and all rows move, as in TensorFlow."""
-        dense = IndexedSlices(gradient.values, gradient.indices, convert(np.array(var.spec.shape)))
-        return self._update(convert(dense), var)
 
     def _finish(self) -> list[Operation]:
         assert self._powers is not None

@@ -24,6 +24,7 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "adagrad": lambda: pf.train.AdagradOptimizer(0.1),
     "rmsprop": lambda: pf.train.RMSPropOptimizer(0.01, momentum=0.5, centered=True),
     "adam": lambda: pf.train.AdamOptimizer(0.01),
+    "lars": lambda: pf.train.LARSOptimizer(0.1, eeta=0.1),
 }
 
 
@@ -256,6 +257,27 @@ def several_servers_share_out_tables(comm: Communicator) -> None:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-12)
 
 
+def accumulated_rows_are_those_of_the_whole_step(comm: Communicator) -> None:
+    """Two micro-batches a step against one process on all of them at once."""
+    ranks = list(range(comm.size))
+
+    def run(strategy: Any, steps: Any) -> Any:
+        with pf.Graph().as_default():
+            x, y, loss = bag_of_words()
+            step = pf.train.AdagradOptimizer(0.1).minimize(loss)
+            with pf.Session(strategy=strategy) as session:
+                session.run(pf.global_variables_initializer())
+                for words, targets in steps:
+                    session.run(step, {x: words, y: targets})
+                return session.run(pf.global_variables())
+
+    pairs = [(batch(ranks, n), batch(ranks, n + 1)) for n in (0, 2)]
+    expected = run(None, [[np.concatenate(parts) for parts in zip(*pair, strict=True)] for pair in pairs])
+    found = run(AllReduce(comm, accumulate=2), [batch([comm.rank], n) for n in range(4)])
+    for value, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-12)
+
+
 CASES: list[Callable[[Communicator], None]] = [
     rows_train_as_one_process,
     clipped_rows_train_as_one_process,
@@ -270,6 +292,7 @@ CASES: list[Callable[[Communicator], None]] = [
     replicas_train_rows_of_their_own,
     servers_update_rows,
     several_servers_share_out_tables,
+    accumulated_rows_are_those_of_the_whole_step,
 ]
 
 
