@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,7 @@ def all_gather_rows(values, indices, variable="", *, comm, samples, exchange):
     variables, or where the session's ``exchange`` has seen other rows written here than there.
     """
     written = 0 if exchange is None else exchange.before_collective()
+    came = perf_counter()
     own = np.zeros(1, _ROWS)
     own[0] = (len(indices) if samples else 0), samples, zlib.crc32(f"{variable}{values.shape[1:]}".encode()), written
     every = np.zeros(comm.size, _ROWS)
@@ -179,6 +181,8 @@ def all_gather_rows(values, indices, variable="", *, comm, samples, exchange):
     if count:
         comm.allgather_into(sent, gathered[0])
         comm.allgather_into(at, gathered[1])
+    if exchange is not None:
+        exchange.after_collective(perf_counter() - came)
     real = np.arange(count) < counts[:, None]
     return merge_rows(gathered[0][real], gathered[1][real])[:2]
 
