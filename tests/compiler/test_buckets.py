@@ -106,7 +106,7 @@ def test_a_gradient_that_is_wanted_itself_is_copied():
 def test_a_gradient_that_no_kernel_makes_is_copied():
     table = pf.Variable(np.ones((8, 2)))
     rows = pf.placeholder(pf.int32, (None,))
-    plan = train_plan(pf.reduce_sum(pf.square(pf.gather(table, rows))), 4 << 20, {rows: (3,)})
+    plan = train_plan(pf.reduce_sum(pf.square(pf.gather(table, rows, axis=1))), 4 << 20, {rows: (2,)})
     assert placed(plan) == [False]
 
 
@@ -207,3 +207,22 @@ def test_a_gradient_of_unknown_size_is_reduced_too():
 
     for found in run_threads(2, rank, timeout=60):
         assert found.tolist() == [-2.0, -4.0]
+
+
+def test_rows_of_all_tables_are_written_where_the_ranks_meet_once():
+    """The plan of a rank that shares variables: two tables, their slots, and a read in between that splits nothing."""
+
+    def plan_on(comm):
+        with pf.Graph().as_default():
+            ids = pf.placeholder(pf.int32, (None,))
+            tables = [pf.Variable(np.ones((5, 2)), name=name) for name in "ab"]
+            loss = pf.reduce_sum(pf.gather(tables[0], ids) * pf.gather(tables[1], ids))
+            step = pf.train.MomentumOptimizer(0.1, 0.9).minimize(loss)
+            with pf.Session(strategy=AllReduce(comm)) as session:
+                return session.plan(step, {ids: [1, 2]})
+
+    for plan in run_threads(2, plan_on):
+        (write,) = [s for s in plan.steps if s.record.name == "write_rows"]
+        assert write.attrs["variables"] == ("a/Momentum", "a", "b/Momentum", "b")
+        assert "scatter_variable" not in {s.record.name for s in plan.steps}
+        check_plan(plan, parallel=False)
