@@ -5,18 +5,23 @@ import importlib
 import os
 import re
 import shlex
+import shutil
 import sys
+import tempfile
 import time
 
 from . import mpi
-from .errors import LaunchError, UsageError
+from .errors import LaunchError, MPIEnvironmentError, UsageError
 from .supervisor import Launch, inherited, supervise
 
 COMMANDS = {
     "launch": "start ranks under mpirun and supervise them",
     "run": "run an experiment in this process; under your own mpirun or srun it is a rank",
     "simulate": "predict what an experiment would do on more ranks and nodes than there are here",
+    "bench": "time exchange and all-reduce on -n RANKS ranks, beside MPI's and what the memory allows",
+    "doctor": "tell what -n RANKS ranks find on this machine, and what is wrong with its MPI",
 }
+_MEASURING = ("bench", "doctor")  # they start their ranks themselves
 _BOOTSTRAP = [sys.executable, "-P", "-m", "paraflow_launch.rank"]
 
 
@@ -27,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if command == "launch":
             return _launch(arguments[1:])
+        if command in _MEASURING and not {"-h", "--help"}.intersection(arguments):
+            return _measure(command, arguments[1:])
         if command in COMMANDS:
             if command == "simulate":  # the rank whose step is measured has one core, unless the user says otherwise
                 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -138,7 +145,40 @@ def _launch(arguments: list[str]) -> int:
     return supervise(launch)
 
 
+def _measure(command: str, arguments: list[str]) -> int:
+    """Launch the command on the ranks that it asks for; its logs stay only where it fails."""
+    parser = argparse.ArgumentParser(prog=f"paraflow {command}", add_help=False, allow_abbrev=False)
+    parser.add_argument("-n", dest="ranks", type=_positive, default=2)
+    options, rest = parser.parse_known_args(arguments)
+    broken = None
+    if command == "doctor":
+        broken = _examine_mpi()
+        options.ranks = 1 if broken else options.ranks
+    logs = tempfile.mkdtemp(prefix=f"paraflow-{command}-")
+    code = _launch(["-n", str(options.ranks), "--logs", logs, command, *rest])
+    if code == 0:
+        shutil.rmtree(logs)
+    if broken is not None:
+        raise broken
+    return code
+
+
+def _examine_mpi() -> MPIEnvironmentError | None:
+    """Print which mpirun a launch would take; what is wrong with it."""
+    print(f"{'python':16}{sys.executable}")
+    try:
+        mpirun = mpi.find_mpirun()
+        print(f"{'mpirun':16}{mpirun.path} of {mpirun.flavour}", flush=True)
+        mpi.check_library(mpirun)
+    except MPIEnvironmentError as error:
+        print(f"{'MPI':16}does not work, so what follows is of one rank without it", flush=True)
+        return error
+    return None
+
+
 def _check_target(target: str, arguments: list[str]) -> None:
+    if target in _MEASURING:
+        return
     if not target.endswith((".toml", ".py")):
         raise UsageError(f"{target!r} is neither a configuration (.toml) nor a script (.py)")
     if not os.path.isfile(target):

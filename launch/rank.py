@@ -25,6 +25,9 @@ from typing import Literal, NoReturn
 
 from . import guardian, node, results
 
+COMMANDS = ("bench", "doctor")
+"""Subcommands that a launch can have as its target."""
+
 _ABORT_SECONDS = 3
 _DEATH_SECONDS = 1
 _IOLBF = 1
@@ -33,6 +36,8 @@ _IOLBF = 1
 def main(arguments: list[str]) -> int:
     """Run ``arguments`` (a target and what follows it) as this process's rank; return the exit code."""
     target, *rest = arguments
+    if target in COMMANDS:
+        return run_command(arguments)
     if target.endswith(".toml"):
         return run_command(["run", *arguments])
     return guarded(lambda: _run_script(target, rest))

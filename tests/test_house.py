@@ -53,6 +53,9 @@ IMPORTED_LATER = {
     ("paraflow/comm/environment.py", "world"): "mpi4py starts MPI when it is imported, and a single process needs none",
     ("paraflow/experiment/journal.py", "_draw"): "matplotlib need not be there, and takes a second",
     ("paraflow/simulate/cli.py", "_plot_module"): "matplotlib is of an extra, and only --plot needs it",
+    ("paraflow/experiment/bench.py", "_drawing"): "matplotlib need not be there, and takes a second",
+    ("paraflow/experiment/timings.py", "gloo"): "torch need not be there, and is only a peer to measure",
+    ("paraflow/experiment/timings.py", "tensor"): "torch need not be there, and is only a peer to measure",
     ("launch/cli.py", "main"): "the launcher starts in milliseconds; what a rank needs, and the version, wait",
     ("launch/rank.py", "_dispatch"): "only a rank needs the numerics",
 }

@@ -105,6 +105,7 @@ class MPICommunicator(Communicator):
     world = "mpi"
 
     def __init__(self, comm: MPI.Comm, crowded: bool) -> None:
+        self.library = _library()
         self._comm = comm
         self.rank = comm.Get_rank()
         self.size = comm.Get_size()

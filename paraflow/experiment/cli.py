@@ -1,4 +1,4 @@
-"""The command line of experiments: ``paraflow run CONFIG.toml [key=value ...]``."""
+"""The command line of a rank: ``paraflow run CONFIG.toml [key=value ...]``, ``paraflow bench``, ``paraflow doctor``."""
 
 import argparse
 import json
@@ -7,7 +7,9 @@ from typing import NoReturn
 
 from paraflow.comm import world
 from paraflow.errors import ConfigError, DataError, NumericError, RanksDisagree
+from paraflow.experiment import bench as measure
 from paraflow.experiment.config import load_config
+from paraflow.experiment.doctor import examine
 from paraflow.experiment.faults import did_you_mean
 from paraflow.experiment.loop import train
 from paraflow.experiment.schema import Config
@@ -20,7 +22,7 @@ def main(argv: list[str]) -> int:
     Every ParaflowError passes through, so that whoever called can report it in its own way (alone, as a rank)
     and exit with its ``exit_code``. A faulty command line is a ConfigError; ``--help`` raises SystemExit(0).
     """
-    commands = {"run": run}
+    commands = {"run": run, "bench": bench, "doctor": doctor}
     name, *arguments = argv or [""]
     if name not in commands:
         raise ConfigError(f"unknown command {name!r}; known: {', '.join(commands)}{did_you_mean(name, commands)}")
@@ -57,6 +59,23 @@ def run(arguments: list[str]) -> int:
     except (DataError, NumericError, RanksDisagree) as error:
         error.plain = True  # it names the file or key, and the way through our own loop would bury that
         raise
+    return 0
+
+
+def bench(arguments: list[str]) -> int:
+    """``paraflow bench``: time exchange and all-reduce on the ranks of this world."""
+    parser = Parser(prog="paraflow bench", description="Time exchange and all-reduce by size, beside their peers.")
+    measure.add_options(parser)
+    measure.bench(parser.parse_args(arguments), world())
+    return 0
+
+
+def doctor(arguments: list[str]) -> int:
+    """``paraflow doctor``: what the ranks of this world find."""
+    parser = Parser(prog="paraflow doctor", description="Tell what ranks find here, and what works and why not.")
+    parser.add_argument("-n", dest="ranks", metavar="RANKS", help="ranks to start (default: 2)")
+    parser.parse_args(arguments)
+    examine(world())
     return 0
 
 

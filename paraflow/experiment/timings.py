@@ -1,0 +1,163 @@
+"""What ``paraflow bench`` and ``paraflow doctor`` time on the ranks of a world: exchanges, all-reduces, memory."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from paraflow.comm import Communicator
+from paraflow.graph.graph import Graph
+from paraflow.ops.math import multiply
+from paraflow.ops.state import Variable, global_variables_initializer
+from paraflow.parallel import AllReduce
+from paraflow.runtime.executable import Executable
+from paraflow.runtime.session import Session
+from paraflow.train import GradientDescentOptimizer
+
+PIECE = 1 << 20  # elements of the largest variable
+STREAM_BYTES = 1 << 26  # of each array; beyond the caches that a core has for itself
+_SYNCHRONOUS = ("start_exchange", "update", "settle")
+
+Timed = Callable[[int], float]
+"""Does its work this many times and returns the seconds that it took here."""
+
+
+def repeated(work: Callable[[], object]) -> Timed:
+    """``work``, timed as a whole."""
+
+    def timed(times: int) -> float:
+        start = perf_counter()
+        for _ in range(times):
+            work()
+        return perf_counter() - start
+
+    return timed
+
+
+class ExchangeOnly:
+    """Times the exchange of one training step: from gradients that are there to parameters that all ranks may read.
+
+    The model is ``nbytes`` of float32 parameters in variables of at most 4 MiB, trained by gradient descent. As an
+    executor of its session it computes the gradients first and then repeats what the step synchronises. Takes two
+    ranks or more; making and calling it is collective.
+    """
+
+    def __init__(self, comm: Communicator, nbytes: int, bucket_bytes: int = 4 << 20) -> None:
+        self._comm = comm
+        self._times, self.seconds = 1, 0.0
+        with Graph().as_default() as graph:
+            sizes = [min(PIECE, nbytes // 4 - start) for start in range(0, nbytes // 4, PIECE)]
+            variables = [Variable(np.ones(size, np.float32)) for size in sizes]
+            gradients = [(multiply(v, np.float32(1e-3)), v) for v in variables]
+            train = GradientDescentOptimizer(1e-3).apply_gradients(gradients)
+            self.session = Session(graph, strategy=AllReduce(comm), bucket_bytes=bucket_bytes)
+            self.session.run(global_variables_initializer())
+        self._step = self.session.make_callable(train)
+        self._step()
+        self.session._executor = self
+
+    def __call__(self, times: int) -> float:
+        """The seconds of ``times`` exchanges."""
+        self._times = times
+        self._step()
+        return self.seconds
+
+    def execute(self, loaded: Executable) -> None:
+        """Run the step with its exchange repeated."""
+        exchange = loaded.context.exchange
+        assert exchange is not None
+        assert loaded.synchronises is not None
+        together = [step.record.name in _SYNCHRONOUS for step in loaded.steps]
+        for call, later in zip(loaded.calls, together, strict=True):
+            if not later:
+                call()
+        calls = [call for call, later in zip(loaded.calls, together, strict=True) if later]
+        self._comm.barrier()
+        start = perf_counter()
+        for number in range(self._times):
+            if number:
+                exchange.open(loaded.synchronises, loaded.context.samples)
+            for call in calls:
+                call()
+        self.seconds = perf_counter() - start
+
+    def close(self) -> None:
+        """End the session."""
+        self.session.close()
+
+
+def exchange_bytes(nbytes: int, ranks: int) -> int:
+    """What an exchange by gradient descent has to move on a node, at least.
+
+    Every gradient is read once, by the owner of its slice, and each parameter read and written once on the node.
+    """
+    return (ranks + 2) * nbytes
+
+
+def allreduce_bytes(nbytes: int, ranks: int) -> int:
+    """What an all-reduce has to move on a node, at least: each rank's buffer is read and written once."""
+    return 2 * ranks * nbytes
+
+
+def memory_bandwidth(comm: Communicator, rounds: int = 5) -> float:
+    """Bytes per second that the ranks of this rank's node read and write when all stream at once; collective.
+
+    The better of numpy's copy (two streams) and sum (three) over arrays of 64 MiB, as the median of ``rounds``. The
+    reading of a cache line before it is written is not counted, as in STREAM (McCalpin, 1995).
+    """
+    a, b, c = (np.ones(STREAM_BYTES // 4, np.float32) for _ in range(3))
+    node = comm.split_node()
+    rates = []
+    for work, streams in ((lambda: np.copyto(c, a), 2), (lambda: np.add(a, b, out=c), 3)):
+        found = []
+        for _ in range(rounds):
+            node.barrier()
+            seconds = repeated(work)(2)
+            found.append(2 * streams * STREAM_BYTES * node.size / max(node.allgather(seconds)))
+        rates.append(float(np.median(found)))
+    return max(rates)
+
+
+def latency(comm: Communicator, times: int = 200) -> dict[int, float]:
+    """Seconds from rank 0 to each other rank: half of the median round trip of 8 bytes; collective, known to rank 0."""
+    found = {}
+    message = np.zeros(1)
+    for other in range(1, comm.size):
+        trips = []
+        for _ in range(times if comm.rank in (0, other) else 0):
+            start = perf_counter()
+            if comm.rank == 0:
+                comm.send(message, other)
+                comm.recv(message, other)
+            else:
+                comm.recv(message, 0)
+                comm.send(message, 0)
+            trips.append(perf_counter() - start)
+        if trips and comm.rank == 0:
+            found[other] = float(np.median(trips)) / 2
+        comm.barrier()
+    return found
+
+
+def gloo(comm: Communicator) -> Any:
+    """torch.distributed with the gloo backend over these ranks, or None where one has no torch; collective."""
+    if not all(comm.allgather(importlib.util.find_spec("torch") is not None)):
+        return None
+    importlib.import_module("torch").set_num_threads(1)
+    distributed = importlib.import_module("torch.distributed")
+    folder = comm.broadcast_object(tempfile.mkdtemp(prefix="paraflow-gloo-") if comm.rank == 0 else None)
+    store = "file://" + os.path.join(folder, "store")
+    distributed.init_process_group("gloo", init_method=store, rank=comm.rank, world_size=comm.size)
+    return distributed
+
+
+def tensor(buffer: np.ndarray[Any, Any]) -> Any:
+    """A torch tensor in the memory of ``buffer``."""
+    return importlib.import_module("torch").from_numpy(buffer)
