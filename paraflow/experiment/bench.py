@@ -129,20 +129,22 @@ def measure(comm: Communicator, sizes: list[int], rounds: int) -> Report:
     nodes = sum(node_rank == 0 for node_rank, _ in comm.allgather(comm.node()))
     load = os.getloadavg()[0]
     report = Report(comm.size, nodes, load, timings.memory_bandwidth(comm))
-    distributed = timings.gloo(comm)
-    for nbytes in sizes:
-        times: dict[str, list[float]] = {}
-        repetitions = max(1, min(_MOST_REPETITIONS, _ONE_MEASUREMENT // nbytes))
-        sides, close = _sides(comm, nbytes, distributed)
-        for _ in range(rounds + 1):
-            for name, timed in sides.items():
-                comm.barrier()
-                times.setdefault(name, []).append(max(comm.allgather(timed(repetitions))) / repetitions)
-        close()
-        report.seconds[nbytes] = {name: median(found[1:]) for name, found in times.items()}  # the first warms up
-    if distributed is not None:
-        distributed.destroy_process_group()
+    with timings.gloo(comm) as distributed:
+        for nbytes in sizes:
+            report.seconds[nbytes] = _measure(comm, nbytes, rounds, distributed)
     return report
+
+
+def _measure(comm: Communicator, nbytes: int, rounds: int, distributed: Any) -> dict[str, float]:
+    times: dict[str, list[float]] = {}
+    repetitions = max(1, min(_MOST_REPETITIONS, _ONE_MEASUREMENT // nbytes))
+    sides, close = _sides(comm, nbytes, distributed)
+    for _ in range(rounds + 1):
+        for name, timed in sides.items():
+            comm.barrier()
+            times.setdefault(name, []).append(max(comm.allgather(timed(repetitions))) / repetitions)
+    close()
+    return {name: median(found[1:]) for name, found in times.items()}  # the first warms up
 
 
 def _sides(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -146,16 +146,20 @@ def latency(comm: Communicator, times: int = 200) -> dict[int, float]:
     return found
 
 
-def gloo(comm: Communicator) -> Any:
+@contextmanager
+def gloo(comm: Communicator) -> Iterator[Any]:
     """torch.distributed with the gloo backend over these ranks, or None where one has no torch; collective."""
     if not all(comm.allgather(importlib.util.find_spec("torch") is not None)):
-        return None
+        yield None
+        return
     importlib.import_module("torch").set_num_threads(1)
     distributed = importlib.import_module("torch.distributed")
-    folder = comm.broadcast_object(tempfile.mkdtemp(prefix="paraflow-gloo-") if comm.rank == 0 else None)
-    store = "file://" + os.path.join(folder, "store")
-    distributed.init_process_group("gloo", init_method=store, rank=comm.rank, world_size=comm.size)
-    return distributed
+    with tempfile.TemporaryDirectory(prefix="paraflow-gloo-") as folder:
+        store = comm.broadcast_object(f"file://{folder}/store")
+        distributed.init_process_group("gloo", init_method=store, rank=comm.rank, world_size=comm.size)
+        yield distributed
+        distributed.destroy_process_group()
+        comm.barrier()  # the folder of rank 0 is everyone's
 
 
 def tensor(buffer: np.ndarray[Any, Any]) -> Any:

@@ -46,7 +46,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
     "script",
     [
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
-        "compression.py", "simulate_check.py",
+        "compression.py", "simulate_check.py", "exchange.py",
     ],
 )
 def test_help_names_the_options(script: str) -> None:
@@ -144,3 +144,13 @@ def test_simulate_check_predicts_what_it_runs(tmp_path: Path) -> None:
     assert set(written["seconds"]) == {f"64-8-10:8 {case}" for case in cases}
     assert all(predicted > 0 and measured > 0 for [(predicted, measured)] in written["seconds"].values())
     assert "error" in output
+
+
+def test_exchange_measures_each_side_at_each_size(tmp_path: Path) -> None:
+    options = ["--rounds", "2", "--steps", "2", "--sizes", "1KiB,256KiB", "--peers", "none"]
+    output, written = results(tmp_path, "exchange.py", *options)
+    assert [size["bytes"] for size in written["sizes"]] == [1 << 10, 1 << 18]
+    for size in written["sizes"]:
+        names = {"exchange paraflow", "allreduce paraflow", "allreduce MPI_Allreduce", "memory"}
+        assert_times(size["values"], names, rounds=2)
+    assert "share" in output

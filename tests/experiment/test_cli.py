@@ -43,7 +43,7 @@ def test_schema_is_a_json_schema_with_descriptions(capsys):
     ("arguments", "message"),
     [
         ([], "unknown command ''; known: run"),
-        (["rum"], "unknown command 'rum'; known: run; did you mean 'run'?"),
+        (["rum"], "unknown command 'rum'; known: run, bench, doctor; did you mean 'run'?"),
         (["run"], "CONFIG.toml is missing\nusage: paraflow run"),
         (["run", "train.py"], "'train.py' is a script; 'paraflow launch -n RANKS train.py' runs it"),
         (["run", DIGITS, "--print-confg"], "unrecognized arguments: --print-confg"),
