@@ -154,3 +154,11 @@ def test_exchange_measures_each_side_at_each_size(tmp_path: Path) -> None:
         names = {"exchange paraflow", "allreduce paraflow", "allreduce MPI_Allreduce", "memory"}
         assert_times(size["values"], names, rounds=2)
     assert "share" in output
+
+
+def test_embedding(tmp_path: Path) -> None:
+    output, found = results(tmp_path, "embedding.py", "--rows", "500", "--ids", "20", "--steps", "2", "--rounds", "2")
+    assert found["bytes"]["dense"] == 500 * 64 * 4
+    assert found["difference"] < 1e-5
+    assert_times(found["ms"], {"rows", "dense"}, 2)
+    assert "fewer bytes" in output

@@ -115,6 +115,14 @@ def test_straggler(tmp_path):
     assert "who waited for whom" in next(tmp_path.glob("runs/*/waits.svg")).read_text()
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_embeddings(ranks, tmp_path):
+    out = run(PARAFLOW, "launch", "-n", ranks, EXAMPLES / "11_embeddings.py", cwd=tmp_path)
+    accuracy, rows = re.fullmatch(rf"{ranks} ranks: test accuracy ([\d.]+), (\d+) of 2000 rows a step\n", out).groups()
+    assert float(accuracy) > 0.7
+    assert 250 < int(rows) < 320
+
+
 def test_seed_experiment(tmp_path):
     # examples/seed_experiment.py holds the builders of this configuration.
     config = EXAMPLES.parent / "configs" / "seed_program.toml"
