@@ -52,7 +52,8 @@ def _order_one_variable(
     for access in accesses:
         if last_write is not None:
             effects.after[access].add(last_write)
-        users, is_fetched = alias_users(access.outputs[0], consumers, fetched) if access.outputs else ([], False)
+        hands_out = "variable" in access.attrs  # what touches several variables returns memory of none
+        users, is_fetched = alias_users(access.outputs[0], consumers, fetched) if hands_out else ([], False)
         effects.users[access] = users
         next_write = next((a for a in accesses if a.record.writes and a.index > access.index), None)
         if next_write is not None and (is_fetched or any(u.index > next_write.index for u in users)):

@@ -189,8 +189,10 @@ class Lowering:
             pass
         elif operation.type in ("update", "start_exchange", "settle"):
             self._add_step(operation, PLANES, inputs, (), waits)
-        elif operation.type == "average_gradient":
-            self._add_step(operation, PLANES, inputs, (self._output(operation, ARENA),), waits)
+        elif operation.type in ("average_gradient", "reduce_slices", "combine_slices"):
+            outputs = tuple(self._new_slot(ARENA, t) for t in operation.outputs)
+            self.slot_of.update(zip(operation.outputs, outputs, strict=True))
+            self._add_step(operation, PLANES, inputs, outputs, waits)
         elif not self._bound_view(operation, inputs):
             self._compute(operation, inputs, waits)
 
@@ -391,13 +393,13 @@ def placed_gradients(operations: list[Operation]) -> Iterator[tuple[Tensor, str]
         if operation.type == "start_exchange":
             flags = zip(operation.inputs, operation.attrs["exchanged"], operation.attrs["placed"], strict=True)
             yield from ((tensor, name) for tensor, name, placed in flags if placed)
-        elif operation.type == "update":
+        elif operation.type in ("update", "reduce_slices"):
             yield from ((t, name) for t, name in zip(operation.inputs, operation.attrs["placed"], strict=False) if name)
 
 
 def variables_read(operation: Operation) -> Iterable[str]:
     """The variables that have to have a value before a reading operation runs."""
-    if operation.type != "update":
+    if operation.type not in ("update", "reduce_slices"):
         return operation.variables
     return (name for state in operation.attrs["body"].reads() for name in operation.attrs["states"][state])
 

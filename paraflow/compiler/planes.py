@@ -3,8 +3,9 @@
 Groups of assignments (compiler/updates.py) with the same elementwise program become one `update` over all their
 variables. Where the ranks of a node share these variables, three more operations stand around it: ``start_exchange`` as
 soon as the gradients of a bucket are made, so that the sum over nodes overlaps with the rest of backward, ``settle`` at
-the end, and ``average_gradient`` where somebody needs an average whole (a global norm, a fetch); it involves no other
-rank, so ranks may differ in that. Without sharing the same updates run over this process's own planes.
+the end, and ``average_gradient`` where somebody needs an average whole (a fetch); it involves no other rank, so ranks
+may differ in that. Norms that updates depend on are reduced slice by slice, and a few numbers go from rank to rank
+(compiler/reductions.py). Without sharing the same updates run over this process's own planes.
 
 As in PyTorch DDP (Li et al., VLDB 2020) buckets are filled in the order in which backward makes the gradients, and the
 first is small so that communication can start early. Weight-update sharding is from Xu et al., arXiv 2004.13336.
@@ -13,10 +14,11 @@ first is small so that communication can start early. Weight-update sharding is 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from paraflow.compiler.reductions import find_reductions
 from paraflow.compiler.updates import EXCHANGES, Finder, Group
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
@@ -54,6 +56,22 @@ class Bucket:
 
 
 @dataclass(eq=False)
+class Meeting:
+    """Groups that reduce slices, whose numbers go from rank to rank together, before the operation with index ``at``.
+
+    ``totals`` are the results, once it has taken place.
+    """
+
+    at: int
+    groups: list[Group] = field(default_factory=list)
+    totals: dict[Operation, Tensor] = field(default_factory=dict)
+
+
+class CannotReduceSlices(Exception):
+    """A reduction would have to take place before what it needs, or after what changes its variables."""
+
+
+@dataclass(eq=False)
 class Run:
     """Groups, or exchanges, that take place together, before the operation with the index ``at``."""
 
@@ -65,8 +83,17 @@ class Run:
 
 def shard_updates(program: Program, synchronous: bool, bucket_bytes: int) -> Program:
     """Put updates on planes; ``synchronous``: variables in planes are shared with other ranks, gradients averaged."""
+    try:
+        return _sharded(program, synchronous, bucket_bytes, reducing=True)
+    except CannotReduceSlices:  # then every rank computes norms by itself, of averages that it makes whole
+        return _sharded(program, synchronous, bucket_bytes, reducing=False)
+
+
+def _sharded(program: Program, synchronous: bool, bucket_bytes: int, reducing: bool) -> Program:
     operations = program.operations()
     finder = Finder(program, operations, everything=synchronous)
+    if reducing:
+        find_reductions(finder)
     groups = finder.groups()
     if not groups and not any(o.type in EXCHANGES for o in operations):
         return program
@@ -90,6 +117,12 @@ class _Sharding:
         self.bucket_of: dict[Operation, Bucket] = {}
         self._plan_runs(groups)
         self.run_at = {run.at: run for run in self.runs}
+        self.meeting_of = {op: m for m in _meetings(finder) for g in m.groups for op, _ in g.reductions}
+        self.bucket_with = {g: b for run in self.runs for b in run.buckets for g in b.groups}
+        self.open: set[Bucket] = set()  # started, and not applied yet
+        self.written: dict[str, int] = {}
+        self.now = 0
+        self.leaves: dict[Operation, tuple[Tensor, str]] = {}
         self.moved: dict[Tensor, Tensor] = {}
         self.placed: set[str] = set()
         self.effects: list[Operation] = []
@@ -153,9 +186,14 @@ class _Sharding:
     # -- the rebuild ---------------------------------------------------------------------------------------------------
 
     def _rule(self, build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+        self.now = op.index
         run = self.run_at.get(op.index)
         if run is not None:
             self._take_place(build, run)
+        if op in self.meeting_of:
+            return (self._total(build, op),)
+        if op.record.writes and op not in self.group_of:
+            self.written.update(dict.fromkeys(op.variables, op.index))
         if op in self.group_of:
             spec = self.program.graph.variables[op.attrs["variable"]]
             attrs = {"variable": spec.name, "dtype": spec.dtype, "shape": spec.shape}
@@ -185,6 +223,8 @@ class _Sharding:
         if run.groups and self.synchronous:
             names = tuple(dict.fromkeys(n for g in run.groups for n in g.states))
             self._effect(build, run.groups[0].assigns[0], "settle", (), {"variables": names})
+        self.open.difference_update(run.buckets)
+        self.written.update((n, run.at) for g in run.groups for n in g.states)
         build.control_inputs = waits
 
     def _effect(
@@ -212,6 +252,7 @@ class _Sharding:
             "bucket": bucket.number,
         }
         self._effect(build, origin, "start_exchange", gradients, attrs)
+        self.open.add(bucket)
         build.control_inputs = waits
 
     def _in_place(self, old: Tensor, gradient: Tensor, name: str) -> bool:
@@ -229,58 +270,135 @@ class _Sharding:
         return build.emit(op, "average_gradient", (), attrs)
 
     def _update(self, build: Builder, bucket: Bucket) -> None:
-        """One operation for all groups of the bucket that have the same program and the same scalars."""
+        for groups, inputs, attrs in self._alike(build, bucket.groups, bucket):
+            self._effect(build, groups[0].assigns[0], "update", inputs, attrs)
+
+    def _alike(
+        self, build: Builder, groups: list[Group], bucket: Bucket | None
+    ) -> Iterator[tuple[list[Group], list[Tensor], dict[str, Any]]]:
+        """Groups of a bucket that have the same program and the same scalars, and the one operation for them."""
         merged: dict[Any, list[Group]] = defaultdict(list)
         scalars: dict[Any, list[Tensor]] = {}
-        for group in bucket.groups:
+        for group in groups:
             values = [self._move(build, t) for t in group.scalars]
             dtype = self.program.graph.variables[group.states[0]].dtype
             key = group.body(), dtype, group.exchange is not None, tuple(map(id, values))
             merged[key].append(group)
             scalars[key] = values
-        for key, groups in merged.items():
+        for key, alike in merged.items():
             body, _, exchanged, _ = key
             exchanged = exchanged and self.synchronous
-            leaves, places = [], []
-            for number in range(exchanged, body.leaves):
-                for group in groups:
-                    tensor, place = self._leaf(build, group, number)
-                    leaves.append(tensor)
-                    places.append(place)
-            states = tuple(tuple(g.states[k] for g in groups) for k in range(body.states))
+            found = [self._leaf(build, group, n) for n in range(exchanged, body.leaves) for group in alike]
+            states = tuple(tuple(g.states[k] for g in alike) for k in range(len(alike[0].states)))
             attrs = {
                 "body": body,
-                "variables": tuple(dict.fromkeys(n for g in groups for n in g.states)),
+                "variables": tuple(dict.fromkeys(n for g in alike for n in g.states)),
                 "states": states,
                 "exchanged": exchanged,
-                "bucket": bucket.number,
-                "placed": tuple(places),
+                "bucket": -1 if bucket is None else bucket.number,
+                "placed": tuple(place for _, place in found),
             }
-            self._effect(build, groups[0].assigns[0], "update", (*leaves, *scalars[key]), attrs)
+            yield alike, [*(tensor for tensor, _ in found), *scalars[key]], attrs
+
+    def _total(self, build: Builder, op: Operation) -> Tensor:
+        """What a reduction comes to over all slices; its meeting takes place where the first result is wanted."""
+        meeting = self.meeting_of[op]
+        if not meeting.totals:
+            waits, build.control_inputs = build.control_inputs, ()
+            self._meet(build, meeting)
+            build.control_inputs = waits
+        return meeting.totals[op]
+
+    def _meet(self, build: Builder, meeting: Meeting) -> None:
+        buckets: dict[Bucket | None, list[Group]] = defaultdict(list)
+        for group in meeting.groups:
+            if group.need >= self.now or any(
+                self.written.get(t.op.attrs["variable"], -1) > group.fresh for t in group.reads
+            ):
+                raise CannotReduceSlices
+            buckets[self._bucket(group)].append(group)
+            for tensor in group.reads:
+                self._move(build, tensor)
+        partial: list[Tensor] = []
+        reduced: list[Operation] = []
+        for bucket, of_bucket in buckets.items():
+            for groups, inputs, attrs in self._alike(build, of_bucket, bucket):
+                partial += build.emit(groups[0].reductions[0][0], "reduce_slices", inputs, attrs)
+                reduced += [op for group in groups for op, _ in group.reductions]
+        counts = [num_elements(op.inputs[0].spec.shape) or 0 for op in reduced]
+        results = {
+            "reduces": tuple(op.type for op in reduced),
+            "counts": tuple(counts),
+            "dtypes": tuple(op.outputs[0].dtype for op in reduced),
+        }
+        totals = build.emit(reduced[0], "combine_slices", partial, results)
+        meeting.totals.update(zip(reduced, totals, strict=True))
+
+    def _bucket(self, group: Group) -> Bucket | None:
+        """The bucket that says which slice of the group's variable is this rank's; its gradients have to be there."""
+        if not self.synchronous:
+            return None
+        if group.exchange is not None:
+            bucket = self.bucket_of.get(group.exchange)
+        else:
+            bucket = next((self.bucket_with.get(self.group_of[a]) for a in group.assigns if a in self.group_of), None)
+        if bucket is None or bucket not in self.open:
+            raise CannotReduceSlices
+        return bucket
 
     def _leaf(self, build: Builder, group: Group, number: int) -> tuple[Tensor, str]:
         """Leaf ``number`` of the group, in memory of its own; a gradient in the variable's place of the plane."""
         old = group.leaves[number]
         if number == 0 and group.exchange is not None:
-            old = group.exchange.inputs[0] if old.spec.static and group.exchange.inputs[0].spec.static else old
-            name = group.states[0]
-            tensor = self._move(build, old)
-            first = name not in self.placed
-            if self._in_place(old, tensor, name):
-                return tensor, name
-            if first:
-                return build.emit(tensor.op, "copy", (tensor,))[0], name
+            if group.exchange not in self.leaves:
+                self.leaves[group.exchange] = self._gradient_leaf(build, group, old)
+            return self.leaves[group.exchange]
         tensor = self._move(build, old)
+        return self._fixed(build, tensor), ""
+
+    def _gradient_leaf(self, build: Builder, group: Group, old: Tensor) -> tuple[Tensor, str]:
+        assert group.exchange is not None
+        old = group.exchange.inputs[0] if old.spec.static and group.exchange.inputs[0].spec.static else old
+        name = group.states[0]
+        tensor = self._move(build, old)
+        first = name not in self.placed
+        if self._in_place(old, tensor, name):
+            return tensor, name
+        if first:
+            return build.emit(tensor.op, "copy", (tensor,))[0], name
+        return self._fixed(build, tensor), ""
+
+    def _fixed(self, build: Builder, tensor: Tensor) -> Tensor:
+        """The tensor, or a copy of it that lies in one place for as long as the plan is loaded."""
         fixed = tensor.op.type in KERNELS or tensor.op.type in _FIXED
-        return (tensor if fixed and tensor.spec.static else build.emit(tensor.op, "copy", (tensor,))[0]), ""
+        return tensor if fixed and tensor.spec.static else build.emit(tensor.op, "copy", (tensor,))[0]
 
     def _move(self, build: Builder, tensor: Tensor) -> Tensor:
         """The new tensor for an old one, made now if its place in the program comes only later."""
+        op = tensor.op
+        if op in self.meeting_of:
+            return self._total(build, op)
         if tensor not in self.moved:
-            op = tensor.op
             inputs = tuple(self._move(build, t) for t in op.inputs)
             self.moved[tensor] = build.copy(op, inputs).outputs[tensor.index]
         return self.moved[tensor]
+
+
+def _meetings(finder: Finder) -> list[Meeting]:
+    """Groups that reduce slices, those in one meeting that can take place together."""
+    meetings: list[Meeting] = []
+    level = 0
+    for group in sorted(dict.fromkeys(finder.reductions.values()), key=lambda g: (g.level, _wanted_at(g))):
+        if meetings and group.level == level and group.need < meetings[-1].at:
+            meetings[-1].groups.append(group)
+        else:
+            meetings.append(Meeting(_wanted_at(group), [group]))
+        level = group.level
+    return meetings
+
+
+def _wanted_at(group: Group) -> int:
+    return min(op.index for op in (*group.assigns, *(op for op, _ in group.reductions)))
 
 
 def _update_runs(groups: list[Group]) -> list[Run]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from paraflow.compiler.effects import Effects, order_effects
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program
+from paraflow.graph.shape import known
 from paraflow.kernels.numpy import KERNELS
 from paraflow.ops.update import Body, Node
 
@@ -30,6 +31,10 @@ class Group:
     operation that made leaf 0, where that is the variable's exchanged gradient; ``reads`` are its reads of old values.
     ``ready`` is the index of the last operation that has to be over before the variables may change, ``need`` of the
     last one before the whole update can run.
+
+    A reduction is a group too (compiler/reductions.py): it writes nothing, and reduces to the outputs of operations.
+    ``assigns`` are then those whose new values it makes for itself. It has to run before anyone changes what ``reads``
+    read, whose last changes are at ``fresh``; ``level`` is 1, or more where it needs others of a lower level.
     """
 
     owner: str
@@ -41,7 +46,10 @@ class Group:
     writes: list[tuple[int, Reference]] = field(default_factory=list)
     absorbed: set[Operation] = field(default_factory=set)
     reads: list[Tensor] = field(default_factory=list)
+    reductions: list[tuple[Operation, Reference]] = field(default_factory=list)
     exchange: Operation | None = None
+    level: int = 0
+    fresh: int = -1
     ready: int = -1
     need: int = -1
 
@@ -52,7 +60,8 @@ class Group:
 
     def body(self) -> Body:
         """The program on registers."""
-        start = {"state": 0, "leaf": len(self.states)}
+        states = len(self.states) + len(self.reductions)
+        start = {"state": 0, "leaf": states}
         start["scalar"] = start["leaf"] + len(self.leaves)
         start["node"] = start["scalar"] + len(self.scalars)
 
@@ -63,8 +72,10 @@ class Group:
             Node(op.type, tuple(op.attrs.items()), tuple(map(register, refs)), op.outputs[0].dtype.name)
             for op, refs in self.nodes
         )
-        writes = tuple((state, register(r)) for state, r in self.writes)
-        return Body(len(self.states), len(self.leaves), len(self.scalars), nodes, writes)
+        reduced = enumerate((r for _, r in self.reductions), len(self.states))
+        writes = tuple((state, register(r)) for state, r in (*self.writes, *reduced))
+        reduces = tuple(op.type for op, _ in self.reductions)
+        return Body(states, len(self.leaves), len(self.scalars), nodes, writes, reduces)
 
 
 class Finder:
@@ -80,12 +91,24 @@ class Finder:
             for tensor in operation.inputs:
                 self.consumers[tensor].append(operation)
         self.wanted = set(program.fetches)
+        self.reductions: dict[Operation, Group] = {}
+        self._absorbed: set[Operation] = set()  # by reductions
         self._positions: dict[Tensor, int] = {}
+
+    def reduce(self, group: Group, reductions: list[Operation]) -> None:
+        """Take what these operations compute from a group that reduces slices."""
+        Walk(self, group, known(reductions[0].inputs[0].spec.shape)).reduce(reductions)
+        changes = [o.index for t in group.reads for o in self.effects.after[t.op] if o not in group.assigns]
+        group.fresh = max(changes, default=-1)
+        group.ready = max(group.fresh, -1 if group.exchange is None else group.exchange.inputs[0].op.index)
+        group.need = max(group.ready, self._operands(group))
+        self._absorbed |= group.absorbed
+        self.reductions.update(dict.fromkeys(reductions, group))
 
     def groups(self) -> list[Group]:
         """In the order in which they take place."""
         found: list[Group] = []
-        for assigns in self._by_owner():
+        for assigns in self.by_owner():
             group = self._group(assigns)
             if group is not None and group.need < group.at:
                 found.append(group)
@@ -93,7 +116,7 @@ class Finder:
                 found += [self._plain(assign) for assign in assigns]
         return sorted(found, key=lambda g: g.at)
 
-    def _by_owner(self) -> Iterable[list[Operation]]:
+    def by_owner(self) -> Iterable[list[Operation]]:
         """The assignments to each trainable variable and its slots, each variable once in a list."""
         lists: dict[str, list[list[Operation]]] = defaultdict(list)
         for op in self.operations:
@@ -114,6 +137,8 @@ class Finder:
             op = tensor.op
             if op.type in ("constant", "placeholder"):
                 found = -1
+            elif op in self.reductions:
+                found = self.reductions[op].need
             elif op.record.pure and len(op.outputs) == 1:
                 found = max((self.position(t) for t in op.inputs), default=-1)
             else:
@@ -130,7 +155,7 @@ class Finder:
         spec = variables[owner] if owner in variables else variables[names[0]]
         if any((variables[n].shape, variables[n].dtype) != (spec.shape, spec.dtype) for n in names):
             return None
-        group = _Walk(self, Group(owner, assigns), spec.shape).run()
+        group = Walk(self, Group(owner, assigns), spec.shape).run()
         if group.exchange is None and not self.everything:
             return None
         return self._timed(group)
@@ -152,24 +177,28 @@ class Finder:
 
         Reads themselves can be moved up.
         """
-        waits = {o for a in group.assigns for o in self.effects.after[a]} - group.absorbed
+        waits = {o for a in group.assigns for o in self.effects.after[a]} - group.absorbed - self._absorbed
         ready = [-1, *(o.index for o in waits if o.type != "read_variable")]
         if group.exchange is not None:
             ready.append(group.exchange.inputs[0].op.index)
         group.ready = max(ready)
-        leaves = group.leaves[group.exchange is not None :]
-        group.need = max(
-            group.ready,
-            *(t.op.index for t in leaves if t.op not in group.absorbed),
-            *(self.position(t) for t in group.scalars),
-            *(o.index for a in group.assigns for o in a.control_inputs if o not in group.assigns),
-            -1,
-        )
+        controls = [o.index for a in group.assigns for o in a.control_inputs if o not in group.assigns]
+        group.need = max(group.ready, self._operands(group), *controls)
         return group
 
+    def _operands(self, group: Group) -> int:
+        """The index after which leaves, the exchanged gradient aside, and scalars can be had."""
+        leaves = group.leaves[group.exchange is not None :]
+        return max(
+            *(t.op.index for t in leaves if t.op not in group.absorbed),
+            *(self.position(t) for t in group.scalars),
+            -1,
+            -1,
+        )
 
-class _Walk:
-    """Goes up from the assignments of a group as far as operations are elementwise in its variables and gradient."""
+
+class Walk:
+    """Goes up from what a group assigns or reduces as far as operations are elementwise in variables and gradient."""
 
     def __init__(self, finder: Finder, group: Group, shape: tuple[int, ...]) -> None:
         self.finder = finder
@@ -187,21 +216,36 @@ class _Walk:
         trained = [a for a in group.assigns if a.attrs["variable"] == group.owner]
         for assign in (*trained, *group.assigns):
             self._state(assign.attrs["variable"])
-        gradient = self._gradient()
-        if gradient is not None:
-            self.references[gradient] = ("leaf", 0)
-            group.leaves.append(gradient)
+        self._take_gradient([a.inputs[0] for a in group.assigns])
         for assign in group.assigns:
             state = self._state(assign.attrs["variable"])[1]
             group.writes.append((state, self._reference(assign.inputs[0], assign.index)))
-        if gradient is not None and gradient.op.attrs["variable"] == group.states[0]:
-            group.exchange = gradient.op
         return group
 
-    def _gradient(self) -> Tensor | None:
-        """The exchanged gradient of the owner among what the assigned values depend on elementwise."""
+    def reduce(self, reductions: list[Operation]) -> None:
+        """Fill in a group that reduces what these operations do; its variable is state 0, used or not."""
+        group = self.group
+        group.absorbed.update(reductions)
+        variables = self.finder.program.graph.variables
+        for name in (group.owner, *self.assigned):
+            if variables[name].shape == self.shape and variables[name].dtype == variables[group.owner].dtype:
+                self._state(name)
+        self._take_gradient([op.inputs[0] for op in reductions])
+        for op in reductions:
+            group.reductions.append((op, self._reference(op.inputs[0], op.index)))
+
+    def _take_gradient(self, values: list[Tensor]) -> None:
+        gradient = self._gradient(values)
+        if gradient is not None:
+            self.references[gradient] = ("leaf", 0)
+            self.group.leaves.append(gradient)
+            if gradient.op.attrs["variable"] == self.group.states[0]:
+                self.group.exchange = gradient.op
+
+    def _gradient(self, values: list[Tensor]) -> Tensor | None:
+        """The exchanged gradient of the owner among what ``values`` depend on elementwise."""
         seen: set[Tensor] = set()
-        stack = [a.inputs[0] for a in self.group.assigns]
+        stack = list(values)
         while stack:
             tensor = stack.pop()
             if tensor in seen:
@@ -209,7 +253,7 @@ class _Walk:
             seen.add(tensor)
             if tensor.op.type in EXCHANGES and tensor.op.attrs["variable"] == self.group.owner:
                 return tensor
-            if self._elementwise(tensor.op) or tensor.op in self.group.assigns:
+            if elementwise(tensor.op, self.shape) or tensor.op in self.group.assigns:
                 stack += tensor.op.inputs
         return None
 
@@ -217,16 +261,6 @@ class _Walk:
         if name not in self.group.states:
             self.group.states.append(name)
         return "state", self.group.states.index(name)
-
-    def _elementwise(self, op: Operation) -> bool:
-        """Whether each element of the result depends on the same element of the operands, or on scalars."""
-        return (
-            op.record.elementwise
-            and op.type in KERNELS
-            and len(op.outputs) == 1
-            and op.outputs[0].spec.shape == self.shape
-            and all(t.spec.shape in (self.shape, ()) for t in op.inputs)
-        )
 
     def _is_live(self, tensor: Tensor) -> bool:
         """Whether a value changes with the gradient or the states, so it has to be computed here."""
@@ -236,7 +270,7 @@ class _Walk:
                 tensor in self.references
                 or op in self.group.assigns
                 or (op.type == "read_variable" and op.attrs["variable"] in self.group.states)
-                or (self._elementwise(op) and any(self._is_live(t) for t in op.inputs))
+                or (elementwise(op, self.shape) and any(self._is_live(t) for t in op.inputs))
             )
         return self.live[tensor]
 
@@ -265,3 +299,14 @@ class _Walk:
             kind, members = "leaf", group.leaves
         members.append(tensor)
         return kind, len(members) - 1
+
+
+def elementwise(op: Operation, shape: tuple[int, ...]) -> bool:
+    """Whether each element of the result, of this shape, depends on the same element of the operands, or on scalars."""
+    return (
+        op.record.elementwise
+        and op.type in KERNELS
+        and len(op.outputs) == 1
+        and op.outputs[0].spec.shape == shape
+        and all(t.spec.shape in (shape, ()) for t in op.inputs)
+    )

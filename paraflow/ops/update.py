@@ -1,6 +1,7 @@
 """The operations that the compiler makes of optimizers' assignments: updates of many variables at once.
 
 Users never call them. `update` is an elementwise program (a `Body`) over variables and what changes them;
+`reduce_slices` is one whose values are only reduced to scalars, which `combine_slices` takes from all ranks;
 ``start_exchange`` and ``settle`` are the points at which the ranks that share these variables wait for each other
 (paraflow/runtime/exchange.py).
 """
@@ -29,7 +30,8 @@ class Body(NamedTuple):
     """An elementwise program on registers.
 
     The first registers hold ``states`` (variables), ``leaves`` (arrays of their shape, the gradient first) and
-    ``scalars``; each node adds one. ``writes`` are (state, register of its new value).
+    ``scalars``; each node adds one. ``writes`` are (state, register of its new value). Where it reduces, the last
+    states are scratch, each for the values that the reduction of the same place in ``reduces`` is taken of.
     """
 
     states: int
@@ -37,6 +39,7 @@ class Body(NamedTuple):
     scalars: int
     nodes: tuple[Node, ...]
     writes: tuple[tuple[int, int], ...]
+    reduces: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """The program in one line, for the text of plans: s0 is a state, l0 a leaf, c0 a scalar, n0 a node."""
@@ -46,7 +49,10 @@ class Body(NamedTuple):
             f"n{i} = {node.op}({', '.join([*(names[r] for r in node.inputs), *(f'{k}={v}' for k, v in node.attrs)])})"
             for i, node in enumerate(self.nodes)
         ]
-        return "{" + "; ".join([*lines, *(f"s{state} := {names[r]}" for state, r in self.writes)]) + "}"
+        lines += [f"s{state} := {names[r]}" for state, r in self.writes]
+        first = self.states - len(self.reduces)
+        lines += [f"{kind}(s{first + i})" for i, kind in enumerate(self.reduces)]
+        return "{" + "; ".join(lines) + "}"
 
     def reads(self) -> set[int]:
         """The states whose old values it uses."""
@@ -80,6 +86,35 @@ def update(*inputs, body=None, variables=(), states=(), exchanged=False, bucket=
 @update.shape
 def _(*inputs: Spec, **attrs: Any) -> tuple[Spec, ...]:
     return ()
+
+
+@op(reads=True, same=())
+def reduce_slices(*inputs, body=None, variables=(), states=(), exchanged=False, bucket=-1, placed=(), store):
+    """What ``body`` reduces to on this rank's slices: float64 [groups * reductions]; the arguments are `update`'s.
+
+    A mean counts as a sum here.
+    """
+    raise NotImplementedError("bound by the executable")
+
+
+@reduce_slices.shape
+def _(*inputs: Spec, body: Body, states: tuple[tuple[str, ...], ...], **attrs: Any) -> Spec:
+    return Spec(np.dtype("float64"), (len(states[0]) * len(body.reduces),))
+
+
+@op(collective=True, same=())
+def combine_slices(*partial, reduces=(), counts=(), dtypes=(), exchange):
+    """Scalars of ``dtypes``: the reductions ``reduces`` of what all ranks' slices gave, the same bits on all ranks.
+
+    ``partial`` are vectors of this rank's parts, together as long as ``reduces``; ``counts`` are the numbers of
+    elements that were reduced.
+    """
+    raise NotImplementedError("bound by the executable")
+
+
+@combine_slices.shape
+def _(*partial: Spec, dtypes: tuple[Any, ...], **attrs: Any) -> tuple[Spec, ...]:
+    return tuple(Spec(dtype, ()) for dtype in dtypes)
 
 
 @op(writes=True, collective=True, same=())

@@ -36,10 +36,12 @@ _ROWS = "write different rows: learning rates, indices and the like have to be f
 
 # What a rank tells its node before its first flag of a run, and before its last one.
 # A rank may be one settlement ahead of another, so there are two places for what is compared there.
+_NUMBERS = 240  # that are gathered at a time
 _HEADER = np.dtype(
     [
         ("program", np.int64), ("samples", np.float64), ("total", np.float64), ("scalars", np.int64, (2,)),
         ("busy", np.float64, (2,)), ("late", np.float64, (2,)), ("rows", np.int64, (2,)),
+        ("numbers", np.float64, (2, _NUMBERS)),
     ]
 )  # fmt: skip
 
@@ -100,6 +102,7 @@ class Exchange:
         self._settled = 0
         self._began = self._waited = self._wire_settled = self._wire_step = 0.0
         self._written = self._rows_settled = 0
+        self._gathered = 0
         self._totals: Array = np.zeros(0)
         self._totals_under_way: Request | None = None
 
@@ -147,7 +150,8 @@ class Exchange:
         if self._memory is not None:
             node.barrier()  # everyone is done with the old planes
         memory = self._store.share(node, exchanged)
-        self._memory, self._count, self._settled, self._rows_settled = memory, 0, 0, 0
+        self._memory, self._count = memory, 0
+        self._settled = self._rows_settled = self._gathered = 0
         self._headers = [part[: _HEADER.itemsize].view(_HEADER) for part in memory.parts]
         self._busy = [header["busy"][0] for header in self._headers]
         self._late = [header["late"][0] for header in self._headers]
@@ -315,6 +319,23 @@ class Exchange:
     def after_collective(self, seconds: float) -> None:
         """All ranks have met for this time, in which this one was not busy."""
         self._began += seconds
+
+    def gather(self, values: Array) -> Array:
+        """The ``values`` (float64 [k]) of all ranks of the node, [ranks, k], in the order of ranks.
+
+        There are two places for them: a rank that writes again into one has seen that all have read it.
+        """
+        if self._memory is None:
+            return values[None]
+        found = np.empty((len(self._headers), values.size))
+        for start in range(0, values.size, _NUMBERS):
+            part = values[start : start + _NUMBERS]
+            turn = self._gathered = 1 - self._gathered
+            self._headers[self._own]["numbers"][0, turn, : part.size] = part
+            self._pass_together()
+            for rank, header in enumerate(self._headers):
+                found[rank, start : start + part.size] = header["numbers"][0, turn, : part.size]
+        return found
 
     def _wait(self, count: int) -> None:
         assert self._memory is not None

@@ -11,6 +11,7 @@ import numpy as np
 from paraflow.compiler.plan import Plan, Step
 from paraflow.runtime.exchange import Bucket, Exchange
 from paraflow.runtime.reduction import Average, Reduction
+from paraflow.runtime.slices import SliceReduction, combine_slices
 from paraflow.runtime.store import VariableStore
 from paraflow.runtime.update import Update
 
@@ -24,9 +25,9 @@ class PlaneSteps:
         self._plan, self._values, self._store, self._exchange = plan, values, store, exchange
         self._buckets: dict[int, Bucket] = {}
         self._updates: list[Update] = []
-        meetings = [s for s in plan.steps if s.record.name in ("start_exchange", "write_rows")]
+        meetings = [s for s in plan.steps if s.record.name in ("start_exchange", "combine_slices", "write_rows")]
         lines = "\n".join(f"{s.record.name} {sorted(s.attrs.items())}" for s in meetings)
-        self.digest = zlib.crc32(lines.encode()) if meetings else None
+        self.digest = zlib.crc32(lines.encode()) if meetings and exchange is not None else None
 
     def bind(self, step: Step) -> Call:
         """The step as one call."""
@@ -35,6 +36,11 @@ class PlaneSteps:
             update = Update(step, self._plan.slots, self._values, self._store, self._exchange, bucket)
             self._updates.append(update)
             return update
+        if step.record.name == "reduce_slices":
+            bucket = self._buckets.get(step.attrs["bucket"])
+            return SliceReduction(step, self._plan.slots, self._values, self._store, self._exchange, bucket)
+        if step.record.name == "combine_slices":
+            return combine_slices(step, self._values, self._exchange)
         assert self._exchange is not None
         if step.record.name == "start_exchange":
             return self._start(step, self._exchange)

@@ -91,8 +91,8 @@ def _copy(value: Array, out: Array) -> None:
     np.copyto(out, value)
 
 
-class Update:
-    """A bound `update` step; calling it runs it."""
+class Sliced:
+    """A bound step that runs an elementwise body on this rank's slice of the variables."""
 
     def __init__(
         self, step: Step, slots: Sequence[Slot], values: list[Any], store: VariableStore,
@@ -112,13 +112,14 @@ class Update:
                 self.scalars[i] = np.empty((), slots[s].dtype)
                 self._loose.append((self.scalars[i], values, s))
         self._dtype = store.flat(self._names[0][0]).base.dtype
+        self._temporary = [np.empty(BLOCK, self._dtype) for _ in self._body.reduces]
         self._registers = allocate_registers(self._body, self._dtype)
         ranks = 1 if exchange is None else exchange.node_size
         self._sum = NodeSum(ranks, self._dtype, divide=True)
         self._factor = np.ones((), self._dtype)
         self._programs: dict[Weights | None, list[Call]] = {}
 
-    def __call__(self) -> None:
+    def run(self) -> None:
         """Wait for the bucket, then run the body on this rank's slice of every group."""
         for cell, values, slot in self._loose:
             cell[...] = values[slot]
@@ -131,7 +132,7 @@ class Update:
                 weights = self._sum.weigh(self._exchange)
         program = self._programs.get(weights)
         if program is None:
-            program = self._programs[weights] = self._program(weights)
+            program = self._programs[weights] = list(self._program(weights))
         for call in program:
             call()
 
@@ -152,15 +153,32 @@ class Update:
         sources = self._exchange.gradients(name)
         return [sources[self._store.own]] if self._exchange.several_nodes else sources
 
-    def _program(self, weights: Weights | None) -> list[Call]:
-        """The calls for these weights: compiled loops where that pays, else blocks of numpy's."""
-        segments = merged(self._rows())
-        calls = None
-        if sum(segment[0].size for segment in segments) >= COMPILE_FROM:
-            calls = self._compiled(segments, weights)
-        return calls if calls is not None else list(self._blocks(segments, weights))
+    def _segments(self) -> list[tuple[int, Row]]:
+        """The stretches of memory to run over, each with a number."""
+        raise NotImplementedError
 
-    def _compiled(self, segments: list[Row], weights: Weights | None) -> list[Call] | None:
+    def _finished(self, number: int, values: list[Array]) -> Iterable[Call]:
+        """What follows a block of the numbered segment: ``values`` are those that the body reduces."""
+        return ()
+
+    def _program(self, weights: Weights | None) -> Iterable[Call]:
+        """The calls for these weights: compiled loops where that pays, else blocks of numpy's."""
+        segments = self._segments()
+        size = sum(segment[0].size for _, segment in segments)
+        compiled = self._compiled(weights) if size >= COMPILE_FROM else None
+        run = compiled or self._interpreted(weights)
+        for number, segment in segments:
+            step = segment[0].size if compiled and not self._temporary else BLOCK
+            for start in range(0, segment[0].size, step):
+                n = min(step, segment[0].size - start)
+                columns = [c.base[c.start + start : c.start + start + n] for c in segment]
+                temporary = [t[:n] for t in self._temporary]
+                states = len(self._names)
+                columns[states:states] = temporary
+                yield from run(columns)
+                yield from self._finished(number, temporary)
+
+    def _compiled(self, weights: Weights | None) -> Callable[[list[Array]], Iterable[Call]] | None:
         active = (0,) if weights is None else weights.active
         equal = weights is None or weights.equal
         factors = [self._factor] if weights is None else [self._sum.factors[r] for r in active]
@@ -172,36 +190,49 @@ class Update:
         own = self._body.states + self._body.leaves - self._exchanged
         used = (factors[:1] if equal else factors) if self._exchanged else []
         numbers = [address(a) for a in (*used, *self.scalars)]
-        return [
-            partial(
+
+        def run(columns: list[Array]) -> Iterable[Call]:
+            yield partial(
                 function,
-                ctypes.c_long(segment[0].size),
-                *(address(column.flat) for column in segment[:own]),
-                *(address(segment[own + r].flat) for r in (active if self._exchanged else ())),
+                ctypes.c_long(columns[0].size),
+                *map(address, columns[:own]),
+                *(address(columns[own + r]) for r in (active if self._exchanged else ())),
                 *numbers,
             )
-            for segment in segments
-        ]
 
-    def _blocks(self, segments: list[Row], weights: Weights | None) -> Iterable[Call]:
+        return run
+
+    def _interpreted(self, weights: Weights | None) -> Callable[[list[Array]], Iterable[Call]]:
         body = self._body
         scratch = [np.empty(BLOCK, dtype) for dtype in self._registers.scratch]
         gradient, spare = np.empty(BLOCK, self._dtype), np.empty(BLOCK, self._dtype)
         own = body.states + body.leaves - self._exchanged  # columns that are registers; the rest are summed up
-        for segment in segments:
-            for start in range(0, segment[0].size, BLOCK):
-                n = min(BLOCK, segment[0].size - start)
-                columns = [c.base[c.start + start : c.start + start + n] for c in segment]
-                registers = columns[:own]
-                if self._exchanged:
-                    registers.insert(body.states, gradient[:n])
-                    if weights is None:
-                        yield partial(np.multiply, columns[own], self._factor, gradient[:n])
-                    else:
-                        yield from self._sum.calls(columns[own:], gradient[:n], spare[:n], weights)
-                registers += [*self.scalars, *(s[:n] for s in scratch)]
-                for inner in self._registers.steps:
-                    yield partial(inner.function, *(registers[r] for r in inner.inputs), registers[inner.output])
+
+        def run(columns: list[Array]) -> Iterable[Call]:
+            n = columns[0].size
+            registers = columns[:own]
+            if self._exchanged:
+                registers.insert(body.states, gradient[:n])
+                if weights is None:
+                    yield partial(np.multiply, columns[own], self._factor, gradient[:n])
+                else:
+                    yield from self._sum.calls(columns[own:], gradient[:n], spare[:n], weights)
+            registers += [*self.scalars, *(s[:n] for s in scratch)]
+            for inner in self._registers.steps:
+                yield partial(inner.function, *(registers[r] for r in inner.inputs), registers[inner.output])
+
+        return run
+
+
+class Update(Sliced):
+    """A bound `update` step; calling it runs it."""
+
+    def __call__(self) -> None:
+        """Give this rank's slices of the variables their new values."""
+        self.run()
+
+    def _segments(self) -> list[tuple[int, Row]]:
+        return [(0, row) for row in merged(self._rows())]
 
 
 def _leaf(slot: Slot, array: Array, store: VariableStore) -> Stretch:
