@@ -54,7 +54,7 @@ class SliceReduction(Sliced):
 
 
 def _fold(function: np.ufunc, values: Array, total: Array) -> None:
-    function(total, function.reduce(values, dtype=np.float64), total)
+    function(total, function.reduce(values, dtype=np.float64), out=total)
 
 
 def combine_slices(step: Step, values: list[Any], exchange: Exchange | None) -> Call:

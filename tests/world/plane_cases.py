@@ -52,11 +52,22 @@ def clipped(optimizer: Any, loss: Any) -> Any:
     return optimizer.apply_gradients([(g, v) for g, (_, v) in zip(gradients, pairs, strict=True)])
 
 
-def trained(strategy: AllReduce | None, ranks: list[int], build: Any = plain, steps: int = 12, **options: Any) -> Any:
+def scaled_by_statistics(optimizer: Any, loss: Any) -> Any:
+    """Every kind of reduction of averages and variables: among them one of a whole gradient that is used by others."""
+    pairs = optimizer.compute_gradients(loss)
+    first = pairs[0][0]
+    scale = 1.0 + pf.reduce_max(first) - pf.reduce_min(first) + pf.reduce_mean(pf.abs(pairs[-1][1] * 2.0))
+    return optimizer.apply_gradients([(g / (scale + pf.reduce_sum(pf.square(g * scale))), v) for g, v in pairs])
+
+
+def trained(
+    strategy: AllReduce | None, ranks: list[int], build: Any = plain, steps: int = 12, optimizer: Any = None,
+    **options: Any,
+) -> Any:  # fmt: skip
     """The variables after training on the samples of ``ranks``."""
     with pf.Graph().as_default():
         x, y, loss = regression()
-        step = build(pf.train.AdamOptimizer(0.01), loss)
+        step = build(optimizer() if optimizer else pf.train.AdamOptimizer(0.01), loss)
         with pf.Session(strategy=strategy, **options) as session:
             session.run(pf.global_variables_initializer())
             for number in range(steps):
@@ -65,9 +76,11 @@ def trained(strategy: AllReduce | None, ranks: list[int], build: Any = plain, st
             return session.run({v.name: v for v in pf.global_variables()})
 
 
-def assert_trained_alike(comm: Communicator, strategy: AllReduce, build: Any = plain, **options: Any) -> None:
-    expected = trained(None, list(range(comm.size)), build)
-    found = trained(strategy, [comm.rank], build, **options)
+def assert_trained_alike(
+    comm: Communicator, strategy: AllReduce, build: Any = plain, optimizer: Any = None, **options: Any
+) -> None:
+    expected = trained(None, list(range(comm.size)), build, optimizer=optimizer)
+    found = trained(strategy, [comm.rank], build, optimizer=optimizer, **options)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
 
@@ -91,6 +104,67 @@ def without_shared_memory_it_is_the_same(comm: Communicator) -> None:
 
 def gradients_are_clipped_once_after_the_average(comm: Communicator) -> None:
     assert_trained_alike(comm, AllReduce(comm), clipped)
+
+
+def lamb() -> Any:
+    return pf.train.LAMBOptimizer(0.01, weight_decay=0.01, exclude_from_layer_adaptation=["bias"])
+
+
+def lars() -> Any:
+    return pf.train.LARSOptimizer(0.5, eeta=0.01, skip_list=["bias"])
+
+
+def norms_of_layers_are_those_of_one_process(comm: Communicator) -> None:
+    """Also after clipping, which takes a round of numbers of its own, and with each variable in its own bucket."""
+    assert_trained_alike(comm, AllReduce(comm), optimizer=lars)
+    assert_trained_alike(comm, AllReduce(comm), clipped, lamb)
+    assert_trained_alike(comm, AllReduce(comm), clipped, lamb, bucket_bytes=1, threads=2)
+    assert_trained_alike(comm, AllReduce(comm, shared_memory=False), clipped, lars)
+
+
+def all_kinds_of_reductions_are_those_of_one_process(comm: Communicator) -> None:
+    assert_trained_alike(comm, AllReduce(comm), scaled_by_statistics)
+
+
+def more_norms_than_are_told_at_a_time(comm: Communicator) -> None:
+    """Many small variables, each with two norms, of which the gradients' follow from the ranks in closed form."""
+    mean = (comm.size + 1) / 2
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None,))
+        variables = [pf.Variable(np.full(3, 1.0 + i)) for i in range(130)]
+        loss = pf.add_n([pf.reduce_sum(v) * (1.0 + i) for i, v in enumerate(variables)]) * pf.reduce_mean(x)
+        optimizer = pf.train.LARSOptimizer(1.0, momentum=0.0, weight_decay=0.0, eeta=0.5)
+        step = optimizer.minimize(loss)
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            session.run(step, {x: [comm.rank + 1.0]})
+            found = session.run(variables)
+    for i, value in enumerate(found):
+        gradient = np.full(3, mean * (1.0 + i))
+        length = np.linalg.norm(np.full(3, 1.0 + i))
+        np.testing.assert_allclose(value, 1.0 + i - 0.5 * length * gradient / np.linalg.norm(gradient), rtol=1e-12)
+
+
+def a_rank_may_fetch_norms_that_the_others_do_not(comm: Communicator) -> None:
+    """The norm that clips, and another one that nobody trains with."""
+    with pf.Graph().as_default():
+        x, y, loss = regression((3,))
+        optimizer = pf.train.GradientDescentOptimizer(0.1)
+        pairs = optimizer.compute_gradients(loss)
+        gradients, norm = pf.clip_by_global_norm([g for g, _ in pairs], 1e-3)
+        largest = pf.reduce_max(pf.abs(pairs[0][0]))
+        step = optimizer.apply_gradients([(g, v) for g, (_, v) in zip(gradients, pairs, strict=True)])
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            for number in range(4):
+                feed = {x: np.full((2, 20), 1.0 + comm.rank), y: np.ones((2, 3))}
+                if comm.rank == 0 and number % 2:
+                    values = session.run([step, norm, largest, *(g for g, _ in pairs)], feed)[1:]
+                    squares = sum(float(np.sum(g**2)) for g in values[2:])
+                    np.testing.assert_allclose(values[0], np.sqrt(squares), rtol=1e-12)
+                    assert values[1] == np.abs(values[2]).max()
+                else:
+                    session.run(step, feed)
 
 
 def accumulated(strategy: AllReduce | None, ranks: list[int], micro: int, steps: int = 4) -> Any:
@@ -154,7 +228,7 @@ def trainings_alternate(comm: Communicator) -> None:
 
 def all_ranks_see_the_same_bits(comm: Communicator) -> None:
     for shared_memory in (True, False):
-        values = trained(AllReduce(comm, shared_memory=shared_memory), [comm.rank])
+        values = trained(AllReduce(comm, shared_memory=shared_memory), [comm.rank], clipped, optimizer=lamb)
         assert len(set(comm.allgather({k: zlib.crc32(v.tobytes()) for k, v in values.items()} == {}))) == 1
         sums = comm.allgather(sorted((k, zlib.crc32(v.tobytes())) for k, v in values.items()))
         assert all(other == sums[0] for other in sums)
@@ -283,6 +357,10 @@ CASES: list[Callable[[Communicator], None]] = [
     several_threads_train_as_one_process,
     without_shared_memory_it_is_the_same,
     gradients_are_clipped_once_after_the_average,
+    norms_of_layers_are_those_of_one_process,
+    all_kinds_of_reductions_are_those_of_one_process,
+    more_norms_than_are_told_at_a_time,
+    a_rank_may_fetch_norms_that_the_others_do_not,
     micro_batches_train_as_one_process_on_all_of_them,
     trainings_alternate,
     all_ranks_see_the_same_bits,
