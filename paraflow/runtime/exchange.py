@@ -34,9 +34,10 @@ _PASSED, _SUMMED = 0, 1
 _SCALARS = "update with different scalars: learning rates and the like have to be fed alike on all ranks"
 _ROWS = "write different rows: learning rates, indices and the like have to be fed alike on all ranks"
 
+_NUMBERS = 240  # that are gathered at a time
+
 # What a rank tells its node before its first flag of a run, and before its last one.
 # A rank may be one settlement ahead of another, so there are two places for what is compared there.
-_NUMBERS = 240  # that are gathered at a time
 _HEADER = np.dtype(
     [
         ("program", np.int64), ("samples", np.float64), ("total", np.float64), ("scalars", np.int64, (2,)),
