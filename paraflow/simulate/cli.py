@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,7 @@ from paraflow.experiment.config import load_config
 from paraflow.simulate.calibrate import measure_link, measure_memory
 from paraflow.simulate.model import Link, Machine, Memory
 from paraflow.simulate.noise import Noise
-from paraflow.simulate.predict import scaling, workers_of
+from paraflow.simulate.predict import node_sizes, scaling, workers_of
 from paraflow.simulate.profile import measure
 from paraflow.simulate.report import as_json, as_text
 
@@ -37,14 +38,14 @@ def main(argv: list[str]) -> int:
         return 0  # it was needed for the wire only
     # Before anything is measured: is there such a machine?
     memory = options.memory or Memory(1.0, 1.0, 1.0)
-    Machine(options.ranks, options.nodes, options.cores, memory, link)
+    machine = Machine(options.ranks, options.nodes, options.cores, memory, link)
     try:
-        profile = measure(config, workers)
+        profile = measure(config, workers, node_sizes(config.parallel, machine))
     except DataError as error:
         error.plain = True
         raise
     memory = options.memory or measure_memory(profile.nbytes)
-    machine = Machine(options.ranks, options.nodes, options.cores, memory, link)
+    machine = replace(machine, memory=memory)
     slow, factor = options.slow
     noise = Noise(profile.spread if options.noise is None else options.noise, slow, factor, options.seed)
     curve = scaling(profile, machine, config.parallel, noise, options.steps)

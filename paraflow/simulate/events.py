@@ -86,7 +86,8 @@ class _Planes:
     """The costs of each bucket, and a step of all ranks."""
 
     def __init__(self, profile: Profile, machine: Machine) -> None:
-        self._profile, self._machine = profile, machine
+        self._profile = profile = profile.sharing(machine.lanes)
+        self._machine = machine
         self._several = machine.nodes > 1
         counts, lanes = machine.counts[machine.node_of], machine.lanes
         lane = np.arange(machine.ranks) - machine.starts[machine.node_of]
@@ -114,8 +115,7 @@ class _Planes:
 
     def _update(self, bucket: Bucket) -> Array:
         """Seconds in which each rank updates its slice [ranks]; on one node the sum is part of the update."""
-        lanes = self._machine.lanes
-        own = self._crowded(np.full(self._machine.ranks, bucket.update / lanes))
+        own = self._crowded(np.full(self._machine.ranks, bucket.update))
         own = np.maximum(own, bucket.touched / self._machine.memory.node)
         return np.where(self._owner, own, 0.0) + (0.0 if self._several else self._reading(bucket))
 

@@ -73,6 +73,14 @@ def workers_of(table: Parallel, ranks: int) -> int:
     return ranks if ranks == 1 else ranks - serving
 
 
+def node_sizes(table: Parallel, machine: Machine) -> list[int]:
+    """The numbers of ranks, above 1, that `scaling` has on a node where they share planes; to be measured."""
+    if table.mode != "allreduce" or table.compress != "none" or not table.shared_memory:
+        return []
+    doubled = [1 << i for i in range(1, machine.ranks.bit_length())]
+    return sorted({n for n in (*doubled, machine.lanes, machine.node_size) if 1 < n <= machine.node_size})
+
+
 def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, steps: int) -> Prediction:
     """Simulate ``steps`` of every worker (fewer, where a great many workers make that too many events).
 

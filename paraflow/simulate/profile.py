@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter
 from typing import Any, Literal
@@ -30,13 +30,14 @@ from paraflow.parallel.server.ownership import share_out
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.feeds import check_feed
 from paraflow.runtime.session import Session
+from paraflow.simulate.crowd import Crowd
 
 Array = np.ndarray[Any, Any]
 
 _WARMUP = 10
 _STEPS = 60  # at least, and for as long as _SHORTEST, that a busy moment of the machine does not count
-_SHORTEST = 1.0  # seconds
-_LONGEST = 20.0  # seconds after which a sixth of the steps has to do
+_SHORTEST = 0.7  # seconds
+_LONGEST = 10.0  # seconds after which a sixth of the steps has to do
 _REPEATS = 7  # of what is measured apart from the step
 
 
@@ -76,6 +77,7 @@ class Profile:
     updates), ``buckets`` in the order of their exchange. ``whole`` bytes of gradients are averaged on every rank whole,
     for a norm say. A ``call`` of a plan without steps takes so long. ``shares`` are the parts of the parameters that
     each server has. ``spread`` is the sigma of the lognormal distribution with the quartiles of the measured steps.
+    ``on_node`` are the steps of one of several ranks of a node, by their number.
     """
 
     samples: int
@@ -87,6 +89,13 @@ class Profile:
     shares: tuple[float, ...] = (1.0,)
     spread: float = 0.0
     compression: Compression | None = None
+    on_node: dict[int, Profile] = field(default_factory=dict)
+
+    def sharing(self, ranks: int) -> Profile:
+        """The step of one of so many ranks that share the planes of a node: its updates are those of its slice."""
+        if ranks in self.on_node:
+            return self.on_node[ranks]
+        return replace(self, buckets=tuple(replace(b, update=b.update / ranks) for b in self.buckets))
 
     @property
     def nbytes(self) -> int:
@@ -110,12 +119,12 @@ class Profile:
 
 
 class _Alone(Strategy):
-    """One process with the plan of several: its exchanges have nobody to wait for."""
+    """One process with the plan of several: its exchanges have nobody to wait for, even among ``ranks`` of a node."""
 
     synchronous = True
 
-    def __init__(self) -> None:
-        self.comm: Communicator = solo()
+    def __init__(self, ranks: int) -> None:
+        self.comm: Communicator = Crowd(ranks)
         self.worker, self.workers = 0, 1
 
     def rewrite(self, program: Program) -> Program:
@@ -129,13 +138,17 @@ class _Alone(Strategy):
         return rebuild(program, rule)
 
     def start(self, session: Any, operations: Sequence[Operation]) -> None:
-        """There is nobody to agree with."""
+        """Lay out the planes of the node; there is nobody to agree with."""
+        exchanges = sorted((o for o in operations if o.type == "exchange"), key=lambda o: o.inputs[0].op.index)
+        if self.comm.size > 1:
+            session.connect([o.attrs["variable"] for o in exchanges], True)
 
 
-def measure(config: Config, workers: int) -> Profile:
+def measure(config: Config, workers: int, on_node: Sequence[int] = ()) -> Profile:
     """The profile of a worker's step of the experiment, one of ``workers`` that share out each batch.
 
-    Trains for some tens of steps in this process. Raises DataError for a batch with fewer samples than workers.
+    It has the steps of one of so many ranks that share planes for each number of ``on_node``. Trains for some tens of
+    steps, and about a second, for each in this process. Raises DataError for a batch with fewer samples than workers.
     """
     batch = config.data.batch_size
     if batch < workers:
@@ -144,14 +157,19 @@ def measure(config: Config, workers: int) -> Profile:
             f"that many (data.batch_size={batch * workers} is {batch} for each)"
         )
     training, _ = load_datasets(config)
+    alone = _measure(config, training, -(-batch // workers), 1)
+    return replace(alone, on_node={n: _measure(config, training, alone.samples, n) for n in on_node})
+
+
+def _measure(config: Config, training: Dataset, samples: int, ranks: int) -> Profile:
     with Graph().as_default() as graph:
         graph.seed = config.experiment.seed
         model = build_model(config, training)
         train_op = build_train_op(config.optimizer, model.loss)
         initialize = global_variables_initializer()
-        with Session(strategy=_Alone(), bucket_bytes=config.parallel.bucket_bytes) as session:
+        with Session(strategy=_Alone(ranks), bucket_bytes=config.parallel.bucket_bytes) as session:
             session.run(initialize)
-            run = _Measured(session, model, train_op, training, -(-batch // workers))
+            run = _Measured(session, model, train_op, training, samples)
             return run.profile(config)
 
 
@@ -163,8 +181,8 @@ class _Measured:
         self._random = np.random.default_rng(0)
         fetches = [train_op, list(model.values.values())]
         self._whole = session.make_callable(fetches, model.feeds)
+        self._whole(*self._batch())  # the strategy starts, and variables take their places
         plan = session.plan(fetches, dict(zip(model.feeds, self._batch(), strict=True)))
-        self._whole(*self._batch())
         self._executable = Executable(plan, session.context)
 
     def profile(self, config: Config) -> Profile:
@@ -197,6 +215,8 @@ class _Measured:
     def _time(self) -> tuple[Array, Array]:
         """Seconds of each call [steps, calls], and of whole steps [steps], which take turns."""
         clock, calls = perf_counter, self._executable.calls
+        exchange = self._session.context.exchange
+        assert exchange is not None
         parts: list[Array] = []
         wholes: list[float] = []
         began = clock()
@@ -206,6 +226,7 @@ class _Measured:
             wholes.append(clock() - start)
             arrays = [check_feed(t, v) for t, v in zip(self._model.feeds, self._batch(), strict=True)]
             self._executable.load(arrays)
+            exchange.open(self._executable.synchronises or 0, self._samples)
             times = [clock()]
             for call in calls:
                 call()
