@@ -25,6 +25,7 @@ _BLOCK = 1 << 15  # bytes, as of the blocks in which gradients are summed
 _ROUND_TRIPS = 2000
 _ROUNDS = 9
 _SMALLEST, _LARGEST = 1 << 16, 1 << 26  # bytes
+_LARGE = 1 << 22  # bytes of a message by which the bandwidth of the wire is measured
 _PROCESSES = 16  # at most
 _PATIENCE = 120  # seconds
 
@@ -132,7 +133,7 @@ def main(file: str, number: str, processes: str, nbytes: str) -> None:
 
 
 def measure_link(comm: Communicator) -> Link | None:
-    """The wire between the node of rank 0 and another one, by messages there and back; collective.
+    """The wire between the node of rank 0 and another one, by messages both ways at once; collective.
 
     None where all ranks are on one node.
     """
@@ -140,24 +141,22 @@ def measure_link(comm: Communicator) -> Link | None:
     heads = [rank for rank, is_first in enumerate(firsts) if is_first]
     if len(heads) < 2:
         return None
-    small, large = (_round_trip(comm, heads[1], nbytes, times) for nbytes, times in ((8, 101), (1 << 22, 5)))
-    latency, whole = comm.broadcast_object((small / 2, large / 2))
-    return Link(latency, (1 << 22) / max(whole - latency, 1e-9))
+    small, large = (_exchange(comm, heads[1], nbytes, times) for nbytes, times in ((8, 101), (_LARGE, 7)))
+    latency, whole = comm.broadcast_object((small, large))
+    return Link(latency, _LARGE / max(whole - latency, 1e-9))
 
 
-def _round_trip(comm: Communicator, partner: int, nbytes: int, times: int) -> float:
-    """Median seconds of a message to ``partner`` and back, on rank 0."""
-    buffer = np.zeros(nbytes, np.uint8)
+def _exchange(comm: Communicator, partner: int, nbytes: int, times: int) -> float:
+    """Median seconds in which rank 0 and ``partner`` send each other a message, on rank 0."""
+    outgoing, incoming = np.zeros(nbytes, np.uint8), np.zeros(nbytes, np.uint8)
     found = [0.0]
-    for _ in range(times):
+    for _ in range(times if comm.rank in (0, partner) else 0):
         start = perf_counter()
-        if comm.rank == 0:
-            comm.send(buffer, partner)
-            comm.recv(buffer, partner)
-            found.append(perf_counter() - start)
-        elif comm.rank == partner:
-            comm.recv(buffer, 0)
-            comm.send(buffer, 0)
+        other = partner if comm.rank == 0 else 0
+        request = comm.isend(outgoing, other)
+        comm.recv(incoming, other)
+        request.wait()
+        found.append(perf_counter() - start)
     comm.barrier()
     return float(np.median(found[1:])) if len(found) > 1 else 0.0
 

@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
         return 0  # it was needed for the wire only
     # Before anything is measured: is there such a machine?
     memory = options.memory or Memory(1.0, 1.0, 1.0)
-    machine = Machine(options.ranks, options.nodes, options.cores, memory, link)
+    machine = Machine(options.ranks, options.nodes, options.cores, memory, link, options.progress)
     try:
         profile = measure(config, workers, node_sizes(config.parallel, machine))
     except DataError as error:
@@ -71,6 +71,11 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--link", type=Link.parse, metavar="LATENCY,BANDWIDTH", help="of a node, such as 10us,12.5GB/s"
+    )
+    parser.add_argument(
+        "--progress",
+        action="store_true",
+        help="messages advance while ranks compute, as with MPICH_ASYNC_PROGRESS=1; by default while they wait",
     )
     parser.add_argument(
         "--memory",

@@ -157,8 +157,8 @@ class _Planes:
         """When the sums over nodes of each bucket are there, and when each rank has done its part of them.
 
         A rank sums its slice of a bucket on its node when it finds that all have posted. It looks when it posts, when
-        it posts the next bucket, and while it waits. From then on the wire works beside it (an MPI that advances only
-        while it is called does less); sums of one lane follow each other.
+        it posts the next bucket, and while it waits. From then on the wire works beside it, if messages advance by
+        themselves, else from when it waits; sums of one lane follow each other.
         """
         done, free = [], np.zeros(self._machine.lanes)
         spent = np.zeros(self._machine.ranks)
@@ -169,8 +169,9 @@ class _Planes:
             if k + 1 < len(posts):
                 spent = spent + sums
             else:
-                at = np.where(self._owner, begun, at + spent)
-            meeting = begun[self._peers].max(axis=0)
+                at, spent = np.where(self._owner, begun, at + spent), np.zeros_like(spent)
+            sent = begun if self._machine.progress else np.maximum(begun, at + spent)
+            meeting = sent[self._peers].max(axis=0)
             free = np.maximum(free, meeting) + self._wires[k]
             if k == 0:
                 free = np.maximum(free, meeting + self._totals)

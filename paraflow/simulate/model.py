@@ -80,6 +80,9 @@ def _numbers(option: str, text: str, form: str, units: tuple[dict[str, float], .
 class Machine:
     """``ranks`` on ``nodes`` of ``cores`` each, in blocks; where it is uneven, the first nodes have one rank more.
 
+    With ``progress`` messages advance while ranks compute; else only while they wait, as in an MPI without a thread or
+    a card of its own for that.
+
     Raises ConfigError for more nodes than ranks, and for several nodes without a link.
     """
 
@@ -88,6 +91,7 @@ class Machine:
     cores: float
     memory: Memory
     link: Link | None = None
+    progress: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= self.ranks:
@@ -148,7 +152,7 @@ class Machine:
         """The ranks without shared memory: each is a node of its own, and has its part of wire and cores."""
         share = self.node_size
         wire = self.wire.shared(share if self.nodes > 1 else 1)
-        return Machine(self.ranks, self.ranks, self.cores / share, self.memory, wire)
+        return Machine(self.ranks, self.ranks, self.cores / share, self.memory, wire, self.progress)
 
 
 # -- collectives between n ranks, each with a link of its own ----------------------------------------------------------

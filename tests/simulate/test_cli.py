@@ -65,11 +65,11 @@ def test_the_profile_has_the_plans_buckets():
 
 
 def test_ranks_that_share_planes_are_measured_by_their_slices():
-    config = load_config(DIGITS, ["model.layers=[64,1024,10]", "optimizer.learning_rate=1e-6"])
+    config = load_config(DIGITS, ["model.layers=[64,4096,10]", "optimizer.learning_rate=1e-6"])
     found = measure(config, 4, [2, 8])
     assert set(found.on_node) == {2, 8}
     assert found.sharing(8).nbytes == found.nbytes
-    assert found.sharing(8).update < found.sharing(2).update < found.update
+    assert 0 < found.sharing(8).update < found.sharing(2).update
     assert found.sharing(4).update == pytest.approx(found.update / 4)  # which was not measured
     assert found.on_node[8].samples == found.samples == 16
 
