@@ -15,6 +15,7 @@ from paraflow.simulate.profile import Profile
 
 Array = np.ndarray[Any, Any]
 
+_COPY = 2  # a copy reads and writes
 _PASSES = 3  # over a gradient that a step counts: weighted, and added to the others
 
 
@@ -129,11 +130,12 @@ class _Server:
         self.nbytes = share * profile.nbytes
         wire = machine.wire.shared(beside)
         self.latency, self.transfer = wire.latency, self.nbytes / wire.bandwidth
-        self.near_latency, self.near = machine.inner.latency, self.nbytes / memory.core * crowding
-        self.take = (profile.call + self.nbytes / memory.core) * crowding
+        copy = _COPY * self.nbytes / memory.core * crowding
+        self.near_latency, self.near = machine.inner.latency, copy
+        self.take = profile.call * crowding + copy
         self.update = (profile.call + share * profile.update) * crowding
         self.add = _PASSES * self.nbytes / memory.core * crowding
-        self.send = self.nbytes / memory.core * crowding
+        self.write = self.send = copy
         self.inbound = self.core = self.outbound = 0.0
 
     def receive(self, sent: float, near: bool) -> None:
@@ -146,13 +148,13 @@ class _Server:
 
     def apply(self, summed: int) -> None:
         """An update, of the sum of so many gradients, or of one as it came; then the answer is made."""
-        self.core += self.update + summed * self.add + self.send
+        self.core += self.update + summed * self.add + self.write
 
     def answer(self, near: bool) -> float:
         """When the worker has the parameters."""
         self.core += self.send
         if near:
-            return self.core + self.near_latency
+            return self.core + self.near_latency + self.near
         self.outbound = max(self.outbound, self.core) + self.transfer
         return self.outbound + self.latency
 
@@ -169,7 +171,8 @@ class _Servers:
         ]
         nodes = machine.node_of[: self._workers].tolist()
         self._near = [[node == server.node for server in self._servers] for node in nodes]
-        copies = 2 * profile.nbytes / machine.memory.core  # the gradients into the message, the answer out of it
+        # The gradients into the message, the answer out of it.
+        copies = 2 * _COPY * profile.nbytes / machine.memory.core
         self._work = profile.work + copies
         self._nbytes = profile.nbytes
 
