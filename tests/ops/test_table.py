@@ -47,6 +47,8 @@ TESTED_ELSEWHERE = {
     "average_gradient": "world",
     "start_exchange": "world",
     "settle": "world",
+    "reduce_slices": "world",
+    "combine_slices": "world",
 }
 
 TABLES = {path.stem: importlib.import_module(f".{path.stem}", __package__)
