@@ -31,6 +31,11 @@ SCHEDULE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 class _Optimizer(Table):
     learning_rate: PositiveFloat = Field(description="step size, before any schedule changes it")
+    clip_norm: PositiveFloat | None = Field(
+        default=None,
+        description="the averaged gradients are scaled down together where their common L2 norm is above this; "
+        "not set: they are left as they are",
+    )
     schedule: Literal["constant", "exponential", "cosine", "polynomial", "piecewise"] = Field(
         default="constant", description="how the step size changes with the number of updates"
     )

@@ -270,6 +270,14 @@ def _kind(table: object) -> str | None:
     return BUILDER_KEY  # any variant serves to report that this is not a table
 
 
+class Clash(ValueError):
+    """Keys of several tables that do not go together: the one that is wrong, what is wrong with it, and its value."""
+
+    def __init__(self, key: tuple[str, ...], problem: str, value: object) -> None:
+        super().__init__(problem)
+        self.key, self.problem, self.value = key, problem, value
+
+
 class Config(Table):
     """A whole experiment."""
 
@@ -290,6 +298,14 @@ class Config(Table):
     )
     train: Train = Field(description=Train.__doc__)
     parallel: Parallel = Field(default=Parallel(), description=Parallel.__doc__)
+
+    @model_validator(mode="after")
+    def _clips_in_one_place(self) -> "Config":
+        clip_norm, servers = self.optimizer.clip_norm, self.parallel.servers
+        if clip_norm is not None and self.parallel.mode == "parameter_server" and servers > 1:
+            problem = f"needs all gradients in one place, but parallel.servers = {servers} share them out: set it to 1"
+            raise Clash(("optimizer", "clip_norm"), problem, clip_norm)
+        return self
 
 
 def variants(table: str) -> dict[str, type[Table]]:
