@@ -43,7 +43,7 @@ def tuning_text(tuning: Tuning) -> str:
     if not tuning.rounds:
         return f"buckets of {chosen}: the gradients are one bucket with any size, nothing was measured"
     times = (
-        f"{seconds * 1e3:.3g} ms with {size_text(size)} ({tuning.buckets[size]})"
+        f"{tuning.buckets[size]} of {size_text(size)} {seconds * 1e3:.3g} ms"
         for size, seconds in sorted(tuning.step_seconds.items())
     )
-    return f"buckets of {chosen}: a step took {', '.join(times)}; measured in {tuning.seconds:.1f} s"
+    return f"buckets of {chosen}: a step takes with {', '.join(times)}; measured in {tuning.seconds:.1f} s"

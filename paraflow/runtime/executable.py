@@ -40,7 +40,7 @@ Call = Callable[[], Any]
 class Executable:
     """A plan with its buffers. Runs one at a time; what it returns is copied out of the buffers.
 
-    ``beside`` is another one of whose runs this one needs to keep nothing, so that both use one arena.
+    It uses the arena of ``beside``, which then may not run between a run of this one and the reading of its results.
     """
 
     def __init__(self, plan: Plan, context: RunContext, beside: Executable | None = None) -> None:

@@ -109,7 +109,7 @@ class Session:
             self.store, comm, entropy, shard=comm.rank, strategy=strategy, exchange=exchange
         )
         self.tuning: Tuning | None = None
-        self._autotune = autotune and synchronous
+        self.autotune = autotune and synchronous  # until it is done
         self._options = Options(threads > 1, synchronous, bucket_bytes or BUCKET_BYTES)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
         self._fetches: dict[Any, Fetches] = {}
@@ -217,7 +217,7 @@ class Session:
             loaded = Loaded(Executable(plan, self.context), samples or 0, wanted.fold)
         else:
             loaded = self._load_accumulating(wanted, feeds, plan, trains, samples or 0)
-        if starts and self._autotune:
+        if starts and self.autotune:
             self._tune(loaded, wanted, feeds, arrays)
         self._plans[key, tensors, shapes] = loaded
         return loaded
@@ -225,7 +225,7 @@ class Session:
     def _tune(self, loaded: Loaded, wanted: Fetches, feeds: Feeds, arrays: list[Array]) -> None:
         """Measure the training step with buckets of several sizes, and go on with the best; once, on all ranks."""
         began = perf_counter()
-        self._autotune = False
+        self.autotune = False
         first = loaded.executable
         exchanged = sum(self.store[name].nbytes for names in buckets(first.plan) for name in names)
         tried = {BUCKET_BYTES: first}

@@ -105,12 +105,12 @@ def put_back(context: RunContext, names: Iterable[str]) -> Iterator[None]:
     assert exchange is not None
     mine = [n for i, n in enumerate(names) if not store.shared(n) or i % exchange.node_size == store.own]
     values = {name: store[name].copy() for name in mine}
-    positions = dict(context.positions)
+    positions, message_seconds = dict(context.positions), context.message_seconds
     context.comm.barrier()
     with exchange.unaccounted():
         yield
     context.comm.barrier()
     for name, value in values.items():
         np.copyto(store[name], value)
-    context.positions = positions
+    context.positions, context.message_seconds = positions, message_seconds
     context.comm.barrier()

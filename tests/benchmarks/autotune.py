@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from harness import HERE, machine, median, paraflow_command, rounds_options, table, write_json
+from harness import HERE, await_quiet, machine, median, paraflow_command, rounds_options, table, write_json
 
 sys.path.insert(0, str(HERE.parent))
 
@@ -34,6 +34,7 @@ def main() -> int:
         with ranks_of(megabits, options) as run:
             for model in options.models.split(","):
                 settings = {"model": model, "rounds": options.rounds, "steps": options.steps, "tries": options.tries}
+                await_quiet(options.patience)
                 found += [{"megabits": megabits, **measured} for measured in run(json.dumps(settings))]
     print(table([row(measured) for measured in found], [
         "wire Mbit/s", "model", "chosen MiB", "choosing s", "4 MiB ms", "chosen ms", "ratio",

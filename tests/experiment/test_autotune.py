@@ -20,7 +20,7 @@ def test_a_run_tells_what_it_has_chosen_and_its_configuration_repeats_it(tmp_pat
     assert set(record["buckets"]) == set(record["rounds"])
     assert len(set(record["buckets"].values())) == len(record["buckets"]) > 1
     chosen = record["bucket_bytes"]
-    assert f"buckets of {size_text(chosen)}: a step took " in run.out.splitlines()[0]
+    assert f"buckets of {size_text(chosen)}: a step takes with " in run.out.splitlines()[0]
 
     config = run.results.directory / "config.toml"
     table = load_config(config).parallel

@@ -136,6 +136,9 @@ def test_doctor_tells_what_ranks_find():
         assert name in found
     assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("rank")] == ["0", "1", "2"]
     assert "works between the 3 ranks" in done.stdout
+    tuned = [line.split()[3:8] for line in done.stdout.splitlines() if line.startswith("autotune")]
+    assert [" ".join(words[:2]) for words in tuned] == ["1 MiB:", "8 MiB:", "32 MiB:"]
+    assert all(words[2:4] == ["buckets", "of"] for words in tuned)
 
 
 def test_doctor_tells_what_is_wrong_with_the_mpi():

@@ -14,6 +14,7 @@ import numpy as np
 import paraflow as pf
 from paraflow.comm import Communicator, world
 from paraflow.parallel import AllReduce
+from paraflow.runtime.tuning import buckets
 
 MIB = 1 << 20
 # The model below has 1.5 MiB, in two buckets with 4 MiB and with 1 MiB, so these are tried, in this order.
@@ -82,6 +83,8 @@ def ranks_choose_alike_though_their_times_differ(comm: Communicator) -> None:
         assert list(tuning.rounds) == TRIED
         assert tuning.buckets == dict(zip(TRIED, [2, 6, 1], strict=True))
         assert tuning.bucket_bytes == expected
+        used = {len(buckets(loaded.executable.plan)) for loaded in session._plans.values()}
+        assert used == {0, tuning.buckets[expected]}  # 0: that of the initialiser, and of looking at variables
         for size in TRIED:
             assert min(tuning.rounds[size]) >= max(delay[size] for delay in delays)
         assert comm.allgather(tuning.rounds) == [tuning.rounds] * comm.size
