@@ -17,18 +17,20 @@ from paraflow.graph.rebuild import Program, rebuild
 
 Rewrite = Callable[[Program], Program]
 
+BUCKET_BYTES = 4 << 20
+
 
 @dataclass(frozen=True)
 class Options:
     """What the compiler may be told.
 
     ``parallel``: independent steps may run at the same time; ``synchronous``: the variables in planes are shared with
-    other ranks; ``bucket_bytes``: size of the buckets in which gradients are exchanged.
+    other ranks; ``bucket_bytes``: size of the buckets in which gradients are exchanged, a quarter of it for the first.
     """
 
     parallel: bool = False
     synchronous: bool = False
-    bucket_bytes: int = 4 << 20
+    bucket_bytes: int = BUCKET_BYTES
 
 
 def compile_plan(

@@ -8,7 +8,7 @@ may differ in that. Norms that updates depend on are reduced slice by slice, and
 (compiler/reductions.py). Without sharing the same updates run over this process's own planes.
 
 As in PyTorch DDP (Li et al., VLDB 2020) buckets are filled in the order in which backward makes the gradients, and the
-first is small so that communication can start early. Weight-update sharding is from Xu et al., arXiv 2004.13336.
+first is smaller so that communication can start early. Weight-update sharding is from Xu et al., arXiv 2004.13336.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
 from paraflow.graph.shape import num_elements
 from paraflow.kernels.numpy import KERNELS
-
-FIRST_BUCKET_BYTES = 1 << 20
 
 # What lies in one array for as long as a plan is loaded, beside what kernels write.
 _FIXED = ("constant", "placeholder", "read_variable", "average_gradient")
@@ -79,6 +77,11 @@ class Run:
     groups: list[Group] = field(default_factory=list)
     exchanges: list[Operation] = field(default_factory=list)
     buckets: list[Bucket] = field(default_factory=list)
+
+
+def first_bucket_bytes(bucket_bytes: int) -> int:
+    """The size of the first bucket: a quarter of the others', but 1 MiB where these are as large."""
+    return max(min(bucket_bytes, 1 << 20), bucket_bytes // 4)
 
 
 def shard_updates(program: Program, synchronous: bool, bucket_bytes: int) -> Program:
@@ -429,7 +432,7 @@ def _fill(exchanges: Sequence[Operation], bucket_bytes: int | None) -> list[list
     """Buckets of one dtype each, in the order in which the gradients are made; None: as large as can be."""
     filled: list[list[Operation]] = []
     size = 0
-    limit = None if bucket_bytes is None else min(FIRST_BUCKET_BYTES, bucket_bytes)
+    limit = None if bucket_bytes is None else first_bucket_bytes(bucket_bytes)
     for op in sorted(exchanges, key=lambda o: o.inputs[0].op.index):
         gradient = op.outputs[0]
         nbytes = (num_elements(gradient.spec.shape) or 0) * gradient.dtype.itemsize

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,8 +16,8 @@ import numpy as np
 from paraflow.comm import Communicator
 from paraflow.errors import ConfigError
 from paraflow.experiment import timings
+from paraflow.experiment.sizes import parse_sizes, size_text
 
-_UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _ONE_MEASUREMENT = 1 << 24  # bytes, of as many repetitions as that makes
 _MOST_REPETITIONS = 200
 
@@ -56,35 +55,6 @@ class Report:
             cells = [f"{s * 1e6:>12.1f} {nbytes / s / 1e9:>9.3f}" for s in [*row.values(), *limits]]
             lines.append(f"{size_text(nbytes):>10}" + "".join(cells))
         return "\n".join(lines)
-
-
-def size_text(nbytes: int) -> str:
-    """``1 MiB`` for 1048576."""
-    unit = max((u for u, n in _UNITS.items() if u and nbytes % n == 0), key=_UNITS.__getitem__)
-    return f"{nbytes // _UNITS[unit]} {unit}"
-
-
-def parse_sizes(text: str) -> list[int]:
-    """``1KiB..256MiB``, by factors of four and up to the last, or ``1KiB,3MiB``; raises ConfigError."""
-    first, dots, last = text.partition("..")
-    if not dots:
-        return [_size(part) for part in text.split(",")]
-    low, high = _size(first), _size(last)
-    if low > high:
-        raise ConfigError(f"--sizes {text}: the first is larger than the last")
-    sizes = []
-    while low < high:
-        sizes.append(low)
-        low *= 4
-    return [*sizes, high]
-
-
-def _size(text: str) -> int:
-    match = re.fullmatch(r"([1-9][0-9]*) ?(B|KiB|MiB|GiB)?", text.strip())
-    nbytes = int(match[1]) * _UNITS[match[2] or ""] if match else 0
-    if nbytes < 4 or nbytes % 4:
-        raise ConfigError(f"--sizes: {text!r} is not a size such as 64KiB, in bytes a multiple of 4")
-    return nbytes
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import matplotlib
 from matplotlib.figure import Figure
 
-from paraflow.experiment.bench import SIDES, Report, size_text
+from paraflow.experiment.bench import SIDES, Report
+from paraflow.experiment.sizes import size_text
 
 _LIMITS = {"exchange": ("tab:blue", "limit of memory, exchange"), "allreduce": ("tab:orange", "limit, all-reduce")}
 

@@ -6,7 +6,6 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
@@ -14,9 +13,9 @@ from paraflow import native
 from paraflow.comm import Communicator
 from paraflow.errors import SharedMemoryUnavailable
 from paraflow.experiment import timings
+from paraflow.experiment.sizes import size_text, tuning_text
 
-_MODEL_BYTES = 32 << 20
-_BUCKETS = (1 << 20, 4 << 20, 16 << 20)
+_MODEL_BYTES = (1 << 20, 8 << 20, 32 << 20)
 _CGROUP = Path("/sys/fs/cgroup")
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage")
 
@@ -32,7 +31,7 @@ def examine(comm: Communicator) -> None:
     for other, seconds in timings.latency(comm).items():
         lines.append(("latency", f"{seconds * 1e6:.1f} us from rank 0 to rank {other}"))
     if comm.size > 1:
-        lines.append(("buckets", _buckets(comm)))
+        lines += _buckets(comm)
     if comm.rank == 0:
         print("\n".join(f"{name:16}{text}" for name, text in lines), flush=True)
 
@@ -71,17 +70,13 @@ def _shared_memory(comm: Communicator) -> str:
     return next((text for text in comm.allgather(found) if "not work" in text), found)
 
 
-def _buckets(comm: Communicator) -> str:
-    """The time of an exchange by the size of buckets (``parallel.bucket_bytes``), in interleaved rounds."""
-    sides = {size: timings.ExchangeOnly(comm, _MODEL_BYTES, size) for size in _BUCKETS}
-    found: dict[int, list[float]] = {size: [] for size in _BUCKETS}
-    for _ in range(6):
-        for size, exchange in sides.items():
-            found[size].append(max(comm.allgather(exchange(1))))
-    for exchange in sides.values():
-        exchange.close()
-    times = ", ".join(f"{median(f[1:]) * 1e3:.2f} ms by {size >> 20} MiB" for size, f in found.items())
-    return f"exchange of {_MODEL_BYTES >> 20} MiB: {times}"
+def _buckets(comm: Communicator) -> list[tuple[str, str]]:
+    """What ``parallel.autotune`` chooses here, by the size of a model: nothing but its gradients' exchange is timed."""
+    lines = []
+    for nbytes in _MODEL_BYTES:
+        tuning = timings.tune(comm, nbytes)
+        lines.append(("autotune", f"model of {size_text(nbytes)}: {tuning_text(tuning)}"))
+    return lines
 
 
 def _read(path: Path) -> str:

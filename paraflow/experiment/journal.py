@@ -15,7 +15,9 @@ from typing import Any, Self
 from paraflow.experiment.metrics import MetricsWriter
 from paraflow.experiment.progress import Progress, formatted
 from paraflow.experiment.run_directory import METRICS_FILE, WAITS_FILE
+from paraflow.experiment.sizes import tuning_text
 from paraflow.experiment.waits import Waits
+from paraflow.runtime.tuning import Tuning
 
 
 class Journal:
@@ -30,6 +32,8 @@ class Journal:
       ``staleness_mean``, ``staleness_max``, ...
       With compression, ``gradient_bytes`` that rank 0 has sent since the start (of gradients, or of what its mode
       sends in their place), and ``uncompressed_gradient_bytes`` that it would have sent without.
+    - "autotune", once, where bucket sizes are measured: the ``bucket_bytes`` chosen; by size, how many ``buckets``
+      there are, and the times of a step on the slowest rank in the ``rounds``; and the ``seconds`` that it all took.
     - "evaluate": loss and metrics over the test samples.
     - "end": the last of both, the latter as ``test_loss`` and so on; ``unix_time``; and in ``ranks`` what `end` was
       given for each, ``waited_for`` among it: the seconds that the rank has waited for others, by rank.
@@ -66,6 +70,11 @@ class Journal:
         """Record means over the samples since the last such record, and what else there is to say of that time."""
         self._trained = dict(means)
         self._write("train", {**means, **more})
+
+    def tuned(self, tuning: Tuning) -> None:
+        """Record how large buckets are, and why, and show it."""
+        self._write("autotune", asdict(tuning))
+        self._progress.remark(tuning_text(tuning))
 
     def evaluated(self, means: Mapping[str, float]) -> None:
         """Record means over the test samples."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -17,7 +18,7 @@ from paraflow.experiment.journal import Journal
 from paraflow.experiment.measure import Meter, evaluate
 from paraflow.experiment.model import Model, build_model
 from paraflow.experiment.optimizers import build_train_op
-from paraflow.experiment.run_directory import PARAMETERS_FILE, create_run_directory, save_parameters
+from paraflow.experiment.run_directory import PARAMETERS_FILE, create_run_directory, save_config, save_parameters
 from paraflow.experiment.schema import Config, shared_leaves
 from paraflow.experiment.strategies import check_mode, make_strategy
 from paraflow.graph.graph import Graph
@@ -44,8 +45,12 @@ def train(config: Config, communicator: Communicator) -> None:
         model = build_model(config, training)
         train_op = build_train_op(config.optimizer, model.loss)
         initialize = global_variables_initializer()
-        bucket_bytes, threads = config.parallel.bucket_bytes, config.experiment.threads
-        with Session(strategy=strategy, bucket_bytes=bucket_bytes, threads=threads) as session:
+        with Session(
+            strategy=strategy,
+            threads=config.experiment.threads,
+            bucket_bytes=config.parallel.bucket_bytes,
+            autotune=config.parallel.autotune,
+        ) as session:
             session.run(initialize)
             _Run(config, communicator, strategy, session, model, train_op, test).carry_out(training)
 
@@ -83,7 +88,7 @@ class _Run:
             if self.strategy.is_server:
                 self.strategy.serve(self.session, self.train_op)
             else:
-                worker = _Worker(self, journal, batches, total_steps)
+                worker = _Worker(self, directory, journal, batches, total_steps)
                 worker.train()
             self.strategy.finish(self.session)
             journal.evaluated(evaluate(self.session, self.model, self.test, self.communicator))
@@ -110,8 +115,9 @@ class _Worker:
     Synchronous workers report together. An asynchronous one reports for itself, as it does not meet the others.
     """
 
-    def __init__(self, run: _Run, journal: Journal, batches: Batches, total_steps: int) -> None:
+    def __init__(self, run: _Run, directory: Path, journal: Journal, batches: Batches, total_steps: int) -> None:
         self._run = run
+        self._directory = directory
         self._journal = journal
         self._batches = batches
         self._total_steps = total_steps
@@ -162,13 +168,27 @@ class _Worker:
         if samples and not math.isfinite(values[0]):
             raise NumericError(self._not_finite(values[0], samples, epoch))
         self._meter.add(samples, values)
-        self._first_step_at = self._first_step_at or time.time()
+        if not self._steps:
+            self._begun()
         self._samples += samples
         self._steps += 1
         self._step = self._run.strategy.next_step(self._step)
         self._journal.step(self._step, epoch + 1, self._seen())
         if self._step // self._log_every > self._recorded // self._log_every or self._step >= self._total_steps:
             self._record()
+
+    def _begun(self) -> None:
+        """The first step is over: what was found out before it is told, and written down."""
+        self._first_step_at = time.time()
+        tuning = self._run.session.tuning
+        if tuning is None:
+            return
+        self._paused += tuning.seconds
+        self._journal.tuned(tuning)
+        if self._run.communicator.rank == 0:
+            chosen = {"bucket_bytes": tuning.bucket_bytes, "autotune": False}
+            parallel = self._run.config.parallel.model_copy(update=chosen)
+            save_config(self._directory, self._run.config.model_copy(update={"parallel": parallel}))
 
     def _seen(self) -> int:
         """What all ranks have trained on; of asynchronous ones it is taken that they are as far as this one."""

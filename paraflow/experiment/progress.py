@@ -70,6 +70,11 @@ class Progress:
         if self._display is not None:
             self._display.keep("  ".join(self._parts(self._clock(), step, epoch, samples, values)))
 
+    def remark(self, text: str) -> None:
+        """Show a line of another kind that stays."""
+        if self._display is not None:
+            self._display.keep(text)
+
     def close(self) -> None:
         """Remove the live line."""
         if self._display is not None:

@@ -39,7 +39,7 @@ def create_run_directory(config: Config, communicator: Communicator) -> Path:
     if communicator.rank == 0:
         try:
             made = _new_directory(Path(config.experiment.directory).expanduser().absolute(), config.experiment.name)
-            (made / CONFIG_FILE).write_text(toml_document(config), encoding="utf-8")
+            save_config(made, config)
             environment = json.dumps(_environment(communicator.world, ranks), indent=2)
             (made / ENVIRONMENT_FILE).write_text(environment + "\n", encoding="utf-8")
         except OSError as error:
@@ -48,6 +48,13 @@ def create_run_directory(config: Config, communicator: Communicator) -> Path:
     if not isinstance(made, Path):
         raise ConfigError(f"experiment.directory = {config.experiment.directory!r}: cannot write there: {made}")
     return made
+
+
+def save_config(directory: Path, config: Config) -> None:
+    """Write the resolved configuration into the run directory, whole or not at all."""
+    unfinished = directory / f".{CONFIG_FILE}.{os.getpid()}"
+    unfinished.write_text(toml_document(config), encoding="utf-8")
+    unfinished.replace(directory / CONFIG_FILE)
 
 
 def save_parameters(path: Path, parameters: Mapping[str, NDArray[Any]]) -> None:

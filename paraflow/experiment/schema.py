@@ -156,8 +156,14 @@ class Parallel(Table):
         "easgd: a spring between each rank's parameters and a centre; "
         "gossip: parameters are averaged with a few neighbours",
     )
-    bucket_bytes: PositiveInt = Field(
-        default=4 * 2**20, description="allreduce: bytes of gradients that are exchanged together"
+    bucket_bytes: PositiveInt | None = Field(
+        default=None,
+        description="allreduce: bytes of gradients that are exchanged together; not set: 4 MiB, or what autotune finds",
+    )
+    autotune: bool = Field(
+        default=False,
+        description="allreduce: try several bucket_bytes before the first step and go on with the fastest; the run's "
+        "own config.toml then has that one, and repeats the run bit by bit",
     )
     shared_memory: bool = Field(
         default=True,
@@ -239,6 +245,20 @@ class Parallel(Table):
             raise ValueError(
                 f"accumulate = {self.accumulate} is for mode = 'single' or 'allreduce', not for '{self.mode}': set one "
                 "of the two"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tunes_what_is_open(self) -> "Parallel":
+        if self.autotune and self.bucket_bytes is not None:
+            raise ValueError(
+                f"autotune = true chooses bucket_bytes, but bucket_bytes = {self.bucket_bytes} is set: leave one of "
+                "the two out"
+            )
+        if self.autotune and self.compress != "none":
+            raise ValueError(
+                f"autotune = true chooses bucket_bytes, but compress = '{self.compress}' makes no buckets: leave one "
+                "of the two out"
             )
         return self
 

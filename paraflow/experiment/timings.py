@@ -19,6 +19,7 @@ from paraflow.ops.state import Variable, global_variables_initializer
 from paraflow.parallel import AllReduce
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.session import Session
+from paraflow.runtime.tuning import Tuning
 from paraflow.train import GradientDescentOptimizer
 
 PIECE = 1 << 20  # elements of the largest variable
@@ -49,17 +50,10 @@ class ExchangeOnly:
     ranks or more; making and calling it is collective.
     """
 
-    def __init__(self, comm: Communicator, nbytes: int, bucket_bytes: int = 4 << 20) -> None:
+    def __init__(self, comm: Communicator, nbytes: int) -> None:
         self._comm = comm
         self._times, self.seconds = 1, 0.0
-        with Graph().as_default() as graph:
-            sizes = [min(PIECE, nbytes // 4 - start) for start in range(0, nbytes // 4, PIECE)]
-            variables = [Variable(np.ones(size, np.float32)) for size in sizes]
-            gradients = [(multiply(v, np.float32(1e-3)), v) for v in variables]
-            train = GradientDescentOptimizer(1e-3).apply_gradients(gradients)
-            self.session = Session(graph, strategy=AllReduce(comm), bucket_bytes=bucket_bytes)
-            self.session.run(global_variables_initializer())
-        self._step = self.session.make_callable(train)
+        self.session, self._step = _exchanging(comm, nbytes, PIECE)
         self._step()
         self.session._executor = self
 
@@ -91,6 +85,32 @@ class ExchangeOnly:
     def close(self) -> None:
         """End the session."""
         self.session.close()
+
+
+def tune(comm: Communicator, nbytes: int) -> Tuning:
+    """What autotune chooses for ``nbytes`` of float32 parameters in variables of 256 KiB and hardly any computation.
+
+    Collective.
+    """
+    session, step = _exchanging(comm, nbytes, PIECE // 16, autotune=True)
+    with session:
+        step()
+    assert session.tuning is not None, "one rank has nothing to exchange"
+    return session.tuning
+
+
+def _exchanging(
+    comm: Communicator, nbytes: int, piece: int, autotune: bool = False
+) -> tuple[Session, Callable[[], object]]:
+    """A session and its training step by gradient descent, of variables of at most ``piece`` elements."""
+    with Graph().as_default() as graph:
+        sizes = [min(piece, nbytes // 4 - start) for start in range(0, nbytes // 4, piece)]
+        variables = [Variable(np.ones(size, np.float32)) for size in sizes]
+        gradients = [(multiply(v, np.float32(1e-3)), v) for v in variables]
+        train = GradientDescentOptimizer(1e-3).apply_gradients(gradients)
+        session = Session(graph, strategy=AllReduce(comm), autotune=autotune)
+        session.run(global_variables_initializer())
+    return session, session.make_callable(train)
 
 
 def exchange_bytes(nbytes: int, ranks: int) -> int:

@@ -104,7 +104,7 @@ class AllReduce(Strategy):
 
         On each node the variables then move into memory that its ranks share; where that cannot be, rank 0 warns.
         """
-        lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
+        lines = [f"{k} = {v!r}" for k, v in {**self.agreement, "autotune": session.autotune}.items()]
         lines += [f"training step with {o.name}" for o in operations]
         check_agreement(self.comm, lines + graph_lines(reachable(operations)))
         broadcast_variables(self.comm, session, root=0)

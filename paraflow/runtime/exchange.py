@@ -13,7 +13,8 @@ The flag is a counter: the ranks of a node pass the same points of synchronisati
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -268,6 +269,15 @@ class Exchange:
     def _step_begins(self) -> None:
         self._wire_step = self.wire_seconds - self._wire_settled
         self._began, self._waited, self._wire_settled = perf_counter(), self.seconds, self.wire_seconds
+
+    @contextmanager
+    def unaccounted(self) -> Iterator[None]:
+        """What is waited inside counts for nothing."""
+        waits, wire_seconds = dict(self.waits), self.wire_seconds
+        yield
+        self.waits, self.wire_seconds = waits, wire_seconds
+        self._step_begins()
+        self._wire_step = 0.0
 
     def _blame(self, rank: float, lateness: float) -> None:
         """Put what this rank waited in the last step's sums over nodes down to ``rank`` of another node."""

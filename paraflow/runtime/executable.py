@@ -38,13 +38,20 @@ Call = Callable[[], Any]
 
 
 class Executable:
-    """A plan with its buffers. Runs one at a time; what it returns is copied out of the buffers."""
+    """A plan with its buffers. Runs one at a time; what it returns is copied out of the buffers.
 
-    def __init__(self, plan: Plan, context: RunContext) -> None:
+    It uses the arena of ``beside``, which then may not run between a run of this one and the reading of its results.
+    """
+
+    def __init__(self, plan: Plan, context: RunContext, beside: Executable | None = None) -> None:
         self.plan = plan
         self.context = context
-        self.arena = aligned_empty(plan.arena_bytes)
-        self.arena.fill(0)
+        self.arena: Array
+        if beside is not None and beside.arena.nbytes >= plan.arena_bytes:
+            self.arena = beside.arena
+        else:
+            self.arena = aligned_empty(plan.arena_bytes)
+            self.arena.fill(0)
         self.values: list[Any] = [self._array(slot) for slot in plan.slots]
         self._fed: list[Array] = [self.values[slot] for slot in plan.feeds]
         self.steps: list[Step] = []

@@ -6,14 +6,16 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
 
 from paraflow.comm import Communicator, solo
 from paraflow.compiler.accumulate import adding_program, closing_program
-from paraflow.compiler.pipeline import Options, compile_plan
+from paraflow.compiler.pipeline import BUCKET_BYTES, Options, compile_plan
 from paraflow.compiler.plan import Plan
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError
 from paraflow.graph.context import default_session, stacks
@@ -28,6 +30,7 @@ from paraflow.runtime.executable import Executable
 from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecutor
 from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_shape, feed_tensor, fetch_key
 from paraflow.runtime.store import VariableStore
+from paraflow.runtime.tuning import Tuning, buckets, candidates, choose, measure, put_back
 
 Array = np.ndarray[Any, Any]
 Feeds = Mapping[Tensor, tuple[int, ...]]
@@ -70,7 +73,10 @@ class Session:
 
     ``graph`` defaults to the default graph. ``strategy`` says how several ranks train together (none: this process
     alone). ``threads`` above 1 runs independent steps of a plan at the same time. ``bucket_bytes`` is the size of the
-    buckets in which gradients are reduced.
+    buckets in which synchronous ranks exchange gradients (default: 4 MiB; the first bucket is a quarter as large, but
+    1 MiB where the others are). With ``autotune`` it is chosen by measuring before the first training step, for which
+    that step runs some times on its first batch; all ranks choose alike, results are those of a session that was given
+    the size, and ``tuning`` then has what was measured.
     """
 
     def __init__(
@@ -79,10 +85,15 @@ class Session:
         *,
         strategy: Strategy | None = None,
         threads: int = 1,
-        bucket_bytes: int = 4 << 20,
+        bucket_bytes: int | None = None,
+        autotune: bool = False,
     ) -> None:
         if threads < 1:
             raise InvalidArgumentError(f"threads must be at least 1, not {threads}")
+        if autotune and bucket_bytes is not None:
+            raise InvalidArgumentError(f"autotune chooses bucket_bytes, which is {bucket_bytes}: leave out one of both")
+        if bucket_bytes is not None and bucket_bytes < 1:
+            raise InvalidArgumentError(f"bucket_bytes must be at least 1, not {bucket_bytes}")
         if not isinstance(graph, Graph | None):
             raise TypeError(f"graph must be a Graph, not {graph!r}")
         if isinstance(strategy, type) or (strategy is not None and not hasattr(strategy, "comm")):
@@ -97,7 +108,9 @@ class Session:
         self.context = RunContext(
             self.store, comm, entropy, shard=comm.rank, strategy=strategy, exchange=exchange
         )
-        self._options = Options(parallel=threads > 1, synchronous=synchronous, bucket_bytes=bucket_bytes)
+        self.tuning: Tuning | None = None
+        self.autotune = autotune and synchronous  # until it is done
+        self._options = Options(threads > 1, synchronous, bucket_bytes or BUCKET_BYTES)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
         self._fetches: dict[Any, Fetches] = {}
         self._feeds: dict[Any, Tensor] = {}
@@ -149,7 +162,7 @@ class Session:
             # What can be said of the feeds' shapes has been said when the plan for them was made.
             loaded = self._plans.get((key, tensors, tuple([a.shape for a in arrays])))
             if loaded is None:
-                loaded = self._load(fetches, key, tensors, tuple(a.shape for a in arrays))
+                loaded = self._load(fetches, key, tensors, arrays)
             samples, accumulation = loaded.samples, loaded.accumulation
             if accumulation is not None:
                 if not accumulation.begin(samples):
@@ -159,12 +172,7 @@ class Session:
             executable = loaded.executable
             if not loaded.checked:
                 self._check_initialized(executable.plan)
-            self.context.samples = samples
-            if executable.synchronises is not None:
-                assert self.context.exchange is not None
-                self.context.exchange.open(executable.synchronises, samples)
-            executable.load(arrays)
-            self._executor.execute(executable)
+            self._execute(executable, samples, arrays)
             if not loaded.checked:
                 self.store.initialized.update(executable.plan.writes)
                 loaded.checked = True
@@ -172,8 +180,17 @@ class Session:
                 accumulation.end()
             return loaded.fold(executable.results())
 
-    def _load(self, structure: Any, key: Any, tensors: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> Loaded:
+    def _execute(self, executable: Executable, samples: int, arrays: list[Array]) -> None:
+        self.context.samples = samples
+        if executable.synchronises is not None:
+            assert self.context.exchange is not None
+            self.context.exchange.open(executable.synchronises, samples)
+        executable.load(arrays)
+        self._executor.execute(executable)
+
+    def _load(self, structure: Any, key: Any, tensors: tuple[Tensor, ...], arrays: list[Array]) -> Loaded:
         check_distinct(tensors)
+        shapes = tuple(a.shape for a in arrays)
         for tensor, shape in zip(tensors, shapes, strict=True):
             check_shape(tensor, shape)
         if key not in self._fetches:
@@ -182,7 +199,8 @@ class Session:
         self.store.allocate(self.graph.variables)
         feeds = dict(zip(tensors, shapes, strict=True))
         plan, trains = self._compile(wanted, feeds)
-        if trains and trains not in self._started:
+        starts = bool(trains) and trains not in self._started
+        if starts:
             assert self.strategy is not None
             self._check_initialized(plan)
             self._started.add(trains)
@@ -199,8 +217,34 @@ class Session:
             loaded = Loaded(Executable(plan, self.context), samples or 0, wanted.fold)
         else:
             loaded = self._load_accumulating(wanted, feeds, plan, trains, samples or 0)
+        if starts and self.autotune:
+            self._tune(loaded, wanted, feeds, arrays)
         self._plans[key, tensors, shapes] = loaded
         return loaded
+
+    def _tune(self, loaded: Loaded, wanted: Fetches, feeds: Feeds, arrays: list[Array]) -> None:
+        """Measure the training step with buckets of several sizes, and go on with the best; once, on all ranks."""
+        began = perf_counter()
+        self.autotune = False
+        first = loaded.executable
+        exchanged = sum(self.store[name].nbytes for names in buckets(first.plan) for name in names)
+        tried = {BUCKET_BYTES: first}
+        for size in candidates(exchanged):
+            plan, _ = self._compile(wanted, feeds, bucket_bytes=size)
+            if all(buckets(plan) != buckets(other.plan) for other in tried.values()):
+                tried[size] = Executable(plan, self.context, beside=first)
+        rounds: dict[int, list[float]] = {}
+        if len(tried) > 1:
+            if loaded.accumulation is not None:
+                loaded.accumulation.begin(loaded.samples)
+            with put_back(self.context, first.plan.writes):
+                runs = {size: partial(self._execute, e, loaded.samples, arrays) for size, e in tried.items()}
+                rounds = measure(self.context.comm, runs)
+        chosen = choose(rounds)
+        loaded.executable = tried[chosen]
+        self._options = replace(self._options, bucket_bytes=chosen)
+        counts = {size: len(buckets(executable.plan)) for size, executable in tried.items()}
+        self.tuning = Tuning(chosen, counts, rounds, perf_counter() - began)
 
     def _load_accumulating(
         self, wanted: Fetches, feeds: Feeds, plan: Plan, trains: tuple[str, ...], samples: int
@@ -214,7 +258,9 @@ class Session:
         closing = Executable(plan, self.context)
         return Loaded(closing, samples, wanted.fold, accumulation, Loaded(adding, samples, wanted.fold))
 
-    def _compile(self, wanted: Fetches, feeds: Feeds, adding: bool = False) -> tuple[Plan, tuple[str, ...]]:
+    def _compile(
+        self, wanted: Fetches, feeds: Feeds, adding: bool = False, bucket_bytes: int | None = None
+    ) -> tuple[Plan, tuple[str, ...]]:
         """The plan, and the names of `training_step`; with ``adding`` that of runs which only accumulate gradients."""
         strategy = self.strategy
         trains: tuple[str, ...] = ()
@@ -233,7 +279,7 @@ class Session:
             wanted.operations,
             feeds,
             rewrite if strategy is not None else None,
-            self._options,
+            replace(self._options, bucket_bytes=bucket_bytes or self._options.bucket_bytes),
         )
         return plan, trains
 

@@ -46,7 +46,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
     "script",
     [
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
-        "compression.py", "simulate_check.py", "exchange.py",
+        "compression.py", "simulate_check.py", "exchange.py", "autotune.py",
     ],
 )
 def test_help_names_the_options(script: str) -> None:
@@ -162,3 +162,12 @@ def test_embedding(tmp_path: Path) -> None:
     assert found["difference"] < 1e-5
     assert_times(found["ms"], {"rows", "dense"}, 2)
     assert "fewer bytes" in output
+
+
+def test_autotune_times_the_usual_size_and_the_chosen_one(tmp_path: Path) -> None:
+    options = ["--rounds", "2", "--steps", "1", "--tries", "1", "--models", "9-300-300-3:6"]
+    output, written = results(tmp_path, "autotune.py", *options)
+    (found,) = written["tries"]
+    assert set(found["step_seconds"]) == {str(4 << 20), str(256 << 10)}
+    assert_times({name: found[name] for name in ("fixed", "chosen")}, {"fixed", "chosen"}, rounds=2)
+    assert "9-300-300-3:6" in output

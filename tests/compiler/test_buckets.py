@@ -57,6 +57,12 @@ def test_the_first_bucket_is_small_and_the_others_have_the_given_size():
     assert sizes(train_plan(loss, 1536 * KIB)) == [1024, 1536, 1536]
 
 
+def test_the_first_of_large_buckets_is_a_quarter_as_large():
+    _, loss = chain(*[1024] * 12)
+    assert sizes(train_plan(loss, 8 << 20)) == [2048, 8192, 2048]
+    assert sizes(train_plan(loss, 48 << 20)) == [12288]
+
+
 def test_buckets_smaller_than_the_first_limit_are_all_of_the_given_size():
     _, loss = chain(*[4] * 6)
     assert sizes(train_plan(loss, 8 * KIB)) == [8, 8, 8]

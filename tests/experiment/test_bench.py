@@ -11,8 +11,9 @@ import pytest
 
 from paraflow.comm import run_threads
 from paraflow.errors import ConfigError
-from paraflow.experiment.bench import Report, measure, parse_sizes, size_text
+from paraflow.experiment.bench import Report, measure
 from paraflow.experiment.cli import main
+from paraflow.experiment.sizes import parse_sizes, size_text
 from paraflow.experiment.timings import ExchangeOnly, latency
 
 PARAFLOW = str(Path(sys.executable).with_name("paraflow"))
@@ -131,10 +132,13 @@ def test_doctor_tells_what_ranks_find():
     found = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert found["mpirun"].startswith(("/", "."))
     assert ("Open MPI" in found["mpirun"]) == ("Open MPI" in found["MPI"])
-    for name in ("paraflow", "BLAS", "load", "cgroup", "/dev/shm", "memory", "latency", "buckets"):
+    for name in ("paraflow", "BLAS", "load", "cgroup", "/dev/shm", "memory", "latency", "autotune"):
         assert name in found
     assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("rank")] == ["0", "1", "2"]
     assert "works between the 3 ranks" in done.stdout
+    tuned = [line.split()[3:8] for line in done.stdout.splitlines() if line.startswith("autotune")]
+    assert [" ".join(words[:2]) for words in tuned] == ["1 MiB:", "8 MiB:", "32 MiB:"]
+    assert all(words[2:4] == ["buckets", "of"] for words in tuned)
 
 
 def test_doctor_tells_what_is_wrong_with_the_mpi():

@@ -62,7 +62,7 @@ def test_defaults_are_those_of_the_schema(folder):
     assert (config.model.layers, config.model.activation) == ((64, 10), "relu")
     assert (config.optimizer.beta1, config.optimizer.beta2, config.optimizer.epsilon) == (0.9, 0.999, 1e-8)
     assert (config.train.steps, config.train.evaluate_every) == (None, 1)
-    assert (config.parallel.mode, config.parallel.bucket_bytes) == ("allreduce", 2**22)
+    assert (config.parallel.mode, config.parallel.bucket_bytes) == ("allreduce", None)
 
 
 def test_a_configuration_cannot_be_changed(folder):

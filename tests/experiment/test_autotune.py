@@ -1,0 +1,51 @@
+"""``parallel.autotune``, from the configuration to a run that can be repeated."""
+
+import pytest
+from pydantic import ValidationError
+
+from paraflow.experiment.config import load_config
+from paraflow.experiment.schema import Parallel
+from paraflow.experiment.sizes import size_text
+
+from .runs import CONFIGS, launch
+
+AUTOTUNE = CONFIGS / "digits_autotune.toml"
+
+
+def test_a_run_tells_what_it_has_chosen_and_its_configuration_repeats_it(tmp_path):
+    run = launch(tmp_path / "first", 2, AUTOTUNE, "train.epochs=1")
+    assert run.code == 0, run.err
+    (record,) = run.results.records("autotune")
+    assert record["step"] == 0
+    assert set(record["buckets"]) == set(record["rounds"])
+    assert len(set(record["buckets"].values())) == len(record["buckets"]) > 1
+    chosen = record["bucket_bytes"]
+    assert f"buckets of {size_text(chosen)}: a step takes with " in run.out.splitlines()[0]
+
+    config = run.results.directory / "config.toml"
+    table = load_config(config).parallel
+    assert (table.autotune, table.bucket_bytes) == (False, chosen)
+    again = launch(tmp_path / "again", 2, config)
+    assert again.code == 0, again.err
+    assert again.results.records("autotune") == []
+    assert again.results.parameter_bytes == run.results.parameter_bytes
+    assert again.results.losses().tolist() == run.results.losses().tolist()
+
+
+def test_one_process_has_nothing_to_choose(tmp_path):
+    run = launch(tmp_path, 1, AUTOTUNE, "train.steps=2")
+    assert run.code == 0, run.err
+    assert run.results.records("autotune") == []
+    assert load_config(run.results.directory / "config.toml").parallel.autotune
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ({"bucket_bytes": 4096}, "bucket_bytes = 4096 is set: leave one of the two out"),
+        ({"compress": "topk"}, "compress = 'topk' makes no buckets: leave one of the two out"),
+    ],
+)
+def test_what_leaves_nothing_to_choose_is_refused(keys, fault):
+    with pytest.raises(ValidationError, match=f"autotune = true chooses bucket_bytes, but {fault}"):
+        Parallel(autotune=True, **keys)
