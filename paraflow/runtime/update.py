@@ -81,10 +81,28 @@ def allocate_registers(body: Body, dtype: np.dtype[Any]) -> Registers:
                 free.remove(fitting[0])
         found.steps.append(Inner(kernel.bind(dict(node.attrs)), tuple(place[r] for r in node.inputs), place[value]))
         free += [p for p in ending if p != place[value]]
-    for state, r in body.writes:
-        if place[r] != state:
-            found.steps.append(Inner(_copy, (place[r],), state))
+    spare = given + len(found.scratch)
+    copies = _copies({state: place[r] for state, r in body.writes if place[r] != state}, spare)
+    found.steps += [Inner(_copy, (source,), target) for source, target in copies]
+    if any(target == spare for _, target in copies):
+        found.scratch.append(dtype)
     return found
+
+
+def _copies(sources: dict[int, int], spare: int) -> list[tuple[int, int]]:
+    """Copies (source, target), one after the other, that do what copying all ``sources`` (by target) at once would.
+
+    Where targets are sources in a ring, the old value of one of them is kept in ``spare`` meanwhile.
+    """
+    pending, copies = dict(sources), []
+    while pending:
+        target = next((t for t in pending if t not in pending.values()), None)
+        if target is None:
+            target = next(iter(pending))
+            copies.append((target, spare))
+            pending = {t: spare if s == target else s for t, s in pending.items()}
+        copies.append((pending.pop(target), target))
+    return copies
 
 
 def _copy(value: Array, out: Array) -> None:
