@@ -255,6 +255,35 @@ def assignments_by_all_ranks_happen_once(comm: Communicator) -> None:
             assert session.run([w, train], {x: [1.0]})[0].tolist() == [5.0] * 300  # a rate of 0
 
 
+def updates_that_read_each_other_keep_program_order(comm: Communicator) -> None:
+    """A ring of three that all read old values, then an update of one that reads the old slot of another."""
+    for strategy, mean in ((None, comm.rank + 1.0), (AllReduce(comm), (comm.size + 1) / 2)):
+        with pf.Graph().as_default():
+            x = pf.placeholder(pf.float64, (None,), name="x")
+            values = [np.arange(20_000) % (k + 7.0) for k in range(4)]
+            a, b, c = variables = [pf.Variable(v, name=n) for v, n in zip(values, "abc", strict=False)]
+            slot = pf.Variable(values[3], trainable=False, name="slot", slot_of="b")
+            loss = pf.reduce_mean(x) * pf.add_n([pf.reduce_sum(v) * (k + 1.0) for k, v in enumerate(variables)])
+            gradients = [g for g, _ in pf.train.GradientDescentOptimizer(1.0).compute_gradients(loss)]
+            old = [v.value() for v in variables]
+            new = [v - g + w for v, g, w in zip(old, gradients, [*old[1:], old[0]], strict=True)]
+            ring = pf.group(*(v.assign(n) for v, n in zip(variables, new, strict=True)))
+            old_slot = slot.value()
+            moved = b.assign_sub(slot.assign(old_slot * 0.5 + gradients[1]))
+            slotted = pf.group(moved, a.assign_sub(gradients[0] + old_slot))
+            with pf.Session(strategy=strategy, bucket_bytes=1 << 18) as session:
+                session.run(pf.global_variables_initializer())
+                for _ in range(3):
+                    session.run(ring, {x: [comm.rank + 1.0]})
+                    session.run(slotted, {x: [comm.rank + 1.0]})
+                    one, two, three, moment = values
+                    one, two, three = one - mean + two, two - 2 * mean + three, three - 3 * mean + one
+                    one, moment = one - (mean + moment), moment * 0.5 + 2 * mean
+                    values = [one, two - moment, three, moment]
+                for found, expected in zip(session.run([*variables, slot]), values, strict=True):
+                    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 def old_values_can_be_fetched_beside_an_update(comm: Communicator) -> None:
     with pf.Graph().as_default():
         x = pf.placeholder(pf.float64, (None,), name="x")
@@ -364,6 +393,7 @@ CASES: list[Callable[[Communicator], None]] = [
     trainings_alternate,
     all_ranks_see_the_same_bits,
     assignments_by_all_ranks_happen_once,
+    updates_that_read_each_other_keep_program_order,
     old_values_can_be_fetched_beside_an_update,
     different_learning_rates_are_refused,
     different_programs_are_refused,
