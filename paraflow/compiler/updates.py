@@ -35,7 +35,7 @@ class Group:
 
     A reduction is a group too (compiler/reductions.py): it writes nothing, and reduces to the outputs of operations.
     ``assigns`` are then those whose new values it makes for itself. It has to run before anyone changes what ``reads``,
-    all its own, read, whose last changes are at ``fresh``; ``level`` is 1, or more where it needs others of a lower level.
+    all its own, read, whose last changes are at ``fresh``; ``level`` is 1, or more where it needs others of lower ones.
     """
 
     owner: str

@@ -261,7 +261,7 @@ def updates_that_read_each_other_keep_program_order(comm: Communicator) -> None:
         with pf.Graph().as_default():
             x = pf.placeholder(pf.float64, (None,), name="x")
             values = [np.arange(20_000) % (k + 7.0) for k in range(4)]
-            a, b, c = variables = [pf.Variable(v, name=n) for v, n in zip(values, "abc", strict=False)]
+            a, b, _ = variables = [pf.Variable(v, name=n) for v, n in zip(values, "abc", strict=False)]
             slot = pf.Variable(values[3], trainable=False, name="slot", slot_of="b")
             loss = pf.reduce_mean(x) * pf.add_n([pf.reduce_sum(v) * (k + 1.0) for k, v in enumerate(variables)])
             gradients = [g for g, _ in pf.train.GradientDescentOptimizer(1.0).compute_gradients(loss)]
