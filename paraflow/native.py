@@ -4,11 +4,13 @@ Nothing depends on it. Where there is no compiler, or ``PARAFLOW_NATIVE=0`` is s
 bits: generated code uses only operations that IEEE 754 rounds exactly, and nothing may contract or reorder them.
 
 Compiled libraries lie in ``$PARAFLOW_CACHE`` or ``~/.cache/paraflow``, named by a digest of source, flags, compiler and
-processor, so that a home folder shared by different machines serves each with its own.
+processor, so that a home folder shared by different machines serves each with its own. What other users could have put
+there is not run: folder and libraries have to be the user's own, and writable by nobody else.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import fcntl
 import functools
@@ -67,8 +69,10 @@ def _warn_once(message: str) -> None:
 @functools.cache
 def _library(source: str, command: tuple[str, ...]) -> ctypes.CDLL:
     key = "\n".join([source, *FLAGS, _version(command), _processor()])
-    folder = _folder()
-    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.so"
+    name = f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.so"
+    path = _folder() / name
+    if path.exists() and not _trusted(path):
+        path = _temporary_folder() / name
     if not path.exists():
         with _one_at_a_time(path):
             if not path.exists():
@@ -84,6 +88,7 @@ def _compile(source: str, command: tuple[str, ...], path: Path) -> None:
             [*command, *FLAGS, "-x", "c", "-", "-o", str(unfinished), "-lm"],
             input=source, text=True, check=True, capture_output=True, timeout=_SECONDS,
         )  # fmt: skip
+        unfinished.chmod(0o700)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -107,17 +112,36 @@ class _one_at_a_time:  # noqa: N801 - reads as what it does
 
 @functools.cache
 def _folder() -> Path:
-    """Where libraries are kept: the user's cache, or a temporary folder where that cannot be written."""
+    """Where libraries are kept: the user's cache, or a temporary folder where that cannot be written, or by others."""
     named = os.environ.get("PARAFLOW_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(named) if named else base / "paraflow"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK) and _trusted(folder):
             return folder
-    except OSError:
-        pass
-    return Path(tempfile.mkdtemp(prefix="paraflow-"))
+    return _temporary_folder()
+
+
+@functools.cache
+def _temporary_folder() -> Path:
+    """A folder of this process alone, which goes with it."""
+    folder = tempfile.mkdtemp(prefix="paraflow-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _trusted(path: Path) -> bool:
+    """Whether only this user can have written what lies there; warns where it is not so."""
+    status = path.stat()
+    if status.st_uid == os.geteuid() and not status.st_mode & 0o022:
+        return True
+    _warn_once(
+        f"{path} belongs to another user or can be written by others, who could plant code there, so paraflow compiles "
+        "updates anew in a temporary folder: remove it, or make it yours alone (chown, chmod 700), or name another "
+        "folder in PARAFLOW_CACHE"
+    )
+    return False
 
 
 @functools.cache

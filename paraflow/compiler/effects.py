@@ -2,6 +2,8 @@
 
 A read hands out the variable's own memory, without a copy. So a write has to wait for everybody who uses an earlier
 read, or a view of it; where a user comes after the write in program order, the read is made a snapshot (a copy).
+So it is where the user is the write itself, if that writes several variables: other ranks, or the write of one of them,
+may change what is still to be read for another.
 """
 
 from __future__ import annotations
@@ -12,11 +14,18 @@ from dataclasses import dataclass, field
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program
 
+# Their inputs are read while they write.
+PIECEWISE = ("update", "write_rows")
+
 
 @dataclass
 class Effects:
-    """``after[op]``: operations that must precede op beyond its inputs. ``snapshots``: reads that have to copy."""
+    """``after[op]``: operations that must precede op beyond its inputs. ``snapshots``: reads that have to copy.
 
+    ``version[op]`` is the last write before an access: its value is what a read sees, or what a write replaces.
+    """
+
+    version: dict[Operation, Operation | None] = field(default_factory=dict)
     after: dict[Operation, set[Operation]] = field(default_factory=lambda: defaultdict(set))
     snapshots: set[Operation] = field(default_factory=set)
     users: dict[Operation, list[Operation]] = field(default_factory=dict)
@@ -50,13 +59,14 @@ def _order_one_variable(
     last_write: Operation | None = None
     handed_out: list[Operation] = []
     for access in accesses:
+        effects.version[access] = last_write
         if last_write is not None:
             effects.after[access].add(last_write)
         hands_out = "variable" in access.attrs  # what touches several variables returns memory of none
         users, is_fetched = alias_users(access.outputs[0], consumers, fetched) if hands_out else ([], False)
         effects.users[access] = users
         next_write = next((a for a in accesses if a.record.writes and a.index > access.index), None)
-        if next_write is not None and (is_fetched or any(u.index > next_write.index for u in users)):
+        if next_write is not None and (is_fetched or any(_outlives(u, next_write) for u in users)):
             effects.snapshots.add(access)
         if access.record.writes:
             for earlier in handed_out:
@@ -64,6 +74,10 @@ def _order_one_variable(
                 effects.after[access].update(u for u in waiting if u.index < access.index)
             last_write, handed_out = access, []
         handed_out.append(access)
+
+
+def _outlives(user: Operation, write: Operation) -> bool:
+    return user.index > write.index or (user is write and write.type in PIECEWISE)
 
 
 def alias_users(

@@ -21,7 +21,7 @@ from typing import Any
 from paraflow.compiler.reductions import find_reductions
 from paraflow.compiler.updates import EXCHANGES, Finder, Group
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.rebuild import Builder, Program, rebuild
+from paraflow.graph.rebuild import Builder, Program, rebuild, resolve
 from paraflow.graph.shape import num_elements
 from paraflow.kernels.numpy import KERNELS
 
@@ -201,6 +201,8 @@ class _Sharding:
             spec = self.program.graph.variables[op.attrs["variable"]]
             attrs = {"variable": spec.name, "dtype": spec.dtype, "shape": spec.shape}
             return build.emit(op, "read_variable", (), attrs)
+        if op.type == "read_variable" and op.outputs[0] in self.moved:
+            return (self.moved[op.outputs[0]],)
         if op.type == "all_reduce":
             return self._average(build, op)
         if op.type == "exchange" and inputs[0].spec.static:
@@ -378,13 +380,13 @@ class _Sharding:
 
     def _move(self, build: Builder, tensor: Tensor) -> Tensor:
         """The new tensor for an old one, made now if its place in the program comes only later."""
-        op = tensor.op
-        if op in self.meeting_of:
-            return self._total(build, op)
-        if tensor not in self.moved:
-            inputs = tuple(self._move(build, t) for t in op.inputs)
-            self.moved[tensor] = build.copy(op, inputs).outputs[tensor.index]
-        return self.moved[tensor]
+
+        def find(old: Tensor) -> Tensor:
+            if old.op in self.meeting_of:
+                return self._total(build, old.op)
+            return build.copy(old.op, tuple(self.moved[t] for t in old.op.inputs)).outputs[old.index]
+
+        return resolve(tensor, self.moved, lambda t: () if t.op in self.meeting_of else t.op.inputs, find)
 
 
 def _meetings(finder: Finder) -> list[Meeting]:

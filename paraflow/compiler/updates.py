@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from paraflow.compiler.effects import Effects, order_effects
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.rebuild import Program
+from paraflow.graph.rebuild import Program, resolve
 from paraflow.graph.shape import known
 from paraflow.kernels.numpy import KERNELS
 from paraflow.ops.update import Body, Node
@@ -28,13 +28,14 @@ class Group:
     """One elementwise program: ``assigns`` are the assignments it stands for, ``at`` the index of the first of them.
 
     ``states`` are the variables it touches, ``leaves`` arrays of their shape, ``scalars`` numbers. ``exchange`` is the
-    operation that made leaf 0, where that is the variable's exchanged gradient; ``reads`` are its reads of old values.
+    operation that made leaf 0, where that is the variable's exchanged gradient; ``reads`` are the reads, its own and
+    others', of the values that it replaces: they have to be made before anyone changes the variables.
     ``ready`` is the index of the last operation that has to be over before the variables may change, ``need`` of the
     last one before the whole update can run.
 
     A reduction is a group too (compiler/reductions.py): it writes nothing, and reduces to the outputs of operations.
-    ``assigns`` are then those whose new values it makes for itself. It has to run before anyone changes what ``reads``
-    read, whose last changes are at ``fresh``; ``level`` is 1, or more where it needs others of a lower level.
+    ``assigns`` are then those whose new values it makes for itself. It has to run before anyone changes what ``reads``,
+    all its own, read, whose last changes are at ``fresh``; ``level`` is 1, or more where it needs others of lower ones.
     """
 
     owner: str
@@ -133,18 +134,21 @@ class Finder:
 
     def position(self, tensor: Tensor) -> int:
         """The index after which the tensor's value can be had: pure operations can be moved up to their operands."""
-        if tensor not in self._positions:
-            op = tensor.op
-            if op.type in ("constant", "placeholder"):
-                found = -1
-            elif op in self.reductions:
-                found = self.reductions[op].need
-            elif op.record.pure and len(op.outputs) == 1:
-                found = max((self.position(t) for t in op.inputs), default=-1)
-            else:
-                found = op.index
-            self._positions[tensor] = found
-        return self._positions[tensor]
+        return resolve(tensor, self._positions, self._moves_with, self._position)
+
+    def _moves_with(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        """What a pure operation has to wait for."""
+        op = tensor.op
+        fixed = op.type in ("constant", "placeholder") or op in self.reductions
+        return op.inputs if op.record.pure and len(op.outputs) == 1 and not fixed else ()
+
+    def _position(self, tensor: Tensor) -> int:
+        op = tensor.op
+        if op in self.reductions:
+            return self.reductions[op].need
+        if op.type in ("constant", "placeholder") or (op.record.pure and len(op.outputs) == 1):
+            return max((self._positions[t] for t in self._moves_with(tensor)), default=-1)
+        return op.index
 
     # -- one group ---------------------------------------------------------------------------------------------------
 
@@ -169,15 +173,24 @@ class Finder:
         return self._timed(group)
 
     def outside(self, op: Operation, group: Group) -> bool:
-        """Whether somebody else than the group uses what ``op`` computes."""
-        return any(t in self.wanted or any(c not in group.absorbed for c in self.consumers[t]) for t in op.outputs)
+        """Whether somebody else than the group uses what ``op`` computes, or what the group computes from it."""
+        users = {op}
+        for user in sorted(group.absorbed | users, key=lambda o: o.index):
+            if user in users and user not in group.assigns:
+                used = [c for t in user.outputs for c in self.consumers[t]]
+                if not group.absorbed.issuperset(used) or not self.wanted.isdisjoint(user.outputs):
+                    return True
+                users.update(used)
+        return False
 
     def _timed(self, group: Group) -> Group:
-        """Fill in when the group can run: when nobody reads what it changes any more.
+        """Fill in when the group can run: when nobody uses what it changes any more.
 
         Reads themselves can be moved up.
         """
         waits = {o for a in group.assigns for o in self.effects.after[a]} - group.absorbed - self._absorbed
+        reads = (o.outputs[0] for o in waits if o.type == "read_variable")
+        group.reads = sorted(reads, key=lambda t: t.op.index)
         ready = [-1, *(o.index for o in waits if o.type != "read_variable")]
         if group.exchange is not None:
             ready.append(group.exchange.inputs[0].op.index)
@@ -205,6 +218,7 @@ class Walk:
         self.group = group
         self.shape = shape
         self.assigned = {a.attrs["variable"]: a for a in group.assigns}
+        self.version = {name: finder.effects.version[a] for name, a in self.assigned.items()}  # of the states
         self.references: dict[Tensor, Reference] = {}
         self.live: dict[Tensor, bool] = {}
 
@@ -219,7 +233,7 @@ class Walk:
         self._take_gradient([a.inputs[0] for a in group.assigns])
         for assign in group.assigns:
             state = self._state(assign.attrs["variable"])[1]
-            group.writes.append((state, self._reference(assign.inputs[0], assign.index)))
+            group.writes.append((state, self._reference(assign.inputs[0])))
         return group
 
     def reduce(self, reductions: list[Operation]) -> None:
@@ -232,7 +246,7 @@ class Walk:
                 self._state(name)
         self._take_gradient([op.inputs[0] for op in reductions])
         for op in reductions:
-            group.reductions.append((op, self._reference(op.inputs[0], op.index)))
+            group.reductions.append((op, self._reference(op.inputs[0])))
 
     def _take_gradient(self, values: list[Tensor]) -> None:
         gradient = self._gradient(values)
@@ -262,37 +276,53 @@ class Walk:
             self.group.states.append(name)
         return "state", self.group.states.index(name)
 
+    def _known(self, op: Operation) -> bool:
+        """Whether it reads a state, or assigns one: the value that the group finds there, or the one that it makes."""
+        name = op.attrs["variable"] if op.type == "read_variable" else ""
+        if name in self.group.states:
+            seen = self.finder.effects.version[op]
+            old = self.version.setdefault(name, seen)  # what a group only reads has the version that it reads first
+            return seen is old or (seen is not None and seen is self.assigned.get(name))
+        return op in self.group.assigns
+
+    def _lives_by(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        op = tensor.op
+        known = tensor in self.references or self._known(op)
+        return op.inputs if not known and elementwise(op, self.shape) else ()
+
+    def _lives(self, tensor: Tensor) -> bool:
+        return (
+            tensor in self.references
+            or self._known(tensor.op)
+            or any(self.live[t] for t in self._lives_by(tensor))
+        )
+
     def _is_live(self, tensor: Tensor) -> bool:
         """Whether a value changes with the gradient or the states, so it has to be computed here."""
-        if tensor not in self.live:
-            op = tensor.op
-            self.live[tensor] = (
-                tensor in self.references
-                or op in self.group.assigns
-                or (op.type == "read_variable" and op.attrs["variable"] in self.group.states)
-                or (elementwise(op, self.shape) and any(self._is_live(t) for t in op.inputs))
-            )
-        return self.live[tensor]
+        return resolve(tensor, self.live, self._lives_by, self._lives)
 
-    def _reference(self, tensor: Tensor, at: int) -> Reference:
-        if tensor not in self.references:
-            self.references[tensor] = self._find(tensor, at)
-        return self.references[tensor]
+    def _reference(self, tensor: Tensor) -> Reference:
+        return resolve(tensor, self.references, self._operands, self._find)
 
-    def _find(self, tensor: Tensor, at: int) -> Reference:
+    def _operands(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        """What the group needs to make the value; for a new value of a state what is assigned."""
+        op = tensor.op
+        if self._known(op):
+            assign = op if op in self.group.assigns else self.finder.effects.version[op]
+            return assign.inputs if assign in self.group.assigns else ()
+        return op.inputs if self._is_live(tensor) else ()
+
+    def _find(self, tensor: Tensor) -> Reference:
         op, group = tensor.op, self.group
-        if op in group.assigns:
-            return self._reference(op.inputs[0], op.index)
-        if op.type == "read_variable" and op.attrs["variable"] in group.states:
-            assign = self.assigned.get(op.attrs["variable"])
-            if assign is not None and assign.index < op.index:
-                return self._reference(assign.inputs[0], assign.index)
+        operands = tuple(self.references[t] for t in self._operands(tensor))
+        if self._known(op):
+            if operands:
+                return operands[0]
             group.reads.append(tensor)
             return self._state(op.attrs["variable"])
-        if self._is_live(tensor):
-            inputs = tuple(self._reference(t, op.index) for t in op.inputs)
+        if operands:
             group.absorbed.add(op)
-            group.nodes.append((op, inputs))
+            group.nodes.append((op, operands))
             return "node", len(group.nodes) - 1
         kind, members = ("scalar", group.scalars) if tensor.spec.shape == () else ("leaf", group.leaves)
         if self.shape == () and tensor.op.type not in ("constant", "placeholder", "read_variable"):

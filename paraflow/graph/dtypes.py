@@ -44,6 +44,11 @@ def as_dtype(value: Any) -> DType:
     return dtype
 
 
+def sum_dtype(dtype: DType) -> DType:
+    """The dtype in which numbers of ``dtype`` are summed up: sums of float16 soon pass its end, 65504."""
+    return float32 if dtype == float16 else dtype
+
+
 def is_floating(dtype: DType) -> bool:
     """Whether gradients flow through tensors of this dtype; complex tensors are values only."""
     return dtype.kind == "f"

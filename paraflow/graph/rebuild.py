@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,9 @@ class Program:
 # A rule sees an operation of the old program and its inputs in the new one; it returns the tensors that take the
 # outputs' places, or None to keep the operation as it is.
 Rule = Callable[["Builder", Operation, tuple[Tensor, ...]], "Sequence[Tensor] | None"]
+
+T = TypeVar("T")
+Find = Callable[[Tensor], T]
 
 
 class Builder:
@@ -149,6 +152,23 @@ def reachable(roots: Iterable[Operation], stop: Callable[[Operation], bool] | No
             stack.extend(t.op for t in operation.inputs)
             stack.extend(operation.control_inputs)
     return sorted(seen, key=lambda o: o.index)
+
+
+def resolve(root: Tensor, known: dict[Tensor, T], needs: Callable[[Tensor], Iterable[Tensor]], find: Find[T]) -> T:
+    """``known[root]``: what ``find`` says of it when all that it ``needs`` is known, which is found in the same way.
+
+    A recursion without Python's limit to its depth: chains of operations may be longer.
+    """
+    stack = [root]
+    while stack:
+        tensor = stack[-1]
+        missing = [] if tensor in known else [t for t in needs(tensor) if t not in known]
+        stack += reversed(missing)
+        if not missing:
+            stack.pop()
+            if tensor not in known:
+                known[tensor] = find(tensor)
+    return known[root]
 
 
 def dependents(operations: Iterable[Operation], roots: Iterable[Operation]) -> set[Operation]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.graph.dtypes import DType
+from paraflow.graph.dtypes import DType, sum_dtype
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
@@ -90,7 +90,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 
 def mean_of(x: Array, axis: Any, keepdims: bool) -> Any:
     """The mean in the dtype of ``x``, float16 summed in float32; NaN over no elements, without numpy's warning."""
-    total = np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float32 if x.dtype == np.float16 else x.dtype)
+    total = np.sum(x, axis=axis, keepdims=keepdims, dtype=sum_dtype(x.dtype))
     return np.divide(total, x.size / total.size if total.size else 1.0).astype(x.dtype, copy=False)
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.graph.dtypes import sum_dtype
 from paraflow.ops.slices import merge_rows
 
 Array = np.ndarray[Any, Any]
 
 
 class Accumulation:
-    """One training step's sums of gradients, each weighted by the samples of its micro-batch.
+    """One training step's sums of gradients, each weighted by the samples of its micro-batch; float16 sums in float32.
 
     ``count`` micro-batches make one step. A micro-batch without samples counts for nothing, whatever its gradients.
     ``samples`` are those of the micro-batches up to the current one.
@@ -42,30 +43,31 @@ class Accumulation:
         """Add the gradient of the current micro-batch, a mean over its samples, to the sum."""
         total = self._sums.get(variable)
         if total is None:
-            total = self._sums[variable] = np.empty(gradient.shape, gradient.dtype)
+            total = self._sums[variable] = np.empty(gradient.shape, sum_dtype(gradient.dtype))
         if not self._taken:
             total.fill(0)
         if self._own:
-            total += gradient * gradient.dtype.type(self._own)
+            total += gradient * total.dtype.type(self._own)
 
     def mean(self, variable: str, gradient: Array) -> Array:
         """The mean over all samples of the step, ``gradient`` being that of its last micro-batch."""
         self.add(variable, gradient)
         total = self._sums[variable]
         if self.samples:
-            total /= gradient.dtype.type(self.samples)
-        return total
+            total /= total.dtype.type(self.samples)
+        return total.astype(gradient.dtype, copy=False)
 
     def add_rows(self, variable: str, values: Array, indices: Array) -> None:
         """Keep the rows that the current micro-batch's gradient has."""
         if not self._taken:
             self._rows[variable] = []
         if self._own:
-            self._rows[variable].append((values * values.dtype.type(self._own), indices.copy()))
+            self._rows[variable].append((values * sum_dtype(values.dtype).type(self._own), indices.copy()))
 
     def mean_rows(self, variable: str, values: Array, indices: Array) -> tuple[Array, Array]:
         """The mean over all samples of the step: its rows and their indices, each once."""
         self.add_rows(variable, values, indices)
         parts = self._rows[variable] or [(values[:0], indices[:0])]
         sums, at, _ = merge_rows(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-        return (sums / sums.dtype.type(self.samples) if self.samples else sums), at
+        mean = sums / sums.dtype.type(self.samples) if self.samples else sums
+        return mean.astype(values.dtype, copy=False), at

@@ -13,11 +13,11 @@ The flag is a counter: the ranks of a node pass the same points of synchronisati
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -48,19 +48,29 @@ _HEADER = np.dtype(
 )  # fmt: skip
 
 
+class Reduction(Protocol):
+    """Sums a slice over the node, when it is called, into ``runs``, which are to be summed over nodes."""
+
+    runs: list[Array]
+
+    def __call__(self) -> None:
+        """Sum, with the weights of this run."""
+
+    def finish(self) -> None:
+        """The sums over nodes are there."""
+
+
 @dataclass(eq=False)
 class Bucket:
     """Gradients, or variables only, that are synchronised together.
 
-    ``parts`` are this rank's slice: variable -> (first, past the last) of its elements. ``reduce`` sums the slice over
-    the node, for a further sum over nodes.
+    ``parts`` are this rank's slice: variable -> (first, past the last) of its elements.
     """
 
     names: tuple[str, ...]
     exchanged: tuple[str, ...]
     parts: dict[str, tuple[int, int]]
-    runs: list[Array] = field(default_factory=list)
-    reduce: Callable[[], None] | None = None
+    reduction: Reduction | None = None
     ticket: int = 0
     requests: list[Request] = field(default_factory=list)
     reduced: bool = False
@@ -202,7 +212,7 @@ class Exchange:
         self._count += 1
         bucket.ticket, bucket.reduced, bucket.complete, bucket.requests = self._count, False, False, []
         self._memory.post(_PASSED, self._count)
-        if self._peers is not None and bucket.reduce is not None:
+        if self._peers is not None and bucket.reduction is not None:
             self._pending.append(bucket)
             self._progress()
 
@@ -212,7 +222,7 @@ class Exchange:
             return
         self._wait(bucket.ticket)
         self._check()
-        if self.several_nodes and bucket.reduce is not None:
+        if self.several_nodes and bucket.reduction is not None:
             start = perf_counter()
             self._sum_over_nodes(bucket)
             self.wire_seconds += perf_counter() - start
@@ -234,6 +244,8 @@ class Exchange:
             first = self._under_way.pop(0)
             for request in first.requests:
                 request.wait()
+            assert first.reduction is not None
+            first.reduction.finish()
             first.complete = True
             self._memory.post(_SUMMED, first.ticket)
 
@@ -366,7 +378,7 @@ class Exchange:
 
     def _reduce(self, bucket: Bucket) -> None:
         assert self._peers is not None
-        assert bucket.reduce is not None
+        assert bucket.reduction is not None
         self._check()
         if not self._summed_up:
             self._summed_up = True
@@ -376,8 +388,8 @@ class Exchange:
             self._totals = np.zeros((len(told), self._peers.size))
             self._totals[:, self._peers.rank] = told
             self._totals_under_way = self._peers.iallreduce(self._totals)
-        bucket.reduce()
-        bucket.requests = [self._peers.iallreduce(run) for run in bucket.runs]
+        bucket.reduction()
+        bucket.requests = [self._peers.iallreduce(run) for run in bucket.reduction.runs]
         bucket.reduced = True
         self._under_way.append(bucket)
 

@@ -55,8 +55,7 @@ class PlaneSteps:
         bucket = exchange.bucket(names, exchanged)
         self._buckets[step.attrs["bucket"]] = bucket
         if exchanged and exchange.several_nodes:
-            bucket.reduce = reduction = Reduction(bucket, self._store, exchange, divide=False)
-            bucket.runs = reduction.runs
+            bucket.reduction = Reduction(bucket, self._store, exchange)
         gradients = zip(step.inputs, exchanged, step.attrs["placed"], strict=True)
         loose = [(slot, self._store.gradient(name)) for slot, name, placed in gradients if not placed]
         values = self._values

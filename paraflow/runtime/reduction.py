@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from paraflow.graph.dtypes import sum_dtype
 from paraflow.runtime.exchange import Bucket, Exchange
 from paraflow.runtime.store import Stretch, VariableStore
 
@@ -52,12 +53,16 @@ def cut(stretch: Stretch, part: tuple[int, int]) -> Stretch:
 class NodeSum:
     """Sums gradients over the ranks of a node, each weighted by its samples; ranks without samples are left out.
 
-    With ``divide`` the result is the share of the samples of all ranks, else the plain weighted sum.
+    With ``divide`` the result is the share of the samples of all ranks, else the plain weighted sum. Sums of float16
+    are made in float32, each gradient weighted before it is added.
     """
 
     def __init__(self, ranks: int, dtype: np.dtype[Any], divide: bool) -> None:
-        self.factors = [np.ones((), dtype) for _ in range(ranks)]
+        self.dtype = sum_dtype(dtype)
+        self.factors = [np.ones((), self.dtype) for _ in range(ranks)]
         self._divide = divide
+        self._wide = self.dtype != dtype
+        self._total, self._term = np.empty(BLOCK, self.dtype), np.empty(BLOCK, self.dtype)
 
     def weigh(self, exchange: Exchange) -> Weights:
         """Take the weights of this run; what is returned tells which calls serve them."""
@@ -65,11 +70,18 @@ class NodeSum:
         for factor, weight in zip(self.factors, exchange.weights, strict=True):
             factor[...] = weight / total
         active = tuple(r for r, weight in enumerate(exchange.weights) if weight)
-        return Weights(active, len({exchange.weights[r] for r in active}) <= 1)
+        return Weights(active, not self._wide and len({exchange.weights[r] for r in active}) <= 1)
 
-    def calls(self, sources: Sequence[Array], out: Array, scratch: Array, weights: Weights) -> Iterable[Call]:
-        """The steps that put the sum of ``sources`` into ``out``, in the order of ranks."""
-        active = weights.active
+    def calls(self, sources: Sequence[Array], out: Array, weights: Weights) -> Iterable[Call]:
+        """The steps that put the sum of ``sources``, blocks, into ``out``, in the order of ranks."""
+        if out.dtype != self.dtype:
+            yield from self._calls(sources, self._total[: out.size], weights)
+            yield partial(_narrow, self._total[: out.size], out)
+        else:
+            yield from self._calls(sources, out, weights)
+
+    def _calls(self, sources: Sequence[Array], out: Array, weights: Weights) -> Iterable[Call]:
+        active, scratch = weights.active, self._term[: out.size]
         if not active:
             yield partial(out.fill, 0)
         elif weights.equal:
@@ -88,29 +100,35 @@ class NodeSum:
                 yield partial(np.add, out, scratch, out)
 
 
+def _narrow(values: Array, out: Array) -> None:
+    np.copyto(out, values, casting="same_kind")
+
+
 class Weights(NamedTuple):
-    """The ranks of the node that have samples, and whether all have the same number."""
+    """The ranks of the node that have samples, and whether these are weighted alike, after they are added."""
 
     active: tuple[int, ...]
     equal: bool
 
 
 class Reduction:
-    """Sums this rank's slice of a bucket over the ranks of the node, in the place of its own gradients.
+    """Sums this rank's slice of a bucket over the ranks of the node, for a further sum over nodes.
 
-    No other rank reads that slice of this rank's plane. ``runs`` are its contiguous stretches.
+    ``runs`` are the sums: contiguous stretches in the place of this rank's own gradients, which no other rank reads
+    there. Sums of float16 lie elsewhere, in float32, and become the average in that place.
     """
 
-    def __init__(self, bucket: Bucket, store: VariableStore, exchange: Exchange, divide: bool) -> None:
+    def __init__(self, bucket: Bucket, store: VariableStore, exchange: Exchange) -> None:
         rows = (
             tuple(cut(s, bucket.parts[name]) for s in exchange.gradients(name)) for name in bucket.exchanged
         )
         self._segments = merged(rows)
         self._exchange = exchange
-        self._own = store.own
-        self.runs = [s[store.own].flat for s in self._segments]
         dtype = store.flat(bucket.exchanged[0]).base.dtype
-        self._sum = NodeSum(exchange.node_size, dtype, divide)
+        self._sum = NodeSum(exchange.node_size, dtype, divide=False)
+        self._places = [s[store.own].flat for s in self._segments]
+        wide = self._sum.dtype != dtype
+        self.runs = [np.empty(p.size, self._sum.dtype) for p in self._places] if wide else self._places
         self._programs: dict[Weights, list[Call]] = {}
 
     def __call__(self) -> None:
@@ -122,16 +140,25 @@ class Reduction:
             call()
 
     def _unroll(self, weights: Weights) -> Iterable[Call]:
-        if not self._segments:
-            return
-        dtype = self._segments[0][0].base.dtype
-        total, spare = np.empty(BLOCK, dtype), np.empty(BLOCK, dtype)
-        for segment in self._segments:
+        total = np.empty(BLOCK, self._sum.dtype)
+        for segment, run in zip(self._segments, self.runs, strict=True):
             for start in range(0, segment[0].size, BLOCK):
                 n = min(BLOCK, segment[0].size - start)
                 columns = [c.base[c.start + start : c.start + start + n] for c in segment]
-                yield from self._sum.calls(columns, total[:n], spare[:n], weights)
-                yield partial(np.copyto, columns[self._own], total[:n])
+                yield from self._sum.calls(columns, total[:n], weights)
+                yield partial(np.copyto, run[start : start + n], total[:n])
+
+    def finish(self) -> None:
+        """The sums over nodes are there."""
+        for run, place in zip(self.runs, self._places, strict=True):
+            if run is not place:
+                np.divide(run, self._exchange.total, run)
+                _narrow(run, place)
+
+
+def factor_after_nodes(dtype: np.dtype[Any], total: float) -> float:
+    """What makes the average of what lies in the plane when the sums over nodes are there."""
+    return 1.0 / total if sum_dtype(dtype) == dtype else 1.0
 
 
 class Average:
@@ -152,11 +179,11 @@ class Average:
         if exchange.several_nodes:
             exchange.wait_for_slices(self._bucket)
             for lane, part in self._slices:
-                np.multiply(self._sources[lane][part], out.dtype.type(1.0 / exchange.total), out[part])
+                factor = out.dtype.type(factor_after_nodes(out.dtype, exchange.total))
+                np.multiply(self._sources[lane][part], factor, out[part])
             return
         weights = self._sum.weigh(exchange)
-        spare = np.empty(min(BLOCK, out.size), out.dtype)
         for start in range(0, out.size, BLOCK):
             blocks = [source[start : start + BLOCK] for source in self._sources]
-            for call in self._sum.calls(blocks, out[start : start + BLOCK], spare[: blocks[0].size], weights):
+            for call in self._sum.calls(blocks, out[start : start + BLOCK], weights):
                 call()

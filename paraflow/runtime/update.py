@@ -20,7 +20,7 @@ from paraflow.kernels.fused import address, fused
 from paraflow.kernels.numpy import KERNELS
 from paraflow.ops.update import Body
 from paraflow.runtime.exchange import Bucket, Exchange
-from paraflow.runtime.reduction import BLOCK, NodeSum, Row, Weights, cut, merged
+from paraflow.runtime.reduction import BLOCK, NodeSum, Row, Weights, cut, factor_after_nodes, merged
 from paraflow.runtime.store import Stretch, VariableStore
 
 Array = np.ndarray[Any, Any]
@@ -81,10 +81,28 @@ def allocate_registers(body: Body, dtype: np.dtype[Any]) -> Registers:
                 free.remove(fitting[0])
         found.steps.append(Inner(kernel.bind(dict(node.attrs)), tuple(place[r] for r in node.inputs), place[value]))
         free += [p for p in ending if p != place[value]]
-    for state, r in body.writes:
-        if place[r] != state:
-            found.steps.append(Inner(_copy, (place[r],), state))
+    spare = given + len(found.scratch)
+    copies = _copies({state: place[r] for state, r in body.writes if place[r] != state}, spare)
+    found.steps += [Inner(_copy, (source,), target) for source, target in copies]
+    if any(target == spare for _, target in copies):
+        found.scratch.append(dtype)
     return found
+
+
+def _copies(sources: dict[int, int], spare: int) -> list[tuple[int, int]]:
+    """Copies (source, target), one after the other, that do what copying all ``sources`` (by target) at once would.
+
+    Where targets are sources in a ring, the old value of one of them is kept in ``spare`` meanwhile.
+    """
+    pending, copies = dict(sources), []
+    while pending:
+        target = next((t for t in pending if t not in pending.values()), None)
+        if target is None:
+            target = next(iter(pending))
+            copies.append((target, spare))
+            pending = {t: spare if s == target else s for t, s in pending.items()}
+        copies.append((pending.pop(target), target))
+    return copies
 
 
 def _copy(value: Array, out: Array) -> None:
@@ -127,7 +145,7 @@ class Sliced:
         if self._exchange is not None and self._bucket is not None:
             self._exchange.wait(self._bucket)
             if self._exchanged and self._exchange.several_nodes:
-                self._factor[...] = 1.0 / self._exchange.total
+                self._factor[...] = factor_after_nodes(self._dtype, self._exchange.total)
             elif self._exchanged:
                 weights = self._sum.weigh(self._exchange)
         program = self._programs.get(weights)
@@ -205,7 +223,7 @@ class Sliced:
     def _interpreted(self, weights: Weights | None) -> Callable[[list[Array]], Iterable[Call]]:
         body = self._body
         scratch = [np.empty(BLOCK, dtype) for dtype in self._registers.scratch]
-        gradient, spare = np.empty(BLOCK, self._dtype), np.empty(BLOCK, self._dtype)
+        gradient = np.empty(BLOCK, self._dtype)
         own = body.states + body.leaves - self._exchanged  # columns that are registers; the rest are summed up
 
         def run(columns: list[Array]) -> Iterable[Call]:
@@ -216,7 +234,7 @@ class Sliced:
                 if weights is None:
                     yield partial(np.multiply, columns[own], self._factor, gradient[:n])
                 else:
-                    yield from self._sum.calls(columns[own:], gradient[:n], spare[:n], weights)
+                    yield from self._sum.calls(columns[own:], gradient[:n], weights)
             registers += [*self.scalars, *(s[:n] for s in scratch)]
             for inner in self._registers.steps:
                 yield partial(inner.function, *(registers[r] for r in inner.inputs), registers[inner.output])

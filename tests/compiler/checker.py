@@ -48,8 +48,10 @@ def _before(plan, ancestors, first, second):
 
 def _may_overwrite(plan, step, value):
     """Whether a step may write where it reads: each element of every such operand in the order of the result's."""
-    if step.mode in (PLANES, WRITE):  # an update takes care of itself; numpy's assignment copies where it overlaps
+    if step.mode == WRITE:  # numpy's assignment copies where it overlaps
         return True
+    if step.mode == PLANES:  # each element of a state is read before it is written, but not so those of other inputs
+        return value.slots.isdisjoint(step.inputs)
     inplace = KERNELS[step.record.name].inplace
     return all(
         position in inplace and plan.slots[slot].kind in (ARENA, VARIABLE)  # a view has other strides
@@ -125,6 +127,8 @@ class Values:
             if name is not None:
                 self._named(f"gradient {name}").users.add(index)
         if step.record.name == "start_exchange":
+            for name in attrs["variables"]:  # other ranks may write their slices from now on
+                self.current[f"variable {name}"] = self._new((f"variable {name}", 0, 1), index)
             for name, placed in zip(attrs["exchanged"], attrs["placed"], strict=True):
                 if not placed:
                     self.current[f"gradient {name}"] = self._new((f"gradient {name}", 0, 1), index)

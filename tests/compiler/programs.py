@@ -7,6 +7,7 @@ A program is drawn as a list of plain instructions (kind, first, second, third):
 is there, so that hypothesis can shrink a failure to a few lines.
 """
 
+import random
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +27,10 @@ BOUND = 3
 
 @dataclass
 class RandomProgram:
-    """A graph with what may be asked of it. ``feeds`` maps placeholders to arrays."""
+    """A graph with what may be asked of it. ``feeds`` maps placeholders to arrays.
+
+    ``variables`` are those of `_start`, the trained ones before their slots.
+    """
 
     graph: Graph
     tensors: list[Tensor] = field(default_factory=list)
@@ -38,9 +42,6 @@ class RandomProgram:
     def initial_store(self):
         return {v.spec.name: v.initial_value.op.attrs["value"].copy() for v in self.variables}
 
-
-INSTRUCTION = st.tuples(st.integers(0, 199), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))
-RECIPES = st.lists(INSTRUCTION, min_size=1, max_size=24)
 
 
 def build(recipe, unknown_rank=True):
@@ -63,16 +64,17 @@ def build(recipe, unknown_rank=True):
                 interpret([*added, x], program.feeds, {"store": program.initial_store()})
             except (GraphError, ValueError):  # shapes that do not fit, some of them known only when it runs
                 continue
-            program.assignments += [o for o in added if o.record.writes]
+            program.assignments += [o for o in added if o.record.writes or o.type == "no_op"]
             program.tensors += made if isinstance(made, list) else [] if made is None else [made]
     return program
 
 
 def _start(program, unknown_rank):
-    """Three variables, placeholders with and without known sizes (two of one shape), and a constant."""
-    for i, shape in enumerate([(2, 3), (3, 3), (3, 3)]):
+    """Variables and slots, placeholders with and without known sizes (two of one shape), and a constant."""
+    for i, shape in enumerate([(2, 3), (3, 3), (3, 3), (3, 3), (3, 3), (3, 3)]):
         value = (np.arange(np.prod(shape)).reshape(shape) + i) % 5 - 2.0
-        program.variables.append(pf.Variable(value, name=f"v{i}"))
+        trained = {} if i < 4 else {"trainable": False, "slot_of": f"v{i - 3}"}
+        program.variables.append(pf.Variable(value, name=f"v{i}", **trained))
     third = None if unknown_rank else (3, 2)
     for i, (shape, declared) in enumerate([((2, 3), (None, 3)), ((2, 3), (2, 3)), ((3, 2), third), ((3,), (3,))]):
         fed = pf.placeholder(pf.float64, declared, name=f"x{i}")
@@ -226,10 +228,52 @@ def _several_outputs(program, x, y, n):
 
 def _same_gradient_twice(program, x, y, n):
     """One tensor as the gradient of two variables of one shape."""
-    v, w = program.variables[1:]
+    v, w = program.variables[1:3]
     found = pf.gradients(pf.reduce_sum((v + w) * (v + w)), [v, w])
     for gradient, variable in zip(found, (v, w), strict=True):
         _update(variable, gradient)
+
+
+def _coupled_updates(program, x, y, n):
+    """Updates of one step that read each other's variables, slots and new values, in any order of the program.
+
+    Each assignment is a row of events (reads, the new value, the assignment itself), and the rows interleave.
+    """
+    rng = random.Random(n)
+    trained, slots = program.variables[1:4], program.variables[4:]
+    loss = pf.add_n([pf.reduce_sum(pf.square(v)) * (i + 1.0) for i, v in enumerate(trained)])
+    gradients = {
+        v: pf.clip_by_value(exchange(g, variable=v.spec.name, shape=v.spec.shape), -2, 2)
+        for g, v in zip(pf.gradients(loss, trained), trained, strict=True)
+    }
+    made = []
+
+    def events(variable):
+        values = [gradients[variable]] if variable in gradients else [gradients[trained[slots.index(variable)]]]
+        if rng.random() < 0.2:
+            values.clear()
+        for other in rng.sample([*trained, *slots, variable], rng.randint(0, 3)):
+            with program.graph.control_dependencies(made[-1:] if rng.random() < 0.3 else []):
+                values.append(other.read_value() if rng.random() < 0.5 else other.value())
+            if rng.random() < 0.3:
+                values[-1] = rng.choice([pf.transpose, pf.negative, lambda v: v[::-1]])(values[-1])
+            if rng.random() < 0.5:
+                yield
+        if rng.random() < 0.2 and made:
+            values.append(rng.choice(made))
+        total = values[0] if values else variable.value()
+        for value in values[1:]:
+            total = total - value if rng.random() < 0.5 else bounded(value + total)
+        yield
+        made.append(variable.assign(total if rng.random() < 0.2 else bounded(total)))
+
+    rows = [events(v) for v in rng.sample([*trained, *slots], rng.randint(2, 5))]
+    while rows:
+        row = rng.choice(rows)
+        if next(row, row) is row:
+            rows.remove(row)
+    pf.group(*made)
+    return made[-1] if n % 4 == 0 else None
 
 
 INSTRUCTIONS = [
@@ -282,4 +326,10 @@ INSTRUCTIONS = [
     _second_gradient,
     _same_gradient_twice,
     _several_outputs,
+    _coupled_updates,
 ]
+
+NUMBERS = st.integers(0, 99)
+COUPLED = st.tuples(st.just(INSTRUCTIONS.index(_coupled_updates)), NUMBERS, NUMBERS, st.integers(0, 2**32))
+INSTRUCTION = st.tuples(st.integers(0, 199), NUMBERS, NUMBERS, NUMBERS)
+RECIPES = st.lists(INSTRUCTION, min_size=1, max_size=24) | st.lists(COUPLED, min_size=1, max_size=2)

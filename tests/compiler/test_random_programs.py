@@ -18,6 +18,8 @@ from .checker import check_plan
 from .plans import all_reduce_each_exchange, plan_of
 from .programs import RECIPES, build
 
+WORLDS = [(2, 1), (2, 2), (3, 1), (3, 2), (3, 3)]  # ranks, and how many of them share memory
+
 few = settings(max_examples=60, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
 
 
@@ -116,9 +118,10 @@ def test_every_order_that_dependencies_allow_gives_the_same_values(recipe, seed,
 
 
 @settings(few, max_examples=25)
-@given(RECIPES, st.integers(0, 2**32), st.sampled_from([1, 2]), st.sampled_from([1, 2]), st.sampled_from([1, 4 << 20]))
-def test_ranks_that_share_variables_give_the_interpreter_s_values(recipe, seed, threads, ranks_per_node, bucket_bytes):
-    """Two ranks with the same data: the average of their gradients is the gradient of each, exactly."""
+@given(RECIPES, st.integers(0, 2**32), st.sampled_from([1, 2]), st.sampled_from(WORLDS), st.sampled_from([1, 4 << 20]))
+def test_ranks_that_share_variables_give_the_interpreter_s_values(recipe, seed, threads, world, bucket_bytes):
+    """Ranks with the same data: the average of their gradients is the gradient of each, exactly."""
+    size, ranks_per_node = world
 
     def rank(comm):
         program = build(recipe, unknown_rank=False)
@@ -134,4 +137,4 @@ def test_ranks_that_share_variables_give_the_interpreter_s_values(recipe, seed, 
                 assert_same(program, found, expected, session.store, store)
                 comm.barrier()
 
-    run_threads(2, rank, ranks_per_node=ranks_per_node)
+    run_threads(size, rank, ranks_per_node=ranks_per_node)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import paraflow as pf
+from paraflow import native
 from paraflow.comm import run_threads
 from paraflow.runtime import update
 
@@ -114,3 +115,40 @@ def test_a_compiled_library_is_kept(tmp_path):
     times = [path.stat().st_mtime_ns for path in folder.iterdir()]
     train_elsewhere(PARAFLOW_CACHE=str(folder))
     assert [path.stat().st_mtime_ns for path in folder.iterdir()] == times
+
+
+def test_the_cache_is_for_its_owner_alone(tmp_path):
+    folder = tmp_path / "cache"
+    before = os.umask(0)
+    try:
+        train_elsewhere(PARAFLOW_CACHE=str(folder))
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())} == {0o700}
+
+
+@pytest.mark.parametrize("what", ["folder", "library"])
+@pytest.mark.parametrize("mode", [0o720, 0o702])
+def test_what_others_may_have_written_is_not_run(what, mode, tmp_path):
+    """The planted library here has no update in it, so running it would be an error."""
+    folder, scratch = tmp_path / "cache", tmp_path / "tmp"
+    scratch.mkdir()
+    expected = train_elsewhere(PARAFLOW_CACHE=str(folder))
+    (library,) = folder.iterdir()
+    library.write_bytes(b"planted")
+    refused = folder if what == "folder" else library
+    refused.chmod(mode)
+    done = train_elsewhere(PARAFLOW_CACHE=str(folder), TMPDIR=str(scratch))
+    assert done.stdout == expected.stdout
+    assert done.stderr.count("RuntimeWarning") == 1
+    assert f"{refused} belongs to another user or can be written by others" in done.stderr
+    assert "chmod 700" in done.stderr
+    assert library.read_bytes() == b"planted"
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_another_user_owns_is_not_run(tmp_path, monkeypatch):
+    me = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+    with pytest.warns(RuntimeWarning, match=f"{tmp_path} belongs to another user"):
+        assert not native._trusted(tmp_path)

@@ -203,6 +203,38 @@ def micro_batches_train_as_one_process_on_all_of_them(comm: Communicator) -> Non
             np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
+def half_precision_sums_do_not_overflow(comm: Communicator) -> None:
+    """Gradients of 40,000 in float16: sums over ranks, samples and micro-batches are out of its range, means are not.
+
+    Ranks have 1, 9, 0, 1, ... samples, and small gradients beside the large ones keep their precision.
+    """
+    samples = [(1, 9, 0)[rank % 3] for rank in range(comm.size)]
+    gradients = [np.array([40_000.0 - 1000 * rank, 3e-3 * (rank + 1)] * 5000) for rank in range(comm.size)]
+    mean = np.average(gradients, axis=0, weights=samples)
+    rows = np.average([g[:2] for g in gradients], axis=0, weights=samples)
+    own = gradients[comm.rank].astype(np.float16)
+    for options in ({}, {"accumulate": 3}, {"shared_memory": False}):
+        with pf.Graph().as_default():
+            x = pf.placeholder(pf.float16, (None, own.size), name="x")
+            w = pf.Variable(np.zeros(own.size, np.float16), name="w")
+            table = pf.Variable(np.zeros((9, 2), np.float16), name="table")
+            part = pf.gather(table, pf.constant([4])) * pf.reduce_mean(x[:, :2], 0)
+            loss = pf.reduce_sum(w * pf.reduce_mean(x, 0)) + pf.reduce_sum(part)
+            optimizer = pf.train.GradientDescentOptimizer(1.0)
+            pairs = optimizer.compute_gradients(loss)
+            step = optimizer.apply_gradients(pairs)
+            with pf.Session(strategy=AllReduce(comm, **options)) as session:
+                session.run(pf.global_variables_initializer())
+                fed = {x: np.broadcast_to(own, (samples[comm.rank], own.size))}
+                for _ in range(options.get("accumulate", 1) - 1):
+                    session.run(step, fed)
+                _, *averages = session.run([step, *([] if "accumulate" in options else [pairs[0][0]])], fed)
+                found, moved = session.run([w, table])
+        for value, expected in (*((a, mean) for a in averages), (-found, mean), (-moved[4], rows)):
+            assert value.dtype == np.float16
+            np.testing.assert_allclose(value, expected, rtol=2e-3)
+
+
 def trainings_alternate(comm: Communicator) -> None:
     """Two losses with some variables in common, and both updates in one run."""
 
@@ -253,6 +285,35 @@ def assignments_by_all_ranks_happen_once(comm: Communicator) -> None:
             assert session.run(v).tolist() == [7.0] * 300
             w.load(np.full(300, 5.0), session)
             assert session.run([w, train], {x: [1.0]})[0].tolist() == [5.0] * 300  # a rate of 0
+
+
+def updates_that_read_each_other_keep_program_order(comm: Communicator) -> None:
+    """A ring of three that all read old values, then an update of one that reads the old slot of another."""
+    for strategy, mean in ((None, comm.rank + 1.0), (AllReduce(comm), (comm.size + 1) / 2)):
+        with pf.Graph().as_default():
+            x = pf.placeholder(pf.float64, (None,), name="x")
+            values = [np.arange(20_000) % (k + 7.0) for k in range(4)]
+            a, b, _ = variables = [pf.Variable(v, name=n) for v, n in zip(values, "abc", strict=False)]
+            slot = pf.Variable(values[3], trainable=False, name="slot", slot_of="b")
+            loss = pf.reduce_mean(x) * pf.add_n([pf.reduce_sum(v) * (k + 1.0) for k, v in enumerate(variables)])
+            gradients = [g for g, _ in pf.train.GradientDescentOptimizer(1.0).compute_gradients(loss)]
+            old = [v.value() for v in variables]
+            new = [v - g + w for v, g, w in zip(old, gradients, [*old[1:], old[0]], strict=True)]
+            ring = pf.group(*(v.assign(n) for v, n in zip(variables, new, strict=True)))
+            old_slot = slot.value()
+            moved = b.assign_sub(slot.assign(old_slot * 0.5 + gradients[1]))
+            slotted = pf.group(moved, a.assign_sub(gradients[0] + old_slot))
+            with pf.Session(strategy=strategy, bucket_bytes=1 << 18) as session:
+                session.run(pf.global_variables_initializer())
+                for _ in range(3):
+                    session.run(ring, {x: [comm.rank + 1.0]})
+                    session.run(slotted, {x: [comm.rank + 1.0]})
+                    one, two, three, moment = values
+                    one, two, three = one - mean + two, two - 2 * mean + three, three - 3 * mean + one
+                    one, moment = one - (mean + moment), moment * 0.5 + 2 * mean
+                    values = [one, two - moment, three, moment]
+                for found, expected in zip(session.run([*variables, slot]), values, strict=True):
+                    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def old_values_can_be_fetched_beside_an_update(comm: Communicator) -> None:
@@ -361,9 +422,11 @@ CASES: list[Callable[[Communicator], None]] = [
     more_norms_than_are_told_at_a_time,
     a_rank_may_fetch_norms_that_the_others_do_not,
     micro_batches_train_as_one_process_on_all_of_them,
+    half_precision_sums_do_not_overflow,
     trainings_alternate,
     all_ranks_see_the_same_bits,
     assignments_by_all_ranks_happen_once,
+    updates_that_read_each_other_keep_program_order,
     old_values_can_be_fetched_beside_an_update,
     different_learning_rates_are_refused,
     different_programs_are_refused,

@@ -13,6 +13,7 @@ import pytest
 import paraflow as pf
 from paraflow.comm import Communicator, world
 from paraflow.errors import InvalidArgumentError, RanksDisagree
+from paraflow.ops.rows import VariableRows
 from paraflow.parallel import AllReduce, Gossip, LocalSGD, ParameterServer
 from paraflow.parallel.compression import TopK
 
@@ -166,6 +167,23 @@ def rows_are_written_once_for_all(comm: Communicator) -> None:
             np.testing.assert_array_equal(session.run(count), 2.0 * (np.arange(5) == comm.rank))
 
 
+def rows_may_be_other_tables(comm: Communicator) -> None:
+    """All rows of three tables move on by one table, in one step."""
+    with pf.Graph().as_default():
+        values = [np.arange(400.0).reshape(100, 4) + 1000 * k for k in range(3)]
+        tables = [pf.Variable(value, name=f"table{k}") for k, value in enumerate(values)]
+        old = [table.value() for table in tables]
+        rows = np.arange(100)
+        each = zip(tables, [*old[1:], old[0]], strict=True)
+        step = pf.group(*(VariableRows(t, pf.constant(rows)).assign(v) for t, v in each))
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            for _ in range(4):
+                session.run(step)
+            for found, expected in zip(session.run(tables), [values[1], values[2], values[0]], strict=True):
+                np.testing.assert_array_equal(found, expected)
+
+
 def a_rank_may_fetch_more_than_others(comm: Communicator) -> None:
     """The last rank fetches averages, dense and of rows, and the loss."""
     with pf.Graph().as_default():
@@ -285,6 +303,7 @@ CASES: list[Callable[[Communicator], None]] = [
     all_ranks_hold_the_same_bits,
     only_rows_that_some_rank_looks_up_change,
     rows_are_written_once_for_all,
+    rows_may_be_other_tables,
     a_rank_may_fetch_more_than_others,
     other_learning_rates_are_found_out,
     a_step_without_any_sample_is_an_error,
