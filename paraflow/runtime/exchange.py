@@ -13,8 +13,7 @@ The flag is a counter: the ranks of a node pass the same points of synchronisati
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
@@ -23,47 +22,17 @@ import numpy as np
 from paraflow.comm import Communicator, Request, SharedMemory, Waited
 from paraflow.errors import InvalidArgumentError, RanksDisagree, SharedMemoryUnavailable
 from paraflow.ops.gathering import check_indices
+from paraflow.runtime.buckets import Bucket, cut_slice
+from paraflow.runtime.headers import NUMBERS, headers_of
 from paraflow.runtime.store import Stretch, VariableStore
 
 Array = np.ndarray[Any, Any]
 
-_GRAIN = 64  # elements: slices begin on a cache line, whatever the dtype
 # The flags of each rank: how many points of synchronisation it has passed, and up to which its slices are summed up.
 _PASSED, _SUMMED = 0, 1
 
 _SCALARS = "update with different scalars: learning rates and the like have to be fed alike on all ranks"
 _ROWS = "write different rows: learning rates, indices and the like have to be fed alike on all ranks"
-
-_NUMBERS = 240  # that are gathered at a time
-
-# What a rank tells its node before its first flag of a run, and before its last one.
-# A rank may be one settlement ahead of another, so there are two places for what is compared there.
-_HEADER = np.dtype(
-    [
-        ("program", np.int64), ("samples", np.float64), ("total", np.float64), ("scalars", np.int64, (2,)),
-        ("busy", np.float64, (2,)), ("late", np.float64, (2,)), ("rows", np.int64, (2,)),
-        ("numbers", np.float64, (2, _NUMBERS)),
-    ]
-)  # fmt: skip
-
-
-@dataclass(eq=False)
-class Bucket:
-    """Gradients, or variables only, that are synchronised together.
-
-    ``parts`` are this rank's slice: variable -> (first, past the last) of its elements. ``reduce`` sums the slice over
-    the node, for a further sum over nodes.
-    """
-
-    names: tuple[str, ...]
-    exchanged: tuple[str, ...]
-    parts: dict[str, tuple[int, int]]
-    runs: list[Array] = field(default_factory=list)
-    reduce: Callable[[], None] | None = None
-    ticket: int = 0
-    requests: list[Request] = field(default_factory=list)
-    reduced: bool = False
-    complete: bool = False
 
 
 class Exchange:
@@ -153,7 +122,7 @@ class Exchange:
         memory = self._store.share(node, exchanged)
         self._memory, self._count = memory, 0
         self._settled = self._rows_settled = self._gathered = 0
-        self._headers = [part[: _HEADER.itemsize].view(_HEADER) for part in memory.parts]
+        self._headers = headers_of(memory)
         self._busy = [header["busy"][0] for header in self._headers]
         self._late = [header["late"][0] for header in self._headers]
         self._members, self._own = node.allgather(self.comm.rank), node.rank
@@ -180,19 +149,7 @@ class Exchange:
 
     def cut(self, names: Sequence[str], lane: int) -> dict[str, tuple[int, int]]:
         """The slice of a lane: (first, past the last) element of each variable."""
-        common = [n for n in names if self._store.in_common(n)]
-        sizes = [-(-self._store.flat(name).size // _GRAIN) * _GRAIN for name in common]
-        chunk = -(-sum(sizes) // self.lanes // _GRAIN) * _GRAIN
-        low, high = lane * chunk, (lane + 1) * chunk
-        parts = {}
-        offset = 0
-        for name, size in zip(common, sizes, strict=True):
-            count = self._store.flat(name).size
-            parts[name] = min(max(low - offset, 0), count), min(max(high - offset, 0), count)
-            offset += size
-        # What is a rank's own is its own to update.
-        parts.update((name, (0, self._store.flat(name).size)) for name in names if name not in parts)
-        return parts
+        return cut_slice(self._store, names, lane, self.lanes)
 
     def post(self, bucket: Bucket) -> None:
         """This rank's gradients of the bucket are in their place, and it reads the bucket's variables no more."""
@@ -329,8 +286,8 @@ class Exchange:
         if self._memory is None:
             return values[None]
         found = np.empty((len(self._headers), values.size))
-        for start in range(0, values.size, _NUMBERS):
-            part = values[start : start + _NUMBERS]
+        for start in range(0, values.size, NUMBERS):
+            part = values[start : start + NUMBERS]
             turn = self._gathered = 1 - self._gathered
             self._headers[self._own]["numbers"][0, turn, : part.size] = part
             self._pass_together()

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from paraflow.compiler.plan import Plan, Step
-from paraflow.runtime.exchange import Bucket, Exchange
+from paraflow.runtime.buckets import Bucket
+from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.reduction import Average, Reduction
 from paraflow.runtime.slices import SliceReduction, combine_slices
 from paraflow.runtime.store import VariableStore

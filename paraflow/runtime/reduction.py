@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paraflow.runtime.exchange import Bucket, Exchange
+from paraflow.runtime.buckets import Bucket
+from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.store import Stretch, VariableStore
 
 Array = np.ndarray[Any, Any]
