@@ -19,7 +19,8 @@ class Strategy:
     true trains on none, and calls `serve` in the place of the training loop. Where ``asynchronous`` is true, workers do
     not meet in a step, so that each reports and evaluates for itself. Where ``synchronous`` is true, gradients are
     averaged by the session's exchange, and the ranks of a node share the variables. ``accumulate`` runs of a training
-    step make one update. A step may have no sample on a rank, whose gradients are then NaN and count for nothing.
+    step make one update. A step may have no sample on a rank, whose gradients are then NaN and count for nothing; where
+    no rank has one, it changes nothing that is trained (``idle`` then says so to the session).
     """
 
     comm: Communicator
@@ -29,6 +30,7 @@ class Strategy:
     asynchronous = False
     synchronous = False
     accumulate = 1
+    idle = False
 
     def rewrite(self, program: Program) -> Program:
         """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""

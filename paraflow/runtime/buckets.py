@@ -21,7 +21,7 @@ class Bucket:
     """Gradients, or variables only, that are synchronised together.
 
     ``parts`` are this rank's slice: variable -> (first, past the last) of its elements. ``reduce`` sums the slice over
-    the node, for a further sum over nodes.
+    the node, for a further sum over nodes, of which ``number`` is the last that it needs.
     """
 
     names: tuple[str, ...]
@@ -30,6 +30,7 @@ class Bucket:
     runs: list[Array] = field(default_factory=list)
     reduce: Callable[[], None] | None = None
     ticket: int = 0
+    number: int = 0
     requests: list[Request] = field(default_factory=list)
     reduced: bool = False
     complete: bool = False

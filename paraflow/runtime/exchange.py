@@ -13,16 +13,26 @@ The flag is a counter: the ranks of a node pass the same points of synchronisati
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from paraflow.comm import Communicator, Request, SharedMemory, Waited
-from paraflow.errors import InvalidArgumentError, RanksDisagree, SharedMemoryUnavailable
+from paraflow.errors import (
+    FailedPreconditionError,
+    ParaflowError,
+    RankEnded,
+    RanksDisagree,
+    SharedMemoryUnavailable,
+    WorldAborted,
+)
 from paraflow.ops.gathering import check_indices
 from paraflow.runtime.buckets import Bucket, cut_slice
+from paraflow.runtime.ending import Farewell, difference, end_by, error_of
 from paraflow.runtime.headers import NUMBERS, headers_of
 from paraflow.runtime.store import Stretch, VariableStore
 
@@ -63,8 +73,14 @@ class Exchange:
         self._busy: list[Array] = []  # of each rank of the node, as its header has it
         self._late: list[Array] = []
         self._count = 0
-        self._opened = self._summed_up = False
+        self._opened = self._summed_up = self._met = False
         self._mine: tuple[int, float] = (0, 0.0)
+        self._step = self._told_step = ""
+        self._farewell: Farewell | None = None
+        self._peer_ranks: list[int] = []
+        self._weighed: Bucket | None = None  # the first one of this run with gradients, until somebody waits for it
+        self._broken: str | None = None
+        self._history = 0
         self._pending: list[Bucket] = []
         self._under_way: list[Bucket] = []
         self._own = 0
@@ -75,6 +91,7 @@ class Exchange:
         self._gathered = 0
         self._totals: Array = np.zeros(0)
         self._totals_under_way: Request | None = None
+        self._totals_number = 0
 
     @property
     def seconds(self) -> float:
@@ -113,6 +130,8 @@ class Exchange:
         owner = self.lane < self.lanes
         peers = self.comm.split(self.lane if owner else self.lanes)
         self._peers = peers if owner else None
+        self._peer_ranks = peers.allgather(self.comm.rank)
+        self._farewell = Farewell(peers, self.comm.rank) if owner and self.several_nodes else None
         self._step_begins()
         return True
 
@@ -120,7 +139,7 @@ class Exchange:
         if self._memory is not None:
             node.barrier()  # everyone is done with the old planes
         memory = self._store.share(node, exchanged)
-        self._memory, self._count = memory, 0
+        self._memory, self._count, self._told_step = memory, 0, ""
         self._settled = self._rows_settled = self._gathered = 0
         self._headers = headers_of(memory)
         self._busy = [header["busy"][0] for header in self._headers]
@@ -128,20 +147,59 @@ class Exchange:
         self._members, self._own = node.allgather(self.comm.rank), node.rank
 
     def close(self) -> None:
-        """Tell the others that this rank takes no further part."""
-        if self._memory is not None:
-            self._memory.close()
+        """Tell the others that this rank takes no further part; it waits for nobody."""
+        self._end(None)
+
+    def break_off(self, error: BaseException) -> None:
+        """A step of this rank has failed: those that wait for it in the step are told, and it can run no further one.
+
+        The others may be in the middle of the step, and would take the next one for the rest of it.
+        """
+        if self._broken is None:
+            self._broken = f"{type(error).__name__}: {error}"
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._memory is None:
+            return
+        end = end_by(self.comm.rank, error)
+        header = self._headers[self._own]
+        if not header["end"]["kind"][0]:
+            header["end"] = end
+        self._memory.close()
+        if self._farewell is not None:
+            with suppress(WorldAborted):
+                self._farewell.tell(end)
 
     # -- a run ---------------------------------------------------------------------------------------------------------
 
-    def open(self, program: int, samples: int) -> None:
-        """Begin a run of a plan that synchronises; ``program`` is a number for what it synchronises."""
-        self._mine = program, float(samples)
-        self._opened = self._summed_up = False
+    def open(self, program: int, samples: int, step: str) -> None:
+        """Begin a run of a plan that synchronises; ``program`` is a number for what it does together, ``step`` a text.
+
+        Raises FailedPreconditionError where an earlier run has broken off.
+        """
+        if self._broken is not None:
+            raise FailedPreconditionError(
+                f"an earlier step of this session broke off on rank {self.comm.rank} ({self._broken}), while other "
+                "ranks went on with it, so it cannot take part in further ones: start a new session on all ranks"
+            )
+        program = self._history = zlib.crc32(program.to_bytes(8, "little"), self._history)
+        self._mine, self._step = (program, float(samples)), step
+        self._opened = self._summed_up = self._met = False
+        self._weighed = None
         self._pending, self._under_way = [], []
         if self._memory is not None:
             header = self._headers[self._own]
+            if step != self._told_step:
+                header["step"], self._told_step = step.encode(), step
             header["program"], header["samples"] = program, samples
+
+    @property
+    def idle(self) -> bool:
+        """Whether no rank has a sample in this run. Ranks wait for each other's numbers, if they have not yet."""
+        if self._weighed is not None:
+            self.wait(self._weighed)
+        return not self.total
 
     def bucket(self, names: Sequence[str], exchanged: Sequence[str]) -> Bucket:
         """A bucket of these variables, of which the gradients of some are exchanged."""
@@ -157,6 +215,8 @@ class Exchange:
             return
         self._count += 1
         bucket.ticket, bucket.reduced, bucket.complete, bucket.requests = self._count, False, False, []
+        if bucket.exchanged and not self._met:
+            self._weighed = self._weighed or bucket
         self._memory.post(_PASSED, self._count)
         if self._peers is not None and bucket.reduce is not None:
             self._pending.append(bucket)
@@ -172,16 +232,14 @@ class Exchange:
             start = perf_counter()
             self._sum_over_nodes(bucket)
             self.wire_seconds += perf_counter() - start
-        if bucket.exchanged and not self.total:
-            raise InvalidArgumentError("no rank has a sample in this step")
+        if bucket.exchanged:
+            self._weighed = None
 
     def _sum_over_nodes(self, bucket: Bucket) -> None:
         """Wait for the sums of all buckets up to this one: the flag that says so can only grow."""
         assert self._memory is not None
         if self._peers is None:
-            self._memory.wait_for(0, _SUMMED, bucket.ticket)
-            self.total = float(self._headers[0]["total"][0])
-            self._blame(*self._late[0].tolist())
+            self._take_totals(bucket.ticket)
             return
         while not bucket.reduced:
             self._reduce(self._pending.pop(0))
@@ -189,7 +247,7 @@ class Exchange:
         while not bucket.complete:
             first = self._under_way.pop(0)
             for request in first.requests:
-                request.wait()
+                request.wait(self._looking(first.number))
             first.complete = True
             self._memory.post(_SUMMED, first.ticket)
 
@@ -198,7 +256,7 @@ class Exchange:
         assert self._memory is not None
         start = perf_counter()
         for lane in range(self.lanes):
-            self._memory.wait_for(lane, _SUMMED, bucket.ticket, self._progress)
+            self._wait_for(lane, bucket.ticket)
         self.wire_seconds += perf_counter() - start
 
     def settle(self, scalars: int) -> None:
@@ -208,6 +266,7 @@ class Exchange:
         """
         if self._memory is None:
             return
+        self._finish_sums()
         turn = self._settled = 1 - self._settled
         self._scalars = scalars
         self._headers[self._own]["scalars"][0, turn] = scalars
@@ -266,13 +325,41 @@ class Exchange:
         self._wait(self._count)
 
     def before_collective(self) -> int:
-        """Bring what is under way between nodes to its end before all ranks meet; a number for the rows written last.
+        """What has to be over before all ranks meet outside of the exchange; a number for the rows written last.
 
-        A rank may wait in its own time for a sum to which this one has to contribute.
+        A rank may wait in its own time for a sum to which this one has to contribute. And all have to be in the same
+        step, or some would wait in that meeting, and some in another one.
         """
-        if self.several_nodes and (self._pending or self._under_way):
-            self.wait((self._under_way + self._pending)[-1])
+        if self._memory is None:
+            return self._written
+        self._finish_sums()
+        if not self._met:
+            self._met = True
+            self._pass_together()
+            self._check()
+            if self._peers is None:
+                self._take_totals(self._count)
+            elif self.several_nodes:
+                self._sum_totals()
+                self._settle_totals()
+                self._memory.post(_SUMMED, self._count)
         return self._written
+
+    def _finish_sums(self) -> None:
+        """Wait for the sums over nodes that nobody has waited for: in a step without any sample none is applied."""
+        if self._pending or self._under_way:
+            self.wait((self._under_way + self._pending)[-1])
+
+    def meet(self, program: int, step: str) -> None:
+        """Raise RanksDisagree unless all ranks are about to do the same for the first time, outside of any run."""
+        if self._memory is None:
+            return
+        self.open(program, 0, step)
+        try:
+            self.before_collective()
+        except BaseException as error:
+            self.break_off(error)
+            raise
 
     def after_collective(self, seconds: float) -> None:
         """All ranks have met for this time, in which this one was not busy."""
@@ -297,10 +384,38 @@ class Exchange:
 
     def _wait(self, count: int) -> None:
         assert self._memory is not None
-        waited: Waited | None = self._memory.wait(_PASSED, count, self._progress if self._pending else None)
+        try:
+            waited: Waited | None = self._memory.wait(_PASSED, count, self._progress if self._pending else None)
+        except RankEnded as ended:
+            raise self._error_of(ended.rank) from None
         if waited is not None:
             rank = self._members[waited.rank]
             self.waits[rank] = self.waits.get(rank, 0.0) + waited.seconds
+
+    def _wait_for(self, rank: int, ticket: int) -> None:
+        """Wait until a rank of the node has its slices up to ``ticket`` summed over nodes."""
+        assert self._memory is not None
+        try:
+            self._memory.wait_for(rank, _SUMMED, ticket, self._progress)
+        except RankEnded as ended:
+            raise self._error_of(ended.rank) from None
+
+    def _error_of(self, rank: int) -> ParaflowError:
+        """What it means that a rank of the node has ended its part; one whose process is gone has left no word."""
+        end = self._headers[rank]["end"]
+        return error_of(end if end["kind"][0] else end_by(self._members[rank], None))
+
+    def _looking(self, number: int) -> Callable[[], None]:
+        """What to do while waiting for the sum ``number``: see whether someone who has to take part in it has ended."""
+        assert self._farewell is not None
+        return partial(self._farewell.look, number)
+
+    def _sum(self, values: Array) -> Request:
+        """Start a sum over nodes."""
+        assert self._peers is not None
+        if self._farewell is not None:
+            self._farewell.sums += 1
+        return self._peers.iallreduce(values)
 
     def _progress(self) -> None:
         """Sum what is complete on the node and send it on, in the order of the buckets."""
@@ -315,16 +430,10 @@ class Exchange:
         assert self._peers is not None
         assert bucket.reduce is not None
         self._check()
-        if not self._summed_up:
-            self._summed_up = True
-            since = [float(busy[self._settled]) for busy in self._busy]
-            longest, slowest = max(zip(since, self._members, strict=True))
-            told = self.total, self._mine[0], self._scalars, longest, slowest
-            self._totals = np.zeros((len(told), self._peers.size))
-            self._totals[:, self._peers.rank] = told
-            self._totals_under_way = self._peers.iallreduce(self._totals)
+        self._sum_totals()
         bucket.reduce()
-        bucket.requests = [self._peers.iallreduce(run) for run in bucket.runs]
+        bucket.requests = [self._sum(run) for run in bucket.runs]
+        bucket.number = self._farewell.sums if self._farewell is not None else 0
         bucket.reduced = True
         self._under_way.append(bucket)
 
@@ -336,16 +445,36 @@ class Exchange:
         program, _ = self._mine
         for rank, header in zip(self._members, self._headers, strict=True):
             if header["program"] != program:
-                raise self._disagreement(rank)
+                raise self._disagreement(rank, header["step"][0].decode(errors="replace"))
         samples = [float(header["samples"][0]) for header in self._headers]
         self.weights, self.total = samples, sum(samples)
+
+    def _sum_totals(self) -> None:
+        """Once a run: start to tell all nodes the samples, and what this rank runs."""
+        assert self._peers is not None
+        if self._summed_up:
+            return
+        self._summed_up = True
+        since = [float(busy[self._settled]) for busy in self._busy]
+        longest, slowest = max(zip(since, self._members, strict=True))
+        told = self.total, self._mine[0], self._scalars, longest, slowest
+        self._totals = np.zeros((len(told), self._peers.size))
+        self._totals[:, self._peers.rank] = told
+        self._totals_under_way = self._sum(self._totals)
+        self._totals_number = 0 if self._farewell is None else self._farewell.sums
+
+    def _take_totals(self, ticket: int) -> None:
+        """On a rank without a slice: take the totals of the node's first rank when that has summed ``ticket``."""
+        self._wait_for(0, ticket)
+        self.total = float(self._headers[0]["total"][0])
+        self._blame(*self._late[0].tolist())
 
     def _settle_totals(self) -> None:
         """Take the samples of all nodes, and compare what their ranks run."""
         if self._totals_under_way is None:
             return
         assert self._peers is not None
-        self._totals_under_way.wait()
+        self._totals_under_way.wait(self._looking(self._totals_number))
         self._totals_under_way = None
         self.total = float(self._totals[0].sum())
         busy = self._totals[3].tolist()
@@ -354,16 +483,19 @@ class Exchange:
         self._headers[self._own]["total"] = self.total
         self._late[self._own][:] = late
         self._blame(*late)
-        if (self._totals[1] != self._mine[0]).any():
-            raise self._disagreement(None)
+        differing = np.flatnonzero(self._totals[1] != self._mine[0]).tolist()
+        if differing:
+            assert self._farewell is not None
+            texts = self._farewell.steps_of(differing, self._step)
+            raise self._disagreement(self._peer_ranks[differing[0]], texts[0])
         if (self._totals[2] != self._scalars).any():
             raise RanksDisagree(f"rank {self.comm.rank} and a rank of another node {_SCALARS}")
 
-    def _disagreement(self, rank: int | None) -> RanksDisagree:
-        other = "a rank of another node" if rank is None else f"rank {rank}"
+    def _disagreement(self, rank: int, step: str) -> RanksDisagree:
         return RanksDisagree(
-            f"rank {self.comm.rank} and {other} run different programs that change variables which all ranks have in "
-            "common: every rank has to run the same training steps and assignments in the same order"
+            f"ranks {self.comm.rank} and {rank} run different programs that change variables which all ranks have in "
+            "common: every rank has to run the same training steps and assignments in the same order; "
+            + difference(self.comm.rank, self._step, rank, step)
         )
 
     def gradients(self, name: str) -> list[Stretch]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.comm import SharedMemory
+from paraflow.runtime.ending import END, STEP_BYTES
 
 Array = np.ndarray[Any, Any]
 
@@ -18,7 +19,7 @@ HEADER = np.dtype(
     [
         ("program", np.int64), ("samples", np.float64), ("total", np.float64), ("scalars", np.int64, (2,)),
         ("busy", np.float64, (2,)), ("late", np.float64, (2,)), ("rows", np.int64, (2,)),
-        ("numbers", np.float64, (2, NUMBERS)),
+        ("numbers", np.float64, (2, NUMBERS)), ("step", f"S{STEP_BYTES}"), ("end", END),
     ]
 )  # fmt: skip
 

@@ -62,7 +62,7 @@ class NodeSum:
 
     def weigh(self, exchange: Exchange) -> Weights:
         """Take the weights of this run; what is returned tells which calls serve them."""
-        total = exchange.total if self._divide else 1.0
+        total = exchange.total or 1.0 if self._divide else 1.0  # without any sample the sum is 0
         for factor, weight in zip(self.factors, exchange.weights, strict=True):
             factor[...] = weight / total
         active = tuple(r for r, weight in enumerate(exchange.weights) if weight)
@@ -153,7 +153,7 @@ class Average:
         if exchange.several_nodes:
             exchange.wait_for_slices(self._bucket)
             for lane, part in self._slices:
-                np.multiply(self._sources[lane][part], out.dtype.type(1.0 / exchange.total), out[part])
+                np.multiply(self._sources[lane][part], out.dtype.type(1.0 / (exchange.total or 1.0)), out[part])
             return
         weights = self._sum.weigh(exchange)
         spare = np.empty(min(BLOCK, out.size), out.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -160,17 +161,29 @@ class Session:
             if not loaded.checked:
                 self._check_initialized(executable.plan)
             self.context.samples = samples
-            if executable.synchronises is not None:
-                assert self.context.exchange is not None
-                self.context.exchange.open(executable.synchronises, samples)
             executable.load(arrays)
-            self._executor.execute(executable)
+            if executable.synchronises is None:
+                self._executor.execute(executable)
+            else:
+                self._synchronise(executable, samples)
             if not loaded.checked:
                 self.store.initialized.update(executable.plan.writes)
                 loaded.checked = True
             if accumulation is not None:
                 accumulation.end()
             return loaded.fold(executable.results())
+
+    def _synchronise(self, executable: Executable, samples: int) -> None:
+        """Run a plan in which this rank meets others; if it breaks off, they have to be told."""
+        exchange = self.context.exchange
+        assert exchange is not None
+        assert executable.synchronises is not None
+        exchange.open(executable.synchronises, samples, executable.text)
+        try:
+            self._executor.execute(executable)
+        except BaseException as error:
+            exchange.break_off(error)
+            raise
 
     def _load(self, structure: Any, key: Any, tensors: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> Loaded:
         check_distinct(tensors)
@@ -185,6 +198,8 @@ class Session:
         if trains and trains not in self._started:
             assert self.strategy is not None
             self._check_initialized(plan)
+            if self.context.exchange is not None:
+                self.context.exchange.meet(zlib.crc32(repr(trains).encode()), ", ".join(trains))
             self._started.add(trains)
             self.strategy.start(self, [self.graph.get_operation_by_name(name) for name in trains])
         samples = count_samples(tensors, shapes)
@@ -196,7 +211,7 @@ class Session:
                 "size of a placeholder unknown (None) only where it counts samples"
             )
         if not accumulates:
-            loaded = Loaded(Executable(plan, self.context), samples or 0, wanted.fold)
+            loaded = Loaded(self._executable(plan, trains, samples), samples or 0, wanted.fold)
         else:
             loaded = self._load_accumulating(wanted, feeds, plan, trains, samples or 0)
         self._plans[key, tensors, shapes] = loaded
@@ -211,8 +226,16 @@ class Session:
             self._accumulations[trains] = Accumulation(self.strategy.accumulate)
         accumulation = self.context.accumulation = self._accumulations[trains]
         adding = Executable(self._compile(wanted, feeds, adding=True)[0], self.context)
-        closing = Executable(plan, self.context)
+        closing = self._executable(plan, trains, samples)
         return Loaded(closing, samples, wanted.fold, accumulation, Loaded(adding, samples, wanted.fold))
+
+    def _executable(self, plan: Plan, trains: tuple[str, ...], samples: int | None) -> Executable:
+        """A training step in which this rank has no sample changes nothing where no other rank has one either."""
+        kept: set[str] = set()
+        if samples == 0 and trains:
+            steps = (self.graph.get_operation_by_name(name) for name in trains)
+            kept.update(name for step in steps if step.record.writes for name in step.variables)
+        return Executable(plan, self.context, trains, kept)
 
     def _compile(self, wanted: Fetches, feeds: Feeds, adding: bool = False) -> tuple[Plan, tuple[str, ...]]:
         """The plan, and the names of `training_step`; with ``adding`` that of runs which only accumulate gradients."""

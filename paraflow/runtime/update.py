@@ -128,7 +128,7 @@ class Sliced:
         if self._exchange is not None and self._bucket is not None:
             self._exchange.wait(self._bucket)
             if self._exchanged and self._exchange.several_nodes:
-                self._factor[...] = 1.0 / self._exchange.total
+                self._factor[...] = 1.0 / (self._exchange.total or 1.0)
             elif self._exchanged:
                 weights = self._sum.weigh(self._exchange)
         program = self._programs.get(weights)

@@ -3,7 +3,7 @@
 import pytest
 from hosts import run_ranks_on
 
-from . import averaging_cases, cases, plane_cases, row_cases
+from . import averaging_cases, cases, ending_cases, plane_cases, row_cases
 
 
 @pytest.mark.parametrize(
@@ -16,10 +16,15 @@ from . import averaging_cases, cases, plane_cases, row_cases
         (plane_cases, (1, 2)),
         (plane_cases, (2, 2)),
         (row_cases, (1, 2)),
+        (ending_cases, (1, 1)),
+        (ending_cases, (1, 2)),
+        (ending_cases, (2, 2)),
     ],
 )
 def test_on_two_hosts(hosts, cases, ranks):
     size = sum(ranks)
     done = run_ranks_on(hosts, cases.__file__, ranks=ranks)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"mpi {size}: {case.__name__}" for case in cases.cases_of(size)]
+    # MPICH's wire reports messages that a rank has sent for a sum in which the other one never took part.
+    lines = [line for line in done.stdout.splitlines() if " UCX  WARN  unexpected tag-receive " not in line]
+    assert lines == [f"mpi {size}: {case.__name__}" for case in cases.cases_of(size)]
