@@ -16,15 +16,13 @@ from . import averaging_cases, cases, ending_cases, plane_cases, row_cases
         (plane_cases, (1, 2)),
         (plane_cases, (2, 2)),
         (row_cases, (1, 2)),
-        (ending_cases, (1, 1)),
         (ending_cases, (1, 2)),
-        (ending_cases, (2, 2)),
     ],
 )
 def test_on_two_hosts(hosts, cases, ranks):
     size = sum(ranks)
     done = run_ranks_on(hosts, cases.__file__, ranks=ranks)
     assert done.returncode == 0, done.stderr
-    # MPICH's wire reports messages that a rank has sent for a sum in which the other one never took part.
-    lines = [line for line in done.stdout.splitlines() if " UCX  WARN  unexpected tag-receive " not in line]
+    # MPICH's wire reports in the end what a rank has sent for a sum in which the other one never took part.
+    lines = [line for line in done.stdout.splitlines() if " UCX  WARN " not in line]
     assert lines == [f"mpi {size}: {case.__name__}" for case in cases.cases_of(size)]
