@@ -3,7 +3,7 @@
 import pytest
 from hosts import run_ranks_on
 
-from . import averaging_cases, cases, ending_cases, plane_cases, row_cases
+from . import averaging_cases, cases, ending_cases, plane_cases, row_cases, uneven_cases
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from . import averaging_cases, cases, ending_cases, plane_cases, row_cases
         (plane_cases, (2, 2)),
         (row_cases, (1, 2)),
         (ending_cases, (1, 2)),
+        (uneven_cases, (1, 2)),
     ],
 )
 def test_on_two_hosts(hosts, cases, ranks):
