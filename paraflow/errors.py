@@ -44,6 +44,14 @@ class RanksDisagree(ParaflowError):
     exit_code = 3
 
 
+class RankEnded(RanksDisagree):
+    """A call waits for what a rank would do that has ended its part; ``rank`` is its number in that call's world."""
+
+    def __init__(self, message: str, rank: int) -> None:
+        super().__init__(message)
+        self.rank = rank
+
+
 class MPIEnvironmentError(ParaflowError):
     """mpirun and the MPI library do not fit together, or none was found."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op
-from paraflow.errors import InvalidArgumentError, RanksDisagree
+from paraflow.errors import InvalidArgumentError, RankEnded, RanksDisagree
 
 _MAX_TAG = 32767  # the largest that every MPI has to take
 _MAX_COLOR = 2**31 - 1
@@ -116,11 +116,12 @@ def check_share(comm: Communicator, nbytes: int, flags: int) -> list[int]:
     return [size for size, _ in asked]
 
 
-def ended_part(rank: int, flag: int, reached: int, value: int) -> RanksDisagree:
+def ended_part(rank: int, flag: int, reached: int, value: int) -> RankEnded:
     """The error of a wait for a rank that will not come."""
-    return RanksDisagree(
+    return RankEnded(
         f"rank {rank} has ended its part in the shared memory with flag {flag} at {reached}, "
-        f"but this rank waits for {value}"
+        f"but this rank waits for {value}",
+        rank,
     )
 
 

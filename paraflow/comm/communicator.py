@@ -51,8 +51,11 @@ class Envelope(NamedTuple):
 class Request(Protocol):
     """An operation under way. Its buffer belongs to it until wait() returns."""
 
-    def wait(self) -> None:
-        """Block until the operation is complete; a second wait returns at once."""
+    def wait(self, progress: Progress = None) -> None:
+        """Block until the operation is complete; a second wait returns at once.
+
+        What ``progress`` raises ends the wait, not the operation.
+        """
 
 
 class Waited(NamedTuple):
@@ -87,7 +90,7 @@ class SharedMemory(ABC):
     def wait(self, flag: int, value: int, progress: Progress = None) -> Waited | None:
         """Return when flag ``flag`` of every rank is at least ``value``; None where nobody was waited for.
 
-        Raises RanksDisagree, naming the rank, where one has ended its part without reaching the value.
+        Raises RankEnded where a rank has ended its part without reaching the value.
         """
 
     @abstractmethod

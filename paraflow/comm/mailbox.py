@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from paraflow.comm.checks import check_fits
-from paraflow.comm.communicator import ANY, Buffer, Envelope
+from paraflow.comm.communicator import ANY, Buffer, Envelope, Progress
 from paraflow.errors import RanksDisagree
 
 
@@ -56,5 +56,5 @@ def _matches(envelope: Envelope, source: int, tag: int) -> bool:
 class Complete:
     """The request of an operation that was complete when it returned."""
 
-    def wait(self) -> None:
+    def wait(self, progress: Progress = None) -> None:
         """Return at once."""

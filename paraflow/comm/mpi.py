@@ -16,6 +16,7 @@ import warnings
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -23,7 +24,7 @@ import mpi4py
 import numpy as np
 
 from paraflow.comm import checks
-from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Request, SharedMemory
+from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Progress, Request, SharedMemory
 from paraflow.comm.environment import Claim, remedy
 from paraflow.comm.node_allreduce import NodeAllreduce
 from paraflow.comm.shared import share_memory
@@ -299,14 +300,23 @@ class _Requests:
         self._finish = finish
         self._polled = polled
 
-    def wait(self) -> None:
+    def wait(self, progress: Progress = None) -> None:
         for request in self._requests:
-            if self._polled:
+            if progress is not None:
+                (wait_until if self._polled else yield_until)(partial(_test, request, progress))
+            elif self._polled:
                 wait_until(request.Test)
             else:
                 request.Wait()
         self._finish()
         self._finish = _done
+
+
+def _test(request: MPI.Request, progress: Callable[[], object]) -> bool:
+    done: bool = request.Test()
+    if not done:
+        progress()
+    return done
 
 
 def _drain(pipe: int) -> None:

@@ -55,6 +55,7 @@ class ThreadWorld:
         """What ``ready`` returns, called with the world held, as soon as that is not None."""
         thread = threading.get_ident()
         with self.changed:
+            outer = self._waiting.get(thread)  # where this is what a longer wait does meanwhile
             self._waiting[thread] = rank, call
         try:
             while True:
@@ -68,6 +69,8 @@ class ThreadWorld:
         finally:
             with self.changed:
                 del self._waiting[thread]
+                if outer is not None:
+                    self._waiting[thread] = outer
 
     def whereabouts(self) -> str:
         """Where each rank is, for the report of a timeout."""
@@ -164,9 +167,9 @@ class ThreadGroup:
             self._settle(collective)
             return collective
 
-    def finish(self, rank: int, call: str, collective: Collective) -> Any:
+    def finish(self, rank: int, call: str, collective: Collective, progress: Progress = None) -> Any:
         """Wait for the result of ``collective``; raises RanksDisagree where there can be none."""
-        self.wait(rank, call, lambda: collective.settled or None)
+        self.wait(rank, call, lambda: collective.settled or None, progress)
         if collective.disagreement is not None:
             raise RanksDisagree(collective.disagreement)
         return collective.result

@@ -85,9 +85,9 @@ class _Pending:
     def __init__(self, group: ThreadGroup, rank: int, call: str, collective: Collective) -> None:
         self._finish = partial(group.finish, rank, f"wait of {call}", collective)
 
-    def wait(self) -> None:
+    def wait(self, progress: Progress = None) -> None:
         """Block until every rank has called the operation."""
-        self._finish()
+        self._finish(progress)
 
 
 class ThreadCommunicator(Communicator):

@@ -82,6 +82,12 @@ class Batches:
         batches = self._gather(order[start:])
         return prefetched(batches, self.prefetch) if self.prefetch else batches
 
+    def seen(self, steps: int) -> int:
+        """The samples of all ranks together in the first ``steps`` steps, over any number of epochs."""
+        epochs, steps = divmod(steps, self.steps_per_epoch)
+        of_an_epoch = min(self.steps_per_epoch * self.batch_size, len(self.dataset))
+        return epochs * of_an_epoch + steps * self.batch_size
+
     def _gather(self, order: list[Indices]) -> Iterator[Batch]:
         for indices in order:
             features, labels = self.dataset.take(shard(indices, self.rank, self.size))

@@ -1,5 +1,6 @@
 """A data set in memory."""
 
+import copy
 import zlib
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -59,6 +60,12 @@ class Dataset:
     def sample_shape(self) -> tuple[int, ...]:
         """The shape [d...] of one sample's features."""
         return self._stored.shape[1:]
+
+    def with_classes(self, classes: int) -> "Dataset":
+        """The same samples, of ``classes`` classes, some of which may have no sample here; at least as many as now."""
+        other = copy.copy(self)
+        other.classes = classes
+        return other
 
     def checksum(self) -> int:
         """A CRC-32 of features and labels, by which ranks can tell that they have read different data."""

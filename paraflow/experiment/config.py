@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from paraflow.errors import ConfigError
 from paraflow.experiment.faults import Fault, Origin, config_error, faults_of, similar_file
 from paraflow.experiment.overrides import Override
-from paraflow.experiment.schema import BUILDER_KEY, INPUT_FILES, Config, variants
+from paraflow.experiment.schema import BUILDER_KEY, INPUT_FILES, RANK, Config, variants
 from paraflow.experiment.toml_places import KeyPath, locate
 
 
@@ -107,8 +107,9 @@ class _Document(NamedTuple):
             origin = self.origin(key)
             base = Path.cwd() if origin.argument else self.path.parent
             file = Path(os.path.abspath(base / Path(name).expanduser()))
-            if not file.exists():
-                faults.append(Fault(origin, key, f"there is no file {str(file)!r}{similar_file(file)}", value))
+            first = Path(str(file).replace(RANK, "0"))
+            if not first.exists():
+                faults.append(Fault(origin, key, f"there is no file {str(first)!r}{similar_file(first)}", value))
             table[key[1]] = f"{file}{colon}{function}"
         return faults
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -68,7 +69,8 @@ class Journal:
 
     def trained(self, means: Mapping[str, float], **more: object) -> None:
         """Record means over the samples since the last such record, and what else there is to say of that time."""
-        self._trained = dict(means)
+        # An asynchronous worker may have had no sample since the last record.
+        self._trained |= {name: mean for name, mean in means.items() if not math.isnan(mean)}
         self._write("train", {**means, **more})
 
     def tuned(self, tuning: Tuning) -> None:

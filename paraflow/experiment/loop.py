@@ -11,9 +11,9 @@ from time import perf_counter
 import numpy as np
 
 from paraflow.comm import Communicator, solo
-from paraflow.data import Batch, Batches, Dataset
+from paraflow.data import Batch, Batches, Dataset, OwnBatches, shard
 from paraflow.errors import ConfigError, NumericError
-from paraflow.experiment.datasets import load_datasets
+from paraflow.experiment.datasets import has_own_data, load_datasets, load_own_datasets
 from paraflow.experiment.journal import Journal
 from paraflow.experiment.measure import Meter, evaluate
 from paraflow.experiment.model import Model, build_model
@@ -38,8 +38,12 @@ def train(config: Config, communicator: Communicator) -> None:
     """
     check_agreement(communicator, [f"{key} = {value}" for key, value in shared_leaves(config).items()])
     check_mode(config.parallel, communicator.size)
-    training, test = load_datasets(config)
-    strategy = make_strategy(config, communicator, training, test)
+    if has_own_data(config):
+        strategy = make_strategy(config, communicator, {})
+        training, test = load_own_datasets(config, communicator, _place(strategy), strategy.workers)
+    else:
+        training, test = load_datasets(config)
+        strategy = make_strategy(config, communicator, {"training samples": training, "test samples": test})
     with Graph().as_default() as graph:
         graph.seed = config.experiment.seed
         model = build_model(config, training)
@@ -69,18 +73,7 @@ class _Run:
 
     def carry_out(self, training: Dataset) -> None:
         """Train, evaluate, and write the final parameters."""
-        table = self.config.data
-        batches = Batches(
-            training,
-            table.batch_size,
-            # The server has no samples; it takes the last worker's place to share in the checks.
-            min(self.strategy.worker, self.strategy.workers - 1),
-            self.strategy.workers,
-            self.config.experiment.seed,
-            table.shuffle,
-            table.last,
-            table.prefetch,
-        )
+        batches = self._batches(training)
         total_steps = _total_steps(self.config, batches.steps_per_epoch)
         directory = create_run_directory(self.config, self.communicator)
         with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs) as journal:
@@ -91,13 +84,34 @@ class _Run:
                 worker = _Worker(self, directory, journal, batches, total_steps)
                 worker.train()
             self.strategy.finish(self.session)
-            journal.evaluated(evaluate(self.session, self.model, self.test, self.communicator))
+            journal.evaluated(self.evaluate(self.communicator))
             journal.line()
             if self.communicator.rank == 0:
                 values = self.session.run({v.spec.name: v for v in trainable_variables()})
                 save_parameters(directory / PARAMETERS_FILE, values)
             account = {"role": "server"} if worker is None else {"role": "worker", **worker.account()}
             journal.end(self.communicator.allgather(account), self.strategy.remarks())
+
+    def evaluate(self, group: Communicator) -> dict[str, float]:
+        """Loss and metrics over the test samples of all ranks of ``group``; collective there."""
+        if not has_own_data(self.config):
+            mine = shard(np.arange(len(self.test)), group.rank, group.size)
+        else:  # a server has those of a worker
+            mine = np.arange(0 if self.strategy.is_server else len(self.test))
+        return evaluate(self.session, self.model, self.test, mine, group)
+
+    def _batches(self, training: Dataset) -> Batches | OwnBatches:
+        table, seed, rank = self.config.data, self.config.experiment.seed, _place(self.strategy)
+        order = table.shuffle, table.last, table.prefetch
+        if not has_own_data(self.config):
+            return Batches(training, table.batch_size, rank, self.strategy.workers, seed, *order)
+        sizes = self.communicator.allgather(len(training))[: self.strategy.workers]
+        return OwnBatches(training, table.batch_size, tuple(sizes), rank, seed, *order)
+
+
+def _place(strategy: Strategy) -> int:
+    """This rank among the workers. A server has no samples; it takes the last worker's place to share in the checks."""
+    return min(strategy.worker, strategy.workers - 1)
 
 
 def _total_steps(config: Config, steps_per_epoch: int) -> int:
@@ -115,7 +129,9 @@ class _Worker:
     Synchronous workers report together. An asynchronous one reports for itself, as it does not meet the others.
     """
 
-    def __init__(self, run: _Run, directory: Path, journal: Journal, batches: Batches, total_steps: int) -> None:
+    def __init__(
+        self, run: _Run, directory: Path, journal: Journal, batches: Batches | OwnBatches, total_steps: int
+    ) -> None:
         self._run = run
         self._directory = directory
         self._journal = journal
@@ -144,7 +160,7 @@ class _Worker:
                 self._train_in_a_row(epoch, end)
             self._epoch_seconds.append(self._seconds() - began)
             if self._step < self._total_steps and (epoch + 1) % (every or 1) == 0:
-                # One asynchronous worker is enough, since it evaluates all samples by itself.
+                # One asynchronous worker is enough, since it evaluates all samples that it has by itself.
                 if every and (not strategy.asynchronous or strategy.worker == 0):
                     self._evaluate()
                 self._journal.line()
@@ -173,7 +189,8 @@ class _Worker:
         self._samples += samples
         self._steps += 1
         self._step = self._run.strategy.next_step(self._step)
-        self._journal.step(self._step, epoch + 1, self._seen())
+        # Of asynchronous workers it is taken that all are as far as this one.
+        self._journal.step(self._step, epoch + 1, self._batches.seen(self._step))
         if self._step // self._log_every > self._recorded // self._log_every or self._step >= self._total_steps:
             self._record()
 
@@ -189,13 +206,6 @@ class _Worker:
             chosen = {"bucket_bytes": tuning.bucket_bytes, "autotune": False}
             parallel = self._run.config.parallel.model_copy(update=chosen)
             save_config(self._directory, self._run.config.model_copy(update={"parallel": parallel}))
-
-    def _seen(self) -> int:
-        """What all ranks have trained on; of asynchronous ones it is taken that they are as far as this one."""
-        batches = self._batches
-        of_an_epoch = min(batches.steps_per_epoch * batches.batch_size, len(batches.dataset))
-        epochs, steps = divmod(self._step, batches.steps_per_epoch)
-        return epochs * of_an_epoch + steps * batches.batch_size
 
     def _not_finite(self, loss: float, samples: int, epoch: int) -> str:
         rate = self._run.config.optimizer.learning_rate
@@ -226,7 +236,7 @@ class _Worker:
         began = perf_counter()
         run = self._run
         with run.strategy.evaluating(run.session):
-            self._journal.evaluated(evaluate(run.session, run.model, run.test, self._group))
+            self._journal.evaluated(run.evaluate(self._group))
         self._paused += perf_counter() - began
 
     def account(self) -> dict[str, object]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from paraflow.comm import Communicator
-from paraflow.data import Dataset, shard
+from paraflow.data import Dataset
 from paraflow.experiment.model import Model
 from paraflow.runtime.session import Session
 
@@ -54,11 +55,12 @@ class Meter:
         return dict(zip(self._names, means.tolist(), strict=True)), by_rank.tolist(), totals[tail:].tolist()
 
 
-def evaluate(session: Session, model: Model, dataset: Dataset, group: Communicator) -> dict[str, float]:
-    """Loss and metrics over all samples of ``dataset``, which the ranks of ``group`` share out; collective there."""
+def evaluate(
+    session: Session, model: Model, dataset: Dataset, mine: NDArray[np.int64], group: Communicator
+) -> dict[str, float]:
+    """Loss and metrics over the samples ``mine`` of ``dataset`` of all ranks of ``group``; collective there."""
     call = session.make_callable(list(model.values.values()), model.feeds)
     meter = Meter(list(model.values), group)
-    mine = shard(np.arange(len(dataset)), group.rank, group.size)
     for start in range(0, len(mine), EVALUATION_BATCH):
         features, labels = dataset.take(mine[start : start + EVALUATION_BATCH])
         meter.add(len(labels), call(*model.fed(features, labels, training=False)))

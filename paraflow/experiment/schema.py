@@ -17,6 +17,7 @@ from paraflow.experiment.table import DecayRate, NonNegativeFloat, NonNegativeIn
 from paraflow.experiment.toml_text import toml_key
 
 BUILDER_KEY = "builder"
+RANK = "{rank}"  # in data.path
 
 # Keys that name files to read.
 INPUT_FILES = (("data", "path"), ("data", BUILDER_KEY), ("model", BUILDER_KEY))
@@ -86,18 +87,43 @@ class MNIST(_IdxImages):
     name: Literal["mnist"] = Field(description="70000 handwritten digits of 28x28")
 
 
-class NpzData(_Batches):
+class _OwnData(_Batches):
+    per_rank: bool = Field(
+        default=False,
+        description="each rank that trains reads samples of its own, of any number; "
+        "false: all read the same, of which each takes its part",
+    )
+
+
+class NpzData(_OwnData):
     """Arrays in a file of the user's own."""
 
     name: Literal["npz"] = Field(description="arrays in an .npz file")
-    path: FileName = Field(description="the .npz file")
+    path: FileName = Field(description="the .npz file; with per_rank, {rank} in it stands for the number of the rank")
+
+    @model_validator(mode="after")
+    def _names_a_file_for_each_rank(self) -> "NpzData":
+        if self.per_rank and RANK not in self.path:
+            raise ValueError(f"per_rank = true needs {RANK} in path, as in 'shard-{RANK}.npz': a file for each rank")
+        if RANK in self.path and not self.per_rank:
+            raise ValueError(f"path has {RANK} in it, which is for per_rank = true")
+        return self
 
 
-class BuiltData(_Batches):
+class BuiltData(_OwnData):
     """A data set made by a function of the user's own."""
 
-    builder: Builder = Field(description="PATH.py:FUNCTION that returns the data")
+    builder: Builder = Field(
+        description="PATH.py:FUNCTION that returns the data; with per_rank it is called with rank and ranks too"
+    )
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the builder")
+
+    @model_validator(mode="after")
+    def _leaves_the_rank_to_paraflow(self) -> "BuiltData":
+        taken = sorted({"rank", "ranks"}.intersection(self.options)) if self.per_rank else []
+        if taken:
+            raise ValueError(f"options cannot have {taken[0]!r} with per_rank = true, which gives it to the builder")
+        return self
 
 
 class MLPModel(Table):

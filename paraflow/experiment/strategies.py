@@ -102,8 +102,8 @@ def check_mode(table: Parallel, ranks: int) -> None:
         )
 
 
-def make_strategy(config: Config, communicator: Communicator, training: Dataset, test: Dataset) -> Strategy:
-    """How the ranks train together; before the first step they compare what data they have read."""
-    parts = {} if communicator.size == 1 else {"training samples": training, "test samples": test}
+def make_strategy(config: Config, communicator: Communicator, common: Mapping[str, Dataset]) -> Strategy:
+    """How the ranks train together; before the first step they compare the ``common`` data that all have read."""
+    parts = {} if communicator.size == 1 else common
     agreement = {what: f"{part!r}, CRC-32 {part.checksum():08x}" for what, part in parts.items()}
     return MAKERS[config.parallel.mode](config.parallel, communicator, agreement)

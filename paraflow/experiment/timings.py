@@ -77,7 +77,7 @@ class ExchangeOnly:
         start = perf_counter()
         for number in range(self._times):
             if number:
-                exchange.open(loaded.synchronises, loaded.context.samples)
+                exchange.open(loaded.synchronises, loaded.context.samples, "")
             for call in calls:
                 call()
         self.seconds = perf_counter() - start

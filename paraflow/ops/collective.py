@@ -115,12 +115,9 @@ def sample_share(*, strategy, samples):
     """This rank's part of all ranks' samples in this run, n_r / sum(n), a float64 scalar.
 
     Weighting each rank's mean gradient by its share gives the exact mean over the global batch, whatever the sizes
-    of the shards.
+    of the shards. It is 0 where no rank has a sample.
     """
-    total = strategy.total_samples(samples)
-    if not total:
-        raise ZeroDivisionError("no rank has a sample in this step")
-    return np.array(samples / total)
+    return np.array(samples / (strategy.total_samples(samples) or 1.0))
 
 
 @sample_share.shape
@@ -132,15 +129,13 @@ def _() -> Spec:
 def all_reduce(gradient, variable="", *, comm, samples):
     """The average over all ranks of their gradients of ``variable``, weighted by their samples in this run.
 
-    A rank without samples contributes nothing, even where its own gradient is NaN. The compiler puts several of them
-    into one exchange (compiler/planes.py); this body is what they mean.
+    A rank without samples contributes nothing, even where its own gradient is NaN, and without any sample the average
+    is 0. The compiler puts several of them into one exchange (compiler/planes.py); this body is what they mean.
     """
     total = np.array(float(samples))
     comm.allreduce(total)
-    if not total:
-        raise ZeroDivisionError("no rank has a sample in this step")
     average = np.array(gradient)
-    weigh(average, samples / total)
+    weigh(average, samples / (float(total) or 1.0))
     comm.allreduce(average)
     return average
 
@@ -159,8 +154,9 @@ def all_gather_rows(values, indices, variable="", *, comm, samples, exchange):
     """The average over all ranks of the rows that each has of the gradient of ``variable``, weighted by samples.
 
     Rows of one index are added in the order of ranks, and the indices come out in rising order: the same bits on all
-    ranks. A rank without samples contributes nothing. Raises RanksDisagree where ranks exchange rows of different
-    variables, or where the session's ``exchange`` has seen other rows written here than there.
+    ranks. A rank without samples contributes nothing, and without any sample there are no rows. Raises RanksDisagree
+    where ranks exchange rows of different variables, or where the session's ``exchange`` has seen other rows written
+    here than there.
     """
     written = 0 if exchange is None else exchange.before_collective()
     came = perf_counter()
@@ -169,9 +165,7 @@ def all_gather_rows(values, indices, variable="", *, comm, samples, exchange):
     every = np.zeros(comm.size, _ROWS)
     comm.allgather_into(own.view(np.uint8), every.view(np.uint8))
     _check_rows(every, comm.rank, variable)
-    counts, total = every["rows"], every["samples"].sum()
-    if not total:
-        raise ZeroDivisionError("no rank has a sample in this step")
+    counts, total = every["rows"], every["samples"].sum() or 1.0
     count = counts.max()
     sent, at = np.zeros((count, *values.shape[1:]), values.dtype), np.zeros(count, indices.dtype)
     mine = slice(0, own[0]["rows"])
@@ -208,8 +202,12 @@ def _(values: Spec, indices: Spec, variable: str) -> tuple[Spec, Spec]:
 def compressed_all_reduce(share, *gradients, names=(), comm, strategy):
     """The sum over ranks of share * gradient, of one dtype, as far as ``strategy.compress`` lets it through.
 
+    In a step without any sample it is 0, and nothing is sent.
+
     ``names`` tell the compressor what each gradient is, since what it leaves out now it adds at the next step.
     """
+    if strategy.idle:
+        return tuple(np.zeros_like(g) for g in gradients)
     return strategy.compress.all_reduce(comm, float(share), names, gradients)
 
 

@@ -77,7 +77,9 @@ class AllReduce(Strategy):
     def total_samples(self, samples: int) -> float:
         """With compression: the samples of all ranks in this step; called by the plan."""
         assert self._pace is not None
-        return float(self._pace.meet([samples])[0])
+        total = float(self._pace.meet([samples])[0])
+        self.idle = not total
+        return total
 
     @property
     def waits(self) -> Mapping[int, float]:

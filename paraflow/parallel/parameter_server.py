@@ -7,7 +7,7 @@ apply them (Downpour SGD: Dean et al., NIPS 2012; Li et al., OSDI 2014).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from paraflow.parallel.server.ownership import own_part, share_out, written_by
 from paraflow.parallel.server.policies import Apply, Closing, Immediate, Policy
 from paraflow.parallel.server.pushes import Pushes
 from paraflow.parallel.server.serving import Server
-from paraflow.parallel.strategy import Strategy
+from paraflow.parallel.strategy import Batch, Strategy
 
 Array = np.ndarray[Any, Any]
 
@@ -172,6 +172,10 @@ class ParameterServer(Strategy):
         waited, waited_for = float(first["waited"]), int(first["waited_for"])
         self.pushes.add(int(first["staleness"]), int(first["outcome"]), waited, waited_for)
         return tuple(values[i] for i in range(len(values)))
+
+    def uneven(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Iterate over ``batches``: a worker that has come to their end finishes, and no other one waits for it."""
+        return iter(batches)
 
     def start(self, session: Any, operations: Sequence[Operation]) -> None:
         """Once: compare graph and configuration over all ranks, then give all ranks the first server's variables."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from paraflow.comm import Communicator
 from paraflow.errors import FailedPreconditionError
 from paraflow.graph.node import Operation
 from paraflow.graph.rebuild import Program
+from paraflow.parallel.uneven import uneven
+
+Batch = TypeVar("Batch")
 
 
 class Strategy:
@@ -19,7 +22,8 @@ class Strategy:
     true trains on none, and calls `serve` in the place of the training loop. Where ``asynchronous`` is true, workers do
     not meet in a step, so that each reports and evaluates for itself. Where ``synchronous`` is true, gradients are
     averaged by the session's exchange, and the ranks of a node share the variables. ``accumulate`` runs of a training
-    step make one update. A step may have no sample on a rank, whose gradients are then NaN and count for nothing.
+    step make one update. A step may have no sample on a rank, whose gradients are then NaN and count for nothing; where
+    no rank has one, it changes nothing that is trained (``idle`` then says so to the session).
     """
 
     comm: Communicator
@@ -29,6 +33,7 @@ class Strategy:
     asynchronous = False
     synchronous = False
     accumulate = 1
+    idle = False
 
     def rewrite(self, program: Program) -> Program:
         """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""
@@ -44,6 +49,19 @@ class Strategy:
     def next_step(self, step: int) -> int:
         """The global step (from 0) that this worker trains on after ``step``; beyond step + 1 where it skips some."""
         return step + 1
+
+    def uneven(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Iterate over this rank's own ``batches``, of which ranks may have different numbers; collective.
+
+        A rank whose batches are at their end gets empty ones, so that all ranks take the same number of steps, and
+        averages stay weighted by samples (Horovod and PyTorch call it join): with [3, 5] and [4] samples on two ranks
+        the steps have 3 + 4 and 5 + 0. A batch is an array whose first dimension counts samples, or a dict, tuple or
+        list of such arrays; an empty one has the same structure, dtypes and trailing shapes as the rank's first, or
+        another rank's where it has none. Where all ranks' batches have a ``len()``, the ranks meet once, at the start,
+        else before each step. Workers of a parameter server do not step together, and get their own batches alone.
+        Raises InvalidArgumentError for other batches, or for more than ``len()`` says.
+        """
+        return uneven(batches, self.comm)
 
     def serve(self, session: Any, train_op: Any) -> None:
         """On a server: do its part until every worker has finished."""

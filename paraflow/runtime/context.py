@@ -36,6 +36,13 @@ class RunContext:
     positions: dict[str, int] = field(default_factory=dict)
 
     @property
+    def idle(self) -> bool:
+        """Whether no rank has a sample in the current run, so that training changes nothing."""
+        if self.exchange is not None:
+            return self.exchange.idle
+        return not self.samples if self.comm.size == 1 else bool(self.strategy.idle)
+
+    @property
     def communication_seconds(self) -> float:
         """The time that steps have spent in communication, waiting for other ranks included."""
         return self.message_seconds + (0.0 if self.exchange is None else self.exchange.seconds)

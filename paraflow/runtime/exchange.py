@@ -13,68 +13,36 @@ The flag is a counter: the ranks of a node pass the same points of synchronisati
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from paraflow.comm import Communicator, Request, SharedMemory, Waited
-from paraflow.errors import InvalidArgumentError, RanksDisagree, SharedMemoryUnavailable
+from paraflow.errors import (
+    FailedPreconditionError,
+    ParaflowError,
+    RankEnded,
+    RanksDisagree,
+    SharedMemoryUnavailable,
+    WorldAborted,
+)
 from paraflow.ops.gathering import check_indices
+from paraflow.runtime.buckets import Bucket, cut_slice
+from paraflow.runtime.ending import Farewell, difference, end_by, error_of
+from paraflow.runtime.headers import NUMBERS, headers_of
 from paraflow.runtime.store import Stretch, VariableStore
 
 Array = np.ndarray[Any, Any]
 
-_GRAIN = 64  # elements: slices begin on a cache line, whatever the dtype
 # The flags of each rank: how many points of synchronisation it has passed, and up to which its slices are summed up.
 _PASSED, _SUMMED = 0, 1
 
 _SCALARS = "update with different scalars: learning rates and the like have to be fed alike on all ranks"
 _ROWS = "write different rows: learning rates, indices and the like have to be fed alike on all ranks"
-
-_NUMBERS = 240  # that are gathered at a time
-
-# What a rank tells its node before its first flag of a run, and before its last one.
-# A rank may be one settlement ahead of another, so there are two places for what is compared there.
-_HEADER = np.dtype(
-    [
-        ("program", np.int64), ("samples", np.float64), ("total", np.float64), ("scalars", np.int64, (2,)),
-        ("busy", np.float64, (2,)), ("late", np.float64, (2,)), ("rows", np.int64, (2,)),
-        ("numbers", np.float64, (2, _NUMBERS)),
-    ]
-)  # fmt: skip
-
-
-class Reduction(Protocol):
-    """Sums a slice over the node, when it is called, into ``runs``, which are to be summed over nodes."""
-
-    runs: list[Array]
-
-    def __call__(self) -> None:
-        """Sum, with the weights of this run."""
-
-    def finish(self) -> None:
-        """The sums over nodes are there."""
-
-
-@dataclass(eq=False)
-class Bucket:
-    """Gradients, or variables only, that are synchronised together.
-
-    ``parts`` are this rank's slice: variable -> (first, past the last) of its elements.
-    """
-
-    names: tuple[str, ...]
-    exchanged: tuple[str, ...]
-    parts: dict[str, tuple[int, int]]
-    reduction: Reduction | None = None
-    ticket: int = 0
-    requests: list[Request] = field(default_factory=list)
-    reduced: bool = False
-    complete: bool = False
 
 
 class Exchange:
@@ -105,8 +73,14 @@ class Exchange:
         self._busy: list[Array] = []  # of each rank of the node, as its header has it
         self._late: list[Array] = []
         self._count = 0
-        self._opened = self._summed_up = False
+        self._opened = self._summed_up = self._met = False
         self._mine: tuple[int, float] = (0, 0.0)
+        self._step = self._told_step = ""
+        self._farewell: Farewell | None = None
+        self._peer_ranks: list[int] = []
+        self._weighed: Bucket | None = None  # the first one of this run with gradients, until somebody waits for it
+        self._broken: str | None = None
+        self._history = 0
         self._pending: list[Bucket] = []
         self._under_way: list[Bucket] = []
         self._own = 0
@@ -117,6 +91,7 @@ class Exchange:
         self._gathered = 0
         self._totals: Array = np.zeros(0)
         self._totals_under_way: Request | None = None
+        self._totals_number = 0
 
     @property
     def seconds(self) -> float:
@@ -155,6 +130,8 @@ class Exchange:
         owner = self.lane < self.lanes
         peers = self.comm.split(self.lane if owner else self.lanes)
         self._peers = peers if owner else None
+        self._peer_ranks = peers.allgather(self.comm.rank)
+        self._farewell = Farewell(peers, self.comm.rank) if owner and self.several_nodes else None
         self._step_begins()
         return True
 
@@ -162,28 +139,67 @@ class Exchange:
         if self._memory is not None:
             node.barrier()  # everyone is done with the old planes
         memory = self._store.share(node, exchanged)
-        self._memory, self._count = memory, 0
+        self._memory, self._count, self._told_step = memory, 0, ""
         self._settled = self._rows_settled = self._gathered = 0
-        self._headers = [part[: _HEADER.itemsize].view(_HEADER) for part in memory.parts]
+        self._headers = headers_of(memory)
         self._busy = [header["busy"][0] for header in self._headers]
         self._late = [header["late"][0] for header in self._headers]
         self._members, self._own = node.allgather(self.comm.rank), node.rank
 
     def close(self) -> None:
-        """Tell the others that this rank takes no further part."""
-        if self._memory is not None:
-            self._memory.close()
+        """Tell the others that this rank takes no further part; it waits for nobody."""
+        self._end(None)
+
+    def break_off(self, error: BaseException) -> None:
+        """A step of this rank has failed: those that wait for it in the step are told, and it can run no further one.
+
+        The others may be in the middle of the step, and would take the next one for the rest of it.
+        """
+        if self._broken is None:
+            self._broken = f"{type(error).__name__}: {error}"
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._memory is None:
+            return
+        end = end_by(self.comm.rank, error)
+        header = self._headers[self._own]
+        if not header["end"]["kind"][0]:
+            header["end"] = end
+        self._memory.close()
+        if self._farewell is not None:
+            with suppress(WorldAborted):
+                self._farewell.tell(end)
 
     # -- a run ---------------------------------------------------------------------------------------------------------
 
-    def open(self, program: int, samples: int) -> None:
-        """Begin a run of a plan that synchronises; ``program`` is a number for what it synchronises."""
-        self._mine = program, float(samples)
-        self._opened = self._summed_up = False
+    def open(self, program: int, samples: int, step: str) -> None:
+        """Begin a run of a plan that synchronises; ``program`` is a number for what it does together, ``step`` a text.
+
+        Raises FailedPreconditionError where an earlier run has broken off.
+        """
+        if self._broken is not None:
+            raise FailedPreconditionError(
+                f"an earlier step of this session broke off on rank {self.comm.rank} ({self._broken}), while other "
+                "ranks went on with it, so it cannot take part in further ones: start a new session on all ranks"
+            )
+        program = self._history = zlib.crc32(program.to_bytes(8, "little"), self._history)
+        self._mine, self._step = (program, float(samples)), step
+        self._opened = self._summed_up = self._met = False
+        self._weighed = None
         self._pending, self._under_way = [], []
         if self._memory is not None:
             header = self._headers[self._own]
+            if step != self._told_step:
+                header["step"], self._told_step = step.encode(), step
             header["program"], header["samples"] = program, samples
+
+    @property
+    def idle(self) -> bool:
+        """Whether no rank has a sample in this run. Ranks wait for each other's numbers, if they have not yet."""
+        if self._weighed is not None:
+            self.wait(self._weighed)
+        return not self.total
 
     def bucket(self, names: Sequence[str], exchanged: Sequence[str]) -> Bucket:
         """A bucket of these variables, of which the gradients of some are exchanged."""
@@ -191,19 +207,7 @@ class Exchange:
 
     def cut(self, names: Sequence[str], lane: int) -> dict[str, tuple[int, int]]:
         """The slice of a lane: (first, past the last) element of each variable."""
-        common = [n for n in names if self._store.in_common(n)]
-        sizes = [-(-self._store.flat(name).size // _GRAIN) * _GRAIN for name in common]
-        chunk = -(-sum(sizes) // self.lanes // _GRAIN) * _GRAIN
-        low, high = lane * chunk, (lane + 1) * chunk
-        parts = {}
-        offset = 0
-        for name, size in zip(common, sizes, strict=True):
-            count = self._store.flat(name).size
-            parts[name] = min(max(low - offset, 0), count), min(max(high - offset, 0), count)
-            offset += size
-        # What is a rank's own is its own to update.
-        parts.update((name, (0, self._store.flat(name).size)) for name in names if name not in parts)
-        return parts
+        return cut_slice(self._store, names, lane, self.lanes)
 
     def post(self, bucket: Bucket) -> None:
         """This rank's gradients of the bucket are in their place, and it reads the bucket's variables no more."""
@@ -211,6 +215,8 @@ class Exchange:
             return
         self._count += 1
         bucket.ticket, bucket.reduced, bucket.complete, bucket.requests = self._count, False, False, []
+        if bucket.exchanged and not self._met:
+            self._weighed = self._weighed or bucket
         self._memory.post(_PASSED, self._count)
         if self._peers is not None and bucket.reduction is not None:
             self._pending.append(bucket)
@@ -226,16 +232,14 @@ class Exchange:
             start = perf_counter()
             self._sum_over_nodes(bucket)
             self.wire_seconds += perf_counter() - start
-        if bucket.exchanged and not self.total:
-            raise InvalidArgumentError("no rank has a sample in this step")
+        if bucket.exchanged:
+            self._weighed = None
 
     def _sum_over_nodes(self, bucket: Bucket) -> None:
         """Wait for the sums of all buckets up to this one: the flag that says so can only grow."""
         assert self._memory is not None
         if self._peers is None:
-            self._memory.wait_for(0, _SUMMED, bucket.ticket)
-            self.total = float(self._headers[0]["total"][0])
-            self._blame(*self._late[0].tolist())
+            self._take_totals(bucket.ticket)
             return
         while not bucket.reduced:
             self._reduce(self._pending.pop(0))
@@ -243,7 +247,7 @@ class Exchange:
         while not bucket.complete:
             first = self._under_way.pop(0)
             for request in first.requests:
-                request.wait()
+                request.wait(self._looking(first.number))
             assert first.reduction is not None
             first.reduction.finish()
             first.complete = True
@@ -254,7 +258,7 @@ class Exchange:
         assert self._memory is not None
         start = perf_counter()
         for lane in range(self.lanes):
-            self._memory.wait_for(lane, _SUMMED, bucket.ticket, self._progress)
+            self._wait_for(lane, bucket.ticket)
         self.wire_seconds += perf_counter() - start
 
     def settle(self, scalars: int) -> None:
@@ -264,6 +268,7 @@ class Exchange:
         """
         if self._memory is None:
             return
+        self._finish_sums()
         turn = self._settled = 1 - self._settled
         self._scalars = scalars
         self._headers[self._own]["scalars"][0, turn] = scalars
@@ -331,13 +336,41 @@ class Exchange:
         self._wait(self._count)
 
     def before_collective(self) -> int:
-        """Bring what is under way between nodes to its end before all ranks meet; a number for the rows written last.
+        """What has to be over before all ranks meet outside of the exchange; a number for the rows written last.
 
-        A rank may wait in its own time for a sum to which this one has to contribute.
+        A rank may wait in its own time for a sum to which this one has to contribute. And all have to be in the same
+        step, or some would wait in that meeting, and some in another one.
         """
-        if self.several_nodes and (self._pending or self._under_way):
-            self.wait((self._under_way + self._pending)[-1])
+        if self._memory is None:
+            return self._written
+        self._finish_sums()
+        if not self._met:
+            self._met = True
+            self._pass_together()
+            self._check()
+            if self._peers is None:
+                self._take_totals(self._count)
+            elif self.several_nodes:
+                self._sum_totals()
+                self._settle_totals()
+                self._memory.post(_SUMMED, self._count)
         return self._written
+
+    def _finish_sums(self) -> None:
+        """Wait for the sums over nodes that nobody has waited for: in a step without any sample none is applied."""
+        if self._pending or self._under_way:
+            self.wait((self._under_way + self._pending)[-1])
+
+    def meet(self, program: int, step: str) -> None:
+        """Raise RanksDisagree unless all ranks are about to do the same for the first time, outside of any run."""
+        if self._memory is None:
+            return
+        self.open(program, 0, step)
+        try:
+            self.before_collective()
+        except BaseException as error:
+            self.break_off(error)
+            raise
 
     def after_collective(self, seconds: float) -> None:
         """All ranks have met for this time, in which this one was not busy."""
@@ -351,8 +384,8 @@ class Exchange:
         if self._memory is None:
             return values[None]
         found = np.empty((len(self._headers), values.size))
-        for start in range(0, values.size, _NUMBERS):
-            part = values[start : start + _NUMBERS]
+        for start in range(0, values.size, NUMBERS):
+            part = values[start : start + NUMBERS]
             turn = self._gathered = 1 - self._gathered
             self._headers[self._own]["numbers"][0, turn, : part.size] = part
             self._pass_together()
@@ -362,10 +395,38 @@ class Exchange:
 
     def _wait(self, count: int) -> None:
         assert self._memory is not None
-        waited: Waited | None = self._memory.wait(_PASSED, count, self._progress if self._pending else None)
+        try:
+            waited: Waited | None = self._memory.wait(_PASSED, count, self._progress if self._pending else None)
+        except RankEnded as ended:
+            raise self._error_of(ended.rank) from None
         if waited is not None:
             rank = self._members[waited.rank]
             self.waits[rank] = self.waits.get(rank, 0.0) + waited.seconds
+
+    def _wait_for(self, rank: int, ticket: int) -> None:
+        """Wait until a rank of the node has its slices up to ``ticket`` summed over nodes."""
+        assert self._memory is not None
+        try:
+            self._memory.wait_for(rank, _SUMMED, ticket, self._progress)
+        except RankEnded as ended:
+            raise self._error_of(ended.rank) from None
+
+    def _error_of(self, rank: int) -> ParaflowError:
+        """What it means that a rank of the node has ended its part; one whose process is gone has left no word."""
+        end = self._headers[rank]["end"]
+        return error_of(end if end["kind"][0] else end_by(self._members[rank], None))
+
+    def _looking(self, number: int) -> Callable[[], None]:
+        """What to do while waiting for the sum ``number``: see whether someone who has to take part in it has ended."""
+        assert self._farewell is not None
+        return partial(self._farewell.look, number)
+
+    def _sum(self, values: Array) -> Request:
+        """Start a sum over nodes."""
+        assert self._peers is not None
+        if self._farewell is not None:
+            self._farewell.sums += 1
+        return self._peers.iallreduce(values)
 
     def _progress(self) -> None:
         """Sum what is complete on the node and send it on, in the order of the buckets."""
@@ -380,16 +441,10 @@ class Exchange:
         assert self._peers is not None
         assert bucket.reduction is not None
         self._check()
-        if not self._summed_up:
-            self._summed_up = True
-            since = [float(busy[self._settled]) for busy in self._busy]
-            longest, slowest = max(zip(since, self._members, strict=True))
-            told = self.total, self._mine[0], self._scalars, longest, slowest
-            self._totals = np.zeros((len(told), self._peers.size))
-            self._totals[:, self._peers.rank] = told
-            self._totals_under_way = self._peers.iallreduce(self._totals)
+        self._sum_totals()
         bucket.reduction()
-        bucket.requests = [self._peers.iallreduce(run) for run in bucket.reduction.runs]
+        bucket.requests = [self._sum(run) for run in bucket.reduction.runs]
+        bucket.number = self._farewell.sums if self._farewell is not None else 0
         bucket.reduced = True
         self._under_way.append(bucket)
 
@@ -401,16 +456,36 @@ class Exchange:
         program, _ = self._mine
         for rank, header in zip(self._members, self._headers, strict=True):
             if header["program"] != program:
-                raise self._disagreement(rank)
+                raise self._disagreement(rank, header["step"][0].decode(errors="replace"))
         samples = [float(header["samples"][0]) for header in self._headers]
         self.weights, self.total = samples, sum(samples)
+
+    def _sum_totals(self) -> None:
+        """Once a run: start to tell all nodes the samples, and what this rank runs."""
+        assert self._peers is not None
+        if self._summed_up:
+            return
+        self._summed_up = True
+        since = [float(busy[self._settled]) for busy in self._busy]
+        longest, slowest = max(zip(since, self._members, strict=True))
+        told = self.total, self._mine[0], self._scalars, longest, slowest
+        self._totals = np.zeros((len(told), self._peers.size))
+        self._totals[:, self._peers.rank] = told
+        self._totals_under_way = self._sum(self._totals)
+        self._totals_number = 0 if self._farewell is None else self._farewell.sums
+
+    def _take_totals(self, ticket: int) -> None:
+        """On a rank without a slice: take the totals of the node's first rank when that has summed ``ticket``."""
+        self._wait_for(0, ticket)
+        self.total = float(self._headers[0]["total"][0])
+        self._blame(*self._late[0].tolist())
 
     def _settle_totals(self) -> None:
         """Take the samples of all nodes, and compare what their ranks run."""
         if self._totals_under_way is None:
             return
         assert self._peers is not None
-        self._totals_under_way.wait()
+        self._totals_under_way.wait(self._looking(self._totals_number))
         self._totals_under_way = None
         self.total = float(self._totals[0].sum())
         busy = self._totals[3].tolist()
@@ -419,16 +494,19 @@ class Exchange:
         self._headers[self._own]["total"] = self.total
         self._late[self._own][:] = late
         self._blame(*late)
-        if (self._totals[1] != self._mine[0]).any():
-            raise self._disagreement(None)
+        differing = np.flatnonzero(self._totals[1] != self._mine[0]).tolist()
+        if differing:
+            assert self._farewell is not None
+            texts = self._farewell.steps_of(differing, self._step)
+            raise self._disagreement(self._peer_ranks[differing[0]], texts[0])
         if (self._totals[2] != self._scalars).any():
             raise RanksDisagree(f"rank {self.comm.rank} and a rank of another node {_SCALARS}")
 
-    def _disagreement(self, rank: int | None) -> RanksDisagree:
-        other = "a rank of another node" if rank is None else f"rank {rank}"
+    def _disagreement(self, rank: int, step: str) -> RanksDisagree:
         return RanksDisagree(
-            f"rank {self.comm.rank} and {other} run different programs that change variables which all ranks have in "
-            "common: every rank has to run the same training steps and assignments in the same order"
+            f"ranks {self.comm.rank} and {rank} run different programs that change variables which all ranks have in "
+            "common: every rank has to run the same training steps and assignments in the same order; "
+            + difference(self.comm.rank, self._step, rank, step)
         )
 
     def gradients(self, name: str) -> list[Stretch]:

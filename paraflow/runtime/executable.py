@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
 from time import perf_counter
 from typing import Any
@@ -40,10 +41,15 @@ Call = Callable[[], Any]
 class Executable:
     """A plan with its buffers. Runs one at a time; what it returns is copied out of the buffers.
 
-    It uses the arena of ``beside``, which then may not run between a run of this one and the reading of its results.
+    ``trains`` are the names of its exchanges of gradients and of the assignments that follow them. The variables
+    ``kept`` stay as they are in a run in which no rank has a sample. It uses the arena of ``beside``, which then may
+    not run between a run of this one and the reading of its results.
     """
 
-    def __init__(self, plan: Plan, context: RunContext, beside: Executable | None = None) -> None:
+    def __init__(
+        self, plan: Plan, context: RunContext, trains: Sequence[str] = (), kept: AbstractSet[str] = frozenset(),
+        beside: Executable | None = None,
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.context = context
         self.arena: Array
@@ -56,8 +62,8 @@ class Executable:
         self._fed: list[Array] = [self.values[slot] for slot in plan.feeds]
         self.steps: list[Step] = []
         self.calls: list[Call] = []
-        self._planes = PlaneSteps(plan, self.values, context.store, context.exchange)
-        self.synchronises = self._planes.digest
+        self._planes = PlaneSteps(plan, self.values, context.store, context.exchange, trains)
+        self.synchronises, self.text = self._planes.digest, self._planes.text
         self._numbers: dict[int, int] = {}  # position in the plan -> position among the calls
         for number, step in enumerate(plan.steps):
             if step.mode == BIND_VIEW:
@@ -66,7 +72,8 @@ class Executable:
                 continue
             self._numbers[number] = len(self.calls)
             self.steps.append(step)
-            self.calls.append(self._call(step))
+            call = self._call(step)
+            self.calls.append(call if kept.isdisjoint(self._written(step)) else partial(_unless_idle, context, call))
         self.fetches = [_copier(self.values, slot, plan.slots[slot]) for slot in plan.fetches]
 
     @cached_property
@@ -147,6 +154,12 @@ class Executable:
 
         return call
 
+    def _written(self, step: Step) -> list[str]:
+        """The variables to which a step gives new values."""
+        if step.record.name == "update":
+            return list(step.attrs["variables"])
+        return [self.plan.slots[i].where for i in step.outputs if self.plan.slots[i].kind == VARIABLE]
+
     def _timed(self, call: Call) -> Call:
         """``call``, its time counted as communication."""
         context = self.context
@@ -208,6 +221,11 @@ def _kept_promise(array: Array, promised: Slot, step: Step, inputs: list[Any]) -
     if array.base is not None and not step.record.view and any(np.may_share_memory(array, x) for x in inputs):
         return array.copy()
     return array
+
+
+def _unless_idle(context: RunContext, call: Call) -> None:
+    if not context.idle:
+        call()
 
 
 def _write(value: Array, variable: Array) -> None:

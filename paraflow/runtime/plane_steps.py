@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from paraflow.compiler.plan import Plan, Step
-from paraflow.runtime.exchange import Bucket, Exchange
+from paraflow.runtime.buckets import Bucket
+from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.reduction import Average, Reduction
 from paraflow.runtime.slices import SliceReduction, combine_slices
 from paraflow.runtime.store import VariableStore
@@ -17,17 +18,30 @@ from paraflow.runtime.update import Update
 
 Call = Callable[[], Any]
 
+_MEETINGS = ("start_exchange", "combine_slices", "write_rows", "all_gather_rows")
+
 
 class PlaneSteps:
-    """Binds the steps of one plan. ``digest`` is a number for what it synchronises, or None where it does not."""
+    """Binds the steps of one plan.
 
-    def __init__(self, plan: Plan, values: list[Any], store: VariableStore, exchange: Exchange | None) -> None:
+    ``digest`` is a number for what all ranks do together in it, or None where that is nothing, and ``text`` says it.
+    ``trains`` are the exchanges of gradients and the assignments that follow them. What a rank computes and fetches
+    beside, or where its gradients lie, is its own affair.
+    """
+
+    def __init__(
+        self, plan: Plan, values: list[Any], store: VariableStore, exchange: Exchange | None,
+        trains: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self._plan, self._values, self._store, self._exchange = plan, values, store, exchange
         self._buckets: dict[int, Bucket] = {}
         self._updates: list[Update] = []
-        meetings = [s for s in plan.steps if s.record.name in ("start_exchange", "combine_slices", "write_rows")]
-        lines = "\n".join(f"{s.record.name} {sorted(s.attrs.items())}" for s in meetings)
-        self.digest = zlib.crc32(lines.encode()) if meetings and exchange is not None else None
+        meetings = [s for s in plan.steps if s.record.name in _MEETINGS]
+        attrs = [sorted((k, v) for k, v in s.attrs.items() if k != "placed") for s in meetings]
+        lines = [*trains, *(f"{s.record.name} {values}" for s, values in zip(meetings, attrs, strict=True))]
+        self.digest = zlib.crc32("\n".join(lines).encode()) if meetings and exchange is not None else None
+        assigned = dict.fromkeys(name for s in meetings for name in s.attrs.get("variables", ()))
+        self.text = ", ".join(trains or (f"an assignment of {name}" for name in assigned))
 
     def bind(self, step: Step) -> Call:
         """The step as one call."""

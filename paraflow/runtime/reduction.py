@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.graph.dtypes import sum_dtype
-from paraflow.runtime.exchange import Bucket, Exchange
+from paraflow.runtime.buckets import Bucket
+from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.store import Stretch, VariableStore
 
 Array = np.ndarray[Any, Any]
@@ -66,7 +67,7 @@ class NodeSum:
 
     def weigh(self, exchange: Exchange) -> Weights:
         """Take the weights of this run; what is returned tells which calls serve them."""
-        total = exchange.total if self._divide else 1.0
+        total = exchange.total or 1.0 if self._divide else 1.0  # without any sample the sum is 0
         for factor, weight in zip(self.factors, exchange.weights, strict=True):
             factor[...] = weight / total
         active = tuple(r for r, weight in enumerate(exchange.weights) if weight)
@@ -152,13 +153,13 @@ class Reduction:
         """The sums over nodes are there."""
         for run, place in zip(self.runs, self._places, strict=True):
             if run is not place:
-                np.divide(run, self._exchange.total, run)
+                np.divide(run, self._exchange.total or 1.0, run)
                 _narrow(run, place)
 
 
 def factor_after_nodes(dtype: np.dtype[Any], total: float) -> float:
     """What makes the average of what lies in the plane when the sums over nodes are there."""
-    return 1.0 / total if sum_dtype(dtype) == dtype else 1.0
+    return 1.0 / (total or 1.0) if sum_dtype(dtype) == dtype else 1.0
 
 
 class Average:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -182,11 +183,23 @@ class Session:
 
     def _execute(self, executable: Executable, samples: int, arrays: list[Array]) -> None:
         self.context.samples = samples
-        if executable.synchronises is not None:
-            assert self.context.exchange is not None
-            self.context.exchange.open(executable.synchronises, samples)
         executable.load(arrays)
-        self._executor.execute(executable)
+        if executable.synchronises is None:
+            self._executor.execute(executable)
+        else:
+            self._synchronise(executable, samples)
+
+    def _synchronise(self, executable: Executable, samples: int) -> None:
+        """Run a plan in which this rank meets others; if it breaks off, they have to be told."""
+        exchange = self.context.exchange
+        assert exchange is not None
+        assert executable.synchronises is not None
+        exchange.open(executable.synchronises, samples, executable.text)
+        try:
+            self._executor.execute(executable)
+        except BaseException as error:
+            exchange.break_off(error)
+            raise
 
     def _load(self, structure: Any, key: Any, tensors: tuple[Tensor, ...], arrays: list[Array]) -> Loaded:
         check_distinct(tensors)
@@ -203,6 +216,8 @@ class Session:
         if starts:
             assert self.strategy is not None
             self._check_initialized(plan)
+            if self.context.exchange is not None:
+                self.context.exchange.meet(zlib.crc32(repr(trains).encode()), ", ".join(trains))
             self._started.add(trains)
             self.strategy.start(self, [self.graph.get_operation_by_name(name) for name in trains])
         samples = count_samples(tensors, shapes)
@@ -214,15 +229,17 @@ class Session:
                 "size of a placeholder unknown (None) only where it counts samples"
             )
         if not accumulates:
-            loaded = Loaded(Executable(plan, self.context), samples or 0, wanted.fold)
+            loaded = Loaded(self._executable(plan, trains, samples), samples or 0, wanted.fold)
         else:
             loaded = self._load_accumulating(wanted, feeds, plan, trains, samples or 0)
         if starts and self.autotune:
-            self._tune(loaded, wanted, feeds, arrays)
+            self._tune(loaded, wanted, feeds, arrays, trains)
         self._plans[key, tensors, shapes] = loaded
         return loaded
 
-    def _tune(self, loaded: Loaded, wanted: Fetches, feeds: Feeds, arrays: list[Array]) -> None:
+    def _tune(
+        self, loaded: Loaded, wanted: Fetches, feeds: Feeds, arrays: list[Array], trains: tuple[str, ...]
+    ) -> None:
         """Measure the training step with buckets of several sizes, and go on with the best; once, on all ranks."""
         began = perf_counter()
         self.autotune = False
@@ -232,7 +249,7 @@ class Session:
         for size in candidates(exchanged):
             plan, _ = self._compile(wanted, feeds, bucket_bytes=size)
             if all(buckets(plan) != buckets(other.plan) for other in tried.values()):
-                tried[size] = Executable(plan, self.context, beside=first)
+                tried[size] = self._executable(plan, trains, loaded.samples, first)
         rounds: dict[int, list[float]] = {}
         if len(tried) > 1:
             if loaded.accumulation is not None:
@@ -255,8 +272,18 @@ class Session:
             self._accumulations[trains] = Accumulation(self.strategy.accumulate)
         accumulation = self.context.accumulation = self._accumulations[trains]
         adding = Executable(self._compile(wanted, feeds, adding=True)[0], self.context)
-        closing = Executable(plan, self.context)
+        closing = self._executable(plan, trains, samples)
         return Loaded(closing, samples, wanted.fold, accumulation, Loaded(adding, samples, wanted.fold))
+
+    def _executable(
+        self, plan: Plan, trains: tuple[str, ...], samples: int | None, beside: Executable | None = None
+    ) -> Executable:
+        """A training step in which this rank has no sample changes nothing where no other rank has one either."""
+        kept: set[str] = set()
+        if samples == 0 and trains:
+            steps = (self.graph.get_operation_by_name(name) for name in trains)
+            kept.update(name for step in steps if step.record.writes for name in step.variables)
+        return Executable(plan, self.context, trains, kept, beside)
 
     def _compile(
         self, wanted: Fetches, feeds: Feeds, adding: bool = False, bucket_bytes: int | None = None

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from paraflow.compiler.plan import Slot, Step
-from paraflow.runtime.exchange import Bucket, Exchange
+from paraflow.runtime.buckets import Bucket
+from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.reduction import Row
 from paraflow.runtime.store import VariableStore
 from paraflow.runtime.update import Call, Sliced

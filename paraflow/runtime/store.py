@@ -24,7 +24,7 @@ from paraflow.graph.graph import VariableSpec
 
 Array = np.ndarray[Any, Any]
 
-HEADER_BYTES = 4096  # of each rank's shared memory: what the ranks of a node tell each other in a step
+HEADER_BYTES = 8192  # of each rank's shared memory: what the ranks of a node tell each other in a step
 
 
 def aligned_empty(nbytes: int) -> Array:

@@ -19,7 +19,8 @@ from paraflow.compiler.plan import GRADIENT, OBJECT, Slot, Step
 from paraflow.kernels.fused import address, fused
 from paraflow.kernels.numpy import KERNELS
 from paraflow.ops.update import Body
-from paraflow.runtime.exchange import Bucket, Exchange
+from paraflow.runtime.buckets import Bucket
+from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.reduction import BLOCK, NodeSum, Row, Weights, cut, factor_after_nodes, merged
 from paraflow.runtime.store import Stretch, VariableStore
 

@@ -226,7 +226,7 @@ class _Measured:
             wholes.append(clock() - start)
             arrays = [check_feed(t, v) for t, v in zip(self._model.feeds, self._batch(), strict=True)]
             self._executable.load(arrays)
-            exchange.open(self._executable.synchronises or 0, self._samples)
+            exchange.open(self._executable.synchronises or 0, self._samples, "")
             times = [clock()]
             for call in calls:
                 call()

@@ -128,3 +128,10 @@ def test_seed_experiment(tmp_path):
     config = EXAMPLES.parent / "configs" / "seed_program.toml"
     out = run(PARAFLOW, "run", config, "train.steps=1000", cwd=tmp_path)
     assert "1000 steps" in out
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_uneven(ranks, tmp_path):
+    out = run(PARAFLOW, "launch", "-n", ranks, EXAMPLES / "12_uneven.py", cwd=tmp_path)
+    assert "rank 0: 240 samples, 150 of 230 batches were empty\n" in out or ranks == 1
+    assert float(out.rpartition("accuracy ")[2]) > 0.93

@@ -337,14 +337,7 @@ def old_values_can_be_fetched_beside_an_update(comm: Communicator) -> None:
             assert slot.tolist() == [momentum] * 1000
 
 
-def survives_an_error(comm: Communicator) -> bool:
-    """Whether ranks can catch an error of others here: between nodes the other ranks wait until the world is ended."""
-    return comm.world == "threads" or comm.split_node().size == comm.size
-
-
 def different_learning_rates_are_refused(comm: Communicator) -> None:
-    if not survives_an_error(comm):
-        return
     with pf.Graph().as_default():
         x = pf.placeholder(pf.float64, (None,), name="x")
         rate = pf.placeholder(pf.float64, (), name="rate")
@@ -354,25 +347,8 @@ def different_learning_rates_are_refused(comm: Communicator) -> None:
             session.run(pf.global_variables_initializer())
             session.run(train, {x: [1.0], rate: 0.1})
             steps = [{x: [1.0], rate: 0.1 * (1 + comm.rank)}] * 2  # between nodes it is noticed with the next step
-            with pytest.raises(RanksDisagree, match=r"learning rates|disagree"):
+            with pytest.raises(RanksDisagree, match="learning rates"):
                 [session.run(train, feed) for feed in steps]
-
-
-def different_programs_are_refused(comm: Communicator) -> None:
-    """After the first comparison: two training steps that all ranks know, run in different order."""
-    if not survives_an_error(comm):
-        return
-    with pf.Graph().as_default():
-        x = pf.placeholder(pf.float64, (None,), name="x")
-        w, v = pf.Variable(np.ones(100), name="w"), pf.Variable(np.ones(100), name="v")
-        one = pf.train.GradientDescentOptimizer(0.1).minimize(pf.reduce_mean(x) * pf.reduce_sum(w))
-        two = pf.train.GradientDescentOptimizer(0.1).minimize(pf.reduce_mean(x) * pf.reduce_sum(v))
-        with pf.Session(strategy=AllReduce(comm)) as session:
-            session.run(pf.global_variables_initializer())
-            for train in (one, two, one):
-                session.run(train, {x: [1.0]})
-            with pytest.raises(RanksDisagree, match=r"different programs|disagree"):
-                session.run(one if comm.rank else two, {x: [1.0]})
 
 
 def a_node_has_one_copy_of_parameters_and_slots(comm: Communicator) -> None:
@@ -396,21 +372,6 @@ def a_node_has_one_copy_of_parameters_and_slots(comm: Communicator) -> None:
                 node.barrier()
 
 
-def a_rank_that_ends_early_is_named(comm: Communicator) -> None:
-    if comm.split_node().size < comm.size:
-        return  # between nodes a rank that has ended is found by its launcher
-    with pf.Graph().as_default():
-        x, y, loss = regression((3,))
-        train = pf.train.GradientDescentOptimizer(0.01).minimize(loss)
-        with pf.Session(strategy=AllReduce(comm)) as session:
-            session.run(pf.global_variables_initializer())
-            feed = {x: np.ones((2, 20)), y: np.ones((2, 3))}
-            session.run(train, feed)
-            if comm.rank != comm.size - 1:
-                with pytest.raises(RanksDisagree, match=f"rank {comm.size - 1}"):
-                    session.run(train, feed)
-
-
 CASES: list[Callable[[Communicator], None]] = [
     uneven_shards_train_as_one_process,
     small_buckets_train_as_one_process,
@@ -429,9 +390,7 @@ CASES: list[Callable[[Communicator], None]] = [
     updates_that_read_each_other_keep_program_order,
     old_values_can_be_fetched_beside_an_update,
     different_learning_rates_are_refused,
-    different_programs_are_refused,
     a_node_has_one_copy_of_parameters_and_slots,
-    a_rank_that_ends_early_is_named,
 ]
 
 

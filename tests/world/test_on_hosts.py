@@ -3,7 +3,7 @@
 import pytest
 from hosts import run_ranks_on
 
-from . import averaging_cases, cases, plane_cases, row_cases, tuning_cases
+from . import averaging_cases, cases, ending_cases, plane_cases, row_cases, tuning_cases, uneven_cases
 
 
 @pytest.mark.parametrize(
@@ -16,11 +16,15 @@ from . import averaging_cases, cases, plane_cases, row_cases, tuning_cases
         (plane_cases, (1, 2)),
         (plane_cases, (2, 2)),
         (row_cases, (1, 2)),
+        (ending_cases, (1, 2)),
         (tuning_cases, (1, 2)),
+        (uneven_cases, (1, 2)),
     ],
 )
 def test_on_two_hosts(hosts, cases, ranks):
     size = sum(ranks)
     done = run_ranks_on(hosts, cases.__file__, ranks=ranks)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"mpi {size}: {case.__name__}" for case in cases.cases_of(size)]
+    # MPICH's wire reports in the end what a rank has sent for a sum in which the other one never took part.
+    lines = [line for line in done.stdout.splitlines() if " UCX  WARN " not in line]
+    assert lines == [f"mpi {size}: {case.__name__}" for case in cases.cases_of(size)]

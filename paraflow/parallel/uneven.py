@@ -1,0 +1,66 @@
+"""Batches of different numbers on different ranks: who has run dry goes on with empty ones until all have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from paraflow.comm import Communicator
+from paraflow.errors import InvalidArgumentError
+
+Batch = TypeVar("Batch")
+
+
+def uneven(batches: Iterable[Batch], comm: Communicator) -> Iterator[Batch]:
+    """This rank's ``batches``, then empty ones, until every rank of ``comm`` has come to the end of its own.
+
+    See `Strategy.uneven`. All ranks tell their lengths at the start, and what an empty batch looks like; where one
+    does not know its length, they meet before each step in an all-reduce of one number.
+    """
+    if comm.size == 1:
+        yield from batches
+        return
+    iterator = iter(batches)
+    batch = next(iterator, None)
+    length = len(batches) if isinstance(batches, Sized) else None
+    told = comm.allgather((length, None if batch is None else emptied(batch)))
+    empty = told[comm.rank][1]
+    if empty is None:
+        empty = next((other for _, other in told if other is not None), None)
+    lengths = [n for n, _ in told]
+    steps = None if None in lengths else max(lengths)
+    step = 0
+    while step < steps if steps is not None else _any(comm, batch is not None):
+        yield batch if batch is not None else cast(Batch, emptied(empty))
+        batch = None if batch is None else next(iterator, None)
+        step += 1
+    if batch is not None:
+        raise InvalidArgumentError(
+            f"the batches of rank {comm.rank} have len() {length}, but there are more, and the other ranks have ended"
+        )
+
+
+def emptied(batch: Any) -> Any:
+    """A batch of the same structure, dtypes and trailing shapes without any row, in memory of its own.
+
+    Raises InvalidArgumentError for what is no array with rows, nor a dict, tuple or list of such.
+    """
+    if isinstance(batch, dict):
+        return {key: emptied(value) for key, value in batch.items()}
+    if isinstance(batch, tuple | list):
+        parts = [emptied(value) for value in batch]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    if not isinstance(batch, np.ndarray) or not batch.ndim:
+        raise InvalidArgumentError(
+            "a batch is an array whose first dimension counts samples, or a dict, tuple or list of such arrays, not "
+            f"{batch!r}"
+        )
+    return np.empty((0, *batch.shape[1:]), batch.dtype)
+
+
+def _any(comm: Communicator, here: bool) -> bool:
+    ranks = np.array([here], np.int64)
+    comm.allreduce(ranks)
+    return bool(ranks[0])

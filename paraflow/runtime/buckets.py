@@ -1,0 +1,64 @@
+"""Buckets: gradients that are exchanged together, and the slices in which the ranks of a node share their work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from paraflow.comm import Request
+from paraflow.runtime.store import VariableStore
+
+Array = np.ndarray[Any, Any]
+
+_GRAIN = 64  # elements: slices begin on a cache line, whatever the dtype
+
+
+class Reduction(Protocol):
+    """Sums a slice over the node, when it is called, into ``runs``, which are to be summed over nodes."""
+
+    runs: list[Array]
+
+    def __call__(self) -> None:
+        """Sum, with the weights of this run."""
+
+    def finish(self) -> None:
+        """The sums over nodes are there."""
+
+
+@dataclass(eq=False)
+class Bucket:
+    """Gradients, or variables only, that are synchronised together.
+
+    ``parts`` are this rank's slice: variable -> (first, past the last) of its elements. ``number`` is the last of the
+    sums over nodes that it needs.
+    """
+
+    names: tuple[str, ...]
+    exchanged: tuple[str, ...]
+    parts: dict[str, tuple[int, int]]
+    reduction: Reduction | None = None
+    ticket: int = 0
+    number: int = 0
+    requests: list[Request] = field(default_factory=list)
+    reduced: bool = False
+    complete: bool = False
+
+
+def cut_slice(store: VariableStore, names: Sequence[str], lane: int, lanes: int) -> dict[str, tuple[int, int]]:
+    """The slice of a lane among ``lanes``: (first, past the last) element of each of the variables."""
+    common = [n for n in names if store.in_common(n)]
+    sizes = [-(-store.flat(name).size // _GRAIN) * _GRAIN for name in common]
+    chunk = -(-sum(sizes) // lanes // _GRAIN) * _GRAIN
+    low, high = lane * chunk, (lane + 1) * chunk
+    parts = {}
+    offset = 0
+    for name, size in zip(common, sizes, strict=True):
+        count = store.flat(name).size
+        parts[name] = min(max(low - offset, 0), count), min(max(high - offset, 0), count)
+        offset += size
+    # What is a rank's own is its own to update.
+    parts.update((name, (0, store.flat(name).size)) for name in names if name not in parts)
+    return parts

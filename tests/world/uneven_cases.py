@@ -1,0 +1,185 @@
+"""Ranks whose data run dry early, as functions of a communicator; run as a script they run on world().
+
+The oracle is one process whose batches are those of all ranks, one after the other.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import paraflow as pf
+from paraflow.comm import Communicator, world
+from paraflow.errors import InvalidArgumentError
+from paraflow.parallel import EASGD, AllReduce, BackupWorkers, Gossip, LocalSGD, ParameterServer
+from paraflow.parallel.compression import TopK
+
+# By rank: the samples of each of its batches.
+SIZES = [[7, 1, 4, 0, 3], [], [5, 2, 9], [1]]
+OPTIMIZERS: dict[str, Callable[[], Any]] = {
+    "adam": lambda: pf.train.AdamOptimizer(0.01),
+    "momentum": lambda: pf.train.MomentumOptimizer(0.1, 0.9),
+    "adagrad": lambda: pf.train.AdagradOptimizer(0.1),
+    "gradient descent": lambda: pf.train.GradientDescentOptimizer(0.1),
+    "lamb": lambda: pf.train.LAMBOptimizer(0.01, weight_decay=0.01),
+}
+EPOCHS = 2
+
+
+def batches_of(rank: int, epoch: int) -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng([rank, epoch])
+    sizes = SIZES[rank]
+    return [{"words": rng.integers(9, size=(n, 2)), "y": rng.normal(size=(n, 3))} for n in sizes]
+
+
+def batches_of_all(ranks: int, epoch: int) -> list[dict[str, np.ndarray]]:
+    """The global batches; those without any sample are left out."""
+    steps = itertools.zip_longest(*(batches_of(rank, epoch) for rank in range(ranks)))
+    parts = [[part for part in step if part is not None] for step in steps]
+    whole = [{key: np.concatenate([part[key] for part in step]) for key in ("words", "y")} for step in parts]
+    return [batch for batch in whole if len(batch["y"])]
+
+
+def trained(optimizer: str, strategy: Any, epoch_of: Callable[[int], Any]) -> dict[str, np.ndarray]:
+    """Variables and slots after the batches of two epochs; ``epoch_of`` has them by the number of the epoch."""
+    with pf.Graph().as_default():
+        pf.set_random_seed(3)
+        words, y = pf.placeholder(pf.int64, (None, 2)), pf.placeholder(pf.float64, (None, 3))
+        table = pf.Variable(np.linspace(-1, 1, 36).reshape(9, 4), name="table")
+        hidden = pf.reduce_sum(pf.gather(table, words), axis=1)
+        loss = pf.reduce_mean(pf.square(pf.layers.mlp(hidden, [6, 3], activation=pf.nn.tanh) - y))
+        step = OPTIMIZERS[optimizer]().minimize(loss, pf.train.create_global_step())
+        with pf.Session(strategy=strategy) as session:
+            session.run(pf.global_variables_initializer())
+            for epoch in range(EPOCHS):
+                for batch in epoch_of(epoch):
+                    session.run(step, {words: batch["words"], y: batch["y"]})
+            if strategy is not None:
+                strategy.finish(session)
+            return session.run({v.name: v for v in pf.global_variables()})
+
+
+def assert_trained_alike(
+    comm: Communicator, optimizer: str, strategy: Any, names: Any = None, known: bool = True
+) -> None:
+    expected = trained(optimizer, None, lambda epoch: batches_of_all(comm.size, epoch))
+
+    def own(epoch: int) -> Any:
+        batches = batches_of(comm.rank, epoch)
+        return strategy.uneven(batches if known else iter(batches))
+
+    found = trained(optimizer, strategy, own)
+    for name in names or expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-12, err_msg=f"{optimizer}: {name}")
+
+
+def uneven_ranks_train_as_one_process(comm: Communicator) -> None:
+    for optimizer in OPTIMIZERS:
+        assert_trained_alike(comm, optimizer, AllReduce(comm))
+
+
+def lengths_need_not_be_known(comm: Communicator) -> None:
+    """Also where only one rank does not know its own."""
+    assert_trained_alike(comm, "adam", AllReduce(comm), known=False)
+    assert_trained_alike(comm, "momentum", AllReduce(comm, shared_memory=False), known=comm.rank > 0)
+
+
+def compressed_gradients_and_rows(comm: Communicator) -> None:
+    assert_trained_alike(comm, "momentum", AllReduce(comm, compress=TopK(ratio=1.0)))
+
+
+def local_steps_that_are_averaged_at_once(comm: Communicator) -> None:
+    """Averaging after each step of gradient descent is averaging gradients."""
+    names = ["table:0", "mlp/dense/kernel:0", "mlp/dense_1/bias:0"]
+    assert_trained_alike(comm, "gradient descent", LocalSGD(comm, period=1), names)
+
+
+def every_mode_ends_with_the_same_variables(comm: Communicator) -> None:
+    """Where the ranks step together each takes as many steps as the one with most batches; workers only their own."""
+    for make in (lambda: LocalSGD(comm, period=3), lambda: EASGD(comm, period=2), lambda: Gossip(comm, period=2)):
+        strategy = make()
+        counts = []
+
+        def own(epoch: int, strategy: Any = strategy, counts: list[int] = counts) -> Any:
+            for batch in strategy.uneven(batches_of(comm.rank, epoch)):
+                counts.append(len(batch["y"]))
+                yield batch
+
+        found = trained("momentum", strategy, own)
+        assert len(counts) == EPOCHS * (5 if comm.size > 1 else len(SIZES[0]))
+        for value in comm.allgather(found["table:0"]):
+            np.testing.assert_array_equal(value, found["table:0"])
+    for strategy in (ParameterServer(comm), BackupWorkers(comm, backup=0)) if comm.size > 1 else ():
+        assert len(list(strategy.uneven(batches_of(comm.rank, 0)))) == len(SIZES[comm.rank])
+
+
+class Pair(NamedTuple):
+    a: np.ndarray
+    b: list[np.ndarray]
+
+
+def an_empty_batch_is_like_a_full_one(comm: Communicator) -> None:
+    """Rank 0 has two batches and the others have none: arrays, tuples, dicts and what is made of them."""
+    full = Pair(np.ones((2, 3, 1), np.float32), [np.ones(2, np.int8), np.ones((2, 5), bool)])
+    for batch in (full.a, (full.a, full.b[0]), {"x": full.a, "y": {"z": full.b[1]}}, full):
+        own = [batch, batch] if comm.rank == 0 else []
+        seen = list(AllReduce(comm).uneven(own if comm.rank % 2 else iter(own)))
+        assert len(seen) == 2
+        assert all(type(other) is type(batch) for other in seen)
+        rows = 2 if comm.rank == 0 else 0
+        for leaf, model in zip(leaves(seen[1]), leaves(batch), strict=True):
+            assert leaf.dtype == model.dtype
+            assert leaf.shape == (rows, *model.shape[1:])
+    assert list(AllReduce(comm).uneven([])) == []
+
+
+def leaves(batch: Any) -> list[np.ndarray]:
+    if isinstance(batch, np.ndarray):
+        return [batch]
+    return [leaf for part in (batch.values() if isinstance(batch, dict) else batch) for leaf in leaves(part)]
+
+
+def what_is_no_batch_is_refused(comm: Communicator) -> None:
+    if comm.size == 1:
+        return
+    for batch in (3, "words", np.float32(1), [1, 2], {"x": np.array(1.0)}):
+        with pytest.raises(InvalidArgumentError, match="a batch is an array whose first dimension counts samples"):
+            list(AllReduce(comm).uneven([batch]))
+
+    class Longer(list[Any]):
+        def __len__(self) -> int:
+            return 1
+
+    with pytest.raises(InvalidArgumentError, match=rf"of rank {comm.rank} have len\(\) 1, but there are more"):
+        list(AllReduce(comm).uneven(Longer([np.ones(1), np.ones(1)])))
+
+
+CASES: list[Callable[[Communicator], None]] = [
+    uneven_ranks_train_as_one_process,
+    lengths_need_not_be_known,
+    compressed_gradients_and_rows,
+    local_steps_that_are_averaged_at_once,
+    every_mode_ends_with_the_same_variables,
+    an_empty_batch_is_like_a_full_one,
+    what_is_no_batch_is_refused,
+]
+
+
+def cases_of(size: int) -> list[Callable[[Communicator], None]]:
+    """The cases that a world of ``size`` ranks can run: all of them."""
+    return CASES
+
+
+def main() -> None:
+    comm = world()
+    for case in cases_of(comm.size):
+        case(comm)
+        comm.barrier()
+        if comm.rank == 0:
+            print(f"{comm.world} {comm.size}: {case.__name__}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
