@@ -241,7 +241,7 @@ class Exchange:
         assert self._memory is not None
         start = perf_counter()
         for lane in range(self.lanes):
-            self._memory.wait_for(lane, _SUMMED, bucket.ticket, self._progress)
+            self._memory.wait_for(lane, _SUMMED, bucket.ticket, self.advance)
         self.wire_seconds += perf_counter() - start
 
     def settle(self, scalars: int) -> None:
@@ -340,10 +340,22 @@ class Exchange:
 
     def _wait(self, count: int) -> None:
         assert self._memory is not None
-        waited: Waited | None = self._memory.wait(_PASSED, count, self._progress if self._pending else None)
+        busy = self._pending or self._under_way
+        waited: Waited | None = self._memory.wait(_PASSED, count, self.advance if busy else None)
         if waited is not None:
             rank = self._members[waited.rank]
             self.waits[rank] = self.waits.get(rank, 0.0) + waited.seconds
+
+    def advance(self) -> None:
+        """Let the sums over nodes come on; for the thread that posts and waits, between other work.
+
+        MPI moves its messages while it is called, by whatever name.
+        """
+        if self._pending:
+            self._progress()
+        if self._under_way:
+            assert self._peers is not None
+            self._peers.iprobe()
 
     def _progress(self) -> None:
         """Sum what is complete on the node and send it on, in the order of the buckets."""
