@@ -395,8 +395,9 @@ class Exchange:
 
     def _wait(self, count: int) -> None:
         assert self._memory is not None
+        busy = self._pending or self._under_way
         try:
-            waited: Waited | None = self._memory.wait(_PASSED, count, self._progress if self._pending else None)
+            waited: Waited | None = self._memory.wait(_PASSED, count, self.advance if busy else None)
         except RankEnded as ended:
             raise self._error_of(ended.rank) from None
         if waited is not None:
@@ -407,7 +408,7 @@ class Exchange:
         """Wait until a rank of the node has its slices up to ``ticket`` summed over nodes."""
         assert self._memory is not None
         try:
-            self._memory.wait_for(rank, _SUMMED, ticket, self._progress)
+            self._memory.wait_for(rank, _SUMMED, ticket, self.advance)
         except RankEnded as ended:
             raise self._error_of(ended.rank) from None
 
@@ -427,6 +428,17 @@ class Exchange:
         if self._farewell is not None:
             self._farewell.sums += 1
         return self._peers.iallreduce(values)
+
+    def advance(self) -> None:
+        """Let the sums over nodes come on; for the thread that posts and waits, between other work.
+
+        MPI moves its messages while it is called, by whatever name.
+        """
+        if self._pending:
+            self._progress()
+        if self._under_way:
+            assert self._peers is not None
+            self._peers.iprobe()
 
     def _progress(self) -> None:
         """Sum what is complete on the node and send it on, in the order of the buckets."""

@@ -37,6 +37,10 @@ from paraflow.runtime.store import aligned_empty
 Array = np.ndarray[Any, Any]
 Call = Callable[[], Any]
 
+# Steps below this many elementary operations (a few microseconds) are not worth handing to another thread, nor a look
+# at what is under way between nodes.
+INLINE_COST = 1 << 14
+
 
 class Executable:
     """A plan with its buffers. Runs one at a time; what it returns is copied out of the buffers.
@@ -75,6 +79,17 @@ class Executable:
             call = self._call(step)
             self.calls.append(call if kept.isdisjoint(self._written(step)) else partial(_unless_idle, context, call))
         self.fetches = [_copier(self.values, slot, plan.slots[slot]) for slot in plan.fetches]
+
+    @cached_property
+    def in_turn(self) -> list[Call]:
+        """The calls for one thread that makes them all: between them it lets sums over nodes come on."""
+        exchange = self.context.exchange
+        if self.synchronises is None or exchange is None or not exchange.several_nodes:
+            return self.calls
+        return [
+            _then(call, exchange.advance) if step.cost >= INLINE_COST else call
+            for step, call in zip(self.steps, self.calls, strict=True)
+        ]
 
     @cached_property
     def dependents(self) -> tuple[list[list[int]], list[int]]:
@@ -226,6 +241,14 @@ def _kept_promise(array: Array, promised: Slot, step: Step, inputs: list[Any]) -
 def _unless_idle(context: RunContext, call: Call) -> None:
     if not context.idle:
         call()
+
+
+def _then(call: Call, after: Call) -> Call:
+    def both() -> None:
+        call()
+        after()
+
+    return both
 
 
 def _write(value: Array, variable: Array) -> None:

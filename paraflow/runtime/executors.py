@@ -8,10 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from paraflow.runtime.executable import Executable
-
-# Steps below this many elementary operations (a few microseconds) are not worth handing to another thread.
-INLINE_COST = 1 << 14
+from paraflow.runtime.executable import INLINE_COST, Executable
 
 
 class Executor(Protocol):
@@ -28,12 +25,12 @@ class SerialExecutor:
         """Run the steps in order."""
         call = None
         try:
-            for call in loaded.calls:
+            for call in loaded.in_turn:
                 call()
             return
         except Exception as error:
             failure = error
-        number = next(i for i, c in enumerate(loaded.calls) if c is call)
+        number = next(i for i, c in enumerate(loaded.in_turn) if c is call)
         raise loaded.explain(number, failure)
 
 

@@ -25,7 +25,7 @@ _BLOCK = 1 << 15  # bytes, as of the blocks in which gradients are summed
 _ROUND_TRIPS = 2000
 _ROUNDS = 9
 _SMALLEST, _LARGEST = 1 << 16, 1 << 26  # bytes
-_LARGE = 1 << 22  # bytes of a message by which the bandwidth of the wire is measured
+_LARGE = 1 << 22  # bytes of a message by which a bandwidth is measured
 _PROCESSES = 16  # at most
 _PATIENCE = 120  # seconds
 
@@ -141,7 +141,12 @@ def measure_link(comm: Communicator) -> Link | None:
     heads = [rank for rank, is_first in enumerate(firsts) if is_first]
     if len(heads) < 2:
         return None
-    small, large = (_exchange(comm, heads[1], nbytes, times) for nbytes, times in ((8, 101), (_LARGE, 7)))
+    return message_link(comm, heads[1])
+
+
+def message_link(comm: Communicator, partner: int) -> Link:
+    """Latency and bandwidth of messages between rank 0 and ``partner``, both ways at once; collective."""
+    small, large = (_exchange(comm, partner, nbytes, times) for nbytes, times in ((8, 101), (_LARGE, 7)))
     latency, whole = comm.broadcast_object((small, large))
     return Link(latency, _LARGE / max(whole - latency, 1e-9))
 

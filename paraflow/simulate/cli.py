@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -15,9 +16,10 @@ from paraflow.errors import ConfigError, DataError
 from paraflow.experiment.cli import Parser
 from paraflow.experiment.config import load_config
 from paraflow.simulate.calibrate import measure_link, measure_memory
+from paraflow.simulate.messages import measure_messages
 from paraflow.simulate.model import Link, Machine, Memory
 from paraflow.simulate.noise import Noise
-from paraflow.simulate.predict import node_sizes, scaling, workers_of
+from paraflow.simulate.predict import node_sizes, scaling, sends_on_node, workers_of
 from paraflow.simulate.profile import measure
 from paraflow.simulate.report import as_json, as_text
 
@@ -38,14 +40,18 @@ def main(argv: list[str]) -> int:
         return 0  # it was needed for the wire only
     # Before anything is measured: is there such a machine?
     memory = options.memory or Memory(1.0, 1.0, 1.0)
-    machine = Machine(options.ranks, options.nodes, options.cores, memory, link, options.progress)
+    machine = Machine(
+        options.ranks, options.nodes, options.cores, memory, link, options.progress, options.messages
+    )
     try:
         profile = measure(config, workers, node_sizes(config.parallel, machine))
     except DataError as error:
         error.plain = True
         raise
-    memory = options.memory or measure_memory(profile.nbytes)
-    machine = replace(machine, memory=memory)
+    if options.memory is None:
+        machine = replace(machine, memory=measure_memory(profile.nbytes))
+        if options.messages is None and communicator.size == 1 and sends_on_node(config.parallel, machine):
+            machine = replace(machine, messages=measure_messages())
     slow, factor = options.slow
     noise = Noise(profile.spread if options.noise is None else options.noise, slow, factor, options.seed)
     curve = scaling(profile, machine, config.parallel, noise, options.steps)
@@ -75,13 +81,21 @@ def _parser() -> Parser:
     parser.add_argument(
         "--progress",
         action="store_true",
-        help="messages advance while ranks compute, as with MPICH_ASYNC_PROGRESS=1; by default while they wait",
+        help="messages between nodes advance while ranks compute, as with MPICH_ASYNC_PROGRESS=1; by default when a "
+        "rank looks at them, between two steps of its plan",
     )
     parser.add_argument(
         "--memory",
         type=Memory.parse,
         metavar="LATENCY,CORE,NODE",
         help="of a flag, and bandwidth of a core and of a node, such as 1us,8GB/s,60GB/s (default: as measured here)",
+    )
+    parser.add_argument(
+        "--messages",
+        type=partial(Link.parse, option="--messages"),
+        metavar="LATENCY,BANDWIDTH",
+        help="between two ranks of a node, such as 7us,13GB/s (default: as two ranks measure them here; with --memory "
+        "by estimate from that)",
     )
     parser.add_argument(
         "--noise", type=_not_negative, help="sigma of the lognormal step times of each worker (default: as measured)"

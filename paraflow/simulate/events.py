@@ -146,37 +146,40 @@ class _Planes:
         busy = factor * profile.work + self._whole
         ready = [machine.node_max(post + self._flag) for post in posts]
         if self._several:
-            ready, at = self._over_nodes(posts, ready, at)
+            # A rank looks up after long steps, and all the time from when it waits.
+            looks = start + np.multiply.outer((*profile.looks, profile.compute), factor)
+            ready, at = self._over_nodes(posts, ready, looks, at)
             busy = busy + sum(self._sums)
         for there, update in zip(ready, self._updates, strict=True):
             at = np.maximum(at, there) + update
             busy = busy + update
         return machine.node_max(at) + self._flag, busy
 
-    def _over_nodes(self, posts: list[Array], ready: list[Array], at: Array) -> tuple[list[Array], Array]:
+    def _over_nodes(
+        self, posts: list[Array], ready: list[Array], looks: Array, at: Array
+    ) -> tuple[list[Array], Array]:
         """When the sums over nodes of each bucket are there, and when each rank has done its part of them.
 
-        A rank sums its slice of a bucket on its node when it finds that all have posted. It looks when it posts, when
-        it posts the next bucket, and while it waits. From then on the wire works beside it, if messages advance by
-        themselves, else from when it waits; sums of one lane follow each other.
+        A rank sums its slice of a bucket on its node when it finds that all have posted: it looks when it posts, at
+        ``looks`` [times, ranks], and while it waits. From then on the wire works beside it. The sums of a lane follow
+        each other, in two halves, reduce-scatter and all-gather, and the second begins when all have seen the end of
+        the first: at their next look, unless messages advance by themselves.
         """
         done, free = [], np.zeros(self._machine.lanes)
         spent = np.zeros(self._machine.ranks)
         for k, sums in enumerate(self._sums):
-            looks = posts[k + 1] + spent if k + 1 < len(posts) else at + spent
-            seen = self._others(posts[k]) + self._flag
-            begun = np.where(seen <= posts[k], posts[k], np.maximum(ready[k], looks)) + sums
-            if k + 1 < len(posts):
-                spent = spent + sums
-            else:
-                at, spent = np.where(self._owner, begun, at + spent), np.zeros_like(spent)
-            sent = begun if self._machine.progress else np.maximum(begun, at + spent)
-            meeting = sent[self._peers].max(axis=0)
-            free = np.maximum(free, meeting) + self._wires[k]
+            seen, post = self._others(posts[k]) + self._flag, posts[k] + spent
+            begun = np.where(seen <= post, post, _next(looks + spent, ready[k])) + sums
+            spent = spent + sums
+            meeting = begun[self._peers].max(axis=0)
+            free = np.maximum(free, meeting) + self._wires[k] / 2
             if k == 0:
                 free = np.maximum(free, meeting + self._totals)
+            if not self._machine.progress:
+                free = _next(looks + spent, free[self._lane])[self._peers].max(axis=0)
+            free = free + self._wires[k] / 2
             done.append(free[self._lane])
-        return done, at
+        return done, np.maximum(at + spent, begun)
 
     def _others(self, posts: Array) -> Array:
         """When the last of the other ranks of the node posts; -inf where there is none."""
@@ -185,6 +188,12 @@ class _Planes:
         is_last = posts == last
         alone = np.add.reduceat(is_last.astype(int), machine.starts)[machine.node_of] == 1
         return np.where(is_last & alone, machine.node_max(np.where(is_last, -np.inf, posts)), last)
+
+
+def _next(looks: Array, after: Array) -> Array:
+    """The first of the ``looks`` [times, ranks] of each rank that is not before ``after`` [ranks], else that itself."""
+    later = np.where(looks < after, np.inf, looks).min(axis=0)
+    return np.where(np.isinf(later), after, later)
 
 
 def _compressed(profile: Profile, how: Compression, machine: Machine, adding: Array, factors: Array) -> Trace:

@@ -24,15 +24,15 @@ _RATES = {"B/s": 1.0, "kB/s": 1e3, "MB/s": 1e6, "GB/s": 1e9, "bit/s": 1 / 8, "Mb
 
 @dataclass(frozen=True)
 class Link:
-    """The wire of a node, both ways at once: ``latency`` of a message and ``bandwidth``, which its ranks share."""
+    """What messages go over, both ways at once: ``latency`` of one and ``bandwidth``; a node's ranks share its wire."""
 
     latency: float
     bandwidth: float
 
     @classmethod
-    def parse(cls, text: str) -> Link:
+    def parse(cls, text: str, option: str = "--link") -> Link:
         """``LATENCY,BANDWIDTH``, such as ``10us,12.5GB/s``; raises ConfigError for anything else."""
-        latency, bandwidth = _numbers("--link", text, "LATENCY,BANDWIDTH such as 10us,12.5GB/s", (_TIMES, _RATES))
+        latency, bandwidth = _numbers(option, text, "LATENCY,BANDWIDTH such as 10us,12.5GB/s", (_TIMES, _RATES))
         return cls(latency, bandwidth)
 
     def shared(self, by: float) -> Link:
@@ -80,8 +80,9 @@ def _numbers(option: str, text: str, form: str, units: tuple[dict[str, float], .
 class Machine:
     """``ranks`` on ``nodes`` of ``cores`` each, in blocks; where it is uneven, the first nodes have one rank more.
 
-    With ``progress`` messages advance while ranks compute; else only while they wait, as in an MPI without a thread or
-    a card of its own for that.
+    With ``progress`` messages between nodes advance while ranks compute, by a thread or a card of MPI's own; else when
+    a rank looks at them between two steps of its plan. ``messages`` are those between two ranks of a node; where they
+    are not known, their cost is estimated from the memory's.
 
     Raises ConfigError for more nodes than ranks, and for several nodes without a link.
     """
@@ -92,6 +93,7 @@ class Machine:
     memory: Memory
     link: Link | None = None
     progress: bool = False
+    messages: Link | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= self.ranks:
@@ -137,8 +139,8 @@ class Machine:
 
     @property
     def inner(self) -> Link:
-        """A message between two ranks of a node: one flag to announce it and one to take it, two copies."""
-        return Link(2 * self.memory.latency, self.memory.core / 2)
+        """A message between two ranks of a node; by estimate two flags, to announce and to take it, and two copies."""
+        return self.messages or Link(2 * self.memory.latency, self.memory.core / 2)
 
     def node_max(self, of_ranks: Array) -> Array:
         """The greatest value on each rank's node, [ranks] -> [ranks]."""
@@ -152,7 +154,7 @@ class Machine:
         """The ranks without shared memory: each is a node of its own, and has its part of wire and cores."""
         share = self.node_size
         wire = self.wire.shared(share if self.nodes > 1 else 1)
-        return Machine(self.ranks, self.ranks, self.cores / share, self.memory, wire, self.progress)
+        return Machine(self.ranks, self.ranks, self.cores / share, self.memory, wire, self.progress, self.messages)
 
 
 # -- collectives between n ranks, each with a link of its own ----------------------------------------------------------

@@ -81,6 +81,12 @@ def node_sizes(table: Parallel, machine: Machine) -> list[int]:
     return sorted({n for n in (*doubled, machine.lanes, machine.node_size) if 1 < n <= machine.node_size})
 
 
+def sends_on_node(table: Parallel, machine: Machine) -> bool:
+    """Whether ranks of one node send each other messages, beyond what they have in shared memory."""
+    shares = table.mode == "allreduce" and table.compress == "none" and table.shared_memory
+    return machine.node_size > 1 and not shares and table.mode not in ("single", "local_sgd", "easgd")
+
+
 def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, steps: int) -> Prediction:
     """Simulate ``steps`` of every worker (fewer, where a great many workers make that too many events).
 

@@ -27,7 +27,7 @@ from paraflow.ops.state import global_variables_initializer
 from paraflow.parallel import Strategy
 from paraflow.parallel.compression import BFloat16, Compressor, Float16, OneBit, TopK
 from paraflow.parallel.server.ownership import share_out
-from paraflow.runtime.executable import Executable
+from paraflow.runtime.executable import INLINE_COST, Executable
 from paraflow.runtime.feeds import check_feed
 from paraflow.runtime.session import Session
 from paraflow.simulate.crowd import Crowd
@@ -74,7 +74,8 @@ class Profile:
     """A rank's step on ``samples`` samples, in seconds: medians of a run of one process.
 
     ``outside`` of the plan (making and feeding the batch, fetching results), ``compute`` (all steps of the plan but the
-    updates), ``buckets`` in the order of their exchange. ``whole`` bytes of gradients are averaged on every rank whole,
+    updates), ``buckets`` in the order of their exchange. Between steps, so many seconds into the computation, a rank
+    ``looks`` at what is under way between nodes. ``whole`` bytes of gradients are averaged on every rank whole,
     for a norm say. A ``call`` of a plan without steps takes so long. ``shares`` are the parts of the parameters that
     each server has. ``spread`` is the sigma of the lognormal distribution with the quartiles of the measured steps.
     ``on_node`` are the steps of one of several ranks of a node, by their number.
@@ -84,6 +85,7 @@ class Profile:
     outside: float
     compute: float
     buckets: tuple[Bucket, ...]
+    looks: tuple[float, ...] = ()
     whole: int = 0
     call: float = 0.0
     shares: tuple[float, ...] = (1.0,)
@@ -190,7 +192,7 @@ class _Measured:
         parts, wholes = self._time()
         calls = np.median(parts, axis=0)
         low, high = np.quantile(wholes, [0.25, 0.75])
-        buckets, compute, whole = self._sort(self._executable.steps, calls.tolist())
+        buckets, looks, compute, whole = self._sort(self._executable.steps, calls.tolist())
         owners = share_out(self._exchanged(), config.parallel.servers)
         sizes = {v.name: math.prod(v.shape) * v.dtype.itemsize for v in self._exchanged()}
         loads = np.bincount(list(owners.values()), [sizes[name] for name in owners])
@@ -200,6 +202,7 @@ class _Measured:
             outside=max(float(np.median(wholes) - calls.sum()), 0.0),
             compute=compute,
             buckets=buckets,
+            looks=looks,
             whole=whole,
             call=_best(self._session.make_callable([])),
             shares=tuple((loads / loads.sum()).tolist()),
@@ -237,10 +240,13 @@ class _Measured:
         warm = min(_WARMUP, len(wholes) // 2)
         return np.array(parts[warm:]), np.array(wholes[warm:])
 
-    def _sort(self, steps: Sequence[Step], calls: Sequence[float]) -> tuple[tuple[Bucket, ...], float, int]:
-        """The buckets, the time of all other calls, and the bytes of averages that are wanted whole."""
+    def _sort(
+        self, steps: Sequence[Step], calls: Sequence[float]
+    ) -> tuple[tuple[Bucket, ...], tuple[float, ...], float, int]:
+        """The buckets, when the rank looks up, the time of all calls but updates, and the bytes of whole averages."""
         specs = self._session.store.specs
         compute, whole = 0.0, 0
+        looks: list[float] = []
         after: dict[int, float] = {}
         nbytes: dict[int, int] = {}
         updates: dict[int, list[tuple[float, int]]] = {}
@@ -252,6 +258,8 @@ class _Measured:
                 updates.setdefault(number, []).append((seconds, touched))
                 continue
             compute += seconds
+            if step.cost >= INLINE_COST:
+                looks.append(compute)
             if kind == "start_exchange":
                 after[number] = compute
                 exchanged = [specs[name] for name in step.attrs["exchanged"]]
@@ -262,7 +270,7 @@ class _Measured:
         for number, seconds in sorted(after.items()):
             costs = updates.get(number, [])
             buckets.append(Bucket(nbytes[number], seconds, sum(c for c, _ in costs), sum(t for _, t in costs)))
-        return tuple(buckets), compute, whole
+        return tuple(buckets), tuple(looks), compute, whole
 
     def _exchanged(self) -> list[Any]:
         """The variables whose gradients are exchanged."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from paraflow.simulate.model import Machine
+from paraflow.simulate.model import Link, Machine
 from paraflow.simulate.noise import Noise
 from paraflow.simulate.predict import Prediction
 from paraflow.simulate.profile import Profile
@@ -36,7 +36,8 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
         f"{_size(profile.nbytes)} of gradients in {len(profile.buckets)} buckets",
         f"memory: {_time(machine.memory.latency)}, {_size(machine.memory.core)}/s a core, "
         f"{_size(machine.memory.node)}/s a node"
-        + (f"; wire: {_time(machine.link.latency)}, {_size(machine.link.bandwidth)}/s a node" if machine.link else ""),
+        + (f"; wire: {_link(machine.link)} a node" if machine.link else "")
+        + (f"; messages on a node: {_link(machine.messages)}" if machine.messages else ""),
         f"noise: sigma {noise.sigma:.3f}, seed {noise.seed}"
         + (f"; {noise.slow} workers {noise.factor:g} times slower" if noise.slow else ""),
         "",
@@ -49,6 +50,10 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
     if last.useful < 1:
         lines.append(f"{1 - last.useful:.1%} of the workers' gradients do not count")
     return "\n".join(lines)
+
+
+def _link(link: Link) -> str:
+    return f"{_time(link.latency)}, {_size(link.bandwidth)}/s"
 
 
 def _row(one: Prediction) -> tuple[str, ...]:

@@ -131,7 +131,9 @@ class _Server:
         wire = machine.wire.shared(beside)
         self.latency, self.transfer = wire.latency, self.nbytes / wire.bandwidth
         copy = _COPY * self.nbytes / memory.core * crowding
-        self.near_latency, self.near = machine.inner.latency, copy
+        # A message costs both its ends half of its latency, and one of the same node the copy of its bytes.
+        inner = machine.inner
+        self.message, self.near = inner.latency / 2 * crowding, self.nbytes / inner.bandwidth * crowding
         self.take = profile.call * crowding + copy
         self.update = (profile.call + share * profile.update) * crowding
         self.add = _PASSES * self.nbytes / memory.core * crowding
@@ -141,9 +143,9 @@ class _Server:
     def receive(self, sent: float, near: bool) -> None:
         """A push that was sent at that time; one of the same node comes through memory."""
         if near:
-            arrived = sent + self.near_latency + self.near
-        else:
-            arrived = self.inbound = max(self.inbound, sent + self.latency) + self.transfer
+            self.core = max(self.core, sent + self.message) + self.message + self.near + self.take
+            return
+        arrived = self.inbound = max(self.inbound, sent + self.latency) + self.transfer
         self.core = max(self.core, arrived) + self.take
 
     def apply(self, summed: int) -> None:
@@ -152,9 +154,10 @@ class _Server:
 
     def answer(self, near: bool) -> float:
         """When the worker has the parameters."""
-        self.core += self.send
         if near:
-            return self.core + self.near_latency + self.near
+            self.core += self.message + self.near
+            return self.core + self.message
+        self.core += self.send
         self.outbound = max(self.outbound, self.core) + self.transfer
         return self.outbound + self.latency
 

@@ -10,6 +10,7 @@ from paraflow.errors import ConfigError, DataError
 from paraflow.experiment.config import load_config
 from paraflow.simulate.calibrate import measure_memory
 from paraflow.simulate.cli import main
+from paraflow.simulate.messages import measure_messages
 from paraflow.simulate.profile import measure
 
 DIGITS = "configs/digits_sync.toml"
@@ -38,6 +39,15 @@ def test_a_table_with_a_row_for_each_number_of_ranks(capsys):
     assert "100.0%" in rows[1]
 
 
+def test_messages_are_those_given_or_those_that_two_ranks_measure(capsys):
+    server = ("--ranks", "2", "--steps", "5", "parallel.mode=parameter_server")
+    simulate("--messages", "7us,13GB/s", *server)
+    assert "messages on a node: 7 us, 13 GB/s" in capsys.readouterr().out
+    found = measure_messages()
+    assert 1e-7 < found.latency < 0.1
+    assert 1e7 < found.bandwidth < 1e12
+
+
 def test_json_has_the_assumptions_and_a_picture_is_drawn(capsys, tmp_path):
     picture = tmp_path / "scaling.svg"
     simulate("--ranks", "4", "--json", "--plot", str(picture), "--slow", "1:2", "--seed", "5", "optimizer.name=adam")
@@ -56,6 +66,8 @@ def test_the_profile_has_the_plans_buckets():
     assert [bucket.nbytes for bucket in found.buckets] == [4 * (1290 + 128), 4 * 8192]
     posts = [bucket.after for bucket in found.buckets]
     assert 0 < posts[0] < posts[1] <= found.compute
+    assert list(found.looks) == sorted(found.looks)
+    assert 0 < found.looks[0] < found.looks[-1] <= found.compute  # matrix products are long steps
     # Adam reads and writes a variable and its two moments.
     assert [bucket.touched for bucket in found.buckets] == [6 * bucket.nbytes for bucket in found.buckets]
     assert sum(found.shares) == pytest.approx(1)

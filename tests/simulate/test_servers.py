@@ -1,9 +1,12 @@
 """Servers: throughput at saturation, bounds, staleness, and steps that close without the slowest workers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from paraflow.errors import ConfigError
+from paraflow.simulate.model import Link
 from paraflow.simulate.noise import Noise
 from paraflow.simulate.predict import predict, scaling
 from paraflow.simulate.servers import Closing, Immediate
@@ -35,6 +38,17 @@ def test_a_lone_worker_waits_for_the_way_there_and_back():
     assert found.wait_seconds == pytest.approx(2 * way + 3 * copy + 1e-4)
     assert found.step_seconds == pytest.approx(1e-3 + 2 * copy + found.wait_seconds)
     assert found.staleness == {0: found.staleness[0]}
+
+
+def test_on_a_node_both_ends_work_for_a_message():
+    # Each end has half of the latency, and the server copies the gradients in and the answer out.
+    near = machine(2, messages=Link(1e-5, 1e9))
+    found = run(profile(update=1e-4), near, mode="parameter_server")
+    copy, way = 2e6 / 1e10, 1e-5 + 1e-3
+    assert found.wait_seconds == pytest.approx(2 * way + 2 * copy + 1e-4)
+    # 8 workers keep the server busy, which has half of both latencies.
+    found = run(profile(update=1e-4), replace(near, ranks=9), mode="parameter_server", steps=80)
+    assert found.samples_per_second == pytest.approx(32 / (1e-5 + 2e-3 + 2 * copy + 1e-4), rel=0.02)
 
 
 def test_staleness_is_what_others_did_meanwhile():

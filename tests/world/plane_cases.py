@@ -14,6 +14,7 @@ import paraflow as pf
 from paraflow.comm import Communicator, world
 from paraflow.errors import RanksDisagree
 from paraflow.parallel import AllReduce
+from paraflow.runtime.reduction import Reduction
 
 Train = Callable[[pf.Session, Any, Any, Any], list[Any]]
 
@@ -372,6 +373,49 @@ def a_node_has_one_copy_of_parameters_and_slots(comm: Communicator) -> None:
                 node.barrier()
 
 
+def sums_over_nodes_begin_without_a_further_post(comm: Communicator) -> None:
+    """As soon as all ranks of the node have posted a bucket, a rank that looks up from its work sends their sum on."""
+    with pf.Graph().as_default():
+        x, y, loss = regression((64, 3))
+        train = pf.train.GradientDescentOptimizer(0.01).minimize(loss)
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            session.run(train, {x: np.ones((2, 20)), y: np.ones((2, 3))})
+            store, exchange = session.store, session.context.exchange
+            if not exchange.several_nodes:
+                return
+            name = "mlp/dense/kernel"
+            bucket = exchange.bucket([name], [name])
+            bucket.reduction = Reduction(bucket, store, exchange)
+            exchange.open(1, 1, "a sum")
+            store.gradient(name)[...] = comm.rank + 1.0
+            exchange.post(bucket)
+            comm.barrier()
+            exchange.advance()
+            assert bucket.reduced == (exchange.lane < exchange.lanes)
+            exchange.wait(bucket)
+            for run in bucket.reduction.runs:
+                assert (run == sum(range(1, comm.size + 1))).all()
+            comm.barrier()
+
+
+def a_rank_looks_up_between_steps_where_there_are_several_nodes(comm: Communicator) -> None:
+    """After every step that takes a while, and never on a single node."""
+    looks = []
+    with pf.Graph().as_default():
+        x, y, loss = regression((500, 3))
+        train = pf.train.GradientDescentOptimizer(0.01).minimize(loss)
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            exchange = session.context.exchange
+            look = exchange.advance
+            exchange.advance = lambda: (looks.append(1), look())
+            session.run(pf.global_variables_initializer())
+            for _ in range(3):
+                session.run(train, {x: np.ones((100, 20)), y: np.ones((100, 3))})
+            # The matrix products of two layers and three gradients are such steps.
+            assert len(looks) >= 15 if exchange.several_nodes else not looks
+
+
 CASES: list[Callable[[Communicator], None]] = [
     uneven_shards_train_as_one_process,
     small_buckets_train_as_one_process,
@@ -391,6 +435,8 @@ CASES: list[Callable[[Communicator], None]] = [
     old_values_can_be_fetched_beside_an_update,
     different_learning_rates_are_refused,
     a_node_has_one_copy_of_parameters_and_slots,
+    sums_over_nodes_begin_without_a_further_post,
+    a_rank_looks_up_between_steps_where_there_are_several_nodes,
 ]
 
 

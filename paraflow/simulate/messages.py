@@ -1,0 +1,47 @@
+"""The messages between two ranks of this node, measured by two ranks that mpirun starts.
+
+It is also what they run: ``paraflow launch -n 2 messages.py FILE``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from paraflow.comm import world
+from paraflow.simulate.calibrate import message_link
+from paraflow.simulate.model import Link
+
+_PATIENCE = 60  # seconds
+
+
+def measure_messages() -> Link | None:
+    """The latency and bandwidth of messages on this node; None where no ranks can be started."""
+    with tempfile.TemporaryDirectory(prefix="paraflow-messages-") as folder:
+        found = Path(folder) / "found.json"
+        command = [str(Path(sys.executable).with_name("paraflow")), "launch", "-n", "2", "--logs", f"{folder}/logs"]
+        environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+        try:
+            subprocess.run(
+                [*command, __file__, str(found)], env=environ, capture_output=True, check=True, timeout=_PATIENCE
+            )
+            return Link(**json.loads(found.read_text()))
+        except (OSError, subprocess.SubprocessError):
+            return None
+
+
+def main(file: str) -> None:
+    """Be one of the two ranks."""
+    communicator = world()
+    link = message_link(communicator, 1)
+    if communicator.rank == 0:
+        Path(file).write_text(json.dumps(asdict(link)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
