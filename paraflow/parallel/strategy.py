@@ -59,7 +59,8 @@ class Strategy:
         list of such arrays; an empty one has the same structure, dtypes and trailing shapes as the rank's first, or
         another rank's where it has none. Where all ranks' batches have a ``len()``, the ranks meet once, at the start,
         else before each step. Workers of a parameter server do not step together, and get their own batches alone.
-        Raises InvalidArgumentError for other batches, or for more than ``len()`` says.
+        Raises InvalidArgumentError for other batches, or for more than ``len()`` says, and RanksDisagree where a rank
+        has left the loop early.
         """
         return uneven(batches, self.comm)
 

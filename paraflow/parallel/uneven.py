@@ -7,10 +7,12 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from paraflow.comm import Communicator
-from paraflow.errors import InvalidArgumentError
+from paraflow.comm import Communicator, Request
+from paraflow.errors import InvalidArgumentError, RanksDisagree
 
 Batch = TypeVar("Batch")
+
+_left: list[tuple[np.ndarray[Any, Any], Request]] = []  # what must not be collected while it is under way
 
 
 def uneven(batches: Iterable[Batch], comm: Communicator) -> Iterator[Batch]:
@@ -33,7 +35,12 @@ def uneven(batches: Iterable[Batch], comm: Communicator) -> Iterator[Batch]:
     steps = None if None in lengths else max(lengths)
     step = 0
     while step < steps if steps is not None else _any(comm, batch is not None):
-        yield batch if batch is not None else cast(Batch, emptied(empty))
+        try:
+            yield batch if batch is not None else cast(Batch, emptied(empty))
+        except GeneratorExit:
+            if steps is None:
+                _leave(comm)
+            raise
         batch = None if batch is None else next(iterator, None)
         step += 1
     if batch is not None:
@@ -61,6 +68,18 @@ def emptied(batch: Any) -> Any:
 
 
 def _any(comm: Communicator, here: bool) -> bool:
-    ranks = np.array([here], np.int64)
-    comm.allreduce(ranks)
-    return bool(ranks[0])
+    """Whether any rank has a batch; raises RanksDisagree where one has left."""
+    told = np.array([here, 0], np.int64)
+    comm.iallreduce(told, "max").wait()
+    if told[1]:
+        raise RanksDisagree(
+            f"rank {told[1] - 1} has left the loop over its batches before their end, while rank {comm.rank} goes on: "
+            "all ranks have to leave in the same step"
+        )
+    return bool(told[0])
+
+
+def _leave(comm: Communicator) -> None:
+    """Tell the ranks that wait to know who has a batch that this rank goes on no more; it waits for nobody."""
+    told = np.array([0, comm.rank + 1], np.int64)
+    _left.append((told, comm.iallreduce(told, "max")))

@@ -138,6 +138,28 @@ def iallreduce_in_flight_together(comm: Communicator) -> None:
     np.testing.assert_array_equal(tops, np.full(3, comm.size - 1))
 
 
+def a_wait_for_an_iallreduce_can_be_given_up_and_taken_up_again(comm: Communicator) -> None:
+    """Rank 0 takes part only when all others have had something to do meanwhile, which ended their waits."""
+
+    def given_up() -> None:
+        raise KeyError("given up")
+
+    sums = np.full(70_000, comm.rank + 1.0)
+    if comm.rank == 0:
+        for other in range(1, comm.size):
+            comm.recv(np.empty(1), other, 7)
+        request = comm.iallreduce(sums)
+    else:
+        request = comm.iallreduce(sums)
+        with pytest.raises(KeyError, match="given up"):
+            request.wait(given_up)
+        comm.send(np.zeros(1), 0, 7)
+    seen: list[int] = []
+    request.wait(lambda: seen.append(1))
+    request.wait(given_up)
+    np.testing.assert_array_equal(sums, np.full(70_000, comm.size * (comm.size + 1) / 2))
+
+
 def broadcast_from_every_root(comm: Communicator) -> None:
     pair = np.dtype([("key", "i4"), ("value", "f8")])
     for root in range(comm.size):
@@ -507,6 +529,7 @@ CASES = [
     allreduce_overflows_in_silence,
     a_message_under_way_arrives_while_its_sender_waits,
     iallreduce_in_flight_together,
+    a_wait_for_an_iallreduce_can_be_given_up_and_taken_up_again,
     broadcast_from_every_root,
     allgather_into_any_shape,
     objects,

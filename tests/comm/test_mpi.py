@@ -92,7 +92,7 @@ def test_a_rank_that_ends_has_ended_its_part_in_memory():
     done = run_ranks(2, PROGRAMS / "ends.py")
     assert done.returncode != 0
     assert "still there" in done.stdout
-    assert "RanksDisagree: rank 1 has ended its part in the shared memory with flag 0 at 1" in done.stderr
+    assert "RankEnded: rank 1 has ended its part in the shared memory with flag 0 at 1" in done.stderr
 
 
 def refusals(out, reason):

@@ -12,7 +12,7 @@ import pytest
 
 import paraflow as pf
 from paraflow.comm import Communicator, world
-from paraflow.errors import InvalidArgumentError
+from paraflow.errors import InvalidArgumentError, RanksDisagree
 from paraflow.parallel import EASGD, AllReduce, BackupWorkers, Gossip, LocalSGD, ParameterServer
 from paraflow.parallel.compression import TopK
 
@@ -156,6 +156,32 @@ def what_is_no_batch_is_refused(comm: Communicator) -> None:
         list(AllReduce(comm).uneven(Longer([np.ones(1), np.ones(1)])))
 
 
+def a_rank_that_leaves_the_loop_is_named(comm: Communicator) -> None:
+    """In the step, or before it where the ranks have to know who has a batch. If all leave together, that is fine."""
+    batches = [{"x": np.ones(2)}] * 4
+    for known in (True, False):
+        with pf.Graph().as_default():
+            x = pf.placeholder(pf.float64, (None,))
+            w = pf.Variable(np.ones(3))
+            step = pf.train.GradientDescentOptimizer(0.1).minimize(pf.reduce_mean(x) * pf.reduce_sum(w))
+
+            def train(strategy: AllReduce, until: int, known: bool = known, x: Any = x, step: Any = step) -> None:
+                with pf.Session(strategy=strategy) as session:
+                    session.run(pf.global_variables_initializer())
+                    for number, batch in enumerate(strategy.uneven(batches if known else iter(batches))):
+                        if number == until:
+                            return
+                        session.run(step, {x: batch["x"]})
+
+            train(AllReduce(comm), 2)
+            if comm.rank == 0:
+                train(AllReduce(comm), 2)
+            else:
+                with pytest.raises(RanksDisagree, match=r"rank 0 has (left the loop|ended its session)"):
+                    train(AllReduce(comm), 3)
+        comm.barrier()
+
+
 CASES: list[Callable[[Communicator], None]] = [
     uneven_ranks_train_as_one_process,
     lengths_need_not_be_known,
@@ -164,6 +190,7 @@ CASES: list[Callable[[Communicator], None]] = [
     every_mode_ends_with_the_same_variables,
     an_empty_batch_is_like_a_full_one,
     what_is_no_batch_is_refused,
+    a_rank_that_leaves_the_loop_is_named,
 ]
 
 
