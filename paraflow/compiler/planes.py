@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from paraflow.compiler.reductions import find_reductions
@@ -47,6 +48,11 @@ class Bucket:
         return [*self.exchanges, *(g.exchange for g in self.groups if g.exchange is not None)]
 
     @property
+    def states(self) -> set[str]:
+        """The variables that its groups change."""
+        return {name for group in self.groups for name in group.states}
+
+    @property
     def ready(self) -> int:
         """The index of the last operation before the bucket can be posted."""
         gradients = (e.inputs[0].op.index for e in self.exchanges)
@@ -57,12 +63,13 @@ class Bucket:
 class Meeting:
     """Groups that reduce slices, whose numbers go from rank to rank together, before the operation with index ``at``.
 
-    ``totals`` are the results, once it has taken place.
+    ``totals`` are the results, once it has taken place; while it takes place it is ``under_way``.
     """
 
     at: int
     groups: list[Group] = field(default_factory=list)
     totals: dict[Operation, Tensor] = field(default_factory=dict)
+    under_way: bool = False
 
 
 class CannotReduceSlices(Exception):
@@ -281,17 +288,14 @@ class _Sharding:
     def _alike(
         self, build: Builder, groups: list[Group], bucket: Bucket | None
     ) -> Iterator[tuple[list[Group], list[Tensor], dict[str, Any]]]:
-        """Groups of a bucket that have the same program and the same scalars, and the one operation for them."""
+        """Groups of a bucket that have the same program, and the one operation for them."""
         merged: dict[Any, list[Group]] = defaultdict(list)
-        scalars: dict[Any, list[Tensor]] = {}
         for group in groups:
-            values = [self._move(build, t) for t in group.scalars]
             dtype = self.program.graph.variables[group.states[0]].dtype
-            key = group.body(), dtype, group.exchange is not None, tuple(map(id, values))
-            merged[key].append(group)
-            scalars[key] = values
-        for key, alike in merged.items():
-            body, _, exchanged, _ = key
+            merged[group.body(), dtype, group.exchange is not None].append(group)
+        for (body, _, exchanged), alike in merged.items():
+            scalars = [tuple(self._move(build, t) for t in group.scalars) for group in alike]
+            sets = list(dict.fromkeys(scalars))
             exchanged = exchanged and self.synchronous
             found = [self._leaf(build, group, n) for n in range(exchanged, body.leaves) for group in alike]
             states = tuple(tuple(g.states[k] for g in alike) for k in range(len(alike[0].states)))
@@ -302,13 +306,17 @@ class _Sharding:
                 "exchanged": exchanged,
                 "bucket": -1 if bucket is None else bucket.number,
                 "placed": tuple(place for _, place in found),
+                "sets": tuple(map(sets.index, scalars)),
             }
-            yield alike, [*(tensor for tensor, _ in found), *scalars[key]], attrs
+            yield alike, [*(tensor for tensor, _ in found), *chain.from_iterable(sets)], attrs
 
     def _total(self, build: Builder, op: Operation) -> Tensor:
         """What a reduction comes to over all slices; its meeting takes place where the first result is wanted."""
         meeting = self.meeting_of[op]
         if not meeting.totals:
+            if meeting.under_way:  # a group needs what another one of the same meeting reduces
+                raise CannotReduceSlices
+            meeting.under_way = True
             waits, build.control_inputs = build.control_inputs, ()
             self._meet(build, meeting)
             build.control_inputs = waits
@@ -340,7 +348,10 @@ class _Sharding:
         meeting.totals.update(zip(reduced, totals, strict=True))
 
     def _bucket(self, group: Group) -> Bucket | None:
-        """The bucket that says which slice of the group's variable is this rank's; its gradients have to be there."""
+        """The bucket that says which slice of the group's variable is this rank's; its gradients have to be there.
+
+        Other ranks may already write what other buckets have started, in other slices.
+        """
         if not self.synchronous:
             return None
         if group.exchange is not None:
@@ -348,6 +359,10 @@ class _Sharding:
         else:
             bucket = next((self.bucket_with.get(self.group_of[a]) for a in group.assigns if a in self.group_of), None)
         if bucket is None or bucket not in self.open:
+            raise CannotReduceSlices
+        own = {e.attrs["variable"] for e in bucket.exchanged} | bucket.states
+        others = {n for b in self.open if b is not bucket for n in b.states}
+        if group.states[0] not in own or not others.isdisjoint(t.op.attrs["variable"] for t in group.reads):
             raise CannotReduceSlices
         return bucket
 
@@ -374,9 +389,9 @@ class _Sharding:
         return self._fixed(build, tensor), ""
 
     def _fixed(self, build: Builder, tensor: Tensor) -> Tensor:
-        """The tensor, or a copy of it that lies in one place for as long as the plan is loaded."""
+        """The tensor, or a copy of it that lies in one place as long as the plan is loaded, where its size is known."""
         fixed = tensor.op.type in KERNELS or tensor.op.type in _FIXED
-        return tensor if fixed and tensor.spec.static else build.emit(tensor.op, "copy", (tensor,))[0]
+        return tensor if fixed or not tensor.spec.static else build.emit(tensor.op, "copy", (tensor,))[0]
 
     def _move(self, build: Builder, tensor: Tensor) -> Tensor:
         """The new tensor for an old one, made now if its place in the program comes only later."""

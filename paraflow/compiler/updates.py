@@ -267,7 +267,9 @@ class Walk:
             seen.add(tensor)
             if tensor.op.type in EXCHANGES and tensor.op.attrs["variable"] == self.group.owner:
                 return tensor
-            if elementwise(tensor.op, self.shape) or tensor.op in self.group.assigns:
+            if self._known(tensor.op):
+                stack += self._assigned_value(tensor.op)
+            elif elementwise(tensor.op, self.shape):
                 stack += tensor.op.inputs
         return None
 
@@ -284,6 +286,11 @@ class Walk:
             old = self.version.setdefault(name, seen)  # what a group only reads has the version that it reads first
             return seen is old or (seen is not None and seen is self.assigned.get(name))
         return op in self.group.assigns
+
+    def _assigned_value(self, op: Operation) -> tuple[Tensor, ...]:
+        """What the group assigns where ``op`` reads or assigns a state; nothing where it reads the old value."""
+        assign = op if op in self.group.assigns else self.finder.effects.version[op]
+        return assign.inputs if assign in self.group.assigns else ()
 
     def _lives_by(self, tensor: Tensor) -> tuple[Tensor, ...]:
         op = tensor.op
@@ -308,8 +315,7 @@ class Walk:
         """What the group needs to make the value; for a new value of a state what is assigned."""
         op = tensor.op
         if self._known(op):
-            assign = op if op in self.group.assigns else self.finder.effects.version[op]
-            return assign.inputs if assign in self.group.assigns else ()
+            return self._assigned_value(op)
         return op.inputs if self._is_live(tensor) else ()
 
     def _find(self, tensor: Tensor) -> Reference:

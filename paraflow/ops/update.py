@@ -61,13 +61,13 @@ class Body(NamedTuple):
 
 
 @op(reads=True, writes=True, same=())
-def update(*inputs, body=None, variables=(), states=(), exchanged=False, bucket=-1, placed=(), store):
+def update(*inputs, body=None, variables=(), states=(), exchanged=False, bucket=-1, placed=(), sets=(), store):
     """Run ``body`` once for each group of variables and give those it writes their new values.
 
     ``states[k]`` names the variable of every group that is state k. ``inputs`` are the groups' arrays for leaf 0, those
-    for leaf 1, ..., and the scalars; when ``exchanged``, leaf 0 is the average over all ranks of the gradient of state
-    0, which ``bucket`` synchronises, and no input. ``variables`` are all that it touches, ``placed`` for each leaf the
-    variable in whose place of the gradient plane it lies, or "".
+    for leaf 1, ..., and sets of scalars, of which group j has number ``sets[j]``; when ``exchanged``, leaf 0 is the
+    average over all ranks of the gradient of state 0, which ``bucket`` synchronises, and no input. ``variables`` are
+    all that it touches, ``placed`` for each leaf the variable in whose place of the gradient plane it lies, or "".
     """
     groups = len(states[0])
     leaves = body.leaves - exchanged
@@ -75,7 +75,8 @@ def update(*inputs, body=None, variables=(), states=(), exchanged=False, bucket=
     for j in range(groups):
         registers = [store[names[j]] for names in states]
         registers += [store.gradient(states[0][j])] if exchanged else []
-        registers += [*inputs[j : leaves * groups : groups], *scalars]
+        registers += inputs[j : leaves * groups : groups]
+        registers += scalars[sets[j] * body.scalars : (sets[j] + 1) * body.scalars]
         for node in body.nodes:
             registers.append(records[node.op].body(*(registers[r] for r in node.inputs), **dict(node.attrs)))
         values = [np.array(registers[r]) for _, r in body.writes]
@@ -89,7 +90,7 @@ def _(*inputs: Spec, **attrs: Any) -> tuple[Spec, ...]:
 
 
 @op(reads=True, same=())
-def reduce_slices(*inputs, body=None, variables=(), states=(), exchanged=False, bucket=-1, placed=(), store):
+def reduce_slices(*inputs, body=None, variables=(), states=(), exchanged=False, bucket=-1, placed=(), sets=(), store):
     """What ``body`` reduces to on this rank's slices: float64 [groups * reductions]; the arguments are `update`'s.
 
     A mean counts as a sum here.

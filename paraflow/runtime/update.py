@@ -8,6 +8,7 @@ there is a C compiler, large updates are one compiled loop instead, with the sam
 from __future__ import annotations
 
 import ctypes
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -123,13 +124,22 @@ class Sliced:
         self._store, self._exchange, self._bucket = store, exchange, bucket
         groups = len(self._names[0])
         leaves = (self._body.leaves - self._exchanged) * groups
-        self._leaves = [_leaf(slots[s], values[s], store) for s in step.inputs[:leaves]]
-        self.scalars = [values[s] for s in step.inputs[leaves:]]
-        self._loose = []
-        for i, s in enumerate(step.inputs[leaves:]):
-            if slots[s].kind == OBJECT:
-                self.scalars[i] = np.empty((), slots[s].dtype)
-                self._loose.append((self.scalars[i], values, s))
+        self._loose: list[tuple[Array, list[Any], int]] = []
+
+        def steady(slot: int, shape: tuple[int, ...]) -> Array:
+            """The slot's array; where it holds another one in every run, one that this is copied to."""
+            if slots[slot].kind != OBJECT:
+                array: Array = values[slot]
+                return array
+            self._loose.append((np.empty(shape, slots[slot].dtype), values, slot))
+            return self._loose[-1][0]
+
+        shapes = [store[name].shape for name in self._names[0]]
+        self._leaves = [
+            _leaf(slots[s], steady(s, shapes[i % groups]), store) for i, s in enumerate(step.inputs[:leaves])
+        ]
+        self.scalars = [steady(s, ()) for s in step.inputs[leaves:]]
+        self._sets: tuple[int, ...] = step.attrs["sets"]
         self._dtype = store.flat(self._names[0][0]).base.dtype
         self._temporary = [np.empty(BLOCK, self._dtype) for _ in self._body.reduces]
         self._registers = allocate_registers(self._body, self._dtype)
@@ -172,8 +182,12 @@ class Sliced:
         sources = self._exchange.gradients(name)
         return [sources[self._store.own]] if self._exchange.several_nodes else sources
 
+    def _scalars(self, group: int) -> list[Array]:
+        count = self._body.scalars
+        return self.scalars[self._sets[group] * count :][:count]
+
     def _segments(self) -> list[tuple[int, Row]]:
-        """The stretches of memory to run over, each with a number."""
+        """The stretches of memory to run over, each with the number of a group that has its scalars."""
         raise NotImplementedError
 
     def _finished(self, number: int, values: list[Array]) -> Iterable[Call]:
@@ -194,10 +208,10 @@ class Sliced:
                 temporary = [t[:n] for t in self._temporary]
                 states = len(self._names)
                 columns[states:states] = temporary
-                yield from run(columns)
+                yield from run(columns, self._scalars(number))
                 yield from self._finished(number, temporary)
 
-    def _compiled(self, weights: Weights | None) -> Callable[[list[Array]], Iterable[Call]] | None:
+    def _compiled(self, weights: Weights | None) -> Callable[[list[Array], list[Array]], Iterable[Call]] | None:
         active = (0,) if weights is None else weights.active
         equal = weights is None or weights.equal
         factors = [self._factor] if weights is None else [self._sum.factors[r] for r in active]
@@ -208,26 +222,25 @@ class Sliced:
             return None
         own = self._body.states + self._body.leaves - self._exchanged
         used = (factors[:1] if equal else factors) if self._exchanged else []
-        numbers = [address(a) for a in (*used, *self.scalars)]
 
-        def run(columns: list[Array]) -> Iterable[Call]:
+        def run(columns: list[Array], scalars: list[Array]) -> Iterable[Call]:
             yield partial(
                 function,
                 ctypes.c_long(columns[0].size),
                 *map(address, columns[:own]),
                 *(address(columns[own + r]) for r in (active if self._exchanged else ())),
-                *numbers,
+                *map(address, (*used, *scalars)),
             )
 
         return run
 
-    def _interpreted(self, weights: Weights | None) -> Callable[[list[Array]], Iterable[Call]]:
+    def _interpreted(self, weights: Weights | None) -> Callable[[list[Array], list[Array]], Iterable[Call]]:
         body = self._body
         scratch = [np.empty(BLOCK, dtype) for dtype in self._registers.scratch]
         gradient = np.empty(BLOCK, self._dtype)
         own = body.states + body.leaves - self._exchanged  # columns that are registers; the rest are summed up
 
-        def run(columns: list[Array]) -> Iterable[Call]:
+        def run(columns: list[Array], scalars: list[Array]) -> Iterable[Call]:
             n = columns[0].size
             registers = columns[:own]
             if self._exchanged:
@@ -236,7 +249,7 @@ class Sliced:
                     yield partial(np.multiply, columns[own], self._factor, gradient[:n])
                 else:
                     yield from self._sum.calls(columns[own:], gradient[:n], weights)
-            registers += [*self.scalars, *(s[:n] for s in scratch)]
+            registers += [*scalars, *(s[:n] for s in scratch)]
             for inner in self._registers.steps:
                 yield partial(inner.function, *(registers[r] for r in inner.inputs), registers[inner.output])
 
@@ -251,7 +264,10 @@ class Update(Sliced):
         self.run()
 
     def _segments(self) -> list[tuple[int, Row]]:
-        return [(0, row) for row in merged(self._rows())]
+        rows: dict[int, list[Row]] = defaultdict(list)
+        for number, row in zip(self._sets, self._rows(), strict=True):
+            rows[number].append(row)
+        return [(self._sets.index(number), row) for number, several in rows.items() for row in merged(several)]
 
 
 def _leaf(slot: Slot, array: Array, store: VariableStore) -> Stretch:

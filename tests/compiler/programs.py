@@ -261,6 +261,8 @@ def _coupled_updates(program, x, y, n):
                 yield
         if rng.random() < 0.2 and made:
             values.append(rng.choice(made))
+        if rng.random() < 0.3:
+            values.append(pf.reduce_max(rng.choice([*values, *trained, *slots])))
         total = values[0] if values else variable.value()
         for value in values[1:]:
             total = total - value if rng.random() < 0.5 else bounded(value + total)

@@ -215,6 +215,22 @@ def test_a_gradient_of_unknown_size_is_reduced_too():
         assert found.tolist() == [-2.0, -4.0]
 
 
+def test_a_value_of_unknown_size_may_be_assigned_where_ranks_share_the_variable():
+    def rank(comm):
+        with pf.Graph().as_default():
+            w = pf.Variable(np.zeros(2))
+            values = pf.placeholder(pf.float64, (None,))
+            step = w.assign(pf.boolean_mask(values, pf.greater(values, 0.0)))
+            train = pf.train.GradientDescentOptimizer(1.0).minimize(pf.reduce_sum(w))
+            with pf.Session(strategy=AllReduce(comm)) as session:
+                session.run(pf.global_variables_initializer())
+                session.run([step, train], {values: [1.0, -1.0, 3.0]})
+                return session.run(w)
+
+    for found in run_threads(2, rank, timeout=60):
+        assert found.tolist() == [0.0, 2.0]
+
+
 def test_rows_of_all_tables_are_written_where_the_ranks_meet_once():
     """The plan of a rank that shares variables: two tables, their slots, and a read in between that splits nothing."""
 

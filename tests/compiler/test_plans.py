@@ -52,7 +52,7 @@ def test_the_plan_of_a_training_step():
         5: s10 = kernel multiply(s7, s9)  after 4  # gradients/multiply_1
         6: s11 = view matrix_transpose(s0)  # gradients/matmul_1
         7: s12 = kernel matmul(s11, s10, transpose_a=False, transpose_b=False)  after 5  # gradients/matmul_1_1
-        8: - = planes update(s12, s13, s14, body={n0 = multiply(s1, c0); n1 = add(n0, l0); n2 = multiply(n1, c1); n3 = subtract(s0, n2); s1 := n1; s0 := n3}, variables=('w', 'w/Momentum'), states=(('w',), ('w/Momentum',)), exchanged=False, bucket=-1, placed=('w',))  after 0,7  # w/Momentum/Assign_1
+        8: - = planes update(s12, s13, s14, body={n0 = multiply(s1, c0); n1 = add(n0, l0); n2 = multiply(n1, c1); n3 = subtract(s0, n2); s1 := n1; s0 := n3}, variables=('w', 'w/Momentum'), states=(('w',), ('w/Momentum',)), exchanged=False, bucket=-1, placed=('w',), sets=(0,))  after 0,7  # w/Momentum/Assign_1
         feeds (0, 1)
         fetches (6,)""")
 
@@ -71,7 +71,7 @@ def test_the_plan_of_a_training_step_on_several_ranks():
         s11 = view matrix_transpose(s0)  # gradients/matmul_1
         s12 = kernel matmul(s11, s10, transpose_a=False, transpose_b=False)  after 5  # gradients/matmul_1_1
         - = planes start_exchange(s12, variables=('w', 'w/Momentum'), exchanged=('w',), placed=(True,), bucket=0)  after 0,7  # w/exchange_1
-        - = planes update(s13, s14, body={n0 = multiply(s1, c0); n1 = add(n0, l0); n2 = multiply(n1, c1); n3 = subtract(s0, n2); s1 := n1; s0 := n3}, variables=('w', 'w/Momentum'), states=(('w',), ('w/Momentum',)), exchanged=True, bucket=0, placed=())  after 8  # w/Momentum/Assign_1
+        - = planes update(s13, s14, body={n0 = multiply(s1, c0); n1 = add(n0, l0); n2 = multiply(n1, c1); n3 = subtract(s0, n2); s1 := n1; s0 := n3}, variables=('w', 'w/Momentum'), states=(('w',), ('w/Momentum',)), exchanged=True, bucket=0, placed=(), sets=(0,))  after 8  # w/Momentum/Assign_1
         - = planes settle(, variables=('w', 'w/Momentum'))  after 9  # w/Momentum/Assign_1_1""").splitlines()
 
 

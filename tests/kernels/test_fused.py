@@ -18,6 +18,8 @@ OPTIMIZERS = {
     "adagrad": lambda: pf.train.AdagradOptimizer(0.1),
     "rmsprop": lambda: pf.train.RMSPropOptimizer(0.01, momentum=0.5, centered=True),
     "adam": lambda: pf.train.AdamOptimizer(0.01),
+    "lars": lambda: pf.train.LARSOptimizer(0.1),
+    "lamb": lambda: pf.train.LAMBOptimizer(0.01),
 }
 
 
