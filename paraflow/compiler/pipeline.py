@@ -10,7 +10,7 @@ from paraflow.compiler.plan import Plan
 from paraflow.compiler.planes import shard_updates
 from paraflow.compiler.rows import share_rows
 from paraflow.compiler.simplify import simplify
-from paraflow.compiler.specialise import specialise
+from paraflow.compiler.specialise import Given, specialise
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, rebuild
@@ -35,11 +35,11 @@ def compile_plan(
     graph: Graph,
     fetches: Sequence[Tensor],
     targets: Sequence[Operation],
-    feeds: Mapping[Tensor, tuple[int, ...]],
+    feeds: Mapping[Tensor, Given],
     rewrite: Rewrite | None = None,
     options: Options | None = None,
 ) -> tuple[Program, Plan]:
-    """The plan that computes ``fetches`` and runs ``targets`` for feeds of these shapes, and the program it is made of.
+    """The plan that computes ``fetches`` and runs ``targets`` for such feeds, and the program that it is made of.
 
     ``rewrite`` is the parallel strategy's: it sees the pruned program with its ``exchange`` markers.
     """

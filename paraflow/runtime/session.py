@@ -15,6 +15,7 @@ from paraflow.comm import Communicator, solo
 from paraflow.compiler.accumulate import adding_program, closing_program
 from paraflow.compiler.pipeline import Options, compile_plan
 from paraflow.compiler.plan import Plan
+from paraflow.compiler.specialise import Given
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError
 from paraflow.graph.context import default_session, stacks
 from paraflow.graph.graph import Graph, get_default_graph
@@ -26,11 +27,11 @@ from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecutor
-from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_shape, feed_tensor, fetch_key
+from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_shape, feed_tensor, fetch_key, given
 from paraflow.runtime.store import VariableStore
 
 Array = np.ndarray[Any, Any]
-Feeds = Mapping[Tensor, tuple[int, ...]]
+Feeds = Mapping[Tensor, Given]
 
 
 class Strategy(Protocol):
@@ -147,9 +148,10 @@ class Session:
             if self._closed:
                 raise FailedPreconditionError("this session is closed")
             # What can be said of the feeds' shapes has been said when the plan for them was made.
-            loaded = self._plans.get((key, tensors, tuple([a.shape for a in arrays])))
+            known = tuple([a.shape or given(t, a) for t, a in zip(tensors, arrays, strict=True)])
+            loaded = self._plans.get((key, tensors, known))
             if loaded is None:
-                loaded = self._load(fetches, key, tensors, tuple(a.shape for a in arrays))
+                loaded = self._load(fetches, key, tensors, known, tuple([a.shape for a in arrays]))
             samples, accumulation = loaded.samples, loaded.accumulation
             if accumulation is not None:
                 if not accumulation.begin(samples):
@@ -172,7 +174,9 @@ class Session:
                 accumulation.end()
             return loaded.fold(executable.results())
 
-    def _load(self, structure: Any, key: Any, tensors: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> Loaded:
+    def _load(
+        self, structure: Any, key: Any, tensors: tuple[Tensor, ...], known: tuple[Given, ...], shapes: tuple[Any, ...]
+    ) -> Loaded:
         check_distinct(tensors)
         for tensor, shape in zip(tensors, shapes, strict=True):
             check_shape(tensor, shape)
@@ -180,7 +184,7 @@ class Session:
             self._fetches[key] = Fetches(self.graph, structure)
         wanted = self._fetches[key]
         self.store.allocate(self.graph.variables)
-        feeds = dict(zip(tensors, shapes, strict=True))
+        feeds = dict(zip(tensors, known, strict=True))
         plan, trains = self._compile(wanted, feeds)
         if trains and trains not in self._started:
             assert self.strategy is not None
@@ -199,7 +203,7 @@ class Session:
             loaded = Loaded(Executable(plan, self.context), samples or 0, wanted.fold)
         else:
             loaded = self._load_accumulating(wanted, feeds, plan, trains, samples or 0)
-        self._plans[key, tensors, shapes] = loaded
+        self._plans[key, tensors, known] = loaded
         return loaded
 
     def _load_accumulating(
@@ -259,12 +263,13 @@ class Session:
         return exchange.unshared
 
     def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
-        """The plan by which `run` would compute ``fetches`` for feeds of these shapes."""
-        feeds = {}
+        """The plan by which `run` would compute ``fetches`` for such feeds: of these shapes, and equal scalar bools."""
+        feeds: dict[Tensor, Given] = {}
         for key, value in (feed_dict or {}).items():
             tensor = feed_tensor(self.graph, key)
-            feeds[tensor] = check_feed(tensor, value).shape
-            check_shape(tensor, feeds[tensor])
+            array = check_feed(tensor, value)
+            check_shape(tensor, array.shape)
+            feeds[tensor] = given(tensor, array)
         wanted = Fetches(self.graph, fetches)
         return self._compile(wanted, feeds)[0]
 
