@@ -146,7 +146,7 @@ class _Sharding:
         operations = self.finder.operations
         while True:
             absorbed = {g.exchange for g in groups}
-            alone = [o for o in operations if o.type == "all_reduce" and o not in absorbed]
+            alone = [o for o in operations if o.type == "all_reduce" and o not in absorbed and self.synchronous]
             self.runs = sorted(_update_runs(groups) + _exchange_runs(alone), key=lambda r: r.at)
             self._plan_buckets()
             late = [g for g in groups if g.exchange is not None and self._wanted_early(g, g.exchange)]
@@ -198,7 +198,7 @@ class _Sharding:
             spec = self.program.graph.variables[op.attrs["variable"]]
             attrs = {"variable": spec.name, "dtype": spec.dtype, "shape": spec.shape}
             return build.emit(op, "read_variable", (), attrs)
-        if op.type == "all_reduce":
+        if op.type == "all_reduce" and self.synchronous:
             return self._average(build, op)
         if op.type == "exchange" and inputs[0].spec.static:
             return inputs

@@ -18,9 +18,6 @@ from paraflow.ops.array import cast, identity, reshape, size
 from paraflow.ops.math import maximum, rsqrt
 from paraflow.ops.nn import moments
 
-# What cuDNN's kernel takes at least, and so TensorFlow's too.
-LEAST_EPSILON = 1.001e-5
-
 
 def batch_normalization(
     x: Any, mean: Any, variance: Any, offset: Any, scale: Any, variance_epsilon: float, name: str | None = None
@@ -84,7 +81,7 @@ def fused_batch_norm(
             mean, variance = convert(mean, full.dtype), convert(variance, full.dtype)
             by_mean, by_variance = reshape(mean, kept), reshape(variance, kept)
         by_scale, by_offset = (reshape(convert(v, full.dtype), kept) for v in (scale, offset))
-        y = batch_normalization(full, by_mean, by_variance, by_offset, by_scale, max(epsilon, LEAST_EPSILON))
+        y = batch_normalization(full, by_mean, by_variance, by_offset, by_scale, epsilon)
         normalised: Tensor = cast(y, t.dtype, name=scope)
         return normalised, mean, variance
 

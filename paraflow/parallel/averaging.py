@@ -23,7 +23,7 @@ from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.allreduce import broadcast_variables, shard_random
 from paraflow.parallel.compression import Compressor
 from paraflow.parallel.pace import Pace
-from paraflow.parallel.strategy import Strategy
+from paraflow.parallel.strategy import Strategy, refuse_global_statistics
 
 Array = np.ndarray[Any, Any]
 Places = Mapping[str, tuple[int, tuple[int, ...]]]
@@ -73,6 +73,7 @@ class Averaging(Strategy, ABC):
         if self.alone:
             return program
         operations = program.operations()
+        refuse_global_statistics(self, operations)
         exchanges = [o for o in operations if o.type in EXCHANGES]
         above, below = shard_random(exchanges), dependents(operations, exchanges)
         # The mean gradient of no samples is NaN.
@@ -263,9 +264,10 @@ class GlobalAveraging(Averaging):
     def _sum(self, replica: Replica, change: Array, share: float) -> None:
         """Replace ``change``, laid out as ``replica``, by the sum over the ranks of share * change.
 
-        Compression works on each variable for itself, and one message has all of them.
+        Compression works on each variable for itself, and one message has all of them. Moving averages are not
+        compressed: what comes late would take them too far.
         """
-        if self.compress is None:
+        if self.compress is None or not replica.trained:
             weigh(change, share)
             self.comm.allreduce(change)
             return

@@ -26,7 +26,7 @@ from paraflow.parallel.server.ownership import own_part, share_out, written_by
 from paraflow.parallel.server.policies import Apply, Closing, Immediate, Policy
 from paraflow.parallel.server.pushes import Pushes
 from paraflow.parallel.server.serving import Server
-from paraflow.parallel.strategy import Strategy
+from paraflow.parallel.strategy import Strategy, refuse_global_statistics
 
 Array = np.ndarray[Any, Any]
 
@@ -106,7 +106,10 @@ class ParameterServer(Strategy):
         """On a worker, replace everything downstream of the exchanges by one push of the gradients and one pull."""
         operations = program.operations()
         exchanges = [o for o in operations if o.type in EXCHANGES]
-        if self.alone or self.is_server or not exchanges:
+        if self.alone:
+            return program
+        refuse_global_statistics(self, operations)
+        if self.is_server or not exchanges:
             return program
         below = dependents(operations, exchanges)
         for tensor in program.fetches:
@@ -240,7 +243,9 @@ class ParameterServer(Strategy):
     def serve(self, session: Any, train_op: Any) -> None:
         """Apply pushes with the update that ``train_op`` contains until every worker is done."""
         operation = as_operation(train_op)
-        exchanges = [o for o in reachable([operation]) if o.type in EXCHANGES]
+        needed = reachable([operation])
+        refuse_global_statistics(self, needed)
+        exchanges = [o for o in needed if o.type in EXCHANGES]
         if not exchanges:
             raise GraphError(f"{operation.where()} trains nothing: it exchanges no gradient")
         variables = _trained(session.graph, exchanges)

@@ -161,7 +161,7 @@ class Session:
             executable = loaded.executable
             if not loaded.checked:
                 self._check_initialized(executable.plan)
-            self.context.samples = samples
+            self.context.samples, self.context.batch_samples = samples, loaded.samples
             if executable.synchronises is not None:
                 assert self.context.exchange is not None
                 self.context.exchange.open(executable.synchronises, samples)
@@ -319,7 +319,8 @@ def training_step(program: Program) -> tuple[str, ...]:
 
 def _weighs_samples(plan: Plan) -> bool:
     """Whether the plan averages over ranks, so that the number of samples counts."""
-    return any("samples" in s.record.runtime or s.attrs.get("exchanged") for s in plan.steps)
+    runtime = {"samples", "batch_samples"}
+    return any(not runtime.isdisjoint(s.record.runtime) or s.attrs.get("exchanged") for s in plan.steps)
 
 
 def count_samples(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> int | None:
