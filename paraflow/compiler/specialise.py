@@ -91,5 +91,5 @@ def _decide(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequen
     return None
 
 
-def _fed(operation: Operation, feeds: Mapping[Tensor, tuple[int, ...]]) -> bool:
+def _fed(operation: Operation, feeds: Mapping[Tensor, Given]) -> bool:
     return bool(operation.outputs) and all(t in feeds for t in operation.outputs)

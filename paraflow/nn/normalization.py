@@ -86,8 +86,9 @@ def batch_normalization(
         offset, factor = (None if v is None else reshape(v, shape) for v in (beta, gamma))
         y = normalize(full, mean, variance, offset, factor, epsilon)
         for variable, value in batch:
-            update = _moving_average(variable, reshape(value, [channels]), momentum, choice)
-            x.graph.add_to_collection(GraphKeys.UPDATE_OPS, update.op)
+            of_batch = reshape(value, [channels])
+            value = of_batch if choice is True else select(choice, of_batch, variable)
+            x.graph.add_to_collection(GraphKeys.UPDATE_OPS, _moving_average(variable, value, momentum).op)
         result: Tensor = cast(y, x.dtype) if x.dtype != dtype else y
         result.set_shape(x.spec.shape)
         return result
@@ -128,9 +129,8 @@ def _statistics(x: Tensor, place: int, synchronized: bool) -> tuple[Tensor, Tens
     return global_moments(mean, variance, count) if synchronized else (mean, variance, count)
 
 
-def _moving_average(variable: Variable, value: Tensor, momentum: float, choice: Any) -> Tensor:
-    """Move ``variable`` towards what all ranks agree on of ``value``; outside of training it stays as it is."""
+def _moving_average(variable: Variable, value: Tensor, momentum: float) -> Tensor:
+    """Move ``variable`` towards what all ranks agree on of ``value``."""
     name = variable.spec.name
     agreed = exchange(value, variable=name, shape=variable.spec.shape, name="exchange")
-    moved = variable - (variable - agreed) * (1 - momentum)
-    return variable.assign(moved if choice is True else select(choice, moved, variable))
+    return variable.assign(variable - (variable - agreed) * (1 - momentum))

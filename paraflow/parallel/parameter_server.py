@@ -45,7 +45,9 @@ class ParameterServer(Strategy):
     anything is not zero are updated.
     ``scale_by_staleness``, ``delay_compensation``: see `Immediate`; at ``staleness`` 0 they change nothing.
     ``compress``: what packs the gradients of a push; each worker keeps what a push leaves out, and adds it to its next
-    one. The servers' policies see what has arrived. Pulled parameters travel as they are.
+    one. The servers' policies see what has arrived. Pulled parameters travel as they are. Statistics of batches are
+    pushed like gradients, but as they are: the servers keep the moving averages, and workers evaluate with what they
+    have pulled.
 
     ``pushes`` is the worker's own count, ``version`` the number of updates of which it has the parameters, and after
     `finish` ``pushes_by_worker`` has everybody's count. All are those of the first server: with several, another one
@@ -271,16 +273,19 @@ class ParameterServer(Strategy):
         self.start(session, [operation])
         of_gradient = [session.store[exchanges[i].attrs["variable"]] for i in share.gradients]
         pulled = [session.store[variables[i].name] for i in share.variables]
-        pushes = Pushes(layout, [exchanges[i].name for i in share.gradients], self.compress)
-        server = Server(self.comm, self.workers, self._policy(apply, of_gradient), _cut(exchanges), pushes, pulled)
+        own = [exchanges[i] for i in share.gradients]
+        specs = session.store.specs
+        pushes = Pushes(layout, _compressed(own, specs), self.compress)
+        policy = self._policy(apply, of_gradient, [specs[o.attrs["variable"]].trainable for o in own])
+        server = Server(self.comm, self.workers, policy, _cut(exchanges), pushes, pulled)
         server.serve()
         self.pushes_by_worker = server.counts
 
-    def _policy(self, apply: Apply, variables: Sequence[Array]) -> Policy:
+    def _policy(self, apply: Apply, variables: Sequence[Array], trained: Sequence[bool]) -> Policy:
         """``variables`` are those of the gradients that ``apply`` takes, in their order."""
         if self._staleness == 0:
             return Closing(self.workers, apply)
-        return Immediate(self.workers, apply, variables, self._staleness, self._scale, self._compensation)
+        return Immediate(self.workers, apply, variables, self._staleness, self._scale, self._compensation, trained)
 
 
 class _Share(NamedTuple):
@@ -305,7 +310,8 @@ class _Link:
         self.share = share
         layout = {v.name: (v.dtype, v.shape) for v in variables}
         own = [exchanges[i] for i in share.gradients]
-        self.pushes = Pushes([layout[o.attrs["variable"]] for o in own], [o.name for o in own], compress)
+        names = _compressed(own, {v.name: v for v in variables})
+        self.pushes = Pushes([layout[o.attrs["variable"]] for o in own], names, compress)
         self.answer = Message([layout[variables[i].name] for i in share.variables])
         self.version = 0
 
@@ -326,6 +332,11 @@ def _whole(build: Builder, exchange: Operation, inputs: tuple[Tensor, ...]) -> T
         return inputs[0]
     shape = build.constant(exchange, np.array(exchange.attrs["shape"]))
     return build.emit(exchange, "scatter_add", (*inputs, shape))[0]
+
+
+def _compressed(exchanges: Sequence[Operation], specs: Mapping[str, VariableSpec]) -> list[str | None]:
+    """The names under which gradients are compressed, None for the statistics that moving averages follow."""
+    return [o.name if specs[o.attrs["variable"]].trainable else None for o in exchanges]
 
 
 def _trained(graph: Graph, exchanges: Sequence[Operation]) -> list[VariableSpec]:
