@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from paraflow import train
+from paraflow.graph.graph import control_dependencies
 from paraflow.graph.node import Operation, Tensor
-from paraflow.ops.state import Variable
+from paraflow.ops.state import GraphKeys, Variable
 
 KINDS: dict[str, Any] = {
     "gradient_descent": train.GradientDescentOptimizer,
@@ -28,6 +29,8 @@ _OF_SCHEDULES = {
 def build_train_op(table: Any, loss: Tensor) -> Operation:
     """The operation that lowers ``loss`` by one update of the optimizer that ``table``, [optimizer], describes.
 
+    It also runs what layers have put into the collection UPDATE_OPS.
+
     The step size of a schedule depends on a variable that counts the updates, which is made where one is needed.
     """
     options = table.model_dump(exclude={"name", *_OF_SCHEDULES})
@@ -40,7 +43,8 @@ def build_train_op(table: Any, loss: Tensor) -> Operation:
     for key, name in {"nesterov": "use_nesterov", "trust_coefficient": "eeta"}.items():
         if key in options:
             options[name] = options.pop(key)
-    operation: Operation = KINDS[table.name](**options).minimize(loss, global_step)
+    with control_dependencies(loss.graph.get_collection(GraphKeys.UPDATE_OPS)):
+        operation: Operation = KINDS[table.name](**options).minimize(loss, global_step)
     return operation
 
 

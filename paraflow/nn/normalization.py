@@ -16,8 +16,8 @@ from paraflow.ops.array import cast, reshape
 from paraflow.ops.collective import exchange, global_moments
 from paraflow.ops.logic import select
 from paraflow.ops.nn import moments
-from paraflow.ops.normalization import elements_of_each, without_bias
 from paraflow.ops.normalization import batch_normalization as normalize
+from paraflow.ops.normalization import elements_of_each, without_bias
 from paraflow.ops.state import GraphKeys, Variable
 
 

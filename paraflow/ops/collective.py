@@ -130,7 +130,7 @@ def _(mean: Spec, variance: Spec, count: Spec) -> tuple[Spec, Spec, Spec]:
 @global_moments.gradient
 def _(y: tuple[Tensor, ...], dy: tuple[Tensor | None, ...]) -> tuple[Tensor, Tensor, None]:
     """With w = count / sum(count): mean = sum(w m), variance = sum(w (v + (m - mean)^2)), and sum(w (m - mean)) = 0."""
-    mean, variance, count = y[0].op.inputs
+    mean, _, count = y[0].op.inputs
     given = [zeros_like(t) if d is None else d for t, d in zip(y[:2], dy, strict=False)]
     d_mean, d_variance = global_average(*given, count, cotangents=True)
     return d_mean + d_variance * (mean - y[0]) * 2, d_variance, None
@@ -169,9 +169,9 @@ def all_moments(mean, variance, count, operation="", *, comm, batch_samples, exc
     its statistics are NaN; where no rank has any, they are NaN as they are alone.
     """
     own = float(count), batch_samples
-    headers, every = _gather_statistics(comm, exchange, operation, own, (mean, variance), "count")
-    total = headers["count"].sum()
-    weights = _shares(headers["count"])[:, None]
+    numbers, every = _gather_statistics(comm, exchange, operation, own, (mean, variance), "count")
+    total = numbers["count"].sum()
+    weights = _shares(numbers["count"])[:, None]
     means, variances = every[:, : mean.size], every[:, mean.size :]
     average = np.sum(weights * means, axis=0)
     spread = np.sum(weights * (variances + np.square(means - average)), axis=0)
@@ -191,11 +191,11 @@ def _(mean: Spec, variance: Spec, count: Spec, operation: str) -> tuple[Spec, Sp
 def all_average(first, second, count, cotangents=False, operation="", *, comm, batch_samples, exchange):
     """`global_average` over the ranks of ``comm``; in float64, and in the order of ranks."""
     own, weight = (float(count), batch_samples), "samples" if cotangents else "count"
-    headers, every = _gather_statistics(comm, exchange, operation, own, (first, second), weight)
-    total = np.sum(_shares(headers[weight])[:, None] * every, axis=0)
+    numbers, every = _gather_statistics(comm, exchange, operation, own, (first, second), weight)
+    total = np.sum(_shares(numbers[weight])[:, None] * every, axis=0)
     if cotangents:
-        share = _shares(headers["samples"])[comm.rank]
-        total *= _shares(headers["count"])[comm.rank] / share if share else 0.0
+        share = _shares(numbers["samples"])[comm.rank]
+        total *= _shares(numbers["count"])[comm.rank] / share if share else 0.0
     parts = total[: first.size], total[first.size :]
     return tuple(p.astype(v.dtype).reshape(v.shape) for p, v in zip(parts, (first, second), strict=True))
 
@@ -205,38 +205,34 @@ def _(first: Spec, second: Spec, count: Spec, cotangents: bool, operation: str) 
     return Spec(first.dtype, first.shape), Spec(second.dtype, second.shape)
 
 
-# What ranks tell each other before they exchange statistics.
-_OF_STATISTICS = np.dtype([("kind", np.int64), ("count", np.float64), ("samples", np.float64)])
-
-
 def _gather_statistics(
     comm: Any, exchange: Any, operation: str, own: tuple[float, int], values: tuple[Any, ...], weight: str
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The headers of all ranks, and their values one after the other: float64 [ranks, elements].
+) -> tuple[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
+    """Each rank's "count" and "samples", of which ``own`` are this one's, and the values: float64 [ranks, elements].
 
-    ``own`` are this rank's numbers of elements and samples; where the one called ``weight`` is 0, its values are too.
-    Raises RanksDisagree where ranks are at different operations, or have values of different shapes.
+    Where a rank's number called ``weight`` is 0, its values are too. It is an all-reduce in which each rank fills a row
+    of its own, since that goes through the memory of nodes. Raises RanksDisagree where ranks are at different
+    operations, or have values of different shapes.
     """
     if exchange is not None:
         exchange.before_collective()
     came = perf_counter()
     kind = zlib.crc32(f"{operation} {[v.shape for v in values]}".encode())
-    header, headers = np.array([(kind, *own)], _OF_STATISTICS), np.zeros(comm.size, _OF_STATISTICS)
-    comm.allgather_into(header.view(np.uint8), headers.view(np.uint8))
-    for other, theirs in enumerate(headers["kind"]):
+    numbers = dict(zip(("kind", "count", "samples"), (kind, *own), strict=True))
+    every = np.zeros((comm.size, len(numbers) + sum(v.size for v in values)))
+    every[comm.rank, : len(numbers)] = list(numbers.values())
+    if numbers[weight]:
+        every[comm.rank, len(numbers) :] = np.concatenate([np.ravel(v) for v in values])
+    comm.allreduce(every)
+    if exchange is not None:
+        exchange.after_collective(perf_counter() - came)
+    for other, theirs in enumerate(every[:, 0]):
         if theirs != kind:
             raise RanksDisagree(
                 f"ranks {comm.rank} and {other} take statistics over all ranks in different operations, here in "
                 f"'{operation}': every rank has to run the same training steps in the same order"
             )
-    part = np.concatenate([np.ravel(v) for v in values]).astype(np.float64)
-    if not header[weight][0]:
-        part.fill(0)
-    every = np.empty((comm.size, part.size))
-    comm.allgather_into(part, every)
-    if exchange is not None:
-        exchange.after_collective(perf_counter() - came)
-    return headers, every
+    return {name: every[:, i] for i, name in enumerate(numbers)}, every[:, len(numbers) :]
 
 
 def _shares(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

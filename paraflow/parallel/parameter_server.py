@@ -273,10 +273,10 @@ class ParameterServer(Strategy):
         self.start(session, [operation])
         of_gradient = [session.store[exchanges[i].attrs["variable"]] for i in share.gradients]
         pulled = [session.store[variables[i].name] for i in share.variables]
-        own = [exchanges[i] for i in share.gradients]
+        served = [exchanges[i] for i in share.gradients]
         specs = session.store.specs
-        pushes = Pushes(layout, _compressed(own, specs), self.compress)
-        policy = self._policy(apply, of_gradient, [specs[o.attrs["variable"]].trainable for o in own])
+        pushes = Pushes(layout, _compressed(served, specs), self.compress)
+        policy = self._policy(apply, of_gradient, [specs[o.attrs["variable"]].trainable for o in served])
         server = Server(self.comm, self.workers, policy, _cut(exchanges), pushes, pulled)
         server.serve()
         self.pushes_by_worker = server.counts

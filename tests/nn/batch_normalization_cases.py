@@ -8,7 +8,7 @@ import numpy as np
 STEPS = 4
 _rng = np.random.default_rng(12)
 
-# -- operations: (function of tf and tensors, the tensors' values) -------------------------------------------------------
+# -- operations: (function of tf and tensors, the tensors' values) -----------------------------------------------------
 
 IMAGES = (_rng.normal(size=(3, 2, 4, 3)) * [1, 10, 0.1] + [0, 100, -3]).astype(np.float32)
 SCALE, OFFSET = (_rng.uniform(0.5, 2, 3).astype(np.float32), _rng.normal(size=3).astype(np.float32))
@@ -40,7 +40,7 @@ def weight(shape):
     return np.linspace(-1, 2, int(np.prod(shape)), dtype=np.float32).reshape(shape)
 
 
-# -- layers: (shape of a sample, options); TensorFlow fuses in single precision only -------------------------------------
+# -- layers: (shape of a sample, options); TensorFlow fuses in single precision only -----------------------------------
 
 LAYERS = {
     "vectors": ((5,), {}),

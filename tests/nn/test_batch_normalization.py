@@ -12,6 +12,7 @@ from .batch_normalization_cases import IMAGES, LAYERS, OPERATIONS, SCALE, STATIS
 
 pytestmark = pytest.mark.usefixtures("graph")
 
+layer = pf.layers.batch_normalization
 REFERENCE = np.load(Path(__file__).with_name("tf_batch_normalization_reference.npz"))
 
 
@@ -128,11 +129,11 @@ def test_a_small_variance_beside_a_large_mean_is_not_lost():
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: pf.layers.batch_normalization(pf.placeholder(pf.float32, None, name="x")), GraphError, "operation 'x'"),
-        (lambda: pf.layers.batch_normalization(pf.placeholder(pf.float32, (4, None))), GraphError, "in size on axis -1"),
-        (lambda: pf.layers.batch_normalization([1.0, 2.0]), GraphError, "two axes or more"),
-        (lambda: pf.layers.batch_normalization(IMAGES, training=pf.constant([True])), GraphError, "a scalar bool"),
-        (lambda: pf.layers.batch_normalization(IMAGES, training=pf.equal(1, 1), synchronized=True), GraphError,
+        (lambda: layer(pf.placeholder(pf.float32, None, name="x")), GraphError, "give operation 'x' .* a shape"),
+        (lambda: layer(pf.placeholder(pf.float32, (4, None))), GraphError, "in size on axis -1"),
+        (lambda: layer([1.0, 2.0]), GraphError, "two axes or more"),
+        (lambda: layer(IMAGES, training=pf.constant([True])), GraphError, "a scalar bool"),
+        (lambda: layer(IMAGES, training=pf.equal(1, 1), synchronized=True), GraphError,
          r"training is a bool or a placeholder.*test_batch_normalization\.py"),
         (lambda: pf.nn.fused_batch_norm(IMAGES[0], SCALE, SCALE), GraphError, "images of 4 axes"),
         (lambda: pf.nn.fused_batch_norm(IMAGES, SCALE, SCALE, data_format="CHWN"), GraphError, "'NHWC' or 'NCHW'"),
