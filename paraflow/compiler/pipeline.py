@@ -23,12 +23,14 @@ class Options:
     """What the compiler may be told.
 
     ``parallel``: independent steps may run at the same time; ``synchronous``: the variables in planes are shared with
-    other ranks; ``bucket_bytes``: size of the buckets in which gradients are exchanged.
+    other ranks, but for those that are this rank's own, which ``private`` tells; ``bucket_bytes``: size of the buckets
+    in which gradients are exchanged.
     """
 
     parallel: bool = False
     synchronous: bool = False
     bucket_bytes: int = 4 << 20
+    private: Callable[[str], bool] = lambda name: False
 
 
 def compile_plan(
@@ -49,7 +51,7 @@ def compile_plan(
         program = rewrite(program)
     program = simplify(program)
     program = rebuild(program)  # what simplification left unused goes
-    program = shard_updates(program, options.synchronous, options.bucket_bytes)
+    program = shard_updates(program, options.synchronous, options.bucket_bytes, options.private)
     if options.synchronous:
-        program = share_rows(program)
+        program = share_rows(program, options.private)
     return program, lower(program, options.parallel)

@@ -14,7 +14,7 @@ first is small so that communication can start early. Weight-update sharding is 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,17 +81,24 @@ class Run:
     buckets: list[Bucket] = field(default_factory=list)
 
 
-def shard_updates(program: Program, synchronous: bool, bucket_bytes: int) -> Program:
-    """Put updates on planes; ``synchronous``: variables in planes are shared with other ranks, gradients averaged."""
+def shard_updates(
+    program: Program, synchronous: bool, bucket_bytes: int, private: Callable[[str], bool] = lambda name: False
+) -> Program:
+    """Put updates on planes; ``synchronous``: variables in planes are shared with other ranks, gradients averaged.
+
+    Variables that are ``private`` are assigned like any others: no rank waits for that.
+    """
     try:
-        return _sharded(program, synchronous, bucket_bytes, reducing=True)
+        return _sharded(program, synchronous, bucket_bytes, private, reducing=True)
     except CannotReduceSlices:  # then every rank computes norms by itself, of averages that it makes whole
-        return _sharded(program, synchronous, bucket_bytes, reducing=False)
+        return _sharded(program, synchronous, bucket_bytes, private, reducing=False)
 
 
-def _sharded(program: Program, synchronous: bool, bucket_bytes: int, reducing: bool) -> Program:
+def _sharded(
+    program: Program, synchronous: bool, bucket_bytes: int, private: Callable[[str], bool], reducing: bool
+) -> Program:
     operations = program.operations()
-    finder = Finder(program, operations, everything=synchronous)
+    finder = Finder(program, operations, synchronous, private)
     if reducing:
         find_reductions(finder)
     groups = finder.groups()

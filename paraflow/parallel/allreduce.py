@@ -16,6 +16,7 @@ from paraflow.parallel.compression import Compressor
 from paraflow.parallel.compression.runs import CompressedRuns
 from paraflow.parallel.pace import Pace
 from paraflow.parallel.strategy import Strategy
+from paraflow.runtime.common import variables_in_common
 
 
 class AllReduce(Strategy):
@@ -141,9 +142,11 @@ def shard_random(exchanges: Sequence[Operation]) -> set[Operation]:
 def broadcast_variables(comm: Communicator, session: Any, root: int) -> None:
     """Overwrite every initialised variable by its value on rank ``root``, and agree on which are initialised.
 
-    What the ranks of a node have in common is the same everywhere already.
+    What the ranks of a node share is the same everywhere already, and what only some ranks have is their own affair.
+    Raises RanksDisagree where variables of one name differ.
     """
-    names = comm.broadcast_object(sorted(session.store.initialized), root)
+    common = set(variables_in_common(comm, session.store.specs))
+    names = comm.broadcast_object(sorted(common & session.store.initialized), root)
     assert isinstance(names, list)
     for name in names:
         if not session.store.shared(name):

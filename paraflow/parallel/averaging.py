@@ -10,12 +10,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from paraflow.comm import Communicator, world
-from paraflow.errors import FailedPreconditionError, InvalidArgumentError
+from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree
+from paraflow.graph.graph import VariableSpec
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
 from paraflow.ops.collective import EXCHANGES, weigh
@@ -107,10 +109,11 @@ class Averaging(Strategy, ABC):
         lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
         lines += [f"training step with {o.name}" for o in operations]
         check_agreement(self.comm, lines + graph_lines(reachable(operations)))
+        store = session.store
+        self._compare_planes(store.specs)
         if not self._started:
             broadcast_variables(self.comm, session, root=0)
             self._started = True
-        store = session.store
         names = dict.fromkeys(o.attrs["variable"] for o in operations if o.type in EXCHANGES)
         for plane in store.planes:
             inside = [name for name in store if store.flat(name).base is plane]
@@ -148,6 +151,19 @@ class Averaging(Strategy, ABC):
     def remarks(self) -> list[str]:
         """With compression: what it has saved."""
         return self.compress.traffic.remarks(f"rank {self.comm.rank}") if self.compress else []
+
+    def _compare_planes(self, specs: Mapping[str, VariableSpec]) -> None:
+        """Planes are averaged whole: raise RanksDisagree where the ranks have not the same trainable variables."""
+        own = [f"{v.name}: {v.dtype.name} {v.shape}" for v in specs.values() if v.trainable]
+        by_rank = self.comm.allgather(own)
+        for rank, names in enumerate(by_rank):
+            for ours, theirs in zip_longest(by_rank[0], names, fillvalue="nothing"):
+                if ours != theirs:
+                    raise RanksDisagree(
+                        f"rank {rank} differs from rank 0 in its trainable variables, which are averaged, first where "
+                        f"rank 0 has {ours!r} and rank {rank} {theirs!r}: make what is a rank's own with "
+                        "trainable=False"
+                    )
 
     def _include_once(self, array: Array, places: Places, trained: bool) -> None:
         address = array.ctypes.data

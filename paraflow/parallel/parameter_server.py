@@ -27,6 +27,7 @@ from paraflow.parallel.server.policies import Apply, Closing, Immediate, Policy
 from paraflow.parallel.server.pushes import Pushes
 from paraflow.parallel.server.serving import Server
 from paraflow.parallel.strategy import Strategy, refuse_global_statistics
+from paraflow.runtime.common import variables_in_common
 
 Array = np.ndarray[Any, Any]
 
@@ -234,7 +235,8 @@ class ParameterServer(Strategy):
     def _broadcast(self, session: Any) -> None:
         """Every initialised variable gets its value on the server that updates it, else on the first server."""
         first = self.servers[0]
-        shared = (sorted(session.store.initialized), self._owners, self.pushes_by_worker)
+        common = set(variables_in_common(self.comm, session.store.specs))
+        shared = (sorted(common & session.store.initialized), self._owners, self.pushes_by_worker)
         names, owners, self.pushes_by_worker = self.comm.broadcast_object(shared, first)
         for name in names:
             self.comm.broadcast(session.store[name], owners.get(name, first))

@@ -23,6 +23,7 @@ import numpy as np
 from paraflow.comm import Communicator, Request, SharedMemory, Waited
 from paraflow.errors import InvalidArgumentError, RanksDisagree, SharedMemoryUnavailable
 from paraflow.ops.gathering import check_indices
+from paraflow.runtime.common import variables_in_common
 from paraflow.runtime.store import Stretch, VariableStore
 
 Array = np.ndarray[Any, Any]
@@ -121,14 +122,16 @@ class Exchange:
         """Share the planes on each node, or find that this cannot be; collective in the world.
 
         ``exchanged`` are the variables whose gradients are exchanged, in the order in which backward makes them.
-        Returns whether arrays have moved.
+        Returns whether arrays have moved. Raises RanksDisagree where variables of one name differ.
         """
-        if self._memory is not None and not self._store.uncovered(exchanged):
+        common = variables_in_common(self.comm, self._store.specs)
+        uncovered = self._store.uncovered(exchanged, common)
+        if self._memory is not None and not any(self.comm.allgather(uncovered)):
             return False
         if self._node is None:
             self._node = self.comm.split_node() if use_shared_memory else self.comm.split(self.comm.rank)
         try:
-            self._share(self._node, exchanged)
+            self._share(self._node, exchanged, common)
             failure = None
         except SharedMemoryUnavailable as error:
             failure = str(error)
@@ -136,7 +139,7 @@ class Exchange:
         if failures:
             self.unshared = failures[0]
             self._node = self.comm.split(self.comm.rank)
-            self._share(self._node, exchanged)
+            self._share(self._node, exchanged, common)
         # Nodes with more ranks than the smallest have ranks without a slice: slices have to match between nodes.
         self.lanes = min(self.comm.allgather(self._node.size))
         self.lane = self._node.rank
@@ -147,10 +150,10 @@ class Exchange:
         self._step_begins()
         return True
 
-    def _share(self, node: Communicator, exchanged: Sequence[str]) -> None:
+    def _share(self, node: Communicator, exchanged: Sequence[str], common: Sequence[str]) -> None:
         if self._memory is not None:
             node.barrier()  # everyone is done with the old planes
-        memory = self._store.share(node, exchanged)
+        memory = self._store.share(node, exchanged, common)
         self._memory, self._count = memory, 0
         self._settled = self._rows_settled = self._gathered = 0
         self._headers = [part[: _HEADER.itemsize].view(_HEADER) for part in memory.parts]

@@ -98,7 +98,7 @@ class Session:
         self.context = RunContext(
             self.store, comm, entropy, shard=comm.rank, strategy=strategy, exchange=exchange
         )
-        self._options = Options(parallel=threads > 1, synchronous=synchronous, bucket_bytes=bucket_bytes)
+        self._options = Options(threads > 1, synchronous, bucket_bytes, self.store.private)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
         self._fetches: dict[Any, Fetches] = {}
         self._feeds: dict[Any, Tensor] = {}
@@ -190,7 +190,10 @@ class Session:
             assert self.strategy is not None
             self._check_initialized(plan)
             self._started.add(trains)
+            private = [name for name in plan.writes if self.store.private(name)]
             self.strategy.start(self, [self.graph.get_operation_by_name(name) for name in trains])
+            if private != [name for name in plan.writes if self.store.private(name)]:
+                plan, _ = self._compile(wanted, feeds)
         samples = count_samples(tensors, shapes)
         accumulates = bool(trains) and self.strategy is not None and self.strategy.accumulate > 1
         if samples is None and (accumulates or _weighs_samples(plan)):
