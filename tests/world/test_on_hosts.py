@@ -3,7 +3,7 @@
 import pytest
 from hosts import run_ranks_on
 
-from . import averaging_cases, cases, plane_cases, row_cases
+from . import averaging_cases, cases, normalization_cases, plane_cases, row_cases, variable_cases
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,8 @@ from . import averaging_cases, cases, plane_cases, row_cases
         (plane_cases, (1, 2)),
         (plane_cases, (2, 2)),
         (row_cases, (1, 2)),
+        (normalization_cases, (1, 2)),
+        (variable_cases, (1, 2)),
     ],
 )
 def test_on_two_hosts(hosts, cases, ranks):
