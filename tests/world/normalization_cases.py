@@ -197,6 +197,7 @@ def every_mode_keeps_moving_averages(comm: Communicator) -> None:
     """Ranks whose batches are alike, but for noise: whatever the mode, the averages end at those of the data."""
     compress = pf.parallel.compression.TopK(ratio=0.1)
     modes: list[Callable[[], Any]] = [
+        lambda: AllReduce(comm, compress=compress),
         lambda: LocalSGD(comm, period=4, compress=compress),
         lambda: EASGD(comm, period=4),
         lambda: Gossip(comm, period=2),

@@ -42,13 +42,12 @@ def trained(strategy: Any, rank: int, size: int, ranks: list[int], *, before: bo
     with pf.Graph().as_default():
         more = private(rank, size) if strategy is not None and before else []
         x, variables, loss = model()
+        if strategy is not None and rank == 0:  # one rank has a slot more, the first one of its variable
+            more.append(pf.Variable(np.full(N, 3.0), trainable=False, name="slot", slot_of="w"))
         step = pf.train.AdamOptimizer(0.05).minimize(loss, var_list=variables)
-        wanted = pf.global_variables()[len(more) :]
+        wanted = [v for v in pf.global_variables() if v not in more]
         if strategy is not None and not before:
-            more = private(rank, size)
-        if more and rank == 0:  # slots that one rank has, first of those of its variable
-            slots = [pf.Variable(np.full(N, 3.0), trainable=False, name="slot", slot_of="w")]
-            more += slots
+            more += private(rank, size)
         with pf.Session(strategy=strategy) as session:
             session.run(pf.global_variables_initializer())
             if strategy is not None and strategy.is_server:
