@@ -7,7 +7,7 @@ from typing import Any
 from paraflow.errors import GraphError
 from paraflow.graph.dtypes import float32
 from paraflow.graph.graph import name_scope
-from paraflow.graph.node import Tensor
+from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import format_dims, normal_axis
 from paraflow.nn import initializers
@@ -56,7 +56,9 @@ def batch_normalization(
     On several ranks the statistics are those of each rank's own batch, and the moving averages of their mean over the
     ranks, weighted by samples. With ``synchronized`` they are those of the global batch, and so are the gradients: n
     ranks train what one process does on the same batch (`AllReduce`; other strategies refuse). The losses have to be
-    means over samples. Ranks then meet in every run with statistics of batches, and all have to run it.
+    means over samples. Ranks then meet in every run with statistics of batches, and all have to run it. (Where
+    gradients are accumulated, each micro-batch has statistics of its own, and moves the averages; without
+    ``synchronized`` the averages move once a step, towards the mean over its micro-batches.)
 
     Raises GraphError where number of axes or channels are not known, and for ``synchronized`` with a ``training`` that
     is neither a bool nor a placeholder, since then the ranks would have to meet in evaluations too.
@@ -85,10 +87,8 @@ def batch_normalization(
             variance = batch_variance if choice is True else select(choice, batch_variance, variance)
         offset, factor = (None if v is None else reshape(v, shape) for v in (beta, gamma))
         y = normalize(full, mean, variance, offset, factor, epsilon)
-        for variable, value in batch:
-            of_batch = reshape(value, [channels])
-            value = of_batch if choice is True else select(choice, of_batch, variable)
-            x.graph.add_to_collection(GraphKeys.UPDATE_OPS, _moving_average(variable, value, momentum).op)
+        for update in _moving_averages(batch, momentum, choice, synchronized):
+            x.graph.add_to_collection(GraphKeys.UPDATE_OPS, update)
         result: Tensor = cast(y, x.dtype) if x.dtype != dtype else y
         result.set_shape(x.spec.shape)
         return result
@@ -129,8 +129,17 @@ def _statistics(x: Tensor, place: int, synchronized: bool) -> tuple[Tensor, Tens
     return global_moments(mean, variance, count) if synchronized else (mean, variance, count)
 
 
-def _moving_average(variable: Variable, value: Tensor, momentum: float) -> Tensor:
-    """Move ``variable`` towards what all ranks agree on of ``value``."""
-    name = variable.spec.name
-    agreed = exchange(value, variable=name, shape=variable.spec.shape, name="exchange")
-    return variable.assign(variable - (variable - agreed) * (1 - momentum))
+def _moving_averages(
+    batch: list[tuple[Variable, Tensor]], momentum: float, choice: Any, agreed: bool
+) -> list[Operation]:
+    """Move each variable towards a value of the batch: of what the ranks have of it the mean, if not ``agreed`` on."""
+    values = [reshape(value, variable.shape.as_list()) for variable, value in batch]
+    if choice is not True:
+        values = [select(choice, value, variable) for value, (variable, _) in zip(values, batch, strict=True)]
+    if not agreed:  # all values are there before the first is exchanged, so that they go together
+        values = [
+            exchange(value, variable=variable.spec.name, shape=variable.spec.shape, name="exchange")
+            for value, (variable, _) in zip(values, batch, strict=True)
+        ]
+    moved = [v - (v - value) * (1 - momentum) for value, (v, _) in zip(values, batch, strict=True)]
+    return [variable.assign(value).op for value, (variable, _) in zip(moved, batch, strict=True)]
