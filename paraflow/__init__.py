@@ -35,7 +35,17 @@ from paraflow.graph.dtypes import (
 from paraflow.graph.dtypes import bool_ as bool
 from paraflow.graph.dtypes import float16 as half
 from paraflow.graph.dtypes import float64 as double
-from paraflow.graph.graph import Graph, control_dependencies, get_default_graph, name_scope, reset_default_graph
+from paraflow.graph.graph import (
+    Graph,
+    add_to_collection,
+    add_to_collections,
+    control_dependencies,
+    get_collection,
+    get_collection_ref,
+    get_default_graph,
+    name_scope,
+    reset_default_graph,
+)
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert as convert_to_tensor
 from paraflow.graph.record import op
@@ -205,6 +215,8 @@ __all__ = [
     "acos",
     "add",
     "add_n",
+    "add_to_collection",
+    "add_to_collections",
     "all_variables",
     "arg_max",
     "arg_min",
@@ -262,6 +274,8 @@ __all__ = [
     "floormod",
     "gather",
     "gather_nd",
+    "get_collection",
+    "get_collection_ref",
     "get_default_graph",
     "get_default_session",
     "global_norm",

@@ -10,7 +10,7 @@ from paraflow.compiler.plan import Plan
 from paraflow.compiler.planes import shard_updates
 from paraflow.compiler.rows import share_rows
 from paraflow.compiler.simplify import simplify
-from paraflow.compiler.specialise import specialise
+from paraflow.compiler.specialise import Given, specialise
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, rebuild
@@ -25,23 +25,25 @@ class Options:
     """What the compiler may be told.
 
     ``parallel``: independent steps may run at the same time; ``synchronous``: the variables in planes are shared with
-    other ranks; ``bucket_bytes``: size of the buckets in which gradients are exchanged, a quarter of it for the first.
+    other ranks, but for those that are this rank's own, which ``private`` tells; ``bucket_bytes``: size of the buckets
+    in which gradients are exchanged, a quarter of it for the first.
     """
 
     parallel: bool = False
     synchronous: bool = False
     bucket_bytes: int = BUCKET_BYTES
+    private: Callable[[str], bool] = lambda name: False
 
 
 def compile_plan(
     graph: Graph,
     fetches: Sequence[Tensor],
     targets: Sequence[Operation],
-    feeds: Mapping[Tensor, tuple[int, ...]],
+    feeds: Mapping[Tensor, Given],
     rewrite: Rewrite | None = None,
     options: Options | None = None,
 ) -> tuple[Program, Plan]:
-    """The plan that computes ``fetches`` and runs ``targets`` for feeds of these shapes, and the program it is made of.
+    """The plan that computes ``fetches`` and runs ``targets`` for such feeds, and the program that it is made of.
 
     ``rewrite`` is the parallel strategy's: it sees the pruned program with its ``exchange`` markers.
     """
@@ -51,7 +53,7 @@ def compile_plan(
         program = rewrite(program)
     program = simplify(program)
     program = rebuild(program)  # what simplification left unused goes
-    program = shard_updates(program, options.synchronous, options.bucket_bytes)
+    program = shard_updates(program, options.synchronous, options.bucket_bytes, options.private)
     if options.synchronous:
-        program = share_rows(program)
+        program = share_rows(program, options.private)
     return program, lower(program, options.parallel)

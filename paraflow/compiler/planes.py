@@ -14,7 +14,7 @@ first is smaller so that communication can start early. Weight-update sharding i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -91,17 +91,24 @@ def first_bucket_bytes(bucket_bytes: int) -> int:
     return max(min(bucket_bytes, 1 << 20), bucket_bytes // 4)
 
 
-def shard_updates(program: Program, synchronous: bool, bucket_bytes: int) -> Program:
-    """Put updates on planes; ``synchronous``: variables in planes are shared with other ranks, gradients averaged."""
+def shard_updates(
+    program: Program, synchronous: bool, bucket_bytes: int, private: Callable[[str], bool] = lambda name: False
+) -> Program:
+    """Put updates on planes; ``synchronous``: variables in planes are shared with other ranks, gradients averaged.
+
+    Variables that are ``private`` are assigned like any others: no rank waits for that.
+    """
     try:
-        return _sharded(program, synchronous, bucket_bytes, reducing=True)
+        return _sharded(program, synchronous, bucket_bytes, private, reducing=True)
     except CannotReduceSlices:  # then every rank computes norms by itself, of averages that it makes whole
-        return _sharded(program, synchronous, bucket_bytes, reducing=False)
+        return _sharded(program, synchronous, bucket_bytes, private, reducing=False)
 
 
-def _sharded(program: Program, synchronous: bool, bucket_bytes: int, reducing: bool) -> Program:
+def _sharded(
+    program: Program, synchronous: bool, bucket_bytes: int, private: Callable[[str], bool], reducing: bool
+) -> Program:
     operations = program.operations()
-    finder = Finder(program, operations, everything=synchronous)
+    finder = Finder(program, operations, synchronous, private)
     if reducing:
         find_reductions(finder)
     groups = finder.groups()
@@ -156,7 +163,7 @@ class _Sharding:
         operations = self.finder.operations
         while True:
             absorbed = {g.exchange for g in groups}
-            alone = [o for o in operations if o.type == "all_reduce" and o not in absorbed]
+            alone = [o for o in operations if o.type == "all_reduce" and o not in absorbed and self.synchronous]
             self.runs = sorted(_update_runs(groups) + _exchange_runs(alone), key=lambda r: r.at)
             self._plan_buckets()
             late = [g for g in groups if g.exchange is not None and self._wanted_early(g, g.exchange)]
@@ -210,7 +217,7 @@ class _Sharding:
             return build.emit(op, "read_variable", (), attrs)
         if op.type == "read_variable" and op.outputs[0] in self.moved:
             return (self.moved[op.outputs[0]],)
-        if op.type == "all_reduce":
+        if op.type == "all_reduce" and self.synchronous:
             return self._average(build, op)
         if op.type == "exchange" and inputs[0].spec.static:
             return inputs

@@ -6,7 +6,7 @@ the place of the last of them, so that the ranks meet once before it and once af
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from paraflow.graph.node import Operation, Tensor
@@ -22,9 +22,9 @@ class _Run:
     waits: list[Operation] = field(default_factory=list)
 
 
-def share_rows(program: Program) -> Program:
-    """Replace the writes of rows of trained variables and their slots, whose copy is the node's."""
-    run_of = {op: run for run in _runs(program) for op in run.writes}
+def share_rows(program: Program, private: Callable[[str], bool]) -> Program:
+    """Replace the writes of rows of trained variables and their slots, whose copy is the node's if not ``private``."""
+    run_of = {op: run for run in _runs(program, private) for op in run.writes}
     if not run_of:
         return program
     written: list[Operation] = []
@@ -45,13 +45,14 @@ def share_rows(program: Program) -> Program:
     return Program(shared.graph, shared.fetches, (*shared.targets, *written), shared.feeds)
 
 
-def _runs(program: Program) -> list[_Run]:
+def _runs(program: Program, private: Callable[[str], bool]) -> list[_Run]:
     runs: list[_Run] = []
     names: set[str] = set()  # of the variables that the last run writes, while it is open
     for op in program.operations():
         if not names.isdisjoint(op.variables):
             names = set()
-        if op.type == "scatter_variable" and program.graph.variables[op.attrs["variable"]].owner:
+        variable = program.graph.variables[op.attrs["variable"]] if op.type == "scatter_variable" else None
+        if variable is not None and variable.owner and not private(variable.name):
             if not names:
                 runs.append(_Run())
             runs[-1].writes.append(op)

@@ -92,6 +92,11 @@ def _through(build: Builder, op: Operation, inputs: Inputs) -> Result:
     return (inputs[0],)
 
 
+def _alone(build: Builder, op: Operation, inputs: Inputs) -> Result:
+    """A marker of statistics that no strategy has rewritten: its first inputs are its outputs."""
+    return inputs[: len(op.outputs)]
+
+
 def _all_reduce(build: Builder, op: Operation, inputs: Inputs) -> Result:
     """The marker below has nothing left to do, unless the size is known only at run time and has to be looked at."""
     marker = inputs[0].op
@@ -170,6 +175,8 @@ RULES: dict[str, Callable[[Builder, Operation, Inputs], Result]] = {
     "identity": _through,
     "stop_gradient": _through,
     "all_reduce": _all_reduce,
+    "global_moments": _alone,
+    "global_average": _alone,
     "reshape": _shaped,
     "broadcast_to": _shaped,
     "sum_to": _sum_to,

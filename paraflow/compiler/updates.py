@@ -7,7 +7,7 @@ later become one operation over many variables (compiler/planes.py).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from paraflow.compiler.effects import Effects, order_effects
@@ -80,12 +80,18 @@ class Group:
 
 
 class Finder:
-    """Finds the groups of one program; with ``everything`` also assignments that have nothing to do with gradients."""
+    """Finds the groups of one program; with ``everything`` also assignments that have nothing to do with gradients.
 
-    def __init__(self, program: Program, operations: list[Operation], everything: bool) -> None:
+    Variables that are ``private`` have no part in groups: the others of their owner may be shared with other ranks.
+    """
+
+    def __init__(
+        self, program: Program, operations: list[Operation], everything: bool, private: Callable[[str], bool]
+    ) -> None:
         self.program = program
         self.operations = operations
         self.everything = everything
+        self.private = private
         self.effects: Effects = order_effects(program, operations)
         self.consumers: dict[Tensor, list[Operation]] = defaultdict(list)
         for operation in operations:
@@ -124,7 +130,7 @@ class Finder:
             if op.type != "assign_variable":
                 continue
             owner = self.program.graph.variables[op.attrs["variable"]].owner
-            if not owner:
+            if not owner or self.private(op.attrs["variable"]):
                 continue
             open_lists = lists[owner]
             if not open_lists or op.attrs["variable"] in {a.attrs["variable"] for a in open_lists[-1]}:

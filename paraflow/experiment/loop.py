@@ -20,10 +20,10 @@ from paraflow.experiment.model import Model, build_model
 from paraflow.experiment.optimizers import build_train_op
 from paraflow.experiment.run_directory import PARAMETERS_FILE, create_run_directory, save_config, save_parameters
 from paraflow.experiment.schema import Config, shared_leaves
-from paraflow.experiment.strategies import check_mode, make_strategy
+from paraflow.experiment.strategies import check_mode, check_normalization, make_strategy
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation
-from paraflow.ops.state import global_variables_initializer, trainable_variables
+from paraflow.ops.state import Variable, global_variables, global_variables_initializer
 from paraflow.parallel import Strategy
 from paraflow.parallel.agreement import check_agreement
 from paraflow.runtime.session import Session
@@ -38,6 +38,7 @@ def train(config: Config, communicator: Communicator) -> None:
     """
     check_agreement(communicator, [f"{key} = {value}" for key, value in shared_leaves(config).items()])
     check_mode(config.parallel, communicator.size)
+    check_normalization(config)
     if has_own_data(config):
         strategy = make_strategy(config, communicator, {})
         training, test = load_own_datasets(config, communicator, _place(strategy), strategy.workers)
@@ -47,6 +48,7 @@ def train(config: Config, communicator: Communicator) -> None:
     with Graph().as_default() as graph:
         graph.seed = config.experiment.seed
         model = build_model(config, training)
+        parameters = global_variables()
         train_op = build_train_op(config.optimizer, model.loss)
         initialize = global_variables_initializer()
         with Session(
@@ -56,18 +58,19 @@ def train(config: Config, communicator: Communicator) -> None:
             autotune=config.parallel.autotune,
         ) as session:
             session.run(initialize)
-            _Run(config, communicator, strategy, session, model, train_op, test).carry_out(training)
+            _Run(config, communicator, strategy, session, model, parameters, train_op, test).carry_out(training)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What one rank's part of a run is made of."""
+    """What one rank's part of a run is made of; ``parameters`` are the model's variables, trained or not."""
 
     config: Config
     communicator: Communicator
     strategy: Strategy
     session: Session
     model: Model
+    parameters: list[Variable]
     train_op: Operation
     test: Dataset
 
@@ -87,7 +90,7 @@ class _Run:
             journal.evaluated(self.evaluate(self.communicator))
             journal.line()
             if self.communicator.rank == 0:
-                values = self.session.run({v.spec.name: v for v in trainable_variables()})
+                values = self.session.run({v.spec.name: v for v in self.parameters})
                 save_parameters(directory / PARAMETERS_FILE, values)
             account = {"role": "server"} if worker is None else {"role": "worker", **worker.account()}
             journal.end(self.communicator.allgather(account), self.strategy.remarks())

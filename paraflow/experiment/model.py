@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Model:
     ``features`` [None, d...] and ``labels`` [None, ...] are placeholders, fed with the samples of a step; ``loss`` and
     each of ``metrics`` (by the name under which it is reported, such as "accuracy") are scalar means over these
     samples. ``training``, where the model behaves differently then (dropout), is a placeholder for a scalar bool: True
-    in training steps, False in evaluations.
+    in training steps, False in evaluations. What is in the graph's collection UPDATE_OPS runs with every training step.
 
     Raises GraphError for tensors of other shapes, and for a metric with the name of something else in the records.
     """
@@ -104,14 +105,23 @@ def _mlp(table: MLPModel, dtype: str, dataset: Dataset) -> Model:
             )
     features = make_placeholder(dtype, [None, *dataset.sample_shape], name="features")
     labels = make_placeholder("int32", [None], name="labels")
-    logits = nn.layers.mlp(
-        features, table.layers[1:], getattr(nn, table.activation), getattr(nn.initializers, table.initializer)()
-    )
+    activation, initializer = getattr(nn, table.activation), getattr(nn.initializers, table.initializer)()
+    training = normalizer = None
+    if table.normalization != "none":
+        training = make_placeholder("bool", (), name="training")
+        normalizer = partial(
+            nn.layers.batch_normalization,
+            momentum=table.normalization_momentum,
+            training=training,
+            synchronized=table.normalization == "synchronized_batch",
+        )
+    logits = nn.layers.mlp(features, table.layers[1:], activation, initializer, normalizer=normalizer)
     return Model(
         features,
         labels,
         nn.losses.sparse_softmax_cross_entropy(labels, logits),
         {"accuracy": nn.metrics.accuracy(labels, argmax(logits, -1))},
+        training,
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from paraflow import train
+from paraflow.graph.graph import control_dependencies
 from paraflow.graph.node import Operation, Tensor
 from paraflow.ops.clip import clip_by_global_norm
-from paraflow.ops.state import Variable
+from paraflow.ops.state import GraphKeys, Variable
 
 KINDS: dict[str, Any] = {
     "gradient_descent": train.GradientDescentOptimizer,
@@ -29,8 +30,9 @@ _OF_SCHEDULES = {
 def build_train_op(table: Any, loss: Tensor) -> Operation:
     """The operation that lowers ``loss`` by one update of the optimizer that ``table``, [optimizer], describes.
 
-    Gradients are clipped after they have been averaged over the ranks. The step size of a schedule depends on a
-    variable that counts the updates, which is made where one is needed.
+    It also runs what layers have put into the collection UPDATE_OPS. Gradients are clipped after they have been
+    averaged over the ranks. The step size of a schedule depends on a variable that counts the updates, which is made
+    where one is needed.
     """
     options = table.model_dump(exclude={"name", "clip_norm", *_OF_SCHEDULES})
     global_step = None
@@ -43,11 +45,12 @@ def build_train_op(table: Any, loss: Tensor) -> Operation:
         if key in options:
             options[name] = options.pop(key)
     optimizer = KINDS[table.name](**options)
-    pairs = optimizer.compute_gradients(loss)
-    if table.clip_norm is not None:
-        clipped, _ = clip_by_global_norm([gradient for gradient, _ in pairs], table.clip_norm)
-        pairs = [(gradient, variable) for gradient, (_, variable) in zip(clipped, pairs, strict=True)]
-    operation: Operation = optimizer.apply_gradients(pairs, global_step)
+    with control_dependencies(loss.graph.get_collection(GraphKeys.UPDATE_OPS)):
+        pairs = optimizer.compute_gradients(loss)
+        if table.clip_norm is not None:
+            clipped, _ = clip_by_global_norm([gradient for gradient, _ in pairs], table.clip_norm)
+            pairs = [(gradient, variable) for gradient, (_, variable) in zip(clipped, pairs, strict=True)]
+        operation: Operation = optimizer.apply_gradients(pairs, global_step)
     return operation
 
 

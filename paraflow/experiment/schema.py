@@ -139,6 +139,15 @@ class MLPModel(Table):
     initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"] = Field(
         default="glorot_uniform", description="initial values of the weights; biases begin at zero"
     )
+    normalization: Literal["none", "batch", "synchronized_batch"] = Field(
+        default="none",
+        description="before every activation; batch: by mean and variance of each rank's own part of the batch; "
+        "synchronized_batch: by those of the global batch, in mode 'single' or 'allreduce'; evaluations use moving "
+        "averages, which are the same on all ranks",
+    )
+    normalization_momentum: DecayRate = Field(
+        default=0.99, description="share of the moving averages kept at each step"
+    )
 
 
 class BuiltModel(Table):

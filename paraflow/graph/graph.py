@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,9 +172,23 @@ class Graph:
         """Append ``value`` to the named collection."""
         self.collections.setdefault(name, []).append(value)
 
-    def get_collection(self, name: str) -> list[Any]:
-        """A copy of the named collection."""
-        return list(self.collections.get(name, ()))
+    def add_to_collections(self, names: str | Sequence[str], value: Any) -> None:
+        """Append ``value`` to each of the named collections, once where a name comes twice."""
+        for name in dict.fromkeys((names,) if isinstance(names, str) else names):
+            self.add_to_collection(name, value)
+
+    def get_collection(self, name: str, scope: str | None = None) -> list[Any]:
+        """A copy of the named collection, in the order of adding.
+
+        With ``scope``, a regular expression, only the items whose name begins with a match; those without name are left
+        out.
+        """
+        items = self.collections.get(name, ())
+        return [x for x in items if not scope or (hasattr(x, "name") and re.match(scope, x.name))]
+
+    def get_collection_ref(self, name: str) -> list[Any]:
+        """The named collection itself: what is done to the list is done to the collection."""
+        return self.collections.setdefault(name, [])
 
     def add_variable(
         self, name: str, dtype: DType, shape: Dims, trainable: bool, slot_of: str = ""
@@ -237,3 +252,23 @@ def name_scope(name: str | None, default_name: str | None = None, values: Sequen
 def control_dependencies(control_inputs: Sequence[Any] | None) -> Any:
     """Context manager: operations of the default graph made inside run after ``control_inputs``."""
     return get_default_graph().control_dependencies(control_inputs)
+
+
+def add_to_collection(name: str, value: Any) -> None:
+    """Append ``value`` to the named collection of the default graph."""
+    get_default_graph().add_to_collection(name, value)
+
+
+def add_to_collections(names: str | Sequence[str], value: Any) -> None:
+    """Append ``value`` to each of the named collections of the default graph."""
+    get_default_graph().add_to_collections(names, value)
+
+
+def get_collection(key: str, scope: str | None = None) -> list[Any]:
+    """A copy of the collection ``key`` of the default graph; ``scope`` as for `Graph.get_collection`."""
+    return get_default_graph().get_collection(key, scope)
+
+
+def get_collection_ref(key: str) -> list[Any]:
+    """The collection ``key`` of the default graph itself."""
+    return get_default_graph().get_collection_ref(key)

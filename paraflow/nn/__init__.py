@@ -20,15 +20,18 @@ from paraflow.ops.nn import (
     sparse_softmax_cross_entropy_with_logits,
     xw_plus_b,
 )
+from paraflow.ops.normalization import batch_normalization, fused_batch_norm
 from paraflow.ops.reduce import l2_loss
 from paraflow.ops.rows import embedding_lookup
 from paraflow.ops.transcendental import log_sigmoid, sigmoid, softplus, tanh
 
 __all__ = [
+    "batch_normalization",
     "bias_add",
     "dropout",
     "elu",
     "embedding_lookup",
+    "fused_batch_norm",
     "in_top_k",
     "initializers",
     "l2_loss",

@@ -12,13 +12,14 @@ from paraflow.graph.record import convert
 from paraflow.graph.shape import format_dims
 from paraflow.nn import initializers
 from paraflow.nn.initializers import Initializer
+from paraflow.nn.normalization import batch_normalization
 from paraflow.ops.contraction import tensordot
 from paraflow.ops.linalg import matmul
 from paraflow.ops.nn import bias_add, relu
 from paraflow.ops.rearrange import flatten
 from paraflow.ops.state import Variable
 
-__all__ = ["dense", "flatten", "mlp"]
+__all__ = ["batch_normalization", "dense", "flatten", "mlp"]
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -63,13 +64,18 @@ def mlp(
     activation: Activation = relu,
     kernel_initializer: Initializer | None = None,
     name: str = "mlp",
+    normalizer: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """A multi-layer perceptron: one dense layer for each number in ``units``, ``activation`` after all but the last.
 
+    With a ``normalizer`` (`batch_normalization`, say) these layers have no bias, and it stands before the activation.
     Inputs [n, d...] are flattened; the outputs are [n, units[-1]].
     """
     with name_scope(name):
         x = flatten(inputs) if convert(inputs).spec.rank != 2 else convert(inputs)
         for width in units[:-1]:
-            x = dense(x, width, activation, kernel_initializer=kernel_initializer)
+            if normalizer is None:
+                x = dense(x, width, activation, kernel_initializer=kernel_initializer)
+            else:
+                x = activation(normalizer(dense(x, width, None, False, kernel_initializer=kernel_initializer)))
         return dense(x, units[-1], kernel_initializer=kernel_initializer)

@@ -12,10 +12,12 @@ from paraflow.errors import InvalidArgumentError, RanksDisagree
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Spec, merge
+from paraflow.ops.array import zeros_like
 from paraflow.ops.slices import merge_rows
 
-# The markers of gradients: what strategies look for in a program.
+# The markers of gradients, and those of statistics: what strategies look for in a program.
 EXCHANGES = ("exchange", "exchange_rows")
+STATISTICS = ("global_moments", "global_average")
 
 
 @op(view=True)
@@ -108,6 +110,135 @@ def _(values: Spec, indices: Spec, variable: str, shape: tuple[int, ...]) -> tup
 @exchange_rows.gradient
 def _(outputs: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> tuple[Tensor | None, None]:
     return cotangents[0], None
+
+
+@op(same=(0, 1), dtypes="float")
+def global_moments(mean, variance, count):
+    """Mean, variance and number of the elements of all ranks, of which this rank has ``count`` (a float64 scalar).
+
+    Alone it is the identity; a strategy whose ranks step together makes it `all_moments`.
+    """
+    return np.array(mean), np.array(variance), np.array(count)
+
+
+@global_moments.shape
+def _(mean: Spec, variance: Spec, count: Spec) -> tuple[Spec, Spec, Spec]:
+    spec = Spec(mean.dtype, merge(mean.shape, variance.shape))
+    return spec, spec, Spec(count.dtype, count.shape)
+
+
+@global_moments.gradient
+def _(y: tuple[Tensor, ...], dy: tuple[Tensor | None, ...]) -> tuple[Tensor, Tensor, None]:
+    """With w = count / sum(count): mean = sum(w m), variance = sum(w (v + (m - mean)^2)), and sum(w (m - mean)) = 0."""
+    mean, _, count = y[0].op.inputs
+    given = [zeros_like(t) if d is None else d for t, d in zip(y[:2], dy, strict=False)]
+    d_mean, d_variance = global_average(*given, count, cotangents=True)
+    return d_mean + d_variance * (mean - y[0]) * 2, d_variance, None
+
+
+@op(same=(0, 1), dtypes="float")
+def global_average(first, second, count, cotangents=False):
+    """The averages of ``first`` and ``second`` over all ranks, weighted by their numbers of elements ``count``.
+
+    With ``cotangents`` it is what passes back through these averages. A rank's gradients count by its share s of the
+    samples (`exchange`), so its cotangents are those of the global loss divided by s; through z = sum(w v), with
+    w = count / sum(count), a rank is given (w / s) sum(s dz). Each of the two is the gradient of the other.
+
+    Alone both are the identity; a strategy whose ranks step together makes it `all_average`.
+    """
+    return np.array(first), np.array(second)
+
+
+@global_average.shape
+def _(first: Spec, second: Spec, count: Spec, cotangents: bool) -> tuple[Spec, Spec]:
+    return Spec(first.dtype, first.shape), Spec(second.dtype, second.shape)
+
+
+@global_average.gradient
+def _(y: tuple[Tensor, Tensor], dy: tuple[Tensor | None, Tensor | None]) -> tuple[Tensor, Tensor, None]:
+    given = [zeros_like(t) if d is None else d for t, d in zip(y, dy, strict=True)]
+    return *global_average(*given, y[0].op.inputs[2], cotangents=not y[0].op.attrs["cotangents"]), None
+
+
+@op(collective=True, same=(0, 1))
+def all_moments(mean, variance, count, operation="", *, comm, batch_samples, exchange):
+    """`global_moments` over the ranks of ``comm``; ``operation`` is its name, which the ranks compare.
+
+    Means and squared distances of ranks are put together in float64 and in the order of ranks (Chan, Golub & LeVeque,
+    1979): the same bits on all ranks, and no cancellation. A rank without elements contributes nothing, even where
+    its statistics are NaN; where no rank has any, they are NaN as they are alone.
+    """
+    own = float(count), batch_samples
+    numbers, every = _gather_statistics(comm, exchange, operation, own, (mean, variance), "count")
+    total = numbers["count"].sum()
+    weights = _shares(numbers["count"])[:, None]
+    means, variances = every[:, : mean.size], every[:, mean.size :]
+    average = np.sum(weights * means, axis=0)
+    spread = np.sum(weights * (variances + np.square(means - average)), axis=0)
+    if not total:
+        average, spread = np.full_like(average, np.nan), np.full_like(spread, np.nan)
+    shaped = (v.astype(mean.dtype).reshape(mean.shape) for v in (average, spread))
+    return *shaped, np.array(total)
+
+
+@all_moments.shape
+def _(mean: Spec, variance: Spec, count: Spec, operation: str) -> tuple[Spec, Spec, Spec]:
+    spec = Spec(mean.dtype, mean.shape)
+    return spec, spec, Spec(count.dtype, count.shape)
+
+
+@op(collective=True, same=(0, 1))
+def all_average(first, second, count, cotangents=False, operation="", *, comm, batch_samples, exchange):
+    """`global_average` over the ranks of ``comm``; in float64, and in the order of ranks."""
+    own, weight = (float(count), batch_samples), "samples" if cotangents else "count"
+    numbers, every = _gather_statistics(comm, exchange, operation, own, (first, second), weight)
+    total = np.sum(_shares(numbers[weight])[:, None] * every, axis=0)
+    if cotangents:
+        share = _shares(numbers["samples"])[comm.rank]
+        total *= _shares(numbers["count"])[comm.rank] / share if share else 0.0
+    parts = total[: first.size], total[first.size :]
+    return tuple(p.astype(v.dtype).reshape(v.shape) for p, v in zip(parts, (first, second), strict=True))
+
+
+@all_average.shape
+def _(first: Spec, second: Spec, count: Spec, cotangents: bool, operation: str) -> tuple[Spec, Spec]:
+    return Spec(first.dtype, first.shape), Spec(second.dtype, second.shape)
+
+
+def _gather_statistics(
+    comm: Any, exchange: Any, operation: str, own: tuple[float, int], values: tuple[Any, ...], weight: str
+) -> tuple[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
+    """Each rank's "count" and "samples", of which ``own`` are this one's, and the values: float64 [ranks, elements].
+
+    Where a rank's number called ``weight`` is 0, its values are too. It is an all-reduce in which each rank fills a row
+    of its own, since that goes through the memory of nodes. Raises RanksDisagree where ranks are at different
+    operations, or have values of different shapes.
+    """
+    if exchange is not None:
+        exchange.before_collective()
+    came = perf_counter()
+    kind = zlib.crc32(f"{operation} {[v.shape for v in values]}".encode())
+    numbers = dict(zip(("kind", "count", "samples"), (kind, *own), strict=True))
+    every = np.zeros((comm.size, len(numbers) + sum(v.size for v in values)))
+    every[comm.rank, : len(numbers)] = list(numbers.values())
+    if numbers[weight]:
+        every[comm.rank, len(numbers) :] = np.concatenate([np.ravel(v) for v in values])
+    comm.allreduce(every)
+    if exchange is not None:
+        exchange.after_collective(perf_counter() - came)
+    for other, theirs in enumerate(every[:, 0]):
+        if theirs != kind:
+            raise RanksDisagree(
+                f"ranks {comm.rank} and {other} take statistics over all ranks in different operations, here in "
+                f"'{operation}': every rank has to run the same training steps in the same order"
+            )
+    return {name: every[:, i] for i, name in enumerate(numbers)}, every[:, len(numbers) :]
+
+
+def _shares(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Each rank's part of the sum; nothing where that is 0."""
+    total = numbers.sum()
+    return numbers / total if total else np.zeros_like(numbers)
 
 
 @op(collective=True)

@@ -368,10 +368,18 @@ def l2_normalize(
 
 
 def moments(
-    x: Any, axes: int | Sequence[int], keep_dims: bool = False, name: str | None = None, keepdims: bool = False
+    x: Any,
+    axes: int | Sequence[int],
+    shift: Any = None,
+    name: str | None = None,
+    keep_dims: bool | None = None,
+    keepdims: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance of ``x`` over ``axes``; ``keep_dims`` is the older name of ``keepdims``."""
-    mean, variance = moments_of(x, axes, keep_dims or keepdims, name=name or "moments")
+    """Mean and variance (the mean squared distance from the mean) of ``x`` over ``axes``.
+
+    ``keep_dims`` is the older name of ``keepdims``; ``shift`` changes nothing, as in TensorFlow 1.15.
+    """
+    mean, variance = moments_of(x, axes, bool(keep_dims or keepdims), name=name or "moments")
     return mean, variance
 
 

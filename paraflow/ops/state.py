@@ -22,11 +22,22 @@ from paraflow.ops.array import group, identity
 
 
 class GraphKeys:
-    """Names of the standard collections of a graph."""
+    """Names of the standard collections of a graph, those of TensorFlow.
+
+    Layers add to the variables' and to ``UPDATE_OPS``, operations that have to run with a training step; the others are
+    for programs to fill.
+    """
 
     GLOBAL_VARIABLES = "variables"
     TRAINABLE_VARIABLES = "trainable_variables"
+    MODEL_VARIABLES = "model_variables"
     GLOBAL_STEP = "global_step"
+    UPDATE_OPS = "update_ops"
+    LOSSES = "losses"
+    REGULARIZATION_LOSSES = "regularization_losses"
+    SUMMARIES = "summaries"
+    TRAIN_OP = "train_op"
+    INIT_OP = "init_op"
 
 
 @op(reads=True)
@@ -212,14 +223,14 @@ for _name in dir(Tensor):
         setattr(Variable, _name, _forward(_name))
 
 
-def global_variables() -> list[Variable]:
-    """All variables of the default graph, in the order of their making."""
-    return get_default_graph().get_collection(GraphKeys.GLOBAL_VARIABLES)
+def global_variables(scope: str | None = None) -> list[Variable]:
+    """All variables of the default graph, in the order of their making; ``scope`` as for `Graph.get_collection`."""
+    return get_default_graph().get_collection(GraphKeys.GLOBAL_VARIABLES, scope)
 
 
-def trainable_variables() -> list[Variable]:
+def trainable_variables(scope: str | None = None) -> list[Variable]:
     """The variables that optimizers change by default."""
-    return get_default_graph().get_collection(GraphKeys.TRAINABLE_VARIABLES)
+    return get_default_graph().get_collection(GraphKeys.TRAINABLE_VARIABLES, scope)
 
 
 def variables_initializer(var_list: list[Variable], name: str = "init") -> Any:

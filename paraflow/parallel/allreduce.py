@@ -10,12 +10,13 @@ from paraflow.comm import Communicator, world
 from paraflow.errors import InvalidArgumentError
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
-from paraflow.ops.collective import EXCHANGES
+from paraflow.ops.collective import EXCHANGES, STATISTICS
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.compression import Compressor
 from paraflow.parallel.compression.runs import CompressedRuns
 from paraflow.parallel.pace import Pace
 from paraflow.parallel.strategy import Strategy
+from paraflow.runtime.common import variables_in_common
 
 
 class AllReduce(Strategy):
@@ -52,23 +53,31 @@ class AllReduce(Strategy):
         self._pace: Pace | None = None
 
     def rewrite(self, program: Program) -> Program:
-        """exchange(g) becomes all_reduce(g), or all_gather_rows; random numbers above a gradient differ by rank."""
+        """exchange(g) becomes all_reduce(g), or all_gather_rows; random numbers above a gradient differ by rank.
+
+        Statistics are taken over all ranks. Those that are no gradients (moving averages) are not compressed.
+        """
         if self.comm.size == 1:
             return program
         operations = program.operations()
         exchanges = [o for o in operations if o.type in EXCHANGES]
         above = shard_random([*exchanges, *(o for o in operations if o.type in ("add_gradient", "add_gradient_rows"))])
         moved: dict[Tensor, Tensor] = {}
-        compressed = CompressedRuns([o for o in exchanges if o.type == "exchange"], moved)
+        trained = {name for name, v in program.graph.variables.items() if v.trainable}
+        packed = [o for o in exchanges if o.type == "exchange" and o.attrs["variable"] in trained]
+        compressed = CompressedRuns(packed, moved)
 
         def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
             if op.record.random and op in above and "sharded" in op.attrs:
                 return build.emit(op, op.record, inputs, {**op.attrs, "sharded": True})
             if op.type == "exchange_rows":
                 return build.emit(op, "all_gather_rows", inputs, {"variable": op.attrs["variable"]})
+            if op.type in STATISTICS:
+                real = "all_moments" if op.type == "global_moments" else "all_average"
+                return build.emit(op, real, inputs, {**op.attrs, "operation": op.name})
             if op.type != "exchange":
                 return None
-            if self.compress is not None:
+            if self.compress is not None and op in packed:
                 return compressed.average(build, op)
             return build.emit(op, "all_reduce", build.copy(op, inputs).outputs, {"variable": op.attrs["variable"]})
 
@@ -135,9 +144,11 @@ def shard_random(exchanges: Sequence[Operation]) -> set[Operation]:
 def broadcast_variables(comm: Communicator, session: Any, root: int) -> None:
     """Overwrite every initialised variable by its value on rank ``root``, and agree on which are initialised.
 
-    What the ranks of a node have in common is the same everywhere already.
+    What the ranks of a node share is the same everywhere already, and what only some ranks have is their own affair.
+    Raises RanksDisagree where variables of one name differ.
     """
-    names = comm.broadcast_object(sorted(session.store.initialized), root)
+    common = set(variables_in_common(comm, session.store.specs))
+    names = comm.broadcast_object(sorted(common & session.store.initialized), root)
     assert isinstance(names, list)
     for name in names:
         if not session.store.shared(name):

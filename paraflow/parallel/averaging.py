@@ -10,12 +10,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from paraflow.comm import Communicator, world
-from paraflow.errors import FailedPreconditionError, InvalidArgumentError
+from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree
+from paraflow.graph.graph import VariableSpec
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
 from paraflow.ops.collective import EXCHANGES, weigh
@@ -23,7 +25,7 @@ from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.allreduce import broadcast_variables, shard_random
 from paraflow.parallel.compression import Compressor
 from paraflow.parallel.pace import Pace
-from paraflow.parallel.strategy import Strategy
+from paraflow.parallel.strategy import Strategy, refuse_global_statistics
 
 Array = np.ndarray[Any, Any]
 Places = Mapping[str, tuple[int, tuple[int, ...]]]
@@ -73,6 +75,7 @@ class Averaging(Strategy, ABC):
         if self.alone:
             return program
         operations = program.operations()
+        refuse_global_statistics(self, operations)
         exchanges = [o for o in operations if o.type in EXCHANGES]
         above, below = shard_random(exchanges), dependents(operations, exchanges)
         # The mean gradient of no samples is NaN.
@@ -106,10 +109,11 @@ class Averaging(Strategy, ABC):
         lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
         lines += [f"training step with {o.name}" for o in operations]
         check_agreement(self.comm, lines + graph_lines(reachable(operations)))
+        store = session.store
+        self._compare_planes(store.specs)
         if not self._started:
             broadcast_variables(self.comm, session, root=0)
             self._started = True
-        store = session.store
         names = dict.fromkeys(o.attrs["variable"] for o in operations if o.type in EXCHANGES)
         for plane in store.planes:
             inside = [name for name in store if store.flat(name).base is plane]
@@ -147,6 +151,19 @@ class Averaging(Strategy, ABC):
     def remarks(self) -> list[str]:
         """With compression: what it has saved."""
         return self.compress.traffic.remarks(f"rank {self.comm.rank}") if self.compress else []
+
+    def _compare_planes(self, specs: Mapping[str, VariableSpec]) -> None:
+        """Planes are averaged whole: raise RanksDisagree where the ranks have not the same trainable variables."""
+        own = [f"{v.name}: {v.dtype.name} {v.shape}" for v in specs.values() if v.trainable]
+        by_rank = self.comm.allgather(own)
+        for rank, names in enumerate(by_rank):
+            for ours, theirs in zip_longest(by_rank[0], names, fillvalue="nothing"):
+                if ours != theirs:
+                    raise RanksDisagree(
+                        f"rank {rank} differs from rank 0 in its trainable variables, which are averaged, first where "
+                        f"rank 0 has {ours!r} and rank {rank} {theirs!r}: make what is a rank's own with "
+                        "trainable=False"
+                    )
 
     def _include_once(self, array: Array, places: Places, trained: bool) -> None:
         address = array.ctypes.data
@@ -263,9 +280,10 @@ class GlobalAveraging(Averaging):
     def _sum(self, replica: Replica, change: Array, share: float) -> None:
         """Replace ``change``, laid out as ``replica``, by the sum over the ranks of share * change.
 
-        Compression works on each variable for itself, and one message has all of them.
+        Compression works on each variable for itself, and one message has all of them. Moving averages are not
+        compressed: what comes late would take them too far.
         """
-        if self.compress is None:
+        if self.compress is None or not replica.trained:
             weigh(change, share)
             self.comm.allreduce(change)
             return

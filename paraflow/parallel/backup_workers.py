@@ -51,5 +51,5 @@ class BackupWorkers(ParameterServer):
         """The step that is open: the number of those that have been closed."""
         return step + 1 if self.alone else self.version
 
-    def _policy(self, apply: Apply, variables: Sequence[np.ndarray[Any, Any]]) -> Policy:
+    def _policy(self, apply: Apply, variables: Sequence[np.ndarray[Any, Any]], trained: Sequence[bool]) -> Policy:
         return Closing(self.workers, apply, self._backup, self._late)

@@ -26,7 +26,8 @@ from paraflow.parallel.server.ownership import own_part, share_out, written_by
 from paraflow.parallel.server.policies import Apply, Closing, Immediate, Policy
 from paraflow.parallel.server.pushes import Pushes
 from paraflow.parallel.server.serving import Server
-from paraflow.parallel.strategy import Batch, Strategy
+from paraflow.parallel.strategy import Batch, Strategy, refuse_global_statistics
+from paraflow.runtime.common import variables_in_common
 
 Array = np.ndarray[Any, Any]
 
@@ -45,7 +46,9 @@ class ParameterServer(Strategy):
     anything is not zero are updated.
     ``scale_by_staleness``, ``delay_compensation``: see `Immediate`; at ``staleness`` 0 they change nothing.
     ``compress``: what packs the gradients of a push; each worker keeps what a push leaves out, and adds it to its next
-    one. The servers' policies see what has arrived. Pulled parameters travel as they are.
+    one. The servers' policies see what has arrived. Pulled parameters travel as they are. Statistics of batches are
+    pushed like gradients, but as they are: the servers keep the moving averages, and workers evaluate with what they
+    have pulled.
 
     ``pushes`` is the worker's own count, ``version`` the number of updates of which it has the parameters, and after
     `finish` ``pushes_by_worker`` has everybody's count. All are those of the first server: with several, another one
@@ -106,7 +109,10 @@ class ParameterServer(Strategy):
         """On a worker, replace everything downstream of the exchanges by one push of the gradients and one pull."""
         operations = program.operations()
         exchanges = [o for o in operations if o.type in EXCHANGES]
-        if self.alone or self.is_server or not exchanges:
+        if self.alone:
+            return program
+        refuse_global_statistics(self, operations)
+        if self.is_server or not exchanges:
             return program
         below = dependents(operations, exchanges)
         for tensor in program.fetches:
@@ -233,7 +239,8 @@ class ParameterServer(Strategy):
     def _broadcast(self, session: Any) -> None:
         """Every initialised variable gets its value on the server that updates it, else on the first server."""
         first = self.servers[0]
-        shared = (sorted(session.store.initialized), self._owners, self.pushes_by_worker)
+        common = set(variables_in_common(self.comm, session.store.specs))
+        shared = (sorted(common & session.store.initialized), self._owners, self.pushes_by_worker)
         names, owners, self.pushes_by_worker = self.comm.broadcast_object(shared, first)
         for name in names:
             self.comm.broadcast(session.store[name], owners.get(name, first))
@@ -244,7 +251,9 @@ class ParameterServer(Strategy):
     def serve(self, session: Any, train_op: Any) -> None:
         """Apply pushes with the update that ``train_op`` contains until every worker is done."""
         operation = as_operation(train_op)
-        exchanges = [o for o in reachable([operation]) if o.type in EXCHANGES]
+        needed = reachable([operation])
+        refuse_global_statistics(self, needed)
+        exchanges = [o for o in needed if o.type in EXCHANGES]
         if not exchanges:
             raise GraphError(f"{operation.where()} trains nothing: it exchanges no gradient")
         variables = _trained(session.graph, exchanges)
@@ -270,16 +279,19 @@ class ParameterServer(Strategy):
         self.start(session, [operation])
         of_gradient = [session.store[exchanges[i].attrs["variable"]] for i in share.gradients]
         pulled = [session.store[variables[i].name] for i in share.variables]
-        pushes = Pushes(layout, [exchanges[i].name for i in share.gradients], self.compress)
-        server = Server(self.comm, self.workers, self._policy(apply, of_gradient), _cut(exchanges), pushes, pulled)
+        served = [exchanges[i] for i in share.gradients]
+        specs = session.store.specs
+        pushes = Pushes(layout, _compressed(served, specs), self.compress)
+        policy = self._policy(apply, of_gradient, [specs[o.attrs["variable"]].trainable for o in served])
+        server = Server(self.comm, self.workers, policy, _cut(exchanges), pushes, pulled)
         server.serve()
         self.pushes_by_worker = server.counts
 
-    def _policy(self, apply: Apply, variables: Sequence[Array]) -> Policy:
+    def _policy(self, apply: Apply, variables: Sequence[Array], trained: Sequence[bool]) -> Policy:
         """``variables`` are those of the gradients that ``apply`` takes, in their order."""
         if self._staleness == 0:
             return Closing(self.workers, apply)
-        return Immediate(self.workers, apply, variables, self._staleness, self._scale, self._compensation)
+        return Immediate(self.workers, apply, variables, self._staleness, self._scale, self._compensation, trained)
 
 
 class _Share(NamedTuple):
@@ -304,7 +316,8 @@ class _Link:
         self.share = share
         layout = {v.name: (v.dtype, v.shape) for v in variables}
         own = [exchanges[i] for i in share.gradients]
-        self.pushes = Pushes([layout[o.attrs["variable"]] for o in own], [o.name for o in own], compress)
+        names = _compressed(own, {v.name: v for v in variables})
+        self.pushes = Pushes([layout[o.attrs["variable"]] for o in own], names, compress)
         self.answer = Message([layout[variables[i].name] for i in share.variables])
         self.version = 0
 
@@ -325,6 +338,11 @@ def _whole(build: Builder, exchange: Operation, inputs: tuple[Tensor, ...]) -> T
         return inputs[0]
     shape = build.constant(exchange, np.array(exchange.attrs["shape"]))
     return build.emit(exchange, "scatter_add", (*inputs, shape))[0]
+
+
+def _compressed(exchanges: Sequence[Operation], specs: Mapping[str, VariableSpec]) -> list[str | None]:
+    """The names under which gradients are compressed, None for the statistics that moving averages follow."""
+    return [o.name if specs[o.attrs["variable"]].trainable else None for o in exchanges]
 
 
 def _trained(graph: Graph, exchanges: Sequence[Operation]) -> list[VariableSpec]:

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from paraflow.comm import Communicator
-from paraflow.errors import FailedPreconditionError
+from paraflow.errors import FailedPreconditionError, GraphError
 from paraflow.graph.node import Operation
 from paraflow.graph.rebuild import Program
+from paraflow.ops.collective import STATISTICS
 from paraflow.parallel.uneven import uneven
 
 Batch = TypeVar("Batch")
@@ -91,3 +92,13 @@ class Strategy:
     def remarks(self) -> list[str]:
         """Lines for the end of a run, after `finish`: what its user has to know of how the ranks worked together."""
         return []
+
+
+def refuse_global_statistics(strategy: Strategy, operations: Iterable[Operation]) -> None:
+    """For strategies whose ranks do not step together: raise GraphError where an operation needs that they do."""
+    for operation in operations:
+        if operation.type in STATISTICS:
+            raise GraphError(
+                f"{operation.where()} takes statistics over the batches of all ranks, which have to step together for "
+                f"that, but with {type(strategy).__name__} they do not: leave out synchronized, or use AllReduce"
+            )

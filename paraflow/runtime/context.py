@@ -17,9 +17,10 @@ from paraflow.runtime.store import VariableStore
 class RunContext:
     """The run-time values of one session.
 
-    ``samples`` is the number of samples that the current run is fed, ``shard`` the number of this rank's shard,
-    ``entropy`` what unseeded random operations start from, the same on all ranks, ``strategy`` the session's,
-    ``exchange`` its part in the synchronous exchange of gradients, if there is one.
+    ``batch_samples`` is the number of samples that the current run is fed, ``samples`` that by which its gradients
+    count (with accumulation those of all micro-batches so far), ``shard`` the number of this rank's shard, ``entropy``
+    what unseeded random operations start from, the same on all ranks, ``strategy`` the session's, ``exchange`` its part
+    in the synchronous exchange of gradients, if there is one.
     ``accumulation`` has the sums of gradients of the training step that is being loaded, where it accumulates.
     ``message_seconds`` adds up the time of the steps that send and receive.
     """
@@ -29,6 +30,7 @@ class RunContext:
     entropy: int
     shard: int = 0
     samples: int = 1
+    batch_samples: int = 1
     strategy: Any = None
     exchange: Exchange | None = None
     accumulation: Accumulation | None = None

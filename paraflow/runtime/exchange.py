@@ -32,6 +32,7 @@ from paraflow.errors import (
 )
 from paraflow.ops.gathering import check_indices
 from paraflow.runtime.buckets import Bucket, cut_slice
+from paraflow.runtime.common import variables_in_common
 from paraflow.runtime.ending import Farewell, difference, end_by, error_of
 from paraflow.runtime.headers import NUMBERS, headers_of
 from paraflow.runtime.store import Stretch, VariableStore
@@ -107,14 +108,16 @@ class Exchange:
         """Share the planes on each node, or find that this cannot be; collective in the world.
 
         ``exchanged`` are the variables whose gradients are exchanged, in the order in which backward makes them.
-        Returns whether arrays have moved.
+        Returns whether arrays have moved. Raises RanksDisagree where variables of one name differ.
         """
-        if self._memory is not None and not self._store.uncovered(exchanged):
+        common = variables_in_common(self.comm, self._store.specs)
+        uncovered = self._store.uncovered(exchanged, common)
+        if self._memory is not None and not any(self.comm.allgather(uncovered)):
             return False
         if self._node is None:
             self._node = self.comm.split_node() if use_shared_memory else self.comm.split(self.comm.rank)
         try:
-            self._share(self._node, exchanged)
+            self._share(self._node, exchanged, common)
             failure = None
         except SharedMemoryUnavailable as error:
             failure = str(error)
@@ -122,7 +125,7 @@ class Exchange:
         if failures:
             self.unshared = failures[0]
             self._node = self.comm.split(self.comm.rank)
-            self._share(self._node, exchanged)
+            self._share(self._node, exchanged, common)
         # Nodes with more ranks than the smallest have ranks without a slice: slices have to match between nodes.
         self.lanes = min(self.comm.allgather(self._node.size))
         self.lane = self._node.rank
@@ -135,10 +138,10 @@ class Exchange:
         self._step_begins()
         return True
 
-    def _share(self, node: Communicator, exchanged: Sequence[str]) -> None:
+    def _share(self, node: Communicator, exchanged: Sequence[str], common: Sequence[str]) -> None:
         if self._memory is not None:
             node.barrier()  # everyone is done with the old planes
-        memory = self._store.share(node, exchanged)
+        memory = self._store.share(node, exchanged, common)
         self._memory, self._count, self._told_step = memory, 0, ""
         self._settled = self._rows_settled = self._gathered = 0
         self._headers = headers_of(memory)
@@ -183,7 +186,8 @@ class Exchange:
                 f"an earlier step of this session broke off on rank {self.comm.rank} ({self._broken}), while other "
                 "ranks went on with it, so it cannot take part in further ones: start a new session on all ranks"
             )
-        program = self._history = zlib.crc32(program.to_bytes(8, "little"), self._history)
+        if self._memory is not None:  # before, nothing is shared, and a rank may have variables of its own
+            program = self._history = zlib.crc32(program.to_bytes(8, "little"), self._history)
         self._mine, self._step = (program, float(samples)), step
         self._opened = self._summed_up = self._met = False
         self._weighed = None

@@ -190,16 +190,16 @@ class Executable:
         body, values, context = step.record.body, self.values, self.context
         inputs, outputs, releases = step.inputs, step.outputs, step.releases
         keywords = dict(step.attrs)
-        wants_samples = "samples" in step.record.runtime
+        changing = [key for key in step.record.runtime if key in ("samples", "batch_samples")]
         for key in step.record.runtime:
             if key == "draw":
                 keywords[key] = Draw(context, step.name, bool(step.attrs.get("sharded")))
-            elif key != "samples":
+            elif key not in changing:
                 keywords[key] = getattr(context, key)
 
         def call() -> None:
-            if wants_samples:
-                keywords["samples"] = context.samples
+            for key in changing:
+                keywords[key] = getattr(context, key)
             arrays = [values[i] for i in inputs]
             result = body(*arrays, **keywords)
             if not isinstance(result, tuple):

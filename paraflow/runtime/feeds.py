@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.compiler.specialise import Given
 from paraflow.errors import InvalidArgumentError
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
@@ -51,6 +52,11 @@ def _checked_dtype(tensor: Tensor, array: Array) -> Array:
             f"cannot feed an array of dtype {array.dtype} for {tensor.op.where()}, which is {dtype.name}"
         )
     return array
+
+
+def given(tensor: Tensor, array: Array) -> Given:
+    """What a plan is made for: the shape of a fed array, and the value of a scalar bool."""
+    return array.shape or (bool(array) if tensor.spec.dtype.kind == "b" else ())
 
 
 def check_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:

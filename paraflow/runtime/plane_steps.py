@@ -18,7 +18,7 @@ from paraflow.runtime.update import Update
 
 Call = Callable[[], Any]
 
-_MEETINGS = ("start_exchange", "combine_slices", "write_rows", "all_gather_rows")
+_MEETINGS = ("start_exchange", "combine_slices", "write_rows", "all_gather_rows", "all_moments", "all_average")
 
 
 class PlaneSteps:
@@ -41,7 +41,7 @@ class PlaneSteps:
         lines = [*trains, *(f"{s.record.name} {values}" for s, values in zip(meetings, attrs, strict=True))]
         self.digest = zlib.crc32("\n".join(lines).encode()) if meetings and exchange is not None else None
         assigned = dict.fromkeys(name for s in meetings for name in s.attrs.get("variables", ()))
-        self.text = ", ".join(trains or (f"an assignment of {name}" for name in assigned))
+        self.text = ", ".join(trains or [f"an assignment of {n}" for n in assigned]) or "statistics over all ranks"
 
     def bind(self, step: Step) -> Call:
         """The step as one call."""

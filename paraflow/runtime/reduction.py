@@ -24,9 +24,14 @@ Row = tuple[Stretch, ...]
 
 
 def merged(rows: Iterable[Row]) -> list[Row]:
-    """The rows, those in one where each column goes on where the last row's ended, but for the plane's padding."""
+    """The rows, those in one where each column goes on where the last row's ended, but for the plane's padding.
+
+    Arrays come in the order of the rows, the same on all ranks, which send segments to each other.
+    """
     segments: list[Row] = []
-    for row in sorted(rows, key=lambda row: (id(row[0].base), row[0].start)):
+    rows = list(rows)
+    order = {number: i for i, number in enumerate(dict.fromkeys(id(row[0].base) for row in rows))}
+    for row in sorted(rows, key=lambda row: (order[id(row[0].base)], row[0].start)):
         if not row[0].size:
             continue
         if segments and (joined := _joined(segments[-1], row)) is not None:

@@ -18,6 +18,7 @@ from paraflow.comm import Communicator, solo
 from paraflow.compiler.accumulate import adding_program, closing_program
 from paraflow.compiler.pipeline import BUCKET_BYTES, Options, compile_plan
 from paraflow.compiler.plan import Plan
+from paraflow.compiler.specialise import Given
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError
 from paraflow.graph.context import default_session, stacks
 from paraflow.graph.graph import Graph, get_default_graph
@@ -29,12 +30,12 @@ from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecutor
-from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_shape, feed_tensor, fetch_key
+from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_shape, feed_tensor, fetch_key, given
 from paraflow.runtime.store import VariableStore
 from paraflow.runtime.tuning import Tuning, buckets, candidates, choose, measure, put_back
 
 Array = np.ndarray[Any, Any]
-Feeds = Mapping[Tensor, tuple[int, ...]]
+Feeds = Mapping[Tensor, Given]
 
 
 class Strategy(Protocol):
@@ -111,7 +112,7 @@ class Session:
         )
         self.tuning: Tuning | None = None
         self.autotune = autotune and synchronous  # until it is done
-        self._options = Options(threads > 1, synchronous, bucket_bytes or BUCKET_BYTES)
+        self._options = Options(threads > 1, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
         self._fetches: dict[Any, Fetches] = {}
         self._feeds: dict[Any, Tensor] = {}
@@ -161,9 +162,10 @@ class Session:
             if self._closed:
                 raise FailedPreconditionError("this session is closed")
             # What can be said of the feeds' shapes has been said when the plan for them was made.
-            loaded = self._plans.get((key, tensors, tuple([a.shape for a in arrays])))
+            known = tuple([a.shape or given(t, a) for t, a in zip(tensors, arrays, strict=True)])
+            loaded = self._plans.get((key, tensors, known))
             if loaded is None:
-                loaded = self._load(fetches, key, tensors, arrays)
+                loaded = self._load(fetches, key, tensors, known, arrays)
             samples, accumulation = loaded.samples, loaded.accumulation
             if accumulation is not None:
                 if not accumulation.begin(samples):
@@ -173,6 +175,7 @@ class Session:
             executable = loaded.executable
             if not loaded.checked:
                 self._check_initialized(executable.plan)
+            self.context.batch_samples = loaded.samples
             self._execute(executable, samples, arrays)
             if not loaded.checked:
                 self.store.initialized.update(executable.plan.writes)
@@ -201,7 +204,9 @@ class Session:
             exchange.break_off(error)
             raise
 
-    def _load(self, structure: Any, key: Any, tensors: tuple[Tensor, ...], arrays: list[Array]) -> Loaded:
+    def _load(
+        self, structure: Any, key: Any, tensors: tuple[Tensor, ...], known: tuple[Given, ...], arrays: list[Array]
+    ) -> Loaded:
         check_distinct(tensors)
         shapes = tuple(a.shape for a in arrays)
         for tensor, shape in zip(tensors, shapes, strict=True):
@@ -210,7 +215,7 @@ class Session:
             self._fetches[key] = Fetches(self.graph, structure)
         wanted = self._fetches[key]
         self.store.allocate(self.graph.variables)
-        feeds = dict(zip(tensors, shapes, strict=True))
+        feeds = dict(zip(tensors, known, strict=True))
         plan, trains = self._compile(wanted, feeds)
         starts = bool(trains) and trains not in self._started
         if starts:
@@ -219,7 +224,10 @@ class Session:
             if self.context.exchange is not None:
                 self.context.exchange.meet(zlib.crc32(repr(trains).encode()), ", ".join(trains))
             self._started.add(trains)
+            private = [name for name in plan.writes if self.store.private(name)]
             self.strategy.start(self, [self.graph.get_operation_by_name(name) for name in trains])
+            if private != [name for name in plan.writes if self.store.private(name)]:
+                plan, _ = self._compile(wanted, feeds)
         samples = count_samples(tensors, shapes)
         accumulates = bool(trains) and self.strategy is not None and self.strategy.accumulate > 1
         if samples is None and (accumulates or _weighs_samples(plan)):
@@ -234,7 +242,7 @@ class Session:
             loaded = self._load_accumulating(wanted, feeds, plan, trains, samples or 0)
         if starts and self.autotune:
             self._tune(loaded, wanted, feeds, arrays, trains)
-        self._plans[key, tensors, shapes] = loaded
+        self._plans[key, tensors, known] = loaded
         return loaded
 
     def _tune(
@@ -254,6 +262,7 @@ class Session:
         if len(tried) > 1:
             if loaded.accumulation is not None:
                 loaded.accumulation.begin(loaded.samples)
+            self.context.batch_samples = loaded.samples
             with put_back(self.context, first.plan.writes):
                 runs = {size: partial(self._execute, e, loaded.samples, arrays) for size, e in tried.items()}
                 rounds = measure(self.context.comm, runs)
@@ -332,12 +341,13 @@ class Session:
         return exchange.unshared
 
     def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
-        """The plan by which `run` would compute ``fetches`` for feeds of these shapes."""
-        feeds = {}
+        """The plan by which `run` would compute ``fetches`` for such feeds: of these shapes, and equal scalar bools."""
+        feeds: dict[Tensor, Given] = {}
         for key, value in (feed_dict or {}).items():
             tensor = feed_tensor(self.graph, key)
-            feeds[tensor] = check_feed(tensor, value).shape
-            check_shape(tensor, feeds[tensor])
+            array = check_feed(tensor, value)
+            check_shape(tensor, array.shape)
+            feeds[tensor] = given(tensor, array)
         wanted = Fetches(self.graph, fetches)
         return self._compile(wanted, feeds)[0]
 
@@ -387,7 +397,8 @@ def training_step(program: Program) -> tuple[str, ...]:
 
 def _weighs_samples(plan: Plan) -> bool:
     """Whether the plan averages over ranks, so that the number of samples counts."""
-    return any("samples" in s.record.runtime or s.attrs.get("exchanged") for s in plan.steps)
+    runtime = {"samples", "batch_samples"}
+    return any(not runtime.isdisjoint(s.record.runtime) or s.attrs.get("exchanged") for s in plan.steps)
 
 
 def count_samples(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> int | None:

@@ -6,7 +6,7 @@ run over many variables at once. What is in no plane has an array of its own.
 
 The planes are this process's own until `share` puts them into memory that all ranks of the node see. Then there is one
 copy of parameters and slots a node, while each rank keeps gradients of its own, which the others can read. That is the
-only moment at which arrays move.
+only moment at which arrays move. What not all ranks have, or what is made later, is private until the next time.
 """
 
 from __future__ import annotations
@@ -102,6 +102,10 @@ class VariableStore(Mapping[str, Array]):
         """Whether the variable lies in memory that all ranks of the node see."""
         return name in self._shared
 
+    def private(self, name: str) -> bool:
+        """Whether a variable is this rank's own, while others of its kind are shared."""
+        return bool(self._shared) and name not in self._shared
+
     def in_common(self, name: str) -> bool:
         """Whether the ranks of the node share the variable, or see each other's gradients of it."""
         return name in self._shared or len(self._gradients.get(name, ())) > 1
@@ -130,29 +134,30 @@ class VariableStore(Mapping[str, Array]):
             if not v.trainable:
                 self._add_other(v)
 
-    def uncovered(self, exchanged: Iterable[str]) -> bool:
-        """Whether a trainable variable, a slot or the gradient of an ``exchanged`` variable is not shared yet."""
-        at_home = (v.name for v in self.specs.values() if _home(v, self.specs, self._layouts) is not None)
+    def uncovered(self, exchanged: Iterable[str], common: Iterable[str]) -> bool:
+        """Whether a parameter or slot among ``common``, or the gradient of an ``exchanged`` variable, is not shared."""
+        at_home = (name for name in common if _home(self.specs[name], self.specs, self._layouts) is not None)
         return not (self._shared.issuperset(at_home) and self._gradients.keys() >= set(exchanged))
 
-    def share(self, node: Communicator, exchanged: Sequence[str]) -> SharedMemory:
+    def share(self, node: Communicator, exchanged: Sequence[str], common: Sequence[str]) -> SharedMemory:
         """Move parameters, slots and gradients into memory that all ranks of ``node`` see; collective there.
 
-        The planes are laid out in the order of ``exchanged``, in which backward makes the gradients. The values are
-        those of the node's first rank. Raises SharedMemoryUnavailable, and leaves everything as it was.
+        ``common`` are the variables that all ranks have, in one order. The planes are laid out in the order of
+        ``exchanged``, in which backward makes the gradients. The values are those of the node's first rank. Raises
+        SharedMemoryUnavailable, and leaves everything as it was.
         """
         rank = {name: i for i, name in enumerate(exchanged)}
-        trainable = sorted(
-            (v for v in self.specs.values() if v.trainable), key=lambda v: rank.get(v.name, len(rank))
-        )
+        everywhere = [self.specs[name] for name in common]
+        trainable = sorted((v for v in everywhere if v.trainable), key=lambda v: rank.get(v.name, len(rank)))
         layouts = [Layout([v for v in trainable if v.dtype == d]) for d in dict.fromkeys(v.dtype for v in trainable)]
-        homes = {name: _home(v, self.specs, layouts) for name, v in self.specs.items()}
+        homes = {v.name: _home(v, self.specs, layouts) for v in everywhere}
+        self._number_slots(common)
         slots = [name for name, home in homes.items() if home is not None and not self.specs[name].trainable]
         others = [self.specs[name] for name in dict.fromkeys(exchanged) if not self.specs[name].trainable]
         mirrors = sorted({(homes[name] or 0, self._which_slot(name)) for name in slots})
         gradient_bytes = sum(x.nbytes for x in layouts) + sum(padded(v) * v.dtype.itemsize for v in others)
-        common = sum(x.nbytes for x in layouts) + sum(layouts[i].nbytes for i, _ in mirrors)
-        memory = node.share(HEADER_BYTES + gradient_bytes + (common if node.rank == 0 else 0), flags=2)
+        shared_bytes = sum(x.nbytes for x in layouts) + sum(layouts[i].nbytes for i, _ in mirrors)
+        memory = node.share(HEADER_BYTES + gradient_bytes + (shared_bytes if node.rank == 0 else 0), flags=2)
         values = dict(self._arrays)
         self.planes, self._layouts, self._slot_planes, self._gradients = [], [], {}, {}
         self.own = node.rank
@@ -214,6 +219,13 @@ class VariableStore(Mapping[str, Array]):
         for name, start in layout.starts.items():
             stretch = Stretch(plane, start, math.prod(self.specs[name].shape))
             self._gradients.setdefault(name, []).append(stretch)
+
+    def _number_slots(self, common: Sequence[str]) -> None:
+        """Number each variable's slots anew, first those that all ranks have."""
+        self._slots = {}
+        for name in dict.fromkeys((*common, *self.specs)):
+            if self.specs[name].slot_of:
+                self._slots.setdefault(self.specs[name].slot_of, []).append(name)
 
     def _which_slot(self, name: str) -> int:
         """The number of the slot among those of its variable."""

@@ -40,6 +40,8 @@ TESTED_ELSEWHERE = {
     "write_rows": "world",
     "sample_share": "parallel",
     "all_reduce": "parallel",
+    "all_moments": "world",
+    "all_average": "world",
     "compressed_all_reduce": "parallel",
     "push_pull": "parallel",
     "synchronize": "parallel",

@@ -447,3 +447,35 @@ def test_runs_of_several_threads_follow_one_another(session):
         thread.join(60)
     assert not failures
     assert session.run(w) == 400
+
+
+# -- choices that feeds decide ---------------------------------------------------------------------------------------
+
+
+def test_what_a_fed_scalar_does_not_choose_is_not_computed(session):
+    training = pf.placeholder(pf.bool, ())
+    x = pf.placeholder(pf.float32, (None,))
+    slow = pf.reduce_sum(x * 3.0)
+    chosen = pf.where(training, slow, 7.0)
+    other = pf.where(pf.logical_not(training), slow, 8.0)
+    feeds = {x: [1.0, 2.0]}
+    assert session.run([chosen, other], {training: True, **feeds}) == [9.0, 8.0]
+    assert session.run([chosen, other], {training: False, **feeds}) == [7.0, 9.0]
+    assert session.run([chosen, training], {training: np.True_, **feeds}) == [9.0, True]
+    names = [step.record.name for step in session.plan(chosen, {training: False, **feeds}).steps]
+    assert "reduce_sum" not in names
+    assert "reduce_sum" in [step.record.name for step in session.plan(chosen, {training: True, **feeds}).steps]
+
+
+def test_what_a_choice_leaves_open_is_chosen_when_it_runs(session):
+    """Of a vector each element chooses, and a scalar branch has not the shape of the result."""
+    each, scalar = pf.placeholder(pf.bool, (None,)), pf.placeholder(pf.bool, ())
+    x = pf.constant([1.0, 2.0])
+    assert session.run(pf.where(each, x, -x), {each: [True, False]}).tolist() == [1.0, -2.0]
+    assert session.run(pf.where(scalar, 5.0, x), {scalar: True}).tolist() == [5.0, 5.0]
+    assert session.run(pf.where(scalar, 5.0, x), {scalar: False}).tolist() == [1.0, 2.0]
+
+
+def test_a_scalar_bool_fed_for_a_number_is_a_number(session):
+    x = pf.placeholder(pf.float32, ())
+    assert session.run(x + 1.0, {x: True}) == 2.0

@@ -3,7 +3,17 @@
 import pytest
 from hosts import run_ranks_on
 
-from . import averaging_cases, cases, ending_cases, plane_cases, row_cases, tuning_cases, uneven_cases
+from . import (
+    averaging_cases,
+    cases,
+    ending_cases,
+    normalization_cases,
+    plane_cases,
+    row_cases,
+    tuning_cases,
+    uneven_cases,
+    variable_cases,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +29,8 @@ from . import averaging_cases, cases, ending_cases, plane_cases, row_cases, tuni
         (ending_cases, (1, 2)),
         (tuning_cases, (1, 2)),
         (uneven_cases, (1, 2)),
+        (normalization_cases, (1, 2)),
+        (variable_cases, (1, 2)),
     ],
 )
 def test_on_two_hosts(hosts, cases, ranks):

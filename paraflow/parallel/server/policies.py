@@ -49,7 +49,8 @@ class Immediate:
     ``compensation`` = c adds c * g * g * (w - w_pulled) to each gradient g, w_pulled being what its worker was last
     given (DC-ASGD, Zheng et al., ICML 2017).
 
-    ``apply(*gradients)`` updates the arrays ``variables``, one for each gradient.
+    ``apply(*gradients)`` updates the arrays ``variables``, one for each gradient; where ``trained`` is not true, what
+    comes is no gradient (statistics of a batch, which a moving average follows), and is not compensated.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Immediate:
         bound: int | None = None,
         scale: bool = False,
         compensation: float = 0.0,
+        trained: Sequence[bool] | None = None,
     ) -> None:
         self.version = 0
         self._apply = apply
@@ -68,7 +70,7 @@ class Immediate:
         self._clocks = dict.fromkeys(range(workers), 0)
         self._held: dict[int, Answer] = {}
         self._before = [np.empty_like(v) for v in variables] if scale else []
-        self._compensation = compensation
+        self._compensation = [compensation * t for t in trained or [True] * len(variables)]
         # What each worker was last given; before its first pull, the variables that all began with.
         self._pulled = [[v.copy() for v in variables] if compensation else [] for _ in range(workers)]
 
@@ -98,8 +100,8 @@ class Immediate:
         pulled = self._pulled[worker]
         if pulled and staleness:
             gradients = [
-                g + g.dtype.type(self._compensation) * g * g * (now - then)
-                for g, now, then in zip(gradients, self._variables, pulled, strict=True)
+                g + g.dtype.type(c) * g * g * (now - then) if c else g
+                for c, g, now, then in zip(self._compensation, gradients, self._variables, pulled, strict=True)
             ]
         if not (self._before and staleness):
             self._apply(*gradients)

@@ -20,17 +20,19 @@ class Pushes:
     """The pushes of gradients of the layout ``gradients`` from a worker to a server; each of them has one of these.
 
     With ``compress`` the worker keeps an error memory for each of ``names``, those of the gradients, and the server
-    decodes. The first ``compress.warmup`` pushes hold the gradients as they are.
+    decodes; what has no name travels as it is. The first ``compress.warmup`` pushes hold the gradients as they are.
     """
 
-    def __init__(self, gradients: Layout, names: Sequence[str], compress: Compressor | None) -> None:
+    def __init__(self, gradients: Layout, names: Sequence[str | None], compress: Compressor | None) -> None:
         self._names = names
         self._compress = compress
         self._plain = Message(gradients)
         self.messages = {PLAIN: self._plain}
         if compress is not None:
-            payloads = [(np.dtype(np.uint8), (compress.payload_bytes(g),)) for g in self._plain.arrays]
-            self.messages[PACKED] = Message(payloads)
+            packed = [(np.dtype(np.uint8), (compress.payload_bytes(g),)) for g in self._plain.arrays]
+            self.messages[PACKED] = Message(
+                [plain if name is None else p for name, plain, p in zip(names, gradients, packed, strict=True)]
+            )
         self._written = 0
 
     def write(self, gradients: Sequence[Array], samples: int) -> tuple[Message, int]:
@@ -44,7 +46,8 @@ class Pushes:
         if samples:
             self._written += 1
             if compress is not None and tag == PACKED:
-                gradients = [compress.encode(n, g) for n, g in zip(self._names, gradients, strict=True)]
+                pairs = zip(self._names, gradients, strict=True)
+                gradients = [g if n is None else compress.encode(n, g) for n, g in pairs]
             message.write(gradients)
         if compress is not None:
             compress.traffic.sent += sum(a.nbytes for a in message.arrays)
@@ -55,7 +58,10 @@ class Pushes:
         """The gradients of the message of that tag; the arrays change with the next one."""
         gradients = self._plain.arrays
         if self._compress is not None and tag == PACKED:
-            for payload, gradient in zip(self.messages[tag].arrays, gradients, strict=True):
+            for name, payload, gradient in zip(self._names, self.messages[tag].arrays, gradients, strict=True):
+                if name is None:
+                    np.copyto(gradient, payload)
+                    continue
                 gradient.fill(0)
                 self._compress.decode(payload, gradient)
         return gradients
