@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from time import perf_counter
 from typing import Any, Literal
 
@@ -38,7 +37,7 @@ _WARMUP = 10
 _STEPS = 60  # at least, and for as long as _SHORTEST, that a busy moment of the machine does not count
 _SHORTEST = 0.7  # seconds
 _LONGEST = 10.0  # seconds after which a sixth of the steps has to do
-_REPEATS = 7  # of what is measured apart from the step
+_REPEATS = 15  # of what is measured apart from the step
 
 
 @dataclass(frozen=True)
@@ -204,7 +203,7 @@ class _Measured:
             buckets=buckets,
             looks=looks,
             whole=whole,
-            call=_best(self._session.make_callable([])),
+            call=_typical(self._session.make_callable([])),
             shares=tuple((loads / loads.sum()).tolist()),
             spread=float(np.log(high / low)) / 1.349,  # the quartiles of a normal distribution are so many sigma apart
             compression=None if compressor is None else self._compression(compressor),
@@ -283,8 +282,8 @@ class _Measured:
         names = [v.name for v in self._exchanged()]
         gradients = [self._random.normal(size=v.shape).astype(v.dtype) for v in self._exchanged()]
         nbytes = sum(compressor.payload_bytes(g) for g in gradients)
+        everything = _typical(lambda: compressor.all_reduce(solo(), 1.0, names, gradients))
         if not isinstance(compressor, TopK | OneBit):
-            everything = _best(lambda: compressor.all_reduce(solo(), 1.0, names, gradients))
             halves = isinstance(compressor, Float16 | BFloat16)
             return Compression("swapped" if halves else "reduced", nbytes, everything, 0.0)
         pairs = list(zip(names, gradients, strict=True))
@@ -295,13 +294,15 @@ class _Measured:
             for payload, out in zip(payloads, into, strict=True):
                 compressor.decode(payload, out, 0.5)
 
-        pack = _best(lambda: [compressor.encode(*pair) for pair in pairs])
-        return Compression("gathered", nbytes, pack, _best(unpack))
+        # A rank alone packs, and unpacks its own message.
+        unpacking = _typical(unpack)
+        return Compression("gathered", nbytes, max(everything - unpacking, 0.0), unpacking)
 
 
-def _best(call: Callable[[], object]) -> float:
+def _typical(call: Callable[[], object]) -> float:
+    """Median seconds of a call."""
     times = [perf_counter()]
     for _ in range(_REPEATS):
         call()
         times.append(perf_counter())
-    return min(b - a for a, b in pairwise(times))
+    return float(np.median(np.diff(times)))
