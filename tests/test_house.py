@@ -20,12 +20,13 @@ MAX_LINES = 600
 GRAPH = {"graph"}
 OPS = {*GRAPH, "ops"}
 AUTODIFF = {*OPS, "autodiff"}
-KERNELS = {*OPS, "kernels"}
+KERNELS = {*OPS, "native", "kernels"}
 COMPILER = {*KERNELS, "compiler"}
 RUNTIME = {*COMPILER, "comm", "runtime"}
 PARALLEL = {*RUNTIME, "parallel"}
 MAY_IMPORT = {
     "errors": set(),
+    "native": set(),
     "graph": GRAPH,
     "ops": OPS,
     "autodiff": AUTODIFF,
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "train": {*AUTODIFF, "train"},
     "kernels": KERNELS,
     "compiler": COMPILER,
-    "comm": {"comm"},
+    "comm": {"native", "comm"},
     "runtime": RUNTIME,
     "parallel": PARALLEL,
     "data": {"data"},

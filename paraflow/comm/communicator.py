@@ -98,6 +98,10 @@ class SharedMemory(ABC):
     def posted(self, rank: int, flag: int) -> int:
         """The value of flag ``flag`` of rank ``rank`` now."""
 
+    def addresses(self, flag: int) -> list[int] | None:
+        """Where the flags of the ranks lie, each a 64-bit integer, for compiled code; None where they are no memory."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """End this rank's part: those that wait for a value it has not posted are told. Not collective.

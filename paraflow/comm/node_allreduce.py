@@ -19,9 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.comm.communicator import Buffer, Communicator, Op, Progress
+from paraflow.comm.native_allreduce import TYPES, NativeAllreduce, functions
 from paraflow.errors import RanksDisagree
 
 BLOCK_BYTES = 2**18
+_SMALL_BLOCK_BYTES = 2**16  # of compiled code where two ranks sum everything
 SMALL_BYTES = 2**15
 _SLOTS = 4  # blocks that each area holds
 _LEAD = _SLOTS - 2  # blocks that a rank stages before it sums the first
@@ -80,6 +82,18 @@ class NodeAllreduce:
         self._wire = np.empty(0, np.uint8)
         self._header = 0  # what this rank calls, for comparison
         self._blocks = 0
+        self._native = None if over_nodes else self._compiled(node)
+
+    def _compiled(self, node: Communicator) -> NativeAllreduce | None:
+        """Compiled code for sums on one node; None, on all ranks, where one rank has none."""
+        flags = [self._memory.addresses(flag) for flag in (_STAGED, _SUMMED)]
+        compiled = None if None in flags else functions()
+        if not all(node.allgather(compiled is not None)) or compiled is None:
+            return None
+        layout = {"rank": self._rank, "ranks": self._ranks, "lanes": self._lanes}
+        layout |= {"slots": _SLOTS, "lead": _LEAD, "grain": _GRAIN, "stride": BLOCK_BYTES}
+        starts = 0, _HEADER_BYTES, _HEADER_BYTES + _SLOTS * BLOCK_BYTES
+        return NativeAllreduce(compiled, self._memory, [f for f in flags if f], starts, layout, self._progress)
 
     def __call__(self, flat: Buffer, op: Op) -> None:
         """Replace ``flat``, one-dimensional, by its reduction in the order of ranks.
@@ -89,12 +103,22 @@ class NodeAllreduce:
         areas = self._areas.get(flat.dtype.char) or self._add_areas(flat.dtype)
         self._header = (flat.size * len(_OPS) + _OPS.index(op)) << 8 | ord(flat.dtype.char)
         with np.errstate(all="ignore"):  # an overflow is a result here, as it is in MPI
+            slices = self._ranks > 2 and flat.nbytes > SMALL_BYTES
             if self._over_nodes is not None:
                 self._over_several_nodes(flat, op, areas, self._over_nodes)
-            elif self._ranks == 2 or flat.nbytes <= SMALL_BYTES:
-                self._everything(flat, op, areas)
-            else:
+            elif self._native is not None and op == "sum" and flat.dtype.char in TYPES:
+                self._by_compiled_code(self._native, flat, slices)
+            elif slices:
                 self._in_slices(flat, op, areas)
+            else:
+                self._everything(flat, op, areas)
+
+    def _by_compiled_code(self, native: NativeAllreduce, flat: Buffer, slices: bool) -> None:
+        items = (BLOCK_BYTES if slices else _SMALL_BLOCK_BYTES) // flat.itemsize
+        first = self._blocks
+        self._blocks += max(-(-flat.size // items), 1)
+        if not native(flat, items, slices, first, self._header):
+            self._compare(first % _SLOTS)
 
     def _everything(self, flat: Buffer, op: Op, areas: Areas) -> None:
         """Every rank sums every block, from staging areas only, so that all compute the same."""

@@ -51,7 +51,7 @@ def _hidden_errors(values: dict[str, Any], errors: list[ErrorDetails]) -> list[E
     try:
         Config.model_validate({**values, **meant})
     except ValidationError as invalid:
-        return [error for error in invalid.errors(include_url=False) if error["loc"][0] in meant]
+        return [error for error in invalid.errors(include_url=False) if error["loc"] and error["loc"][0] in meant]
     return []
 
 

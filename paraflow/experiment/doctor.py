@@ -10,10 +10,10 @@ from statistics import median
 
 import numpy as np
 
+from paraflow import native
 from paraflow.comm import Communicator
 from paraflow.errors import SharedMemoryUnavailable
 from paraflow.experiment import timings
-from paraflow.kernels import native
 
 _MODEL_BYTES = 32 << 20
 _BUCKETS = (1 << 20, 4 << 20, 16 << 20)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic_core import ErrorDetails
 
 from paraflow.errors import ConfigError
-from paraflow.experiment.schema import BUILDER_KEY, Config, variants
+from paraflow.experiment.schema import BUILDER_KEY, Clash, Config, variants
 from paraflow.experiment.toml_places import KeyPath
 from paraflow.experiment.toml_text import toml_key, toml_value
 
@@ -97,6 +97,8 @@ def _in_words(error: ErrorDetails) -> tuple[KeyPath, str, object]:
             return (*path, "name"), _unknown_choice(context["tag"], variants(str(path[0]))), value["name"]
         case "literal_error" if isinstance(value, str):
             return path, _unknown_choice(value, re.findall("'([^']*)'", context["expected"])), value
+        case "value_error" if isinstance(clash := context["error"], Clash):
+            return clash.key, clash.problem, clash.value
         case "value_error":
             return path, str(context["error"]), value
         case "model_type" | "model_attributes_type" | "dict_type":

@@ -6,6 +6,7 @@ from typing import Any
 
 from paraflow import train
 from paraflow.graph.node import Operation, Tensor
+from paraflow.ops.clip import clip_by_global_norm
 from paraflow.ops.state import Variable
 
 KINDS: dict[str, Any] = {
@@ -28,9 +29,10 @@ _OF_SCHEDULES = {
 def build_train_op(table: Any, loss: Tensor) -> Operation:
     """The operation that lowers ``loss`` by one update of the optimizer that ``table``, [optimizer], describes.
 
-    The step size of a schedule depends on a variable that counts the updates, which is made where one is needed.
+    Gradients are clipped after they have been averaged over the ranks. The step size of a schedule depends on a
+    variable that counts the updates, which is made where one is needed.
     """
-    options = table.model_dump(exclude={"name", *_OF_SCHEDULES})
+    options = table.model_dump(exclude={"name", "clip_norm", *_OF_SCHEDULES})
     global_step = None
     if table.schedule != "constant" or table.warmup_steps:
         global_step = train.create_global_step()
@@ -40,7 +42,12 @@ def build_train_op(table: Any, loss: Tensor) -> Operation:
     for key, name in {"nesterov": "use_nesterov", "trust_coefficient": "eeta"}.items():
         if key in options:
             options[name] = options.pop(key)
-    operation: Operation = KINDS[table.name](**options).minimize(loss, global_step)
+    optimizer = KINDS[table.name](**options)
+    pairs = optimizer.compute_gradients(loss)
+    if table.clip_norm is not None:
+        clipped, _ = clip_by_global_norm([gradient for gradient, _ in pairs], table.clip_norm)
+        pairs = [(gradient, variable) for gradient, (_, variable) in zip(clipped, pairs, strict=True)]
+    operation: Operation = optimizer.apply_gradients(pairs, global_step)
     return operation
 
 

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from paraflow.experiment.optimizer_tables import LAMB, LARS, Adagrad, Adam, AdamW, GradientDescent, Momentum, RMSProp
+from paraflow.experiment.table import DecayRate, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Table
 from paraflow.experiment.toml_text import toml_key
 
 BUILDER_KEY = "builder"
@@ -19,12 +21,7 @@ BUILDER_KEY = "builder"
 # Keys that name files to read.
 INPUT_FILES = (("data", "path"), ("data", BUILDER_KEY), ("model", BUILDER_KEY))
 
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
 FileName = Annotated[str, Field(min_length=1)]
-DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _usable_as_folder_name(name: str) -> str:
@@ -40,23 +37,8 @@ def _is_builder(reference: str) -> str:
     return reference
 
 
-def _are_patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    for pattern in patterns:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
-    return patterns
-
-
 FolderName = Annotated[str, AfterValidator(_usable_as_folder_name)]
 Builder = Annotated[str, AfterValidator(_is_builder)]
-
-
-class Table(BaseModel):
-    """A table of the configuration."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Experiment(Table):
@@ -138,150 +120,6 @@ class BuiltModel(Table):
 
     builder: Builder = Field(description="PATH.py:FUNCTION that builds the graph")
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the builder")
-
-
-# By schedule: the keys that it needs, and those that it may have.
-SCHEDULE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "constant": ((), ()),
-    "exponential": (("decay_steps", "decay_rate"), ("staircase",)),
-    "cosine": (("decay_steps",), ("end_learning_rate",)),
-    "polynomial": (("decay_steps",), ("end_learning_rate", "power")),
-    "piecewise": (("boundaries", "values"), ()),
-}
-
-
-class _Optimizer(Table):
-    learning_rate: PositiveFloat = Field(description="step size, before any schedule changes it")
-    schedule: Literal["constant", "exponential", "cosine", "polynomial", "piecewise"] = Field(
-        default="constant", description="how the step size changes with the number of updates"
-    )
-    warmup_steps: NonNegativeInt = Field(
-        default=0, description="updates over which the step size rises in a line to what the schedule says"
-    )
-    decay_steps: PositiveInt | None = Field(
-        default=None,
-        description="exponential: updates in which the step size is multiplied by decay_rate; "
-        "cosine, polynomial: updates to the end of the fall",
-    )
-    decay_rate: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None, description="exponential: what remains of the step size after decay_steps"
-    )
-    staircase: bool = Field(default=False, description="exponential: fall in jumps, every decay_steps")
-    end_learning_rate: NonNegativeFloat = Field(
-        default=0.0, description="cosine, polynomial: step size at the end of the fall and after"
-    )
-    power: PositiveFloat = Field(default=1.0, description="polynomial: 1 falls in a line, 2 as a parabola")
-    boundaries: Annotated[tuple[NonNegativeInt, ...], Field(strict=False)] = Field(
-        default=(), description="piecewise: updates after which the step size jumps"
-    )
-    values: Annotated[tuple[PositiveFloat, ...], Field(strict=False)] = Field(
-        default=(), description="piecewise: step sizes after each boundary"
-    )
-
-    @model_validator(mode="after")
-    def _has_the_keys_of_its_schedule(self) -> "_Optimizer":
-        needed, _ = SCHEDULE_KEYS[self.schedule]
-        set_keys = {k for k in self.model_fields_set if getattr(self, k) != type(self).model_fields[k].default}
-        for key in needed:
-            if key not in set_keys:
-                raise ValueError(f"schedule = '{self.schedule}' needs {' and '.join(map(repr, needed))}")
-        users: dict[str, list[str]] = {}
-        for name, parts in SCHEDULE_KEYS.items():
-            for key in (*parts[0], *parts[1]):
-                users.setdefault(key, []).append(name)
-        for key, names in users.items():
-            if key in set_keys and self.schedule not in names:
-                raise ValueError(f"{key} is for schedule = {' or '.join(map(repr, names))}, not '{self.schedule}'")
-        if len(self.boundaries) != len(self.values):
-            raise ValueError(f"{len(self.boundaries)} boundaries need as many values, not {len(self.values)}")
-        if list(self.boundaries) != sorted(set(self.boundaries)):
-            raise ValueError(f"boundaries have to increase: {list(self.boundaries)}")
-        return self
-
-
-class GradientDescent(_Optimizer):
-    """Plain gradient descent."""
-
-    name: Literal["gradient_descent"] = Field(description="plain gradient descent")
-
-
-class Momentum(_Optimizer):
-    """Gradient descent with an accumulated direction."""
-
-    name: Literal["momentum"] = Field(description="gradient descent with momentum")
-    momentum: DecayRate = Field(default=0.9, description="share of the accumulated direction kept at each step")
-    nesterov: bool = Field(default=False, description="use Nesterov's form of momentum")
-
-
-class Adagrad(_Optimizer):
-    """AdaGrad (Duchi et al., 2011)."""
-
-    name: Literal["adagrad"] = Field(description="AdaGrad")
-    initial_accumulator_value: PositiveFloat = Field(default=0.1, description="initial sum of squared gradients")
-
-
-class RMSProp(_Optimizer):
-    """RMSProp (Tieleman and Hinton, 2012)."""
-
-    name: Literal["rmsprop"] = Field(description="RMSProp")
-    decay: DecayRate = Field(default=0.9, description="share of the mean of squared gradients kept at each step")
-    momentum: DecayRate = Field(default=0.0, description="share of the accumulated direction kept at each step")
-    epsilon: PositiveFloat = Field(default=1e-10, description="added to the denominator")
-    centered: bool = Field(default=False, description="take the square of the mean gradient off its mean square")
-
-
-class Adam(_Optimizer):
-    """Adam (Kingma and Ba, 2015)."""
-
-    name: Literal["adam"] = Field(description="Adam")
-    beta1: DecayRate = Field(default=0.9, description="share of the mean of gradients kept at each step")
-    beta2: DecayRate = Field(default=0.999, description="share of the mean of squared gradients kept at each step")
-    epsilon: PositiveFloat = Field(default=1e-8, description="added to the denominator")
-
-
-Patterns = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_are_patterns)]
-
-
-class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
-
-    name: Literal["adamw"] = Field(description="Adam with decoupled weight decay")  # type: ignore[assignment]
-    weight_decay: NonNegativeFloat = Field(
-        description="share of each variable taken off at each update; it follows the schedule of the learning rate"
-    )
-    exclude_from_weight_decay: Patterns = Field(
-        default=(), description="regular expressions of names of variables that do not decay"
-    )
-
-
-class LARS(_Optimizer):
-    """Layerwise adaptive rate scaling (You et al., 2017), for large batches."""
-
-    name: Literal["lars"] = Field(description="LARS")
-    momentum: DecayRate = Field(default=0.9, description="share of the accumulated direction kept at each step")
-    weight_decay: NonNegativeFloat = Field(default=1e-4, description="share of the variable added to its gradient")
-    trust_coefficient: PositiveFloat = Field(
-        default=0.001, description="eta of the paper: length of a step of rate 1 as a share of the variable's"
-    )
-    epsilon: NonNegativeFloat = Field(default=0.0, description="added to the denominator of the ratio")
-    skip_list: Patterns = Field(
-        default=(), description="regular expressions of names of variables that have neither ratio nor decay"
-    )
-    nesterov: bool = Field(default=False, description="use Nesterov's form of momentum")
-
-
-class LAMB(Adam):
-    """Layerwise adaptive moments (You et al., 2020), for large batches."""
-
-    name: Literal["lamb"] = Field(description="LAMB")  # type: ignore[assignment]
-    epsilon: PositiveFloat = Field(default=1e-6, description="added to the denominator")
-    weight_decay: NonNegativeFloat = Field(default=0.0, description="share of the variable added to its direction")
-    exclude_from_weight_decay: Patterns = Field(
-        default=(), description="regular expressions of names of variables that do not decay"
-    )
-    exclude_from_layer_adaptation: Patterns = Field(
-        default=(), description="regular expressions of names of variables whose steps have no ratio"
-    )
 
 
 class Train(Table):
@@ -432,6 +270,14 @@ def _kind(table: object) -> str | None:
     return BUILDER_KEY  # any variant serves to report that this is not a table
 
 
+class Clash(ValueError):
+    """Keys of several tables that do not go together: the one that is wrong, what is wrong with it, and its value."""
+
+    def __init__(self, key: tuple[str, ...], problem: str, value: object) -> None:
+        super().__init__(problem)
+        self.key, self.problem, self.value = key, problem, value
+
+
 class Config(Table):
     """A whole experiment."""
 
@@ -452,6 +298,14 @@ class Config(Table):
     )
     train: Train = Field(description=Train.__doc__)
     parallel: Parallel = Field(default=Parallel(), description=Parallel.__doc__)
+
+    @model_validator(mode="after")
+    def _clips_in_one_place(self) -> "Config":
+        clip_norm, servers = self.optimizer.clip_norm, self.parallel.servers
+        if clip_norm is not None and self.parallel.mode == "parameter_server" and servers > 1:
+            problem = f"needs all gradients in one place, but parallel.servers = {servers} share them out: set it to 1"
+            raise Clash(("optimizer", "clip_norm"), problem, clip_norm)
+        return self
 
 
 def variants(table: str) -> dict[str, type[Table]]:

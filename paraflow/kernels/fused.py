@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.kernels.native import load
+from paraflow.native import load
 from paraflow.ops.update import Body
 
 Array = np.ndarray[Any, Any]

@@ -547,6 +547,8 @@ def main() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if sys.argv[1:] == ["stores-out-of-order"]:  # as on processors other than x86
         shared._STORES_IN_ORDER = False
+    if sys.argv[1:] == ["without-compiler"]:
+        os.environ["PARAFLOW_NATIVE"] = "0"
     comm = world()
     assert world() is comm
     node = comm if comm.node()[1] == comm.size else comm.split_node()

@@ -11,7 +11,11 @@ PROGRAMS = Path(__file__).with_name("programs")
 
 
 @pytest.mark.parametrize(
-    ("size", "args"), [(2, []), (3, []), (4, []), (2, ["on-one-core"]), (2, ["stores-out-of-order"])]
+    ("size", "args"),
+    [
+        (2, []), (3, []), (4, []), (2, ["on-one-core"]), (2, ["stores-out-of-order"]), (2, ["without-compiler"]),
+        (3, ["without-compiler"]),
+    ],
 )
 def test_cases(size, args):
     done = run_ranks(size, cases.__file__, *args)

@@ -216,6 +216,15 @@ def test_a_wrong_name_hides_no_other_fault_of_its_table(folder):
     ]
 
 
+def test_clipping_by_the_norm_of_all_gradients_needs_them_in_one_place(folder):
+    text = GOOD.replace("learning_rate", "clip_norm = 2.5\nlearning_rate")
+    text += '[parallel]\nmode = "parameter_server"\nservers = 2\n'
+    assert faults(text) == (
+        "x.toml:14: optimizer.clip_norm = 2.5: needs all gradients in one place, but parallel.servers = 2 share them "
+        "out: set it to 1"
+    )
+
+
 def test_a_word_that_is_like_none_is_answered_with_no_guess(folder):
     known = "known here: experiment, data, model, optimizer, train, parallel"
     assert faults(GOOD + "[extra]\n").endswith(f"x.toml:18: extra: unknown key; {known}")

@@ -64,6 +64,15 @@ def test_every_key_reaches_its_optimizer(name):
     np.testing.assert_array_equal(trained(by_table(name=name, **keys)), expected)
 
 
+def test_gradients_are_clipped_by_their_common_norm():
+    """The gradients are w and 3 b b, so w = (3, -4) and b = 1 have the norm sqrt(34)."""
+    w, b = np.array([3.0, -4.0]), np.array([1.0])
+    for clip_norm in (1.5, 100.0):
+        found = trained(by_table(name="gradient_descent", clip_norm=clip_norm), steps=1)[0]
+        scale = 0.5 * min(1.0, clip_norm / math.sqrt(34))
+        np.testing.assert_allclose(found, [*(w - scale * w), *(b - scale * 3 * b * b)], rtol=1e-6)
+
+
 SCHEDULES = {
     "warmup": ({"warmup_steps": 4}, lambda n: min(1, (n + 1) / 4)),
     "exponential": (
