@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.ops.convolution import convolve, filter_gradient, input_gradient
 from paraflow.ops.linalg import swapped
 from paraflow.ops.reduce import highest, lowest, mean_of
 
@@ -80,6 +81,16 @@ def _matmul(attrs: Mapping[str, Any]) -> Call:
     if not (swap_a or swap_b):
         return np.matmul
     return lambda a, b, out: np.matmul(swapped(a, swap_a), swapped(b, swap_b), out)
+
+
+def _windowed(function: Call) -> Kernel:
+    """Kernel of ``function(*inputs, strides, padding, dilations, out)``."""
+
+    def bind(attrs: Mapping[str, Any]) -> Call:
+        given = attrs["strides"], attrs["padding"], attrs["dilations"]
+        return lambda *operands: function(*operands[:-1], *given, operands[-1])
+
+    return Kernel(bind)
 
 
 def _clip(x: Array, low: Array, high: Array, out: Array) -> None:
@@ -179,6 +190,9 @@ KERNELS: dict[str, Kernel] = {
     "reduce_max": _extreme(np.maximum, lowest),
     "reduce_min": _extreme(np.minimum, highest),
     "reduce_mean": Kernel(_mean),
+    "convolution": _windowed(convolve),
+    "convolution_input_gradient": _windowed(input_gradient),
+    "convolution_filter_gradient": _windowed(filter_gradient),
     "clip_by_value": _plain(_clip, (0,)),
     "relu": _plain(_relu, (0,)),
     "relu_gradient": _plain(_relu_gradient, (0, 1)),

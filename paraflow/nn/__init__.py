@@ -1,6 +1,27 @@
 """Neural networks: what ``tf.nn`` has of operations, and initializers, layers, losses and metrics made of them."""
 
 from paraflow.nn import initializers, layers, losses, metrics
+from paraflow.nn.convolution import (
+    atrous_conv2d,
+    conv1d,
+    conv2d,
+    conv2d_backprop_filter,
+    conv2d_backprop_input,
+    conv2d_transpose,
+    conv3d,
+    convolution,
+    depthwise_conv2d,
+    separable_conv2d,
+)
+from paraflow.nn.pooling import (
+    avg_pool,
+    avg_pool1d,
+    avg_pool3d,
+    max_pool,
+    max_pool1d,
+    max_pool3d,
+    max_pool_with_argmax,
+)
 from paraflow.ops.nn import (
     bias_add,
     dropout,
@@ -26,8 +47,20 @@ from paraflow.ops.rows import embedding_lookup
 from paraflow.ops.transcendental import log_sigmoid, sigmoid, softplus, tanh
 
 __all__ = [
+    "atrous_conv2d",
+    "avg_pool",
+    "avg_pool1d",
+    "avg_pool3d",
     "batch_normalization",
     "bias_add",
+    "conv1d",
+    "conv2d",
+    "conv2d_backprop_filter",
+    "conv2d_backprop_input",
+    "conv2d_transpose",
+    "conv3d",
+    "convolution",
+    "depthwise_conv2d",
     "dropout",
     "elu",
     "embedding_lookup",
@@ -41,11 +74,16 @@ __all__ = [
     "log_sigmoid",
     "log_softmax",
     "losses",
+    "max_pool",
+    "max_pool1d",
+    "max_pool3d",
+    "max_pool_with_argmax",
     "metrics",
     "moments",
     "relu",
     "relu6",
     "selu",
+    "separable_conv2d",
     "sigmoid",
     "sigmoid_cross_entropy_with_logits",
     "softmax",

@@ -1,0 +1,96 @@
+"""More uses of operations run by TensorFlow 1's interface and by ours: those of networks. See tf_cases.py."""
+
+import numpy as np
+
+from .tf_cases import Case
+
+
+def numbers(*shape):
+    """Multiples of 1/4 in no order, with ties, whose products add up exactly."""
+    return (((np.arange(int(np.prod(shape))) * 7 + 3) % 11 - 5) / 4).reshape(shape).tolist()
+
+
+IMAGES, PATCH = numbers(2, 7, 6, 3), numbers(3, 2, 3, 4)
+WINDOWS = [
+    {"strides": [1, 1, 1, 1], "padding": "SAME"},
+    {"strides": [1, 1, 1, 1], "padding": "VALID"},
+    {"strides": [1, 2, 2, 1], "padding": "SAME"},
+    {"strides": [1, 2, 3, 1], "padding": "VALID"},
+    {"strides": [1, 3, 2, 1], "padding": "SAME"},
+    {"strides": [1, 1, 1, 1], "padding": "SAME", "dilations": [1, 2, 1, 1]},
+    {"strides": [1, 1, 1, 1], "padding": "VALID", "dilations": [1, 2, 3, 1]},
+    {"strides": [1, 1, 1, 1], "padding": [[0, 0], [1, 0], [2, 3], [0, 0]]},
+    {"strides": [1, 2, 1, 1], "padding": [[0, 0], [0, 2], [1, 1], [0, 0]]},
+]
+
+
+def conv2d(attrs):
+    def build(tf, x, w):
+        # TensorFlow has no gradient of dilated convolutions on CPUs, but for `convolution`.
+        return tf.nn.conv2d(*map(tf.stop_gradient if "dilations" in attrs else tf.identity, (x, w)), **attrs)
+
+    return Case(build, (IMAGES, PATCH))
+
+
+def pool(name, ksize, strides, padding):
+    return Case(lambda tf, x: getattr(tf.nn, name)(x, ksize, strides, padding), (IMAGES,))
+
+
+def depthwise(attrs):
+    return Case(lambda tf, x, w: tf.nn.depthwise_conv2d(x, w, **attrs), (IMAGES, numbers(3, 2, 3, 2)))
+
+
+CASES = {
+    **{f"conv2d {i}": conv2d(attrs) for i, attrs in enumerate(WINDOWS)},
+    "conv2d of one pixel": Case(lambda tf, x, w: [
+        tf.nn.conv2d(x, w, 1, "SAME"), tf.nn.conv2d(x, w, strides=[2, 2], padding="VALID"),
+    ], (IMAGES, numbers(1, 1, 3, 2))),
+    "conv2d of one channel": Case(lambda tf, x, w: tf.nn.conv2d(x, filters=w, strides=1, padding="SAME"), (
+        numbers(2, 5, 5, 1), numbers(3, 3, 1, 2))),
+    "conv1d": Case(lambda tf, x, w: [
+        tf.nn.conv1d(x, w, 2, "SAME"), tf.nn.conv1d(x, w, stride=1, padding="VALID"),
+        tf.nn.conv1d(tf.stop_gradient(x), tf.stop_gradient(w), 1, "VALID", dilations=2),
+    ], (numbers(2, 7, 3), numbers(3, 3, 2))),
+    "conv3d": Case(lambda tf, x, w: [
+        tf.nn.conv3d(x, w, [1, 1, 1, 1, 1], "VALID"), tf.nn.conv3d(x, w, [1, 2, 1, 2, 1], "SAME"),
+    ], (numbers(1, 4, 3, 5, 2), numbers(2, 3, 2, 2, 3))),
+    "convolution": Case(lambda tf, x, w: [
+        tf.nn.convolution(x, w, "SAME", dilation_rate=[2, 1]), tf.nn.convolution(x, w, "VALID", [2, 1]),
+    ], (IMAGES, PATCH)),
+    "atrous_conv2d": Case(lambda tf, x, w: [
+        tf.nn.atrous_conv2d(x, w, 2, "SAME"), tf.nn.atrous_conv2d(x, w, 3, "VALID"),
+    ], (numbers(1, 8, 9, 2), numbers(2, 3, 2, 2))),
+    "conv2d_transpose": Case(lambda tf, y, w: [
+        tf.nn.conv2d_transpose(y, w, [2, 6, 5, 2], [1, 2, 2, 1]),
+        tf.nn.conv2d_transpose(y, w, [2, 8, 7, 2], [1, 2, 2, 1], padding="VALID"),
+        tf.nn.conv2d_transpose(y, w, [2, 3, 3, 2], 1),
+    ], (numbers(2, 3, 3, 4), numbers(3, 2, 2, 4))),
+    "conv2d_backprop_input, conv2d_backprop_filter": Case(lambda tf, x, w, dy: [
+        tf.nn.conv2d_backprop_input([2, 7, 6, 3], w, dy, [1, 2, 2, 1], "SAME"),
+        tf.nn.conv2d_backprop_filter(x, [3, 2, 3, 4], dy, [1, 2, 2, 1], "SAME"),
+    ], (IMAGES, PATCH, numbers(2, 4, 3, 4))),
+    **{f"depthwise_conv2d {i}": depthwise(attrs) for i, attrs in enumerate([
+        {"strides": [1, 1, 1, 1], "padding": "SAME"},
+        {"strides": [1, 2, 2, 1], "padding": "SAME"},
+        {"strides": [1, 2, 2, 1], "padding": "VALID"},
+        {"strides": [1, 1, 1, 1], "padding": "SAME", "rate": [2, 3]},
+    ])},
+    "separable_conv2d": Case(lambda tf, x, w, v: tf.nn.separable_conv2d(x, w, v, [1, 2, 2, 1], "SAME"), (
+        IMAGES, numbers(3, 2, 3, 2), numbers(1, 1, 6, 2))),
+    **{f"{name} {i}": pool(name, *windows) for name in ("max_pool", "avg_pool") for i, windows in enumerate([
+        (2, 2, "VALID"), ([1, 3, 2, 1], [1, 2, 1, 1], "SAME"), ([3, 3], [1, 2], "VALID"), (2, 3, "SAME"),
+        ([1, 7, 6, 1], [1, 1, 1, 1], "VALID"),
+    ])},
+    "max_pool of negative numbers": Case(lambda tf, x: tf.nn.max_pool(x, 3, 2, "SAME"), (
+        (np.array(IMAGES) - 5).tolist(),)),
+    "max_pool_with_argmax": Case(lambda tf, x: [
+        y for strides, padding, batch in (([1, 2, 2, 1], "VALID", False), ([1, 1, 2, 1], "SAME", True))
+        for y in tf.nn.max_pool_with_argmax(x, [1, 3, 2, 1], strides, padding, include_batch_in_index=batch)
+    ], (IMAGES,)),
+    "pooling of one axis": Case(lambda tf, x: [
+        tf.nn.max_pool1d(x, 2, 2, "VALID"), tf.nn.avg_pool1d(x, 3, 2, "SAME"),
+    ], (numbers(2, 7, 3),)),
+    "pooling of three axes": Case(lambda tf, x: [
+        tf.nn.max_pool3d(x, 2, 2, "SAME"), tf.nn.avg_pool3d(x, [1, 2, 3, 2, 1], [1, 1, 1, 2, 1], "SAME"),
+    ], (numbers(1, 4, 3, 5, 2),), ("float32",)),
+}  # fmt: skip
