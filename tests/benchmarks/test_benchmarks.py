@@ -46,7 +46,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
     "script",
     [
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
-        "compression.py", "simulate_check.py", "exchange.py",
+        "compression.py", "simulate_check.py", "exchange.py", "convolution.py",
     ],
 )
 def test_help_names_the_options(script: str) -> None:
@@ -162,3 +162,13 @@ def test_embedding(tmp_path: Path) -> None:
     assert found["difference"] < 1e-5
     assert_times(found["ms"], {"rows", "dense"}, 2)
     assert "fewer bytes" in output
+
+
+def test_convolution_times_every_part(tmp_path: Path) -> None:
+    options = ["--rounds", "2", "--calls", "2", "--peers", "none", "--layers", "2x6x3:3x4", "--batches", "2"]
+    output, written = results(tmp_path, "convolution.py", *options)
+    for found in written["results"]:
+        assert_times(found["seconds"], {"paraflow"}, rounds=2)
+    parts = [found["part"] for found in written["results"]]
+    assert parts == ["forward", "input gradient", "filter gradient", "pool", "pool gradient", "step"]
+    assert "network, batch 2, step" in output
