@@ -1,6 +1,7 @@
 """Neural networks: what ``tf.nn`` has of operations, and initializers, layers, losses and metrics made of them."""
 
 from paraflow.nn import initializers, layers, losses, metrics
+from paraflow.nn.activations import crelu, gelu, relu_layer, softsign, swish, zero_fraction
 from paraflow.nn.convolution import (
     atrous_conv2d,
     conv1d,
@@ -22,6 +23,15 @@ from paraflow.nn.pooling import (
     max_pool3d,
     max_pool_with_argmax,
 )
+from paraflow.nn.sampled import nce_loss, sampled_softmax_loss
+from paraflow.nn.statistics import (
+    local_response_normalization,
+    normalize_moments,
+    sufficient_statistics,
+    weighted_moments,
+)
+from paraflow.nn.statistics import local_response_normalization as lrn
+from paraflow.ops.candidates import log_uniform_candidate_sampler, uniform_candidate_sampler
 from paraflow.ops.nn import (
     bias_add,
     dropout,
@@ -29,6 +39,7 @@ from paraflow.ops.nn import (
     in_top_k,
     l2_normalize,
     leaky_relu,
+    log_poisson_loss,
     log_softmax,
     moments,
     relu,
@@ -39,6 +50,7 @@ from paraflow.ops.nn import (
     softmax_cross_entropy_with_logits,
     softmax_cross_entropy_with_logits_v2,
     sparse_softmax_cross_entropy_with_logits,
+    weighted_cross_entropy_with_logits,
     xw_plus_b,
 )
 from paraflow.ops.normalization import batch_normalization, fused_batch_norm
@@ -60,28 +72,38 @@ __all__ = [
     "conv2d_transpose",
     "conv3d",
     "convolution",
+    "crelu",
     "depthwise_conv2d",
     "dropout",
     "elu",
     "embedding_lookup",
     "fused_batch_norm",
+    "gelu",
     "in_top_k",
     "initializers",
     "l2_loss",
     "l2_normalize",
     "layers",
     "leaky_relu",
+    "local_response_normalization",
+    "log_poisson_loss",
     "log_sigmoid",
     "log_softmax",
+    "log_uniform_candidate_sampler",
     "losses",
+    "lrn",
     "max_pool",
     "max_pool1d",
     "max_pool3d",
     "max_pool_with_argmax",
     "metrics",
     "moments",
+    "nce_loss",
+    "normalize_moments",
     "relu",
     "relu6",
+    "relu_layer",
+    "sampled_softmax_loss",
     "selu",
     "separable_conv2d",
     "sigmoid",
@@ -90,7 +112,14 @@ __all__ = [
     "softmax_cross_entropy_with_logits",
     "softmax_cross_entropy_with_logits_v2",
     "softplus",
+    "softsign",
     "sparse_softmax_cross_entropy_with_logits",
+    "sufficient_statistics",
+    "swish",
     "tanh",
+    "uniform_candidate_sampler",
+    "weighted_cross_entropy_with_logits",
+    "weighted_moments",
     "xw_plus_b",
+    "zero_fraction",
 ]

@@ -93,4 +93,33 @@ CASES = {
     "pooling of three axes": Case(lambda tf, x: [
         tf.nn.max_pool3d(x, 2, 2, "SAME"), tf.nn.avg_pool3d(x, [1, 2, 3, 2, 1], [1, 1, 1, 2, 1], "SAME"),
     ], (numbers(1, 4, 3, 5, 2),), ("float32",)),
+    "activations": Case(lambda tf, x: [
+        tf.nn.softsign(x), tf.nn.swish(x), tf.nn.crelu(x), tf.nn.crelu(x, axis=0),
+    ], ([[-3.0, -1.0, 0.0], [0.5, 1.0, 20.0]],)),
+    "relu_layer": Case(lambda tf, x, w, b: tf.nn.relu_layer(x, w, b), (numbers(4, 3), numbers(3, 2), numbers(2))),
+    "zero_fraction": Case(lambda tf, x: tf.nn.zero_fraction(x), ([[0.0, -0.0, 1.0], [2.0, 0.0, -1.0]],)),
+    "weighted_cross_entropy": Case(lambda tf, x, z: [
+        tf.nn.weighted_cross_entropy_with_logits(z, x, 3.0),
+        tf.nn.weighted_cross_entropy_with_logits(labels=z, logits=x, pos_weight=0.5),
+    ], ([-100.0, -1.0, -0.25, 0.5, 1.0, 30.0, 100.0], [0.0, 1.0, 0.0, 0.5, 0.25, 1.0, 0.0])),
+    "log_poisson_loss": Case(lambda tf, z, x: [
+        tf.nn.log_poisson_loss(z, x), tf.nn.log_poisson_loss(z, x, compute_full_loss=True),
+    ], ([0.5, 1.0, 1.5, 2.0, 7.0], [-1.0, 0.0, 1.0, 2.0, 0.5])),
+    "weighted_moments": Case(lambda tf, x, w: [
+        *tf.nn.weighted_moments(x, [0, 2], w), *tf.nn.weighted_moments(x, 1, w, keep_dims=True),
+    ], (numbers(3, 4, 2), [[[2.0], [1.0], [0.5], [3.0]]])),
+    "sufficient_statistics": Case(lambda tf, x: [
+        *tf.nn.sufficient_statistics(x, [0, 2])[:3], *tf.nn.sufficient_statistics(x, [1], 0.5, True)[:3],
+        *tf.nn.normalize_moments(*tf.nn.sufficient_statistics(x, [0], 0.25)),
+        *tf.nn.normalize_moments(*tf.nn.sufficient_statistics(x, [0])),
+    ], (numbers(3, 4, 2),), ("float32",)),
+    "lrn": Case(lambda tf, x: [
+        tf.nn.lrn(x), tf.nn.local_response_normalization(x, depth_radius=1, bias=2.0, alpha=0.5, beta=0.75),
+    ], (numbers(2, 2, 3, 7),), ("float32",)),
+    **{name: Case(lambda tf, w, b, x, labels, drawn, true_count, drawn_count, name=name: [
+        getattr(tf.nn, name)(1 * w, 1 * b, labels, x, 4, 9, 2, (drawn, true_count, drawn_count), hits)
+        for hits in (False, True)
+    ], (numbers(9, 3), numbers(9), numbers(2, 3), np.array([[1, 4], [0, 8]]), np.array([4, 2, 0, 7]),
+        np.array([[0.5, 0.25], [0.75, 0.125]], "f"), np.array([0.25, 0.5, 0.75, 0.125], "f")), ("float32",))
+       for name in ("nce_loss", "sampled_softmax_loss")},
 }  # fmt: skip
