@@ -40,6 +40,34 @@ def depthwise(attrs):
     return Case(lambda tf, x, w: tf.nn.depthwise_conv2d(x, w, **attrs), (IMAGES, numbers(3, 2, 3, 2)))
 
 
+WEIGHTS = [1.0, [[2.0], [0.0], [0.5]], [[1.0, 0.0, 3.0], [0.0, 0.0, 0.0], [1.0, 1.0, 0.5]]]
+REDUCTIONS = ("NONE", "SUM", "MEAN", "SUM_OVER_BATCH_SIZE", "SUM_BY_NONZERO_WEIGHTS")
+
+
+def loss(name, labels, predictions, **attrs):
+    """The loss of every reduction and of weights that are one, one for each row, and all different."""
+
+    def build(tf, z, x):
+        function = getattr(tf.losses, name)
+        return [function(z, x, weights=w, reduction=getattr(tf.losses.Reduction, r), **attrs)
+                for w in WEIGHTS for r in REDUCTIONS]  # fmt: skip
+
+    return Case(build, (labels, predictions), ("float32",))
+
+
+def loss_of_rows(name, labels, predictions, weights, **attrs):
+    def build(tf, z, x):
+        function = getattr(tf.losses, name)
+        return [function(z, x, weights=w, **attrs) for w in (1.0, 2.5, weights, [0.0, 0.0, 0.0])]
+
+    return Case(build, (labels, predictions), ("float32",))
+
+
+SOME, OTHERS = numbers(3, 3), [[0.5, -1.0, 2.0], [0.0, 4.0, -0.25], [3.0, 0.75, 1.0]]
+ONES = [[0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [1.0, 0.0, 1.0]]
+SHARES = [[0.0, 0.25, 1.0], [1.0, 0.5, 0.75], [0.0, 1.0, 0.0]]
+DISTRIBUTIONS = [[1.0, 0.0, 0.0], [0.0, 0.25, 0.75], [0.0, 1.0, 0.0]]
+
 CASES = {
     **{f"conv2d {i}": conv2d(attrs) for i, attrs in enumerate(WINDOWS)},
     "conv2d of one pixel": Case(lambda tf, x, w: [
@@ -122,4 +150,28 @@ CASES = {
     ], (numbers(9, 3), numbers(9), numbers(2, 3), np.array([[1, 4], [0, 8]]), np.array([4, 2, 0, 7]),
         np.array([[0.5, 0.25], [0.75, 0.125]], "f"), np.array([0.25, 0.5, 0.75, 0.125], "f")), ("float32",))
        for name in ("nce_loss", "sampled_softmax_loss")},
+    **{f"losses.{name}": loss(name, SOME, OTHERS)
+       for name in ("absolute_difference", "mean_squared_error", "huber_loss")},
+    "losses.huber_loss of delta 2": loss("huber_loss", SOME, OTHERS, delta=2.0),
+    "losses.hinge_loss": loss("hinge_loss", ONES, OTHERS),
+    "losses.log_loss": loss("log_loss", ONES, SHARES, epsilon=0.125),
+    "losses.sigmoid_cross_entropy": loss("sigmoid_cross_entropy", SHARES, OTHERS),
+    "losses.sigmoid_cross_entropy, smoothed": loss("sigmoid_cross_entropy", SHARES, OTHERS, label_smoothing=0.25),
+    "losses.softmax_cross_entropy": loss_of_rows("softmax_cross_entropy", DISTRIBUTIONS, OTHERS, [1.0, 0.0, 3.0]),
+    "losses.softmax_cross_entropy, smoothed": loss_of_rows(
+        "softmax_cross_entropy", DISTRIBUTIONS, OTHERS, [1.0, 0.0, 3.0], label_smoothing=0.25),
+    **{f"losses.sparse_softmax_cross_entropy {i}": loss_of_rows(
+        "sparse_softmax_cross_entropy", np.array(labels), OTHERS, weights)
+       for i, (labels, weights) in enumerate([
+           ([2, 0, 1], [1.0, 0.0, 3.0]), ([[2], [0], [1]], [1.0, 0.0, 3.0]), ([2, 0, 1], [[1.0], [0.0], [3.0]])])},
+    "losses.cosine_distance": Case(lambda tf, z, x: [
+        tf.losses.cosine_distance(z, x, axis=1), tf.losses.cosine_distance(z, x, 0, weights=[[1.0, 2.0, 0.0]]),
+    ], (SOME, OTHERS), ("float32",)),
+    "losses.mean_pairwise_squared_error": Case(lambda tf, z, x: [
+        tf.losses.mean_pairwise_squared_error(z, x, w) for w in (1.0, 2.0, [[2.0], [0.0], [0.5]], 0.0)
+    ], (SOME, OTHERS), ("float32",)),
+    "losses.get_total_loss": Case(lambda tf, z, x: [
+        tf.losses.mean_squared_error(z, x), tf.losses.absolute_difference(z, x, 0.5), tf.losses.get_total_loss(),
+        tf.losses.get_regularization_loss(),
+    ], (SOME, OTHERS), ("float32",)),
 }  # fmt: skip
