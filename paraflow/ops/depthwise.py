@@ -2,7 +2,8 @@
 
 Inputs are [n, sizes..., channels], filters [window..., channels, multiplier], results [n, places..., channels *
 multiplier]. As for `paraflow.ops.convolution` the gradients of each of three operations are the other two. There is no
-matrix product in it, so the elements of the window are taken one after the other, for some images at a time.
+matrix product in it, so the elements of the window are taken one after the other, for some images at a time, and as
+far as can be for whole lines of pixels: filters are repeated along them, which makes numpy's inner loops long.
 """
 
 from __future__ import annotations
@@ -22,10 +23,19 @@ from paraflow.ops.convolution import narrowed, wide
 from paraflow.ops.windows import Array, axes_of, check_windows, images_in_piece, place_dims, taps
 
 
-def _pieces(images: Array) -> Iterator[slice]:
-    """Slices of images that fit the cache together."""
-    count = images_in_piece(math.prod(images.shape[1:]) * images.itemsize, len(images))
-    return (slice(n, n + count) for n in range(0, len(images), count))
+def _pieces(images: Array) -> Iterator[tuple[slice, Array]]:
+    """Slices of images that fit the cache together, and memory for as many."""
+    count = images_in_piece(2 * math.prod(images.shape[1:]) * images.itemsize, len(images))
+    buffer = np.empty((min(count, len(images)), *images.shape[1:]), images.dtype)
+    for n in range(0, len(images), count):
+        yield slice(n, n + count), buffer[: len(images) - n]
+
+
+def _lines(w: Array, axes: Any) -> Array:
+    """The filters [window..., 1, channels, multiplier], repeated for every place of a line."""
+    lines = np.empty((*w.shape[:-2], axes[-1].places, *w.shape[-2:]), w.dtype)
+    lines[...] = w[..., None, :, :]
+    return lines
 
 
 @op(dtypes="float")
@@ -35,9 +45,12 @@ def depthwise(input, filter, strides=(1, 1), padding="VALID", dilations=(1, 1)):
     axes = axes_of(x.shape[1:-1], w.shape[:-2], strides, padding, dilations)
     places = tuple(a.places for a in axes)
     y = np.zeros((len(x), *places, *w.shape[-2:]), x.dtype)
-    for piece in _pieces(y):
+    lines = _lines(w, axes)
+    for piece, buffer in _pieces(y):
         for index, at, seen in taps(axes):
-            y[(piece, *at)] += x[(piece, *seen)][..., None] * w[index]
+            products = buffer[(slice(None), *at)]
+            np.multiply(x[(piece, *seen)][..., None], lines[(*index, at[-1])], out=products)
+            y[(piece, *at)] += products
     return narrowed(y.reshape(len(x), *places, w.shape[-2] * w.shape[-1]), input.dtype, None)
 
 
@@ -80,10 +93,12 @@ def depthwise_filter_gradient(input, dy, sizes, strides=(1, 1), padding="VALID",
     axes = axes_of(x.shape[1:-1], shape[:-2], strides, padding, dilations)
     given = wide(dy).reshape(*dy.shape[:-1], *shape[-2:])
     dw = np.zeros(shape, x.dtype)
-    summed = tuple(range(len(axes) + 1))
-    for piece in _pieces(given):
+    above = tuple(range(len(axes)))
+    for piece, buffer in _pieces(given):
         for index, at, seen in taps(axes):
-            dw[index] += np.add.reduce(x[(piece, *seen)][..., None] * given[(piece, *at)], summed)
+            products = buffer[(slice(None), *at)]
+            np.multiply(x[(piece, *seen)][..., None], given[(piece, *at)], out=products)
+            dw[index] += np.add.reduce(np.add.reduce(products, above), 0)
     return narrowed(dw, input.dtype, None)
 
 
@@ -107,9 +122,11 @@ def depthwise_input_gradient(filter, dy, sizes, strides=(1, 1), padding="VALID",
     axes = axes_of(shape[1:-1], w.shape[:-2], strides, padding, dilations)
     given = wide(dy).reshape(*dy.shape[:-1], *w.shape[-2:])
     dx = np.zeros(shape, w.dtype)
-    for piece in _pieces(given):
+    lines = _lines(w, axes)
+    for piece, buffer in _pieces(given):
         for index, at, seen in taps(axes):
-            products = given[(piece, *at)] * w[index]
+            products = buffer[(slice(None), *at)]
+            np.multiply(given[(piece, *at)], lines[(*index, at[-1])], out=products)
             dx[(piece, *seen)] += products[..., 0] if w.shape[-1] == 1 else np.add.reduce(products, -1)
     return narrowed(dx, dy.dtype, None)
 
