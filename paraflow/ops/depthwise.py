@@ -9,7 +9,7 @@ far as can be for whole lines of pixels: filters are repeated along them, which 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from paraflow.graph.record import op
 from paraflow.graph.shape import Dims, Spec, format_dims, merge
 from paraflow.ops.array import known_shape, value_dims
 from paraflow.ops.convolution import narrowed, wide
-from paraflow.ops.windows import Array, axes_of, check_windows, images_in_piece, place_dims, taps
+from paraflow.ops.windows import Array, Axis, axes_of, check_windows, images_in_piece, place_dims, taps
 
 
 def _pieces(images: Array) -> Iterator[tuple[slice, Array]]:
@@ -31,7 +31,7 @@ def _pieces(images: Array) -> Iterator[tuple[slice, Array]]:
         yield slice(n, n + count), buffer[: len(images) - n]
 
 
-def _lines(w: Array, axes: Any) -> Array:
+def _lines(w: Array, axes: Sequence[Axis]) -> Array:
     """The filters [window..., 1, channels, multiplier], repeated for every place of a line."""
     lines = np.empty((*w.shape[:-2], axes[-1].places, *w.shape[-2:]), w.dtype)
     lines[...] = w[..., None, :, :]
@@ -49,7 +49,7 @@ def depthwise(input, filter, strides=(1, 1), padding="VALID", dilations=(1, 1)):
     for piece, buffer in _pieces(y):
         for index, at, seen in taps(axes):
             products = buffer[(slice(None), *at)]
-            np.multiply(x[(piece, *seen)][..., None], lines[(*index, at[-1])], out=products)
+            np.multiply(x[(piece, *seen)][..., None], lines[index][at[-1]], out=products)
             y[(piece, *at)] += products
     return narrowed(y.reshape(len(x), *places, w.shape[-2] * w.shape[-1]), input.dtype, None)
 
@@ -126,7 +126,7 @@ def depthwise_input_gradient(filter, dy, sizes, strides=(1, 1), padding="VALID",
     for piece, buffer in _pieces(given):
         for index, at, seen in taps(axes):
             products = buffer[(slice(None), *at)]
-            np.multiply(given[(piece, *at)], lines[(*index, at[-1])], out=products)
+            np.multiply(given[(piece, *at)], lines[index][at[-1]], out=products)
             dx[(piece, *seen)] += products[..., 0] if w.shape[-1] == 1 else np.add.reduce(products, -1)
     return narrowed(dx, dy.dtype, None)
 
