@@ -50,7 +50,18 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert as convert_to_tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Spec, TensorShape
-from paraflow.nn import layers, losses
+from paraflow.nn import initializers, layers, losses
+from paraflow.nn.initializers import constant as constant_initializer
+from paraflow.nn.initializers import glorot_normal as glorot_normal_initializer
+from paraflow.nn.initializers import glorot_uniform as glorot_uniform_initializer
+from paraflow.nn.initializers import ones as ones_initializer
+from paraflow.nn.initializers import orthogonal as orthogonal_initializer
+from paraflow.nn.initializers import random_normal as random_normal_initializer
+from paraflow.nn.initializers import random_uniform as random_uniform_initializer
+from paraflow.nn.initializers import truncated_normal as truncated_normal_initializer
+from paraflow.nn.initializers import uniform_unit_scaling as uniform_unit_scaling_initializer
+from paraflow.nn.initializers import variance_scaling as variance_scaling_initializer
+from paraflow.nn.initializers import zeros as zeros_initializer
 from paraflow.ops.array import (
     broadcast_to,
     cast,
@@ -242,6 +253,7 @@ __all__ = [
     "complex128",
     "concat",
     "constant",
+    "constant_initializer",
     "control_dependencies",
     "convert_to_tensor",
     "cos",
@@ -281,6 +293,8 @@ __all__ = [
     "global_norm",
     "global_variables",
     "global_variables_initializer",
+    "glorot_normal_initializer",
+    "glorot_uniform_initializer",
     "gradients",
     "greater",
     "greater_equal",
@@ -289,6 +303,7 @@ __all__ = [
     "identity",
     "initialize_all_variables",
     "initialize_variables",
+    "initializers",
     "int8",
     "int16",
     "int32",
@@ -328,15 +343,19 @@ __all__ = [
     "not_equal",
     "one_hot",
     "ones",
+    "ones_initializer",
     "ones_like",
     "op",
+    "orthogonal_initializer",
     "pad",
     "parallel",
     "placeholder",
     "pow",
     "random_normal",
+    "random_normal_initializer",
     "random_shuffle",
     "random_uniform",
+    "random_uniform_initializer",
     "range",
     "rank",
     "reciprocal",
@@ -388,15 +407,19 @@ __all__ = [
     "transpose",
     "truediv",
     "truncated_normal",
+    "truncated_normal_initializer",
     "uint8",
     "uint16",
     "uint32",
     "uint64",
+    "uniform_unit_scaling_initializer",
     "unsorted_segment_sum",
     "unstack",
     "variables_initializer",
+    "variance_scaling_initializer",
     "where",
     "zeros",
+    "zeros_initializer",
     "zeros_like",
 ]
 

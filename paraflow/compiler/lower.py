@@ -36,6 +36,10 @@ from paraflow.kernels.numpy import KERNELS
 Array = np.ndarray[Any, Any]
 
 UNKNOWN_COST = 1 << 16
+# Where, among inputs and output, the faces of a convolution have its result and its filter (their gradients' places).
+_CONVOLUTIONS = {
+    "convolution": (2, 1), "convolution_input_gradient": (1, 0), "convolution_filter_gradient": (1, 3)
+}  # fmt: skip
 
 
 @dataclass
@@ -412,6 +416,9 @@ def step_cost(operation: Operation) -> int:
         return UNKNOWN_COST  # a collective also waits for other ranks
     if operation.type == "matmul":
         return (sizes[-1] or 0) * known(shapes[0])[-1]
+    if operation.type in _CONVOLUTIONS:
+        result, window = _CONVOLUTIONS[operation.type]
+        return (sizes[result] or 0) * (num_elements(known(shapes[window])[:-1]) or 0)
     return sum(n for n in sizes if n is not None)
 
 

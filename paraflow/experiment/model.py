@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,10 +15,10 @@ from paraflow import nn
 from paraflow.data import Dataset
 from paraflow.errors import ConfigError, GraphError
 from paraflow.experiment.builder import load_builder
-from paraflow.experiment.schema import BuiltModel, Config, MLPModel
+from paraflow.experiment.schema import BuiltModel, CNNModel, Config, MLPModel
 from paraflow.graph.node import Tensor
 from paraflow.graph.shape import format_dims
-from paraflow.ops.array import make_placeholder
+from paraflow.ops.array import make_placeholder, reshape
 from paraflow.ops.reduce import argmax
 
 Array = NDArray[Any]
@@ -85,17 +86,14 @@ def build_model(config: Config, dataset: Dataset) -> Model:
     """
     if isinstance(config.model, MLPModel):
         return _mlp(config.model, config.experiment.dtype, dataset)
+    if isinstance(config.model, CNNModel):
+        return _cnn(config.model, config.experiment.dtype, dataset)
     return _built(config.model, config.experiment.dtype, dataset)
 
 
 def _mlp(table: MLPModel, dtype: str, dataset: Dataset) -> Model:
-    width = 1
-    for size in dataset.sample_shape:
-        width *= size
-    if not dataset.classes:
-        raise ConfigError(
-            f"model.name = 'mlp' is for classes, but the labels of {dataset!r} are no classes: set model.builder"
-        )
+    width = math.prod(dataset.sample_shape)
+    _need_classes(table.name, dataset)
     for what, place, size in (("first", 0, width), ("last", -1, dataset.classes)):
         if table.layers[place] != size:
             meaning = "features a sample" if what == "first" else "classes"
@@ -103,8 +101,7 @@ def _mlp(table: MLPModel, dtype: str, dataset: Dataset) -> Model:
                 f"model.layers = {list(table.layers)}: the {what} is {table.layers[place]}, "
                 f"but data set {dataset.name!r} has {size} {meaning}; set it to {size}"
             )
-    features = make_placeholder(dtype, [None, *dataset.sample_shape], name="features")
-    labels = make_placeholder("int32", [None], name="labels")
+    features, labels = _placeholders(dtype, dataset)
     activation, initializer = getattr(nn, table.activation), getattr(nn.initializers, table.initializer)()
     training = normalizer = None
     if table.normalization != "none":
@@ -116,13 +113,59 @@ def _mlp(table: MLPModel, dtype: str, dataset: Dataset) -> Model:
             synchronized=table.normalization == "synchronized_batch",
         )
     logits = nn.layers.mlp(features, table.layers[1:], activation, initializer, normalizer=normalizer)
-    return Model(
-        features,
-        labels,
-        nn.losses.sparse_softmax_cross_entropy(labels, logits),
-        {"accuracy": nn.metrics.accuracy(labels, argmax(logits, -1))},
-        training,
-    )
+    return _classifier(features, labels, logits, training)
+
+
+def _cnn(table: CNNModel, dtype: str, dataset: Dataset) -> Model:
+    _need_classes(table.name, dataset)
+    height, width, channels = _image(table, dataset)
+    features, labels = _placeholders(dtype, dataset)
+    activation = getattr(nn, table.activation)
+    initial = {"kernel_initializer": getattr(nn.initializers, table.initializer)()}
+    x = reshape(features, [-1, height, width, channels])
+    for outputs in table.filters:
+        x = nn.layers.conv2d(x, outputs, table.kernel_size, padding="same", activation=activation, **initial)
+        x = nn.layers.max_pooling2d(x, 2, 2, "same")
+    x = nn.layers.flatten(x)
+    for units in table.units:
+        x = nn.layers.dense(x, units, activation, **initial)
+    training = None
+    if table.dropout:
+        training = make_placeholder("bool", (), name="training")
+        x = nn.layers.dropout(x, table.dropout, training=training)
+    return _classifier(features, labels, nn.layers.dense(x, dataset.classes, **initial), training)
+
+
+def _image(table: CNNModel, dataset: Dataset) -> tuple[int, int, int]:
+    """Height, width and channels of a sample; raises ConfigError where they cannot be told or do not fit."""
+    shape = dataset.sample_shape
+    pixels = math.prod(shape)
+    side = math.isqrt(pixels)
+    image = table.image or (shape if len(shape) in (2, 3) else (side, side))
+    if math.prod(image) != pixels:
+        given = "is not set" if table.image is None else f"= {list(table.image)}"
+        raise ConfigError(
+            f"model.image {given}, but the samples of data set {dataset.name!r} have shape {list(shape)}: set it to "
+            f"[height, width] or [height, width, channels] of {pixels} numbers"
+        )
+    return image[0], image[1], image[2] if len(image) == 3 else 1
+
+
+def _need_classes(name: str, dataset: Dataset) -> None:
+    if not dataset.classes:
+        raise ConfigError(
+            f"model.name = {name!r} is for classes, but the labels of {dataset!r} are no classes: set model.builder"
+        )
+
+
+def _placeholders(dtype: str, dataset: Dataset) -> tuple[Tensor, Tensor]:
+    features = make_placeholder(dtype, [None, *dataset.sample_shape], name="features")
+    return features, make_placeholder("int32", [None], name="labels")
+
+
+def _classifier(features: Tensor, labels: Tensor, logits: Tensor, training: Tensor | None = None) -> Model:
+    loss = nn.losses.sparse_softmax_cross_entropy(labels, logits)
+    return Model(features, labels, loss, {"accuracy": nn.metrics.accuracy(labels, argmax(logits, -1))}, training)
 
 
 def _built(table: BuiltModel, dtype: str, dataset: Dataset) -> Model:

@@ -126,6 +126,10 @@ class BuiltData(_OwnData):
         return self
 
 
+Activation = Literal["relu", "tanh", "sigmoid", "elu"]
+Initializer = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"]
+
+
 class MLPModel(Table):
     """A multi-layer perceptron."""
 
@@ -133,10 +137,39 @@ class MLPModel(Table):
     layers: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=2)] = Field(
         description="widths of the layers, from the features of a sample to the classes"
     )
-    activation: Literal["relu", "tanh", "sigmoid", "elu"] = Field(
-        default="relu", description="function after every layer but the last"
+    activation: Activation = Field(default="relu", description="function after every layer but the last")
+    initializer: Initializer = Field(
+        default="glorot_uniform", description="initial values of the weights; biases begin at zero"
     )
-    initializer: Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"] = Field(
+    normalization: Literal["none", "batch", "synchronized_batch"] = Field(
+        default="none",
+        description="before every activation; batch: by mean and variance of each rank's own part of the batch; "
+        "synchronized_batch: by those of the global batch, in mode 'single' or 'allreduce'; evaluations use moving "
+        "averages, which are the same on all ranks",
+    )
+    normalization_momentum: DecayRate = Field(
+        default=0.99, description="share of the moving averages kept at each step"
+    )
+
+
+class CNNModel(Table):
+    """A convolutional network: convolutions, each pooled to half its size, then dense layers."""
+
+    name: Literal["cnn"] = Field(description="convolutional network")
+    filters: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)] = Field(
+        description="outputs of each convolution, whose results are pooled 2 x 2"
+    )
+    kernel_size: PositiveInt = Field(default=3, description="height and width of the convolutions' windows")
+    units: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = Field(
+        default=(64,), description="widths of the dense layers before the last"
+    )
+    dropout: DecayRate = Field(default=0.0, description="share of what enters the last layer that training drops")
+    image: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=2, max_length=3)] | None = Field(
+        default=None,
+        description="height, width and perhaps channels of a sample; unset: its shape, or a square where it is flat",
+    )
+    activation: Activation = Field(default="relu", description="function after every layer but the last")
+    initializer: Initializer = Field(
         default="glorot_uniform", description="initial values of the weights; biases begin at zero"
     )
     normalization: Literal["none", "batch", "synchronized_batch"] = Field(
@@ -346,7 +379,8 @@ class Config(Table):
         Discriminator(_kind),
     ] = Field(description="The samples, and how they are cut into batches.")
     model: Annotated[
-        Annotated[MLPModel, Tag("mlp")] | Annotated[BuiltModel, Tag(BUILDER_KEY)], Discriminator(_kind)
+        Annotated[MLPModel, Tag("mlp")] | Annotated[CNNModel, Tag("cnn")] | Annotated[BuiltModel, Tag(BUILDER_KEY)],
+        Discriminator(_kind),
     ] = Field(description="What is trained.")
     optimizer: GradientDescent | Momentum | Adagrad | RMSProp | Adam | AdamW | LARS | LAMB = Field(
         discriminator="name", description="How gradients change the variables."

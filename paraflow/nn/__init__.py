@@ -1,6 +1,37 @@
 """Neural networks: what ``tf.nn`` has of operations, and initializers, layers, losses and metrics made of them."""
 
 from paraflow.nn import initializers, layers, losses, metrics
+from paraflow.nn.activations import crelu, gelu, relu_layer, softsign, swish, zero_fraction
+from paraflow.nn.convolution import (
+    atrous_conv2d,
+    conv1d,
+    conv2d,
+    conv2d_backprop_filter,
+    conv2d_backprop_input,
+    conv2d_transpose,
+    conv3d,
+    convolution,
+    depthwise_conv2d,
+    separable_conv2d,
+)
+from paraflow.nn.pooling import (
+    avg_pool,
+    avg_pool1d,
+    avg_pool3d,
+    max_pool,
+    max_pool1d,
+    max_pool3d,
+    max_pool_with_argmax,
+)
+from paraflow.nn.sampled import nce_loss, sampled_softmax_loss
+from paraflow.nn.statistics import (
+    local_response_normalization,
+    normalize_moments,
+    sufficient_statistics,
+    weighted_moments,
+)
+from paraflow.nn.statistics import local_response_normalization as lrn
+from paraflow.ops.candidates import log_uniform_candidate_sampler, uniform_candidate_sampler
 from paraflow.ops.nn import (
     bias_add,
     dropout,
@@ -8,6 +39,7 @@ from paraflow.ops.nn import (
     in_top_k,
     l2_normalize,
     leaky_relu,
+    log_poisson_loss,
     log_softmax,
     moments,
     relu,
@@ -18,6 +50,7 @@ from paraflow.ops.nn import (
     softmax_cross_entropy_with_logits,
     softmax_cross_entropy_with_logits_v2,
     sparse_softmax_cross_entropy_with_logits,
+    weighted_cross_entropy_with_logits,
     xw_plus_b,
 )
 from paraflow.ops.normalization import batch_normalization, fused_batch_norm
@@ -26,33 +59,67 @@ from paraflow.ops.rows import embedding_lookup
 from paraflow.ops.transcendental import log_sigmoid, sigmoid, softplus, tanh
 
 __all__ = [
+    "atrous_conv2d",
+    "avg_pool",
+    "avg_pool1d",
+    "avg_pool3d",
     "batch_normalization",
     "bias_add",
+    "conv1d",
+    "conv2d",
+    "conv2d_backprop_filter",
+    "conv2d_backprop_input",
+    "conv2d_transpose",
+    "conv3d",
+    "convolution",
+    "crelu",
+    "depthwise_conv2d",
     "dropout",
     "elu",
     "embedding_lookup",
     "fused_batch_norm",
+    "gelu",
     "in_top_k",
     "initializers",
     "l2_loss",
     "l2_normalize",
     "layers",
     "leaky_relu",
+    "local_response_normalization",
+    "log_poisson_loss",
     "log_sigmoid",
     "log_softmax",
+    "log_uniform_candidate_sampler",
     "losses",
+    "lrn",
+    "max_pool",
+    "max_pool1d",
+    "max_pool3d",
+    "max_pool_with_argmax",
     "metrics",
     "moments",
+    "nce_loss",
+    "normalize_moments",
     "relu",
     "relu6",
+    "relu_layer",
+    "sampled_softmax_loss",
     "selu",
+    "separable_conv2d",
     "sigmoid",
     "sigmoid_cross_entropy_with_logits",
     "softmax",
     "softmax_cross_entropy_with_logits",
     "softmax_cross_entropy_with_logits_v2",
     "softplus",
+    "softsign",
     "sparse_softmax_cross_entropy_with_logits",
+    "sufficient_statistics",
+    "swish",
     "tanh",
+    "uniform_candidate_sampler",
+    "weighted_cross_entropy_with_logits",
+    "weighted_moments",
     "xw_plus_b",
+    "zero_fraction",
 ]

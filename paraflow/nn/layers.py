@@ -11,17 +11,46 @@ from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert
 from paraflow.graph.shape import format_dims
 from paraflow.nn import initializers
+from paraflow.nn.convolution_layers import (
+    average_pooling1d,
+    average_pooling2d,
+    conv1d,
+    conv2d,
+    conv2d_transpose,
+    conv3d,
+    max_pooling1d,
+    max_pooling2d,
+    separable_conv2d,
+)
 from paraflow.nn.initializers import Initializer
 from paraflow.nn.normalization import batch_normalization
+from paraflow.nn.weights import Activation, Regularizer, finished, layer_variable
+from paraflow.ops import nn as ops
 from paraflow.ops.contraction import tensordot
 from paraflow.ops.linalg import matmul
-from paraflow.ops.nn import bias_add, relu
+from paraflow.ops.logic import select
+from paraflow.ops.math import multiply, rsqrt
+from paraflow.ops.nn import relu
 from paraflow.ops.rearrange import flatten
-from paraflow.ops.state import Variable
+from paraflow.ops.reduce import moments_of
 
-__all__ = ["batch_normalization", "dense", "flatten", "mlp"]
-
-Activation = Callable[[Tensor], Tensor]
+__all__ = [
+    "average_pooling1d",
+    "average_pooling2d",
+    "batch_normalization",
+    "conv1d",
+    "conv2d",
+    "conv2d_transpose",
+    "conv3d",
+    "dense",
+    "dropout",
+    "flatten",
+    "layer_norm",
+    "max_pooling1d",
+    "max_pooling2d",
+    "mlp",
+    "separable_conv2d",
+]
 
 
 def dense(
@@ -31,13 +60,18 @@ def dense(
     use_bias: bool = True,
     kernel_initializer: Initializer | None = None,
     bias_initializer: Initializer | None = None,
+    *,
+    kernel_regularizer: Regularizer | None = None,
+    bias_regularizer: Regularizer | None = None,
+    activity_regularizer: Regularizer | None = None,
     trainable: bool = True,
     name: str | None = None,
 ) -> Tensor:
     """activation(inputs @ kernel + bias): inputs [..., n] become [..., units].
 
     Makes the variables NAME/kernel [n, units], Glorot-uniform by default, and NAME/bias [units], by default zeros, of
-    the inputs' dtype; NAME is "dense" by default, made unique. Raises GraphError if n is not known.
+    the inputs' dtype; NAME is "dense" by default, made unique. What the regularizers, functions of a tensor, return
+    joins the collection of regularisation losses. Raises GraphError if n is not known.
     """
     x = convert(inputs)
     rank = x.spec.rank
@@ -48,14 +82,74 @@ def dense(
             f"give {x.op.where()} a shape"
         )
     with name_scope(name or "dense"):
-        start = (kernel_initializer or initializers.glorot_uniform())([width, units], x.dtype)
-        kernel = Variable(start, trainable, name="kernel")
+        kernel = layer_variable(
+            "kernel", [width, units], x.dtype, kernel_initializer or initializers.glorot_uniform(), kernel_regularizer,
+            trainable,
+        )  # fmt: skip
         outputs = matmul(x, kernel) if rank == 2 else tensordot(x, kernel, 1)
         outputs.set_shape([*x.shape.as_list()[:-1], units])
+        bias = None
         if use_bias:
-            start = (bias_initializer or initializers.zeros())([units], x.dtype)
-            outputs = bias_add(outputs, Variable(start, trainable, name="bias"))
-        return outputs if activation is None else activation(outputs)
+            bias = layer_variable(
+                "bias", [units], x.dtype, bias_initializer or initializers.zeros(), bias_regularizer, trainable
+            )
+        return finished(outputs, bias, activation, activity_regularizer)
+
+
+def dropout(
+    inputs: Any,
+    rate: Any = 0.5,
+    noise_shape: Any = None,
+    seed: int | None = None,
+    training: Any = False,
+    name: str | None = None,
+) -> Tensor:
+    """In training, elements are set to 0 with probability ``rate`` and the others divided by 1 - rate.
+
+    ``training`` is a bool, or a scalar bool tensor such as a placeholder. Otherwise the inputs themselves.
+    Srivastava et al., "Dropout" (2014).
+    """
+    with name_scope(name or "dropout"):
+        x = convert(inputs)
+        if isinstance(training, (bool, int)):
+            return ops.dropout(x, None, noise_shape, seed, rate=rate) if training else x
+        result: Tensor = select(convert(training), ops.dropout(x, None, noise_shape, seed, rate=rate), x)
+        return result
+
+
+def layer_norm(
+    inputs: Any,
+    center: bool = True,
+    scale: bool = True,
+    activation_fn: Activation | None = None,
+    begin_norm_axis: int = 1,
+    begin_params_axis: int = -1,
+    trainable: bool = True,
+    scope: str | None = None,
+) -> Tensor:
+    """Each sample less its mean and by its standard deviation over the axes from ``begin_norm_axis``, then scaled.
+
+    Makes NAME/beta (zeros), which is added, and NAME/gamma (ones), by which is multiplied, of the sizes of the axes
+    from ``begin_params_axis``, which have to be known; NAME is "LayerNorm" by default. The arguments are those of
+    ``tf.contrib.layers.layer_norm``. Ba, Kiros & Hinton, "Layer normalization" (2016).
+    """
+    x = convert(inputs)
+    dims = x.spec.shape
+    if dims is None or not -len(dims) <= begin_params_axis < len(dims) or None in dims[begin_params_axis:]:
+        raise GraphError(
+            f"layer_norm needs the sizes of the axes from {begin_params_axis}, not {format_dims(dims)}: "
+            f"give {x.op.where()} a shape"
+        )
+    first = begin_norm_axis % len(dims)
+    with name_scope(scope or "LayerNorm"):
+        sizes = [n for n in dims[begin_params_axis:] if n is not None]
+        beta = layer_variable("beta", sizes, x.dtype, initializers.zeros(), None, trainable) if center else None
+        gamma = layer_variable("gamma", sizes, x.dtype, initializers.ones(), None, trainable) if scale else None
+        mean, variance = moments_of(x, tuple(range(first, len(dims))), True)
+        y = multiply(x - mean, rsqrt(variance + 1e-12))
+        y = y if gamma is None else y * gamma
+        y = y if beta is None else y + beta
+        return y if activation_fn is None else activation_fn(y)
 
 
 def mlp(

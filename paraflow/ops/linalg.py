@@ -10,7 +10,7 @@ from paraflow.errors import GraphError
 from paraflow.graph.dtypes import DType, float32
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, as_dims, broadcast, num_elements
+from paraflow.graph.shape import Spec, as_dims, broadcast, format_dims, num_elements
 from paraflow.ops.array import broadcast_to, known_shape, reshape, shape_tensor, size_along, unbroadcast
 from paraflow.ops.joining import concat
 from paraflow.ops.math import multiply, sqrt
@@ -185,6 +185,21 @@ def eye(
         return matrix
     batch: Tensor = broadcast_to(matrix, concat([shape_tensor(batch_shape), known_shape(matrix)], 0))
     return batch
+
+
+@op(dtypes="float")
+def orthonormal(a):
+    """The Q of a = Q R, with R's diagonal positive: orthonormal columns that span those of ``a`` [n, m], m <= n."""
+    wide = a.astype(np.float32) if a.dtype == np.float16 else a
+    q, r = np.linalg.qr(wide)
+    return (q * np.where(np.diagonal(r) < 0, -1, 1)).astype(a.dtype)
+
+
+@orthonormal.shape
+def _(a: Spec) -> Spec:
+    if a.shape is not None and len(a.shape) != 2:
+        raise GraphError(f"a matrix is needed, not {format_dims(a.shape)}")
+    return Spec(a.dtype, a.shape)
 
 
 @op

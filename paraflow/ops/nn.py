@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,16 +11,16 @@ import numpy as np
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import convert, op
+from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, normal_axis
 from paraflow.ops.array import cast, known_shape, reshape, shape_tensor, stop_gradient
 from paraflow.ops.gathering import check_indices
 from paraflow.ops.linalg import matmul
-from paraflow.ops.logic import greater, greater_equal, less, logical_and, select
-from paraflow.ops.math import add, maximum, multiply, rsqrt, square
+from paraflow.ops.logic import greater, greater_equal, less, less_equal, logical_and, select
+from paraflow.ops.math import add, log, maximum, multiply, rsqrt, square
 from paraflow.ops.random import random_uniform
 from paraflow.ops.reduce import keep_axes, moments_of, reduce_sum, reduced_dims
-from paraflow.ops.transcendental import exp, sigmoid
+from paraflow.ops.transcendental import exp, sigmoid, softplus
 
 # Klambauer et al., "Self-normalizing neural networks" (2017).
 SELU_SCALE = 1.0507009873554805
@@ -320,6 +321,51 @@ def sigmoid_cross_entropy_with_logits(*, labels: Any, logits: Any, name: str | N
         )
     loss: Tensor = sigmoid_cross_entropy(x, z, name=name)
     return loss
+
+
+def weighted_cross_entropy_with_logits(
+    labels: Any = None, logits: Any = None, pos_weight: Any = None, name: str | None = None, targets: Any = None
+) -> Tensor:
+    """As `sigmoid_cross_entropy_with_logits`, but with the part of the label 1 ``pos_weight`` times as heavy.
+
+    ``targets`` is the older name of ``labels``.
+    """
+    labels = targets if labels is None else labels
+    if labels is None or logits is None or pos_weight is None:
+        raise GraphError(f"weighted_cross_entropy_with_logits needs labels, logits and pos_weight{at_user_line()}")
+    with name_scope(name or "logistic_loss") as scope:
+        x = convert(logits)
+        z = convert(labels, x.dtype)
+        if not compatible(x.spec.shape, z.spec.shape):
+            raise GraphError(
+                f"weighted_cross_entropy_with_logits: logits {format_dims(x.spec.shape)} and labels "
+                f"{format_dims(z.spec.shape)} need one shape{at_user_line()}"
+            )
+        loss: Tensor = add((1 - z) * x, (1 + (pos_weight - 1) * z) * softplus(-x), name=scope)
+        return loss
+
+
+def log_poisson_loss(
+    targets: Any, log_input: Any, compute_full_loss: bool = False, name: str | None = None
+) -> Tensor:
+    """exp(log_input) - log_input * targets: -log of the Poisson probability of ``targets``, less a constant.
+
+    ``compute_full_loss`` adds that, log(targets!), by Stirling's approximation where targets are above 1.
+    """
+    with name_scope(name or "log_poisson_loss"):
+        x = convert(log_input)
+        z = convert(targets, x.dtype)
+        if not compatible(x.spec.shape, z.spec.shape):
+            raise GraphError(
+                f"log_poisson_loss: log_input {format_dims(x.spec.shape)} and targets {format_dims(z.spec.shape)} "
+                f"need one shape{at_user_line()}"
+            )
+        loss: Tensor = exp(x) - x * z
+        if compute_full_loss:
+            stirling = z * log(z) - z + 0.5 * log(2 * math.pi * z)
+            small = logical_and(greater_equal(z, 0), less_equal(z, 1))
+            loss += select(small, 0, stirling)
+        return loss
 
 
 # -- composites -------------------------------------------------------------------------------------------------------

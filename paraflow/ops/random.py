@@ -25,7 +25,7 @@ from paraflow.ops.philox import Kind, Stream
 
 Seeds = tuple[int, int]
 
-# The operations of a graph that took their place in this list as their seed (see `_seeds`).
+# The operations of a graph that took their place in this list as their seed (see `operation_seeds`).
 SEEDED_BY_ORDER = "seeded_by_order"
 
 
@@ -46,7 +46,7 @@ class Draw(Protocol):
         """
 
 
-def _stream(draw: Draw, seed: Seeds | None, kind: Kind, count: int) -> Stream:
+def stream_of(draw: Draw, seed: Seeds | None, kind: Kind, count: int) -> Stream:
     """The place in the random numbers of this run of an operation, which draws ``count`` numbers."""
     offset, shard = draw(philox.reserved(kind, count))
     first, second = draw.entropy if seed is None else seed
@@ -67,21 +67,21 @@ def _of_shape(shape: Spec, dtype: DType, seed: Seeds | None, sharded: bool) -> S
 def random_standard_uniform(shape, dtype=float32, seed=None, sharded=False, *, draw):
     """Uniform numbers in [0, 1)."""
     sizes, count = _sizes(shape)
-    return philox.uniform(_stream(draw, seed, "uniform", count), sizes, dtype)
+    return philox.uniform(stream_of(draw, seed, "uniform", count), sizes, dtype)
 
 
 @op(random=True, same=())
 def random_standard_normal(shape, dtype=float32, seed=None, sharded=False, *, draw):
     """Normal numbers of mean 0 and standard deviation 1."""
     sizes, count = _sizes(shape)
-    return philox.normal(_stream(draw, seed, "normal", count), sizes, dtype)
+    return philox.normal(stream_of(draw, seed, "normal", count), sizes, dtype)
 
 
 @op(random=True, same=())
 def random_standard_truncated_normal(shape, dtype=float32, seed=None, sharded=False, *, draw):
     """Normal numbers of mean 0 and standard deviation 1, drawn again until they lie within 2 of the mean."""
     sizes, count = _sizes(shape)
-    return philox.truncated_normal(_stream(draw, seed, "truncated_normal", count), sizes, dtype)
+    return philox.truncated_normal(stream_of(draw, seed, "truncated_normal", count), sizes, dtype)
 
 
 random_standard_uniform.shape(_of_shape)
@@ -93,7 +93,7 @@ random_standard_truncated_normal.shape(_of_shape)
 def random_uniform_int(shape, minval, maxval, seed=None, sharded=False, *, draw):
     """Uniform integers in [minval, maxval), two scalars that give the dtype: int32 or int64."""
     sizes, count = _sizes(shape)
-    stream = _stream(draw, seed, "uniform_int", count)
+    stream = stream_of(draw, seed, "uniform_int", count)
     return philox.uniform_int(stream, sizes, int(minval), int(maxval), minval.dtype)
 
 
@@ -111,7 +111,7 @@ def _(shape: Spec, minval: Spec, maxval: Spec, seed: Seeds | None, sharded: bool
 @op(random=True, same=())
 def random_permutation(n, seed=None, sharded=False, *, draw):
     """The numbers 0 .. n - 1 in random order, an int64 vector."""
-    return philox.permutation(_stream(draw, seed, "permutation", int(n)), int(n))
+    return philox.permutation(stream_of(draw, seed, "permutation", int(n)), int(n))
 
 
 @random_permutation.shape
@@ -127,7 +127,7 @@ def set_random_seed(seed: int | None) -> None:
     get_default_graph().seed = seed if seed is None else int(seed)
 
 
-def _seeds(graph: Graph, op_seed: int | None) -> Seeds | None:
+def operation_seeds(graph: Graph, op_seed: int | None) -> Seeds | None:
     """The seeds of the random operation that is to be added.
 
     Where only the graph has a seed, the second is the number of operations seeded so before: TensorFlow 2's rule for
@@ -178,7 +178,7 @@ def _normal(
     with name_scope(name) as scope:
         sizes = shape_tensor(shape)
         centre, spread = convert(mean, chosen, "mean"), convert(stddev, chosen, "stddev")
-        numbers = standard(sizes, dtype=chosen, seed=_seeds(sizes.graph, seed))
+        numbers = standard(sizes, dtype=chosen, seed=operation_seeds(sizes.graph, seed))
         result: Tensor = add(multiply(numbers, spread), centre, name=scope)
         return result
 
@@ -202,7 +202,7 @@ def random_uniform(
     with name_scope(name):
         sizes = shape_tensor(shape)
         low, high = convert(minval, chosen, "min"), convert(1 if maxval is None else maxval, chosen, "max")
-        seeds = _seeds(sizes.graph, seed)
+        seeds = operation_seeds(sizes.graph, seed)
         if integers:
             whole: Tensor = random_uniform_int(sizes, low, high, seed=seeds)
             return whole
@@ -223,6 +223,6 @@ def random_shuffle(value: Any, seed: int | None = None, name: str = "random_shuf
     if x.spec.rank == 0:
         scalar: Tensor = identity(x, name=name)
         return scalar
-    order = random_permutation(size_along(x, 0), seed=_seeds(x.graph, seed))
+    order = random_permutation(size_along(x, 0), seed=operation_seeds(x.graph, seed))
     shuffled: Tensor = gather(x, order, name=name)
     return shuffled

@@ -46,7 +46,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
     "script",
     [
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
-        "compression.py", "simulate_check.py", "exchange.py", "autotune.py",
+        "compression.py", "simulate_check.py", "exchange.py", "autotune.py", "convolution.py",
     ],
 )
 def test_help_names_the_options(script: str) -> None:
@@ -171,3 +171,13 @@ def test_autotune_times_the_usual_size_and_the_chosen_one(tmp_path: Path) -> Non
     assert set(found["step_seconds"]) == {str(4 << 20), str(256 << 10)}
     assert_times({name: found[name] for name in ("fixed", "chosen")}, {"fixed", "chosen"}, rounds=2)
     assert "9-300-300-3:6" in output
+
+
+def test_convolution_times_every_part(tmp_path: Path) -> None:
+    options = ["--rounds", "2", "--calls", "2", "--peers", "none", "--layers", "2x6x3:3x4", "--batches", "2"]
+    output, written = results(tmp_path, "convolution.py", *options)
+    for found in written["results"]:
+        assert_times(found["seconds"], {"paraflow"}, rounds=2)
+    parts = [found["part"] for found in written["results"]]
+    assert parts == ["forward", "input gradient", "filter gradient", "pool", "pool gradient", "step"]
+    assert "network, batch 2, step" in output

@@ -123,6 +123,12 @@ def test_embeddings(ranks, tmp_path):
     assert 250 < int(rows) < 320
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_convolutions(ranks, tmp_path):
+    out = run(PARAFLOW, "launch", "-n", ranks, EXAMPLES / "13_convolutions.py", cwd=tmp_path)
+    assert float(re.fullmatch(rf"{ranks} ranks: test accuracy ([\d.]+)\n", out)[1]) > 0.97
+
+
 def test_seed_experiment(tmp_path):
     # examples/seed_experiment.py holds the builders of this configuration.
     config = EXAMPLES.parent / "configs" / "seed_program.toml"

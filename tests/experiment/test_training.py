@@ -137,6 +137,13 @@ def test_digits_are_learnt_by_averaging_parameters(tmp_path, name):
     assert [rank["samples"] for rank in run.end["ranks"]] == [EPOCHS * 360] * 2 + [EPOCHS * 359] * 2
 
 
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_convolutional_network_learns_digits(tmp_path, ranks):
+    run = finished(launch(tmp_path, ranks, CONFIGS / "digits_cnn.toml", "train.evaluate_every=0")).results
+    assert run.end["test_accuracy"] >= 0.97
+    assert run.parameters["conv2d_1/kernel"].shape == (3, 3, 16, 32)
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_the_seed_program_comes_to_tensorflows_weights(tmp_path, ranks):
     """Weights after 5000 steps of TensorFlow 2.21 (tf.compat.v1) on a CPU."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import paraflow as pf
+from paraflow.errors import InvalidArgumentError
 from paraflow.nn import initializers
 
 # What tf.initializers (TensorFlow 2.21, tf.compat.v1) gives with seed=1 and no graph seed.
@@ -26,6 +27,37 @@ TENSORFLOW = [
         [-0.46117243, 0.843881, 0.03713476, 0.056415137, 0.36361894, 0.9156572, 0.09295751, -0.86156285],
     ),
     (initializers.he_normal, [4], [-0.65219635, 1.1934279, 0.05251648, 0.07978305]),
+    (initializers.lecun_uniform, [3, 2], [-0.5219252, 0.8407991, -0.89897513, -0.008511066, 0.6710446, -0.94705915]),
+    (
+        initializers.lecun_normal,
+        [2, 2, 2, 1],
+        [-0.32609817, 0.59671396, 0.02625824, 0.039891526, 0.25711742, 0.64746743, 0.065730885, -0.60921693],
+    ),
+    (
+        lambda seed: initializers.variance_scaling(0.5, "fan_out", "untruncated_normal", seed),
+        [3, 2],
+        [-0.4056591, 0.7422994, 0.032664686, -1.2213521, 0.0496242, 0.29561216],
+    ),
+    (
+        lambda seed: initializers.variance_scaling(3.0, "fan_avg", "normal", seed),
+        [3, 2],
+        [-1.0103781, 1.8488506, 0.08135818, 0.123599365, 0.7966491, 2.0061045],
+    ),
+    (
+        lambda seed: initializers.uniform_unit_scaling(0.5, seed),
+        [3, 2],
+        [-0.2609626, 0.42039955, -0.44948757, -0.0042555332, 0.3355223, -0.47352958],
+    ),
+    (
+        lambda seed: initializers.orthogonal(2.0, seed),
+        [3, 2],
+        [-1.9788904, -0.0740474, 0.15934521, -1.8931122, 0.24207728, 0.64081454],
+    ),
+    (
+        lambda seed: initializers.orthogonal(seed=seed),
+        [1, 2, 3],
+        [-0.9894452, 0.0796726, 0.12103864, -0.0370237, -0.9465561, 0.32040727],
+    ),
 ]
 
 
@@ -70,6 +102,35 @@ def test_spread(graph, make, stddev, limit, dtype):
     assert np.std(values) == pytest.approx(stddev, rel=0.01)
     assert np.mean(values) == pytest.approx(0, abs=0.01 * stddev)
     assert 0.99 * limit < np.abs(values).max() <= limit
+
+
+def test_constants_and_the_identity(graph):
+    np.testing.assert_array_equal(value(initializers.constant([1.0, 2.0]), [2, 2]), [[1, 2], [2, 2]])
+    np.testing.assert_array_equal(value(initializers.constant(np.arange(4)), [2, 2]), [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(value(initializers.identity(2.0), [2, 3]), [[2, 0, 0], [0, 2, 0]])
+
+
+def test_the_dtype_is_the_initializers_where_none_is_asked_for(graph):
+    with pf.Session() as session:
+        for make in (initializers.zeros, initializers.glorot_uniform, initializers.orthogonal, initializers.identity):
+            initializer = make(dtype=pf.float64)
+            assert session.run(initializer([2, 2])).dtype == np.float64
+            assert session.run(initializer([2, 2], pf.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: initializers.variance_scaling(mode="fan"), "mode of fan_in, fan_out, fan_avg .* 'fan'"),
+        (lambda: initializers.variance_scaling(scale=0), "scale above 0"),
+        (lambda: initializers.orthogonal()([3]), "2 axes or more"),
+        (lambda: initializers.identity()([3, 3, 3]), "2 axes, not"),
+        (lambda: initializers.constant([1, 2], verify_shape=True)([3]), r"shape \(2,\) was asked for \(3,\)"),
+    ],
+)
+def test_what_initializers_refuse(graph, build, message):
+    with pytest.raises(InvalidArgumentError, match=rf"{message}.*test_initializers\.py"):
+        build()
 
 
 def test_the_graphs_seed_gives_each_variable_numbers_of_its_own(graph):

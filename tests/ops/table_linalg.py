@@ -256,4 +256,17 @@ NORMS = [
     ),
 ]
 
-ROWS = [*PRODUCTS, *MATRICES, *NORMS]
+def gram_schmidt(a):
+    q = np.zeros(a.shape)
+    for i, column in enumerate(a.T):
+        rest = column - q[:, :i] @ (q[:, :i].T @ column)
+        q[:, i] = rest / np.sqrt(np.sum(rest**2))
+    return q
+
+
+ROWS = [
+    Row(linalg.orthonormal, (normal(5, 3),), gram_schmidt, tolerance=64, empty=(normal(3, 0),)),
+    *PRODUCTS,
+    *MATRICES,
+    *NORMS,
+]

@@ -112,6 +112,10 @@ ROWS = [
     Row(reduce.reduce_sum, (normal(5),), np.sum, dtypes=("complex64", "float32")),
     # Summing one after the other would lose three digits here.
     Row(reduce.reduce_sum, (uniform(0, 1, 200_000),), math.fsum, dtypes=("float32",), empty=None),
+    # Many short rows, the last of them left over where several are added at a time.
+    *(Row(reduce.reduce_sum, (given(np.arange(9003).reshape(shape) % 17),), np.sum, {"axis": axis, "keepdims": keep},
+          dtypes=("float32", "float64"), differentiable=())
+      for shape, axis, keep in (((3001, 3), 0, False), ((3001, 3), 0, True), ((1, 3001, 3), (0, 1), True))),
     Row(reduce.reduce_mean, (uniform(0, 100, 3000),), lambda x: math.fsum(x) / 3000, dtypes=("float16", "float32"),
         empty=None),
     *per_axes(reduce.reduce_mean, mean, normal(2, 3, 2), tolerance=32),

@@ -11,16 +11,18 @@ from paraflow.graph.dtypes import is_floating
 from paraflow.graph.graph import Graph
 from paraflow.ops.array import make_constant, make_placeholder
 
+from . import tf_cases, tf_network_cases
 from .interpreter import interpret
-from .tf_cases import CASES, weight
+from .tf_cases import weight
 
-REFERENCE = np.load(Path(__file__).with_name("tf_ops_reference.npz"))
+CASES = {**tf_cases.CASES, **tf_network_cases.CASES}
 
 
-def reference():
-    """(case name, dtype, parts) for every line of the reference; a part is an array, or None for no gradient."""
+def reference(file):
+    """(case name, dtype, parts) for every line of a reference; a part is an array, or None for no gradient."""
+    stored = np.load(Path(__file__).with_name(f"tf_{file}_reference.npz"))
     offset = 0
-    for line in str(REFERENCE["index"]).splitlines():
+    for line in str(stored["index"]).splitlines():
         name, dtype, kinds = line.split("|")
         parts = []
         for kind in kinds.split(";"):
@@ -30,13 +32,13 @@ def reference():
             element, _, sizes = kind[:-1].partition("[")
             shape = tuple(int(n) for n in sizes.split(",") if n)
             count = int(np.prod(shape))
-            parts.append(REFERENCE["values"][offset : offset + count].reshape(shape).astype(element))
+            parts.append(stored["values"][offset : offset + count].reshape(shape).astype(element))
             offset += count
         yield name, dtype, parts
-    assert offset == REFERENCE["values"].size
+    assert offset == stored["values"].size
 
 
-EXPECTED = list(reference())
+EXPECTED = [*reference("ops"), *reference("network")]
 
 
 def parts_of(case, dtype):

@@ -1,0 +1,74 @@
+"""Activations and other functions of features that are put together of operations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from paraflow.graph.dtypes import float32
+from paraflow.graph.graph import name_scope
+from paraflow.graph.node import Tensor
+from paraflow.graph.record import convert
+from paraflow.ops.array import cast
+from paraflow.ops.joining import concat
+from paraflow.ops.logic import equal
+from paraflow.ops.math import abs, divide, multiply
+from paraflow.ops.nn import relu, xw_plus_b
+from paraflow.ops.reduce import reduce_mean
+from paraflow.ops.transcendental import erf, sigmoid, tanh
+
+
+def softsign(features: Any, name: str | None = None) -> Tensor:
+    """x / (1 + |x|)."""
+    with name_scope(name or "Softsign") as scope:
+        x = convert(features)
+        result: Tensor = divide(x, 1 + abs(x), name=scope)
+        return result
+
+
+def swish(features: Any, name: str | None = None) -> Tensor:
+    """x sigmoid(x). Ramachandran, Zoph & Le, "Searching for activation functions" (2017)."""
+    with name_scope(name or "swish") as scope:
+        x = convert(features)
+        result: Tensor = multiply(x, sigmoid(x), name=scope)
+        return result
+
+
+def gelu(features: Any, approximate: bool = False, name: str | None = None) -> Tensor:
+    """x times the standard normal distribution function of x, with ``approximate`` by a tanh.
+
+    Hendrycks & Gimpel, "Gaussian error linear units" (2016).
+    """
+    with name_scope(name or "Gelu") as scope:
+        x = convert(features)
+        if approximate:
+            inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
+            result: Tensor = multiply(0.5 * x, 1 + tanh(inner), name=scope)
+        else:
+            result = multiply(0.5 * x, 1 + erf(x * math.sqrt(0.5)), name=scope)
+        return result
+
+
+def crelu(features: Any, name: str | None = None, axis: int = -1) -> Tensor:
+    """The positive parts of x and of -x, one after the other along ``axis``.
+
+    Shang et al., "Concatenated rectified linear units" (ICML 2016).
+    """
+    with name_scope(name or "CRelu") as scope:
+        x = convert(features)
+        result: Tensor = relu(concat([x, -x], axis), name=scope)
+        return result
+
+
+def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Tensor:
+    """relu(matmul(x, weights) + biases)."""
+    with name_scope(name or "relu_layer") as scope:
+        result: Tensor = relu(xw_plus_b(x, weights, biases), name=scope)
+        return result
+
+
+def zero_fraction(value: Any, name: str | None = None) -> Tensor:
+    """The share of zeros among the elements, a float32 scalar."""
+    with name_scope(name or "zero_fraction") as scope:
+        share: Tensor = reduce_mean(cast(equal(convert(value), 0), float32), name=scope)
+        return share

@@ -1,0 +1,200 @@
+"""Pooling: the largest element, or the mean, of each window of [n, sizes..., channels], channel by channel.
+
+Padding counts for nothing, neither in the maximum nor in the mean. Where a maximum occurs several times in a window,
+the first in row-major order gets the gradient, as in TensorFlow.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from paraflow.errors import GraphError
+from paraflow.graph.node import Tensor
+from paraflow.graph.record import op
+from paraflow.graph.shape import Dims, Spec, format_dims, merge
+from paraflow.ops.array import known_shape, value_dims
+from paraflow.ops.convolution import narrowed, wide
+from paraflow.ops.reduce import lowest
+from paraflow.ops.windows import Array, Axis, axes_of, check_windows, place_dims, taps
+
+
+def _pooled_dims(x: Dims, window: Any, strides: Any, padding: Any) -> Dims:
+    rank = len(window)
+    check_windows(rank, strides, padding)
+    if min(window) < 1:
+        raise GraphError(f"a window has sizes above 0, not {list(window)}")
+    if x is not None and len(x) != rank + 2:
+        raise GraphError(f"the input is [n, {rank} sizes, channels], not {format_dims(x)}")
+    places = place_dims(None if x is None else x[1:-1], tuple(window), strides, padding, (1,) * rank)
+    return (None if x is None else x[0], *places, None if x is None else x[-1])
+
+
+def _axes(sizes: Any, window: Any, strides: Any, padding: Any) -> tuple[Axis, ...]:
+    return axes_of(sizes, window, strides, padding, (1,) * len(window))
+
+
+def _fold(x: Array, axes: Any, ufunc: np.ufunc, identity: Any) -> Array:
+    """``ufunc`` over the elements of each window, one axis after the other."""
+    for i, axis in enumerate(axes):
+        before = (slice(None),) * (i + 1)
+        result = np.full((*x.shape[: i + 1], axis.places, *x.shape[i + 2 :]), identity, x.dtype)
+        for tap in range(axis.window):
+            at, seen = axis.seen(tap)
+            ufunc(result[(*before, at)], x[(*before, seen)], out=result[(*before, at)])
+        x = result
+    return x
+
+
+# -- maximum ----------------------------------------------------------------------------------------------------------
+
+
+@op(dtypes="real")
+def window_max(input, window=(2, 2), strides=(2, 2), padding="VALID"):
+    """The largest element of each window: [n, sizes..., channels] to [n, places..., channels]."""
+    return _fold(input, _axes(input.shape[1:-1], window, strides, padding), np.maximum, lowest(input.dtype))
+
+
+@window_max.shape
+def _(input: Spec, **windows: Any) -> Spec:
+    return Spec(input.dtype, _pooled_dims(input.shape, **windows))
+
+
+@window_max.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    spread: Tensor = to_largest(y.op.inputs[0], y, dy, **y.op.attrs)
+    return spread
+
+
+def _hits(x: Array, y: Array, axes: Any) -> Any:
+    """For each element of the window: its places, what they see, and where that is the first of the largest."""
+    free = np.ones(y.shape, bool)
+    for _, at, seen in taps(axes):
+        places, pixels = (slice(None), *at), (slice(None), *seen)
+        hit = np.equal(x[pixels], y[places])
+        hit &= free[places]
+        free[places] ^= hit
+        yield places, pixels, hit
+
+
+@op(dtypes="float")
+def to_largest(x, y, dy, window=(2, 2), strides=(2, 2), padding="VALID"):
+    """``dy`` [n, places..., channels] added to zeros where each window of ``x`` has its largest element, ``y``."""
+    axes = _axes(x.shape[1:-1], window, strides, padding)
+    apart = all(a.stride >= a.window for a in axes)
+    tiled = all(a.stride == a.window and a.places * a.stride == a.size for a in axes)
+    dx = (np.empty if tiled else np.zeros)(x.shape, x.dtype)
+    for places, pixels, hit in _hits(x, y, axes):
+        if apart:
+            np.multiply(dy[places], hit, out=dx[pixels])
+        else:
+            dx[pixels] += dy[places] * hit
+    return dx
+
+
+@to_largest.shape
+def _(x: Spec, y: Spec, dy: Spec, **windows: Any) -> Spec:
+    merge(merge(y.shape, dy.shape), _pooled_dims(x.shape, **windows))
+    return Spec(x.dtype, x.shape)
+
+
+@to_largest.gradient
+def _(z: Tensor, dz: Tensor) -> tuple[None, None, Tensor]:
+    x, y, _ = z.op.inputs
+    return None, None, of_largest(x, y, dz, **z.op.attrs)
+
+
+@op(dtypes="float")
+def of_largest(x, y, values, window=(2, 2), strides=(2, 2), padding="VALID"):
+    """The element of ``values``, which has the shape of ``x``, where each window of ``x`` has its largest, ``y``."""
+    result = np.zeros(y.shape, x.dtype)
+    for places, pixels, hit in _hits(x, y, _axes(x.shape[1:-1], window, strides, padding)):
+        result[places] += values[pixels] * hit
+    return result
+
+
+@of_largest.shape
+def _(x: Spec, y: Spec, values: Spec, **windows: Any) -> Spec:
+    return Spec(x.dtype, merge(y.shape, _pooled_dims(merge(x.shape, values.shape), **windows)))
+
+
+@of_largest.gradient
+def _(z: Tensor, dz: Tensor) -> tuple[None, None, Tensor]:
+    x, y, _ = z.op.inputs
+    return None, None, to_largest(x, y, dz, **z.op.attrs)
+
+
+@op(dtypes="real")
+def place_of_largest(x, y, window=(2, 2), strides=(2, 2), padding="VALID", batch=False):
+    """The position in an image (with ``batch`` in all) of each window's first largest element, ``y``, as int64."""
+    axes = _axes(x.shape[1:-1], window, strides, padding)
+    positions = np.arange(x.size if batch else math.prod(x.shape[1:])).reshape(-1, *x.shape[1:])
+    result = np.zeros(y.shape, np.int64)
+    for places, pixels, hit in _hits(x, y, axes):
+        np.copyto(result[places], positions[pixels], where=hit)
+    return result
+
+
+@place_of_largest.shape
+def _(x: Spec, y: Spec, batch: bool, **windows: Any) -> Spec:
+    return Spec(np.dtype("int64"), merge(y.shape, _pooled_dims(x.shape, **windows)))
+
+
+# -- mean -------------------------------------------------------------------------------------------------------------
+
+
+def _divided(array: Array, axes: Any) -> Array:
+    """``array`` [n, places..., channels] by the numbers of elements that are no padding, axis by axis."""
+    for i, axis in enumerate(axes):
+        counts = np.zeros((axis.places, *(1,) * (len(axes) - i)), array.dtype)
+        for tap in range(axis.window):
+            counts[axis.seen(tap)[0]] += 1
+        array = array / counts
+    return array
+
+
+@op(dtypes="float")
+def window_mean(input, window=(2, 2), strides=(2, 2), padding="VALID"):
+    """The mean over each window: [n, sizes..., channels] to [n, places..., channels]."""
+    axes = _axes(input.shape[1:-1], window, strides, padding)
+    return narrowed(_divided(_fold(wide(input), axes, np.add, 0), axes), input.dtype, None)
+
+
+@window_mean.shape
+def _(input: Spec, **windows: Any) -> Spec:
+    return Spec(input.dtype, _pooled_dims(input.shape, **windows))
+
+
+@window_mean.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    spread: Tensor = window_mean_gradient(dy, known_shape(y.op.inputs[0]), **y.op.attrs)
+    return spread
+
+
+@op(dtypes="float", same=(0,))
+def window_mean_gradient(dy, sizes, window=(2, 2), strides=(2, 2), padding="VALID"):
+    """Each element of ``dy`` [n, places..., channels] shared out equally to its window, in the shape ``sizes``."""
+    axes = _axes([int(n) for n in sizes[1:-1]], window, strides, padding)
+    shares = _divided(wide(dy), axes)
+    for i, axis in enumerate(axes):
+        before = (slice(None),) * (i + 1)
+        result = np.zeros((*shares.shape[: i + 1], axis.size, *shares.shape[i + 2 :]), shares.dtype)
+        for tap in range(axis.window):
+            at, seen = axis.seen(tap)
+            result[(*before, seen)] += shares[(*before, at)]
+        shares = result
+    return narrowed(shares, dy.dtype, None)
+
+
+@window_mean_gradient.shape
+def _(dy: Spec, sizes: Spec, **windows: Any) -> Spec:
+    x = value_dims(sizes)
+    merge(dy.shape, _pooled_dims(x, **windows))
+    return Spec(dy.dtype, x)
+
+
+@window_mean_gradient.gradient
+def _(dx: Tensor, ddx: Tensor) -> tuple[Tensor, None]:
+    return window_mean(ddx, **dx.op.attrs), None
