@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "data": {"data"},
     "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
-    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data"},
+    **dict.fromkeys(("vocabulary", "manip", "math"), OPS),
+    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "vocabulary", "manip", "math"},
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {

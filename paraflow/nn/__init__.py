@@ -1,6 +1,8 @@
 """Neural networks: what ``tf.nn`` has of operations, and initializers, layers, losses and metrics made of them."""
 
 from paraflow.nn import initializers, layers, losses, metrics
+from paraflow.ops.blocks import depth_to_space, space_to_batch, space_to_depth
+from paraflow.ops.gathering import top_k
 from paraflow.ops.nn import (
     bias_add,
     dropout,
@@ -26,6 +28,7 @@ from paraflow.ops.transcendental import log_sigmoid, sigmoid, softplus, tanh
 
 __all__ = [
     "bias_add",
+    "depth_to_space",
     "dropout",
     "elu",
     "embedding_lookup",
@@ -49,7 +52,10 @@ __all__ = [
     "softmax_cross_entropy_with_logits",
     "softmax_cross_entropy_with_logits_v2",
     "softplus",
+    "space_to_batch",
+    "space_to_depth",
     "sparse_softmax_cross_entropy_with_logits",
     "tanh",
+    "top_k",
     "xw_plus_b",
 ]

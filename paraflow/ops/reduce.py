@@ -245,13 +245,13 @@ def reduce_variance(input_tensor: Any, axis: Axis = None, keepdims: bool = False
 
 
 @op(dtypes="real")
-def argmax(input, axis=None, output_type="int64"):
+def argmax(input, axis=None, name=None, output_type="int64"):
     """The index of the largest element along one ``axis`` (0 by default), the first of several; a NaN is largest."""
     return np.argmax(input, axis=axis or 0).astype(output_type)
 
 
 @op(dtypes="real")
-def argmin(input, axis=None, output_type="int64"):
+def argmin(input, axis=None, name=None, output_type="int64"):
     """The index of the smallest element along one ``axis`` (0 by default), the first of several; a NaN is smallest."""
     return np.argmin(input, axis=axis or 0).astype(output_type)
 
