@@ -14,7 +14,7 @@ TensorFlow 1.x::
         session.run(step, {x: [[1.0, 2.0]]})
 """
 
-from paraflow import comm, data, errors, manip, math, nn, parallel, train, vocabulary
+from paraflow import bitwise, comm, data, errors, linalg, manip, math, nn, parallel, random, train, vocabulary
 from paraflow.autodiff import gradients
 from paraflow.graph.dtypes import (
     as_dtype,
@@ -80,6 +80,7 @@ __all__ = [
     "assign",
     "assign_add",
     "assign_sub",
+    "bitwise",
     "bool",
     "comm",
     "complex64",
@@ -106,6 +107,7 @@ __all__ = [
     "int32",
     "int64",
     "layers",
+    "linalg",
     "losses",
     "manip",
     "math",
@@ -114,6 +116,7 @@ __all__ = [
     "nn",
     "op",
     "parallel",
+    "random",
     "reset_default_graph",
     "scatter_add",
     "scatter_sub",

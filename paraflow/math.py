@@ -1,6 +1,7 @@
 """Mathematics, as ``tf.math`` has it."""
 
-from paraflow.ops.gathering import top_k, unsorted_segment_sum
+from paraflow.ops.complexes import angle, conj, imag, real
+from paraflow.ops.gathering import top_k
 from paraflow.ops.logic import (
     equal,
     greater,
@@ -18,6 +19,7 @@ from paraflow.ops.logic import (
 )
 from paraflow.ops.math import (
     abs,
+    accumulate_n,
     add,
     add_n,
     ceil,
@@ -31,10 +33,15 @@ from paraflow.ops.math import (
     multiply,
     multiply_no_nan,
     negative,
+    nextafter,
+    polyval,
     pow,
     reciprocal,
+    reciprocal_no_nan,
+    rint,
     round,
     rsqrt,
+    scalar_mul,
     sign,
     sqrt,
     square,
@@ -49,26 +56,63 @@ from paraflow.ops.ordering import bincount, confusion_matrix
 from paraflow.ops.reduce import (
     argmax,
     argmin,
+    count_nonzero,
+    is_non_decreasing,
+    is_strictly_increasing,
     reduce_all,
     reduce_any,
+    reduce_euclidean_norm,
     reduce_logsumexp,
     reduce_max,
     reduce_mean,
     reduce_min,
     reduce_prod,
+    reduce_std,
     reduce_sum,
     reduce_variance,
+    zero_fraction,
 )
 from paraflow.ops.scan import cumprod, cumsum
+from paraflow.ops.segments import (
+    segment_max,
+    segment_mean,
+    segment_min,
+    segment_prod,
+    segment_sum,
+    unsorted_segment_max,
+    unsorted_segment_mean,
+    unsorted_segment_min,
+    unsorted_segment_prod,
+    unsorted_segment_sqrt_n,
+    unsorted_segment_sum,
+)
 from paraflow.ops.sequences import invert_permutation
+from paraflow.ops.special import (
+    bessel_i0,
+    bessel_i0e,
+    bessel_i1,
+    bessel_i1e,
+    betainc,
+    digamma,
+    igamma,
+    igammac,
+    lbeta,
+    lgamma,
+    polygamma,
+    zeta,
+)
 from paraflow.ops.transcendental import (
     acos,
+    acosh,
     asin,
+    asinh,
     atan,
     atan2,
+    atanh,
     cos,
     cosh,
     erf,
+    erfc,
     exp,
     expm1,
     log1p,
@@ -77,20 +121,29 @@ from paraflow.ops.transcendental import (
     sin,
     sinh,
     softplus,
+    softsign,
     tan,
     tanh,
+    xdivy,
+    xlogy,
 )
 
 # fmt: off
 __all__ = [
-    "abs", "acos", "add", "add_n", "argmax", "argmin", "asin", "atan", "atan2", "bincount", "ceil",
-    "confusion_matrix", "cos", "cosh", "cumprod", "cumsum", "divide", "divide_no_nan", "equal", "erf", "exp",
-    "expm1", "floor", "floordiv", "floormod", "greater", "greater_equal", "in_top_k", "invert_permutation",
-    "is_finite", "is_inf", "is_nan", "l2_normalize", "less", "less_equal", "log", "log1p", "log_sigmoid",
-    "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "mod",
-    "multiply", "multiply_no_nan", "negative", "not_equal", "pow", "reciprocal", "reduce_all", "reduce_any",
-    "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum", "reduce_variance",
-    "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "softmax", "softplus", "sqrt", "square",
-    "squared_difference", "subtract", "tan", "tanh", "top_k", "truediv", "unsorted_segment_sum",
+    "abs", "accumulate_n", "acos", "acosh", "add", "add_n", "angle", "argmax", "argmin", "asin", "asinh", "atan",
+    "atan2", "atanh", "bessel_i0", "bessel_i0e", "bessel_i1", "bessel_i1e", "betainc", "bincount", "ceil",
+    "confusion_matrix", "conj", "cos", "cosh", "count_nonzero", "cumprod", "cumsum", "digamma", "divide",
+    "divide_no_nan", "equal", "erf", "erfc", "exp", "expm1", "floor", "floordiv", "floormod", "greater",
+    "greater_equal", "igamma", "igammac", "imag", "in_top_k", "invert_permutation", "is_finite", "is_inf", "is_nan",
+    "is_non_decreasing", "is_strictly_increasing", "l2_normalize", "lbeta", "less", "less_equal", "lgamma", "log",
+    "log1p", "log_sigmoid", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum",
+    "minimum", "mod", "multiply", "multiply_no_nan", "negative", "nextafter", "not_equal", "polygamma", "polyval",
+    "pow", "real", "reciprocal", "reciprocal_no_nan", "reduce_all", "reduce_any", "reduce_euclidean_norm",
+    "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum",
+    "reduce_variance", "rint", "round", "rsqrt", "scalar_mul", "segment_max", "segment_mean", "segment_min",
+    "segment_prod", "segment_sum", "sigmoid", "sign", "sin", "sinh", "softmax", "softplus", "softsign", "sqrt",
+    "square", "squared_difference", "subtract", "tan", "tanh", "top_k", "truediv", "unsorted_segment_max",
+    "unsorted_segment_mean", "unsorted_segment_min", "unsorted_segment_prod", "unsorted_segment_sqrt_n",
+    "unsorted_segment_sum", "xdivy", "xlogy", "zero_fraction", "zeta",
 ]
 # fmt: on

@@ -83,19 +83,6 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None, None]:
     return gather(dy, y.op.inputs[1], y.op.attrs["axis"]), None, None
 
 
-def unsorted_segment_sum(data: Any, segment_ids: Any, num_segments: Any, name: str = "UnsortedSegmentSum") -> Tensor:
-    """The sums of the elements of ``data`` that have one id: row i is the sum over segment_ids == i.
-
-    ``segment_ids`` gives an id in [0, num_segments) to each of the leading indices of ``data``.
-    """
-    x, ids = convert(data), convert(segment_ids)
-    if ids.spec.rank is None or x.spec.rank is None:
-        raise GraphError(f"unsorted_segment_sum needs tensors of known rank{at_user_line()}")
-    sizes = convert([num_segments, *(size_along(x, i) for i in range(ids.spec.rank, x.spec.rank))])
-    sums: Tensor = scatter_add(x, ids, sizes, name=name)
-    return sums
-
-
 @op(same=(0,))
 def gather_nd(params, indices):
     """The slices of ``params`` at the multi-indices in the last axis of ``indices``, which name leading axes.

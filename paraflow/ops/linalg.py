@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from paraflow.errors import GraphError
 from paraflow.graph.dtypes import DType, float32
+from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, as_dims, broadcast, num_elements
-from paraflow.ops.array import broadcast_to, known_shape, reshape, shape_tensor, size_along, unbroadcast
-from paraflow.ops.joining import concat
+from paraflow.graph.shape import Spec, as_dims, broadcast, compatible, format_dims, num_elements
+from paraflow.ops.array import broadcast_to, known_shape, reshape, shape_tensor, size_along, unbroadcast, zeros_like
+from paraflow.ops.complexes import conj
+from paraflow.ops.joining import concat, stack
 from paraflow.ops.math import multiply, sqrt
-from paraflow.ops.rearrange import squeeze
+from paraflow.ops.rearrange import expand_dims, squeeze, transpose
 from paraflow.ops.reduce import reduce_max, reduce_prod, reduce_sum
 
 
@@ -60,6 +63,66 @@ def _unbatch(gradient: Tensor, operand: Tensor) -> Tensor:
     return unbroadcast(gradient, operand)
 
 
+def matmul_of(
+    a: Any,
+    b: Any,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    adjoint_a: bool = False,
+    adjoint_b: bool = False,
+    a_is_sparse: bool = False,
+    b_is_sparse: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """The matrix product of the last two axes, of ``a`` and ``b`` or their transposes or adjoints.
+
+    Leading axes are a batch and broadcast. ``a_is_sparse`` and ``b_is_sparse`` say that many elements are 0, which
+    makes no difference here. Raises GraphError where one operand is to be both transposed and conjugated twice.
+    """
+    if (transpose_a and adjoint_a) or (transpose_b and adjoint_b):
+        raise GraphError(f"matmul: an operand is transposed or an adjoint, not both{at_user_line()}")
+    typed = next((v for v in (a, b) if hasattr(v, "dtype")), None)
+    x, y = (convert(v, None if typed is None else typed.dtype) for v in (a, b))
+    left, right = (conj(v) if adjoint and v.dtype.kind == "c" else v for v, adjoint in ((x, adjoint_a), (y, adjoint_b)))
+    product: Tensor = matmul(left, right, transpose_a or adjoint_a, transpose_b or adjoint_b, name=name)
+    return product
+
+
+def matvec(
+    a: Any,
+    b: Any,
+    transpose_a: bool = False,
+    adjoint_a: bool = False,
+    a_is_sparse: bool = False,
+    b_is_sparse: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """The products of matrices [..., m, n] and vectors [..., n]: [..., m]; arguments as in `matmul`."""
+    with name_scope(name or "matvec"):
+        column = expand_dims(convert(b), -1)
+        product = matmul_of(a, column, transpose_a, adjoint_a=adjoint_a, a_is_sparse=a_is_sparse)
+        return squeeze(product, -1)
+
+
+def transpose_of(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool = False) -> Tensor:
+    """The axes in the order ``perm``, reversed when it is left out; of complex numbers the conjugates if wanted."""
+    x = convert(a)
+    turned: Tensor = transpose(conj(x) if conjugate and x.dtype.kind == "c" else x, perm, name=name)
+    return turned
+
+
+def matrix_transpose_of(a: Any, name: str = "matrix_transpose", conjugate: bool = False) -> Tensor:
+    """The last two axes exchanged; of complex numbers the conjugates if wanted."""
+    x = convert(a)
+    turned: Tensor = matrix_transpose(conj(x) if conjugate and x.dtype.kind == "c" else x, name=name)
+    return turned
+
+
+def adjoint(matrix: Any, name: str | None = None) -> Tensor:
+    """The conjugate transposes of matrices."""
+    return matrix_transpose_of(matrix, name or "adjoint", conjugate=True)
+
+
 @op(view=True)
 def matrix_transpose(a):
     """The last two axes exchanged."""
@@ -81,58 +144,130 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 
 
 @op(view=True)
-def matrix_diag_part(input):
-    """The main diagonals of the last two axes: [..., m, n] becomes [..., min(m, n)]."""
-    return np.diagonal(input, axis1=-2, axis2=-1)
+def matrix_diag_part(input, name=None, k=0, padding_value=0):
+    """The diagonal of each matrix that lies ``k`` above the main one (below for k < 0): [..., m, n] to [..., length].
+
+    ``padding_value`` is for several diagonals of different length, which there are none of here.
+    """
+    return np.diagonal(input, k, -2, -1)
+
+
+def _length(sizes: Sequence[int | None], k: Any) -> int | None:
+    """How many elements diagonal ``k`` has; raises GraphError unless it is one diagonal of the matrix."""
+    if not isinstance(k, int):
+        raise GraphError(f"k is the number of one diagonal, not {k!r}")
+    rows, columns = sizes
+    if rows is None or columns is None:
+        return None
+    if k and not -rows < k < columns:
+        raise GraphError(f"a matrix of {rows} x {columns} has no diagonal {k}")
+    return min(rows + min(k, 0), columns - max(k, 0))
 
 
 @matrix_diag_part.shape
-def _(input: Spec) -> Spec:
+def _(input: Spec, k: Any, padding_value: Any) -> Spec:
     if input.shape is None:
         return Spec(input.dtype, None)
     if len(input.shape) < 2:
         raise GraphError("needs at least two dimensions")
-    rows, columns = input.shape[-2:]
-    return Spec(input.dtype, (*input.shape[:-2], None if rows is None or columns is None else min(rows, columns)))
+    return Spec(input.dtype, (*input.shape[:-2], _length(input.shape[-2:], k)))
 
 
 @matrix_diag_part.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
     x = y.op.inputs[0]
-    matrix: Tensor = diagonal_matrix(dy, size_along(x, -2), size_along(x, -1))
+    matrix: Tensor = diagonal_matrix(dy, size_along(x, -2), size_along(x, -1), y.op.attrs["k"])
     return matrix
 
 
 @op(same=(0,))
-def diagonal_matrix(diagonal, num_rows, num_columns):
-    """Matrices [..., num_rows, num_columns] of zeros, but ``diagonal`` on their main diagonals."""
-    result = np.zeros((*diagonal.shape[:-1], int(num_rows), int(num_columns)), diagonal.dtype)
+def diagonal_matrix(diagonal, num_rows, num_columns, k=0, padding_value=0):
+    """Matrices [..., num_rows, num_columns] with ``diagonal`` on diagonal k and ``padding_value`` elsewhere."""
+    result = np.full((*diagonal.shape[:-1], int(num_rows), int(num_columns)), padding_value, diagonal.dtype)
     places = np.arange(diagonal.shape[-1])
-    result[..., places, places] = diagonal
+    result[..., places - min(k, 0), places + max(k, 0)] = diagonal
     return result
 
 
 @diagonal_matrix.shape
-def _(diagonal: Spec, num_rows: Spec, num_columns: Spec) -> Spec:
+def _(diagonal: Spec, num_rows: Spec, num_columns: Spec, k: Any, padding_value: Any) -> Spec:
     if diagonal.shape is None:
         return Spec(diagonal.dtype, None)
     if not diagonal.shape:
         raise GraphError("the diagonal needs at least one dimension")
     sizes = [None if n.value is None else int(n.value) for n in (num_rows, num_columns)]
+    length = _length(sizes, k)
+    if not compatible((length,), diagonal.shape[-1:]):
+        raise GraphError(f"{diagonal.shape[-1]} elements are no diagonal {k} of a matrix of {sizes[0]} x {sizes[1]}")
     return Spec(diagonal.dtype, (*diagonal.shape[:-1], *sizes))
 
 
 @diagonal_matrix.gradient
 def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None, None]:
-    return matrix_diag_part(dy), None, None
+    return matrix_diag_part(dy, k=y.op.attrs["k"]), None, None
 
 
-def matrix_diag(diagonal: Any, name: str = "MatrixDiag") -> Tensor:
-    """Square matrices with ``diagonal`` [..., n] on their main diagonals: [..., n, n]."""
+def matrix_diag(
+    diagonal: Any,
+    name: str = "MatrixDiag",
+    k: int = 0,
+    num_rows: Any = -1,
+    num_cols: Any = -1,
+    padding_value: Any = 0,
+) -> Tensor:
+    """Matrices with ``diagonal`` [..., n] on the diagonal ``k`` (above the main one for k > 0), padded elsewhere.
+
+    They are square and no larger than need be, unless ``num_rows`` or ``num_cols`` says otherwise.
+    """
     d = convert(diagonal)
+    if not isinstance(k, int):
+        raise GraphError(f"matrix_diag: k is the number of one diagonal, not {k!r}{at_user_line()}")
     n = size_along(d, -1) if d.spec.shape != () else 0
-    matrix: Tensor = diagonal_matrix(d, n, n, name=name)
+    least = n + max(-k, 0), n + max(k, 0)
+    given = [None if isinstance(size, int) and size == -1 else size for size in (num_rows, num_cols)]
+    if given == [None, None]:
+        least = (n + abs(k),) * 2 if k else (n, n)
+    rows, columns = (low if size is None else size for low, size in zip(least, given, strict=True))
+    matrix: Tensor = diagonal_matrix(d, rows, columns, k, padding_value, name=name)
     return matrix
+
+
+@op
+def matrix_set_diag(input, diagonal, name=None, k=0):
+    """The matrices with ``diagonal`` in the place of their diagonal ``k``."""
+    result = np.array(input)
+    places = np.arange(diagonal.shape[-1])
+    result[..., places - min(k, 0), places + max(k, 0)] = diagonal
+    return result
+
+
+@matrix_set_diag.shape
+def _(input: Spec, diagonal: Spec, k: Any) -> Spec:
+    if input.rank in (0, 1):
+        raise GraphError("needs at least two dimensions")
+    if input.shape is not None and diagonal.shape is not None:
+        dims = (*input.shape[:-2], _length(input.shape[-2:], k))
+        if not compatible(dims, diagonal.shape):
+            raise GraphError(f"{format_dims(diagonal.shape)} are no diagonals {k} of {format_dims(input.shape)}")
+    return Spec(input.dtype, input.shape)
+
+
+@matrix_set_diag.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+    diagonal, k = y.op.inputs[1], y.op.attrs["k"]
+    return matrix_set_diag(dy, zeros_like(diagonal), k=k), matrix_diag_part(dy, k=k)
+
+
+def cross(a: Any, b: Any, name: str | None = None) -> Tensor:
+    """The cross products of vectors of 3 elements, the last axis of two tensors of one shape."""
+    with name_scope(name or "Cross") as scope:
+        x = convert(a)
+        y = convert(b, x.dtype)
+        if any(not compatible(t.spec.shape and t.spec.shape[-1:], (3,)) for t in (x, y)):
+            raise GraphError(f"cross: vectors have 3 elements, not shapes {x.shape} and {y.shape}{at_user_line()}")
+        (x0, x1, x2), (y0, y1, y2) = ([t[..., i] for i in range(3)] for t in (x, y))
+        parts = [x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0]
+        return stack(parts, -1, name=scope)
 
 
 def diag(diagonal: Any, name: str = "Diag") -> Tensor:
@@ -251,6 +386,16 @@ def norm(
         if ord == 1:
             return reduce_sum(abs(x), axis, keepdims)
         return reduce_sum(abs(x) ** ord, axis, keepdims) ** (1.0 / ord)
+
+
+def normalize(
+    tensor: Any, ord: Any = "euclidean", axis: Any = None, name: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """``tensor`` by its `norm` over ``axis``, and that norm with the axes kept."""
+    x = convert(tensor)
+    with x.graph.name_scope(name or "normalize"):
+        length = norm(x, ord, axis, keepdims=True)
+        return x / length, length
 
 
 def _matrix_norm(magnitude: Tensor, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Tensor:

@@ -223,6 +223,52 @@ MATRICES = [
         {"num_columns": 3, "batch_shape": [2]},
         constant=(0,),
     ),
+    *(
+        Row(
+            linalg.matrix_diag_part,
+            (normal(2, 3, 4),),
+            lambda x, k: np.stack([x[:, i - min(k, 0), i + max(k, 0)] for i in range(min(3 + min(k, 0), 4 - max(k, 0)))], 1),
+            {"k": k},
+            dtypes=FLOATS,
+        )
+        for k in (1, -2, 3)
+    ),
+    *(
+        Row(
+            ranked(linalg.matrix_diag, 2),
+            (normal(2, 2),),
+            lambda d, k, num_cols=3, padding_value=0, **_: elements(
+                (len(d), 3, num_cols), d.dtype, lambda i: d[i[0], min(i[1:])] if i[2] - i[1] == k else padding_value
+            ),
+            attrs,
+            dtypes=FLOATS,
+        )
+        for attrs in ({"k": 1}, {"k": -1, "num_cols": 4}, {"k": 0, "num_rows": 3, "num_cols": 2, "padding_value": 7})
+    ),
+    *(
+        Row(
+            linalg.matrix_set_diag,
+            (normal(2, 3, 4), normal(2, 3)),
+            lambda x, d, k: elements(
+                x.shape, x.dtype, lambda i: d[i[0], min(i[1:])] if i[2] - i[1] == k else x[i]
+            ),
+            {"k": k},
+        )
+        for k in (0, 1)
+    ),
+    Row(ranked(linalg.cross, 2, 2), (normal(2, 3), normal(2, 3)), lambda x, y: np.stack(
+        [x[:, 1] * y[:, 2] - x[:, 2] * y[:, 1], x[:, 2] * y[:, 0] - x[:, 0] * y[:, 2],
+         x[:, 0] * y[:, 1] - x[:, 1] * y[:, 0]], 1), dtypes=FLOATS),
+    Row(linalg.adjoint, (normal(2, 3),), lambda x: np.conj(x.T), dtypes=("float64", "complex64"), empty=None),
+    Row(linalg.transpose_of, (normal(2, 3),), lambda x, conjugate: np.conj(x.T), {"conjugate": True},
+        ("float64", "complex64"), empty=None),
+    Row(linalg.matvec, (normal(2, 3), normal(2)), lambda a, b, adjoint_a: np.conj(a.T) @ b, {"adjoint_a": True},
+        ("float32", "float64", "complex64"), empty=None),
+    Row(linalg.matmul_of, (normal(3, 2), normal(4, 3)), lambda a, b, **_: np.conj(a.T) @ np.conj(b.T),
+        {"adjoint_a": True, "adjoint_b": True}, ("float64", "complex64"), empty=None),
+    Row(linalg.normalize, (nonzero(2, 3),), lambda x, axis: (
+        x / np.sqrt((x * x).sum(1, keepdims=True)), np.sqrt((x * x).sum(1, keepdims=True))), {"axis": 1}, FLOATS,
+        empty=None),
     Row(linalg.trace, (normal(2, 3, 3),), lambda x: np.einsum("bii->b", x), dtypes=FLOATS),
 ]
 
