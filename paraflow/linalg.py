@@ -5,7 +5,7 @@ from paraflow.ops.contraction import einsum, tensordot
 from paraflow.ops.decompositions import qr, svd
 from paraflow.ops.decompositions import self_adjoint_eig as eigh
 from paraflow.ops.decompositions import self_adjoint_eigvals as eigvalsh
-from paraflow.ops.linalg import adjoint, cross, eye, matvec, norm, normalize, trace
+from paraflow.ops.linalg import adjoint, cross, eye, matvec, trace
 from paraflow.ops.linalg import diag as tensor_diag
 from paraflow.ops.linalg import diag_part as tensor_diag_part
 from paraflow.ops.linalg import matmul_of as matmul
@@ -16,6 +16,7 @@ from paraflow.ops.linalg import matrix_set_diag as set_diag
 from paraflow.ops.linalg import matrix_transpose_of as matrix_transpose
 from paraflow.ops.linalg import matrix_transpose_of as transpose
 from paraflow.ops.nn import l2_normalize
+from paraflow.ops.norms import norm, normalize
 from paraflow.ops.solving import cholesky, cholesky_solve, expm, logdet, slogdet
 from paraflow.ops.solving import matrix_determinant as det
 from paraflow.ops.solving import matrix_inverse as inv

@@ -69,7 +69,6 @@ from paraflow.ops.linalg import (
     matrix_diag,
     matrix_diag_part,
     matrix_set_diag,
-    norm,
     trace,
 )
 from paraflow.ops.linalg import matmul_of as matmul
@@ -127,6 +126,7 @@ from paraflow.ops.math import divide as realdiv
 from paraflow.ops.math import divide as truediv
 from paraflow.ops.math import floordiv as floor_div
 from paraflow.ops.math import floormod as mod
+from paraflow.ops.norms import norm
 from paraflow.ops.ordering import (
     argsort,
     bincount,

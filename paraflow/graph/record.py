@@ -42,6 +42,9 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 Rule = Callable[..., Any]
 
+# Integers that are known while the graph is built are computed with at once, where they are no more than this.
+EARLY = 64
+
 # What TensorFlow 1 called arguments before; it took both names to its end.
 _OLDER_NAMES = {
     "keep_dims": "keepdims", "reduction_indices": "axis", "dimension": "axis", "dim": "axis", "squeeze_dims": "axis",
@@ -234,7 +237,18 @@ class OpRecord:
         if not self.elementwise:
             raise GraphError(f"op record '{self.name}' has no shape rule")
         dtype: DType = self.result or specs[self.same[0] if self.same else 0].dtype
-        return (Spec(dtype, broadcast(*(s.shape for s in specs))),)
+        return (Spec(dtype, broadcast(*(s.shape for s in specs)), self._early(specs, attrs)),)
+
+    def _early(self, specs: tuple[Spec, ...], attrs: Mapping[str, Any]) -> np.ndarray[Any, Any] | None:
+        """The value of arithmetic on few integers that are known, as shapes, axes and the like are made of."""
+        values = [s.value for s in specs if s.value is not None and s.dtype.kind == "i" and s.value.size <= EARLY]
+        if not self.pure or not specs or len(values) < len(specs):
+            return None
+        try:
+            with np.errstate(all="ignore"):
+                return np.asarray(self.body(*values, **attrs))
+        except (ValueError, InvalidArgumentError):  # the run says what is wrong, and where
+            return None
 
     def __repr__(self) -> str:
         return f"<paraflow op {self.name}({self._usage()})>"

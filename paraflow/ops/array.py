@@ -12,13 +12,10 @@ from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import DType, as_dtype, float32, int32
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import at_user_line, convert, literal, op
+from paraflow.graph.record import EARLY, at_user_line, convert, literal, op
 from paraflow.graph.shape import Dims, Spec, TensorShape, as_dims, compatible, format_dims, num_elements
 
 Array = np.ndarray[Any, Any]
-
-# What is made of few known values is known while the graph is built, so that shapes can be; the rest is the compiler's.
-FOLD_LIMIT = 64
 
 
 @op
@@ -142,7 +139,7 @@ def cast(x, dtype=float32):
 
 @cast.shape
 def _(x: Spec, dtype: DType) -> Spec:
-    small = x.value is not None and x.value.size <= FOLD_LIMIT and x.dtype.kind in "biu"
+    small = x.value is not None and x.value.size <= EARLY and x.dtype.kind in "biu"
     return Spec(dtype, x.shape, x.value.astype(dtype) if small and x.value is not None else None)
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import at_user_line, convert, literal, op
+from paraflow.graph.record import EARLY, at_user_line, convert, literal, op
 from paraflow.graph.shape import Spec, normal_axis, num_elements
-from paraflow.ops.array import FOLD_LIMIT, Array, broadcast_to, cast, known_early, reshape, size
+from paraflow.ops.array import Array, broadcast_to, cast, known_early, reshape, size
 from paraflow.ops.rearrange import expand_dims
 from paraflow.ops.reduce import reduce_max
 
@@ -31,7 +31,7 @@ def _(start: Spec, limit: Spec, delta: Spec) -> Spec:
         return Spec(start.dtype, (None,))
     with known_early():
         count = _range_size(*ends)
-    return Spec(start.dtype, (count,), arange.body(*ends) if count <= FOLD_LIMIT else None)
+    return Spec(start.dtype, (count,), arange.body(*ends) if count <= EARLY else None)
 
 
 def _range_size(start: Array, limit: Array, delta: Array) -> int:

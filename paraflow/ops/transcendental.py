@@ -14,7 +14,7 @@ from paraflow.ops.array import cast, unbroadcast
 from paraflow.ops.error_function import erf_of, erfc_of
 from paraflow.ops.logic import not_equal
 from paraflow.ops.math import abs as magnitude
-from paraflow.ops.math import divide, negative, rsqrt, square
+from paraflow.ops.math import negative, rsqrt, square
 
 
 @op(elementwise=True, dtypes="float or complex")
@@ -221,12 +221,15 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return dy * sigmoid(y.op.inputs[0])
 
 
-def softsign(features: Any, name: str | None = None) -> Tensor:
+@op(elementwise=True, dtypes="float")
+def softsign(features):
     """x / (1 + |x|)."""
-    with name_scope(name or "softsign") as scope:
-        x = convert(features)
-        result: Tensor = divide(x, 1 + magnitude(x), name=scope)
-        return result
+    return np.divide(features, 1 + np.abs(features))
+
+
+@softsign.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy / square(1 + magnitude(y.op.inputs[0]))
 
 
 def log_sigmoid(x: Any, name: str | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from paraflow.ops import contraction, linalg
+from paraflow.ops import contraction, linalg, norms
 
 from .oracles import NUMERIC, elements, ranked
 from .rows import Row, nonzero, normal
@@ -227,7 +227,7 @@ MATRICES = [
         Row(
             linalg.matrix_diag_part,
             (normal(2, 3, 4),),
-            lambda x, k: np.stack([x[:, i - min(k, 0), i + max(k, 0)] for i in range(min(3 + min(k, 0), 4 - max(k, 0)))], 1),
+            lambda x, k: np.stack([x[:, i, i + k] for i in range(3) if 0 <= i + k < 4], 1),
             {"k": k},
             dtypes=FLOATS,
         )
@@ -266,38 +266,47 @@ MATRICES = [
         ("float32", "float64", "complex64"), empty=None),
     Row(linalg.matmul_of, (normal(3, 2), normal(4, 3)), lambda a, b, **_: np.conj(a.T) @ np.conj(b.T),
         {"adjoint_a": True, "adjoint_b": True}, ("float64", "complex64"), empty=None),
-    Row(linalg.normalize, (nonzero(2, 3),), lambda x, axis: (
+    Row(norms.normalize, (nonzero(2, 3),), lambda x, axis: (
         x / np.sqrt((x * x).sum(1, keepdims=True)), np.sqrt((x * x).sum(1, keepdims=True))), {"axis": 1}, FLOATS,
         empty=None),
     Row(linalg.trace, (normal(2, 3, 3),), lambda x: np.einsum("bii->b", x), dtypes=FLOATS),
 ]
 
 NORMS = [
-    Row(linalg.norm, (normal(2, 3),), lambda x: np.sqrt(sum(v * v for v in x.ravel())), dtypes=FLOATS, empty=None),
+    Row(norms.norm, (normal(2, 3),), lambda x: np.sqrt(sum(v * v for v in x.ravel())), dtypes=FLOATS, empty=None),
     Row(
-        linalg.norm, (nonzero(2, 3),), lambda x, axis: np.sqrt(x[:, 0] ** 2 + x[:, 1] ** 2 + x[:, 2] ** 2), {"axis": 1}
+        norms.norm, (nonzero(2, 3),), lambda x, axis: np.sqrt(x[:, 0] ** 2 + x[:, 1] ** 2 + x[:, 2] ** 2), {"axis": 1}
     ),
     Row(
-        linalg.norm,
+        norms.norm,
         (nonzero(2, 3),),
         lambda x, **_: np.abs(x[:1]) + np.abs(x[1:]),
         {"ord": 1, "axis": 0, "keepdims": True},
         empty=None,
     ),
-    Row(linalg.norm, (nonzero(2, 3),), lambda x, ord: max(abs(v) for v in x.ravel()), {"ord": np.inf}, empty=None),
-    Row(linalg.norm, (nonzero(2, 3),), lambda x, ord: sum(abs(v) ** 3 for v in x.ravel()) ** (1 / 3), {"ord": 3}),
+    Row(norms.norm, (nonzero(2, 3),), lambda x, ord: max(abs(v) for v in x.ravel()), {"ord": np.inf}, empty=None),
+    Row(norms.norm, (nonzero(2, 3),), lambda x, ord: sum(abs(v) ** 3 for v in x.ravel()) ** (1 / 3), {"ord": 3}),
     Row(
-        linalg.norm,
+        norms.norm,
         (nonzero(3, 2, 2),),
         lambda x, **_: np.sqrt(np.einsum("bij,bij->b", x, x)),
         {"ord": "fro", "axis": (1, 2)},
     ),
-    Row(linalg.norm, (nonzero(2, 3),), lambda x, **_: np.abs(x).sum(0).max(), {"ord": 1, "axis": (0, 1)}, empty=None),
+    Row(norms.norm, (nonzero(2, 3),), lambda x, **_: np.abs(x).sum(0).max(), {"ord": 1, "axis": (0, 1)}, empty=None),
     Row(
-        linalg.norm,
+        norms.norm,
         (nonzero(2, 3),),
         lambda x, **_: np.abs(x).sum(1).max(),
         {"ord": np.inf, "axis": [0, -1]},
+        empty=None,
+    ),
+    Row(
+        ranked(norms.norm, 3),
+        (nonzero(2, 3, 2),),
+        lambda x, **_: np.array([[[np.sqrt(np.linalg.eigvalsh(x[:, i].T @ x[:, i])[-1])] for i in range(3)]]),
+        {"ord": 2, "axis": (0, -1), "keepdims": True},
+        dtypes=FLOATS[1:],
+        tolerance=64,
         empty=None,
     ),
 ]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from paraflow.ops import decompositions, solving
-from paraflow.ops.linalg import matmul, matrix_diag, matrix_transpose
+from paraflow.ops.linalg import matmul, matrix_diag
 from paraflow.ops.math import abs as magnitude
 
 from .rows import Row, given, normal
@@ -31,7 +31,8 @@ def of_each(function):
         first = next(iter(parts.values()))
         if not isinstance(first, tuple):
             return np.array(list(parts.values())).reshape((*batch, *np.shape(first)))
-        return tuple(np.array([p[n] for p in parts.values()]).reshape((*batch, *np.shape(f))) for n, f in enumerate(first))
+        stacked = [np.array(column) for column in zip(*parts.values(), strict=True)]
+        return tuple(column.reshape(batch + column.shape[1:]) for column in stacked)
 
     return apply
 
@@ -188,7 +189,8 @@ def values_of(function, **attrs):
 SOLVING = [
     Row(solving.matrix_inverse, (regular(2, 3, 3),), of_each(inverse), dtypes=("float16", *EITHER), tolerance=64,
         empty=None),
-    Row(solving.matrix_inverse, (regular(3, 3),), of_each(inverse), {"adjoint": True}, EITHER, tolerance=64, empty=None),
+    Row(solving.matrix_inverse, (regular(3, 3),), of_each(inverse), {"adjoint": True}, EITHER, tolerance=64,
+        empty=None),
     Row(solving.matrix_solve, (regular(2, 3, 3), normal(2, 3, 2)), of_each(solution), dtypes=EITHER, tolerance=64,
         empty=None),
     Row(solving.matrix_solve, (regular(3, 3), normal(3, 2)), of_each(solution), {"adjoint": True}, EITHER, tolerance=64,
@@ -230,7 +232,8 @@ DECOMPOSITIONS = [
         ("float16", *FLOATS), tolerance=64, empty=None),
     Row(decompositions.singular, (normal(3, 2),), lambda x, **_: svd_unsigned(x.T)[0], {"compute_uv": False},
         ("float16", *FLOATS), tolerance=64, empty=None),
-    Row(qr_up_to_signs, (normal(3, 3),), of_each(unsigned), {"full_matrices": True}, FLOATS, tolerance=640, empty=None),
+    Row(qr_up_to_signs, (normal(3, 3),), of_each(unsigned), {"full_matrices": True}, FLOATS, tolerance=640,
+        empty=None),
     Row(eigen_up_to_signs, (normal(2, 3, 3),), of_each(eigen_unsigned), dtypes=FLOATS, tolerance=640, empty=None),
     Row(values_of(decompositions.self_adjoint_eigvals), (normal(3, 3),), of_each(lambda x: eigen_unsigned(x)[0]),
         dtypes=FLOATS, tolerance=640, empty=None),

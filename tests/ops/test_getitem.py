@@ -10,11 +10,13 @@ from paraflow.compiler.plan import BODY
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.graph import Graph
 from paraflow.ops.array import make_constant, make_placeholder, shape
-from paraflow.ops.gathering import boolean_mask, gather, gather_nd, scatter_nd, top_k, unsorted_segment_sum
+from paraflow.ops.gathering import boolean_mask, gather, gather_nd, scatter_nd, top_k
 from paraflow.ops.indexing import slice as block_of
 from paraflow.ops.joining import concat, split, stack, unstack
-from paraflow.ops.linalg import diag_part, norm
+from paraflow.ops.linalg import diag_part
+from paraflow.ops.norms import norm
 from paraflow.ops.rearrange import expand_dims, pad, reverse, squeeze, tile, transpose
+from paraflow.ops.segments import unsorted_segment_sum
 from paraflow.ops.sequences import invert_permutation, linspace, meshgrid
 from paraflow.ops.sequences import range as tensor_range
 from paraflow.ops.state import Variable, global_variables_initializer
