@@ -5,18 +5,17 @@ from paraflow.ops.contraction import einsum, tensordot
 from paraflow.ops.decompositions import qr, svd
 from paraflow.ops.decompositions import self_adjoint_eig as eigh
 from paraflow.ops.decompositions import self_adjoint_eigvals as eigvalsh
-from paraflow.ops.linalg import adjoint, cross, eye, matvec, trace
 from paraflow.ops.linalg import diag as tensor_diag
 from paraflow.ops.linalg import diag_part as tensor_diag_part
-from paraflow.ops.linalg import matmul_of as matmul
+from paraflow.ops.linalg import eye, trace
 from paraflow.ops.linalg import matrix_band_part as band_part
 from paraflow.ops.linalg import matrix_diag as diag
 from paraflow.ops.linalg import matrix_diag_part as diag_part
 from paraflow.ops.linalg import matrix_set_diag as set_diag
-from paraflow.ops.linalg import matrix_transpose_of as matrix_transpose
-from paraflow.ops.linalg import matrix_transpose_of as transpose
 from paraflow.ops.nn import l2_normalize
 from paraflow.ops.norms import norm, normalize
+from paraflow.ops.products import adjoint, cross, matmul, matrix_transpose, matvec
+from paraflow.ops.products import matrix_transpose as transpose
 from paraflow.ops.solving import cholesky, cholesky_solve, expm, logdet, slogdet
 from paraflow.ops.solving import matrix_determinant as det
 from paraflow.ops.solving import matrix_inverse as inv

@@ -1,7 +1,7 @@
 """Moving elements about, as ``tf.manip`` has it."""
 
 from paraflow.ops.array import reshape
-from paraflow.ops.batches import gather_nd_of as gather_nd
+from paraflow.ops.batches import gather_nd
 from paraflow.ops.blocks import batch_to_space_nd, space_to_batch_nd
 from paraflow.ops.gathering import scatter_nd
 from paraflow.ops.rearrange import reverse, roll, tile

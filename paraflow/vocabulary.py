@@ -24,13 +24,13 @@ from paraflow.ops.batches import (
     batch_gather,
     dynamic_partition,
     dynamic_stitch,
+    gather,
+    gather_nd,
     repeat,
     tensor_scatter_nd_add,
     tensor_scatter_nd_sub,
     tensor_scatter_nd_update,
 )
-from paraflow.ops.batches import gather_nd_of as gather_nd
-from paraflow.ops.batches import gather_of as gather
 from paraflow.ops.batches import tensor_scatter_nd_add as tensor_scatter_add
 from paraflow.ops.batches import tensor_scatter_nd_sub as tensor_scatter_sub
 from paraflow.ops.batches import tensor_scatter_nd_update as tensor_scatter_update
@@ -61,7 +61,6 @@ from paraflow.ops.gathering import boolean_mask, scatter_nd
 from paraflow.ops.indexing import slice, strided_slice
 from paraflow.ops.joining import concat, split, stack, unstack
 from paraflow.ops.linalg import (
-    cross,
     diag,
     diag_part,
     eye,
@@ -71,9 +70,6 @@ from paraflow.ops.linalg import (
     matrix_set_diag,
     trace,
 )
-from paraflow.ops.linalg import matmul_of as matmul
-from paraflow.ops.linalg import matrix_transpose_of as matrix_transpose
-from paraflow.ops.linalg import transpose_of as transpose
 from paraflow.ops.logic import (
     equal,
     greater,
@@ -140,6 +136,7 @@ from paraflow.ops.ordering import (
     unique_with_counts,
     unravel_index,
 )
+from paraflow.ops.products import cross, matmul, matrix_transpose, transpose
 from paraflow.ops.random import random_normal, random_shuffle, random_uniform, set_random_seed, truncated_normal
 from paraflow.ops.rearrange import expand_dims, pad, reverse, reverse_sequence, roll, squeeze, tile
 from paraflow.ops.rearrange import reverse as reverse_v2

@@ -13,8 +13,9 @@ from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, normal_axis
+from paraflow.ops import gathering
 from paraflow.ops.array import broadcast_to, cast, known_shape, reshape, size_along
-from paraflow.ops.gathering import boolean_mask, gather, gather_nd, multi_index, scatter_nd
+from paraflow.ops.gathering import boolean_mask, multi_index, scatter_nd
 from paraflow.ops.joining import concat
 from paraflow.ops.logic import equal
 from paraflow.ops.ordering import searchsorted
@@ -48,7 +49,7 @@ def _numbered(indices: Tensor, batch_dims: int) -> Tensor:
     return concat([*numbers, indices], -1)
 
 
-def gather_nd_of(params: Any, indices: Any, name: str | None = None, batch_dims: int = 0) -> Tensor:
+def gather_nd(params: Any, indices: Any, name: str | None = None, batch_dims: int = 0) -> Tensor:
     """The slices of ``params`` at the multi-indices in the last axis of ``indices``.
 
     The first ``batch_dims`` axes are common to both, and the multi-indices name the axes after them. Raises
@@ -59,11 +60,11 @@ def gather_nd_of(params: Any, indices: Any, name: str | None = None, batch_dims:
         if not 0 < batch_dims < _rank(at, "gather_nd"):
             raise GraphError(f"gather_nd: batch_dims {batch_dims} for indices of rank {at.spec.rank}{at_user_line()}")
         at = _numbered(at, batch_dims)
-    picked: Tensor = gather_nd(params, at, name=name)
+    picked: Tensor = gathering.gather_nd(params, at, name=name)
     return picked
 
 
-def gather_of(
+def gather(
     params: Any,
     indices: Any,
     validate_indices: Any = None,
@@ -77,7 +78,7 @@ def gather_of(
     checked: raises InvalidArgumentError for one outside [0, size).
     """
     if not batch_dims:
-        picked: Tensor = gather(params, indices, 0 if axis is None else axis, name=name)
+        picked: Tensor = gathering.gather(params, indices, 0 if axis is None else axis, name=name)
         return picked
     x, at = convert(params), convert(indices)
     rank, index_rank = _rank(x, "gather"), _rank(at, "gather")
@@ -89,7 +90,7 @@ def gather_of(
         between = list(builtins.range(common, where))
         after = list(builtins.range(where + 1, rank))
         first = transpose(x, [*builtins.range(common), where, *between, *after]) if between else x
-        taken = gather_nd(first, _numbered(expand_dims(at, -1), common))
+        taken = gathering.gather_nd(first, _numbered(expand_dims(at, -1), common))
         if not between:
             return taken
         inner = index_rank - common  # axes that the indices bring
@@ -100,7 +101,7 @@ def gather_of(
 def batch_gather(params: Any, indices: Any, name: str | None = None) -> Tensor:
     """`gather` along the last axis of ``indices``, whose other axes are common to both."""
     at = convert(indices)
-    return gather_of(params, at, name=name, batch_dims=_rank(at, "batch_gather") - 1)
+    return gather(params, at, name=name, batch_dims=_rank(at, "batch_gather") - 1)
 
 
 def repeat(input: Any, repeats: Any, axis: int | None = None, name: str | None = None) -> Tensor:
@@ -117,7 +118,7 @@ def repeat(input: Any, repeats: Any, axis: int | None = None, name: str | None =
             times = broadcast_to(times, convert([size_along(x, axis)]))
         ends = cumsum(times)
         places = range(reduce_sum(times), dtype=times.dtype)
-        return gather_of(x, searchsorted(ends, places, "right"), axis=axis)
+        return gather(x, searchsorted(ends, places, "right"), axis=axis)
 
 
 def dynamic_partition(data: Any, partitions: Any, num_partitions: int, name: str | None = None) -> list[Tensor]:
@@ -161,7 +162,7 @@ def _(*values: Spec) -> Spec:
 @stitch.gradient
 def _(y: Tensor, dy: Tensor) -> tuple[Tensor | None, ...]:
     half = len(y.op.inputs) // 2
-    return *((None,) * half), *(gather(dy, at) for at in y.op.inputs[:half])
+    return *((None,) * half), *(gathering.gather(dy, at) for at in y.op.inputs[:half])
 
 
 def dynamic_stitch(indices: Sequence[Any], data: Sequence[Any], name: str | None = None) -> Tensor:
@@ -194,7 +195,7 @@ def _(tensor: Spec, indices: Spec, updates: Spec) -> Spec:
 @tensor_scatter_nd_update.gradient
 def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None, Tensor]:
     _, indices, updates = y.op.inputs
-    return tensor_scatter_nd_update(dy, indices, updates * 0), None, gather_nd(dy, indices)
+    return tensor_scatter_nd_update(dy, indices, updates * 0), None, gathering.gather_nd(dy, indices)
 
 
 def tensor_scatter_nd_add(tensor: Any, indices: Any, updates: Any, name: str | None = None) -> Tensor:

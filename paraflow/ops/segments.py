@@ -13,7 +13,7 @@ from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims
 from paraflow.ops.array import cast, ones_like, size_along
-from paraflow.ops.batches import gather_of
+from paraflow.ops.batches import gather
 from paraflow.ops.gathering import check_indices
 from paraflow.ops.logic import equal, select
 from paraflow.ops.math import divide, maximum, sqrt
@@ -214,7 +214,7 @@ def unsorted_segment_sqrt_n(data: Any, segment_ids: Any, num_segments: Any, name
 def _picked(data: Any, indices: Any, segment_ids: Any, num_segments: Any) -> tuple[Tensor, Tensor, Any]:
     ids = convert(segment_ids)
     sorted_count = segment_count(ids)  # refuses ids that fall
-    return gather_of(data, indices), ids, sorted_count if num_segments is None else num_segments
+    return gather(data, indices), ids, sorted_count if num_segments is None else num_segments
 
 
 def sparse_segment_sum(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from paraflow.ops import contraction, linalg, norms
+from paraflow.ops import contraction, linalg, norms, products
 
 from .oracles import NUMERIC, elements, ranked
 from .rows import Row, nonzero, normal
@@ -256,15 +256,15 @@ MATRICES = [
         )
         for k in (0, 1)
     ),
-    Row(ranked(linalg.cross, 2, 2), (normal(2, 3), normal(2, 3)), lambda x, y: np.stack(
+    Row(ranked(products.cross, 2, 2), (normal(2, 3), normal(2, 3)), lambda x, y: np.stack(
         [x[:, 1] * y[:, 2] - x[:, 2] * y[:, 1], x[:, 2] * y[:, 0] - x[:, 0] * y[:, 2],
          x[:, 0] * y[:, 1] - x[:, 1] * y[:, 0]], 1), dtypes=FLOATS),
-    Row(linalg.adjoint, (normal(2, 3),), lambda x: np.conj(x.T), dtypes=("float64", "complex64"), empty=None),
-    Row(linalg.transpose_of, (normal(2, 3),), lambda x, conjugate: np.conj(x.T), {"conjugate": True},
+    Row(products.adjoint, (normal(2, 3),), lambda x: np.conj(x.T), dtypes=("float64", "complex64"), empty=None),
+    Row(products.transpose, (normal(2, 3),), lambda x, conjugate: np.conj(x.T), {"conjugate": True},
         ("float64", "complex64"), empty=None),
-    Row(linalg.matvec, (normal(2, 3), normal(2)), lambda a, b, adjoint_a: np.conj(a.T) @ b, {"adjoint_a": True},
+    Row(products.matvec, (normal(2, 3), normal(2)), lambda a, b, adjoint_a: np.conj(a.T) @ b, {"adjoint_a": True},
         ("float32", "float64", "complex64"), empty=None),
-    Row(linalg.matmul_of, (normal(3, 2), normal(4, 3)), lambda a, b, **_: np.conj(a.T) @ np.conj(b.T),
+    Row(products.matmul, (normal(3, 2), normal(4, 3)), lambda a, b, **_: np.conj(a.T) @ np.conj(b.T),
         {"adjoint_a": True, "adjoint_b": True}, ("float64", "complex64"), empty=None),
     Row(norms.normalize, (nonzero(2, 3),), lambda x, axis: (
         x / np.sqrt((x * x).sum(1, keepdims=True)), np.sqrt((x * x).sum(1, keepdims=True))), {"axis": 1}, FLOATS,

@@ -135,11 +135,11 @@ ORDERING = [
 ]
 
 BATCHES = [
-    Row(ranked(batches.gather_of, 3, 2), (normal(2, 4, 3), AT), batch_rows, {"batch_dims": 1}, FLOATS, empty=None),
-    Row(ranked(batches.gather_of, 3, 2), (normal(2, 3, 4), AT), batch_rows, {"batch_dims": 1, "axis": 2}, FLOATS,
+    Row(ranked(batches.gather, 3, 2), (normal(2, 4, 3), AT), batch_rows, {"batch_dims": 1}, FLOATS, empty=None),
+    Row(ranked(batches.gather, 3, 2), (normal(2, 3, 4), AT), batch_rows, {"batch_dims": 1, "axis": 2}, FLOATS,
         empty=None),
     Row(ranked(batches.batch_gather, 2, 2), (normal(2, 4), AT), batch_rows, dtypes=FLOATS, empty=None),
-    Row(ranked(batches.gather_nd_of, 3, 2), (normal(2, 4, 3), AT), lambda x, at, batch_dims: np.array(
+    Row(ranked(batches.gather_nd, 3, 2), (normal(2, 4, 3), AT), lambda x, at, batch_dims: np.array(
         [row[tuple(i)] for row, i in zip(x, at, strict=True)]), {"batch_dims": 1}, FLOATS, empty=None),
     Row(ranked(batches.repeat, 2), (normal(2, 3),), lambda x, **_: np.repeat(x, [2, 0, 3], 1),
         {"repeats": [2, 0, 3], "axis": 1}, FLOATS, exact=False, empty=None),

@@ -217,7 +217,7 @@ FIXED = np.zeros((4, 3), np.float32)
         (lambda x: pad(x, [[0, 0], [3, 0]], "reflect"), "cannot be added to 3 in mode reflect"),
         (lambda x: pad(x, [[0, 0], [3, 0]], "wrap"), "mode is one of"),
         (diag_part, "halves of shape .* differ"),
-        (lambda x: norm(x, 2, axis=(0, 1)), "no norm of order 2 over axes"),
+        (lambda x: norm(x, 3, axis=(0, 1)), "no norm of order 3 over axes"),
         (lambda x: norm(x, "nuc"), "no norm of order 'nuc'"),
         (lambda x: top_k(x, 4), "no 4 largest"),
         (lambda x: meshgrid(x[0], indexing="yx"), "'xy' or 'ij'"),
