@@ -14,7 +14,7 @@ TensorFlow 1.x::
         session.run(step, {x: [[1.0, 2.0]]})
 """
 
-from paraflow import bitwise, comm, data, errors, linalg, manip, math, nn, parallel, random, train, vocabulary
+from paraflow import bitwise, comm, data, dtypes, errors, linalg, manip, math, nn, parallel, random, train, vocabulary
 from paraflow.autodiff import gradients
 from paraflow.graph.dtypes import (
     as_dtype,
@@ -89,6 +89,7 @@ __all__ = [
     "convert_to_tensor",
     "data",
     "double",
+    "dtypes",
     "errors",
     "exchange",
     "float16",

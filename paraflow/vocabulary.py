@@ -85,6 +85,7 @@ from paraflow.ops.logic import (
     logical_xor,
     not_equal,
     where,
+    where_v2,
 )
 from paraflow.ops.math import (
     abs,
@@ -242,6 +243,6 @@ __all__ = [
     "to_double", "to_float", "to_int32", "to_int64", "trace", "transpose", "truediv", "truncated_normal",
     "truncatediv", "truncatemod", "unique", "unique_with_counts", "unravel_index", "unsorted_segment_max",
     "unsorted_segment_mean", "unsorted_segment_min", "unsorted_segment_prod", "unsorted_segment_sqrt_n",
-    "unsorted_segment_sum", "unstack", "where", "zeros", "zeros_like", "zeta",
+    "unsorted_segment_sum", "unstack", "where", "where_v2", "zeros", "zeros_like", "zeta",
 ]
 # fmt: on

@@ -186,3 +186,38 @@ def svd(tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name:
     singular values differ and none is 0.
     """
     return singular(tensor, full_matrices, compute_uv, name=name or "svd")
+
+
+@op(dtypes="float or complex")
+def pseudo_inverse(a, rcond=None):
+    """The pseudo-inverses of matrices; singular values up to ``rcond`` times the largest count as 0."""
+    limit = 10 * max(a.shape[-2:]) * np.finfo(a.dtype).eps if rcond is None else rcond
+    return by_lapack(lambda x: np.linalg.pinv(x, limit), a)
+
+
+@pseudo_inverse.shape
+def _(a: Spec, rcond: float | None) -> Spec:
+    need_matrices(a)
+    return Spec(a.dtype, None if a.shape is None else (*a.shape[:-2], a.shape[-1], a.shape[-2]))
+
+
+@pseudo_inverse.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    # Golub & Pereyra, "The differentiation of pseudo-inverses" (1973), for matrices of constant rank.
+    x = y.op.inputs[0]
+    g = matrix_transpose(dy)  # the cotangent in the shape of x
+    yt = matrix_transpose(y)
+    dx = -matmul(yt, matmul(dy, yt))
+    rest_rows = g - matmul(x, matmul(y, g))  # (I - x y) g
+    dx = dx + matmul(rest_rows, matmul(y, yt))
+    rest_columns = g - matmul(matmul(g, y), x)  # g (I - y x)
+    return dx + matmul(matmul(yt, y), rest_columns)
+
+
+def pinv(a: Any, rcond: float | None = None, validate_args: bool = False, name: str | None = None) -> Tensor:
+    """The pseudo-inverses [..., n, m] of matrices [..., m, n] (Moore and Penrose).
+
+    Singular values up to ``rcond`` (10 max(m, n) eps) times the largest count as 0. Shapes are always checked.
+    """
+    inverse: Tensor = pseudo_inverse(a, rcond, name=name or "pinv")
+    return inverse

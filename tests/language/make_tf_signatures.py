@@ -7,6 +7,7 @@ A line is ``namespace.name(parameter, parameter=default, ...)``, without the arg
 
 import inspect
 import os
+import re
 from pathlib import Path
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -26,7 +27,8 @@ def written(parameter):
         return star + parameter.name
     default = parameter.default
     shown = default.name if isinstance(default, tf.DType) else default if callable(default) else repr(default)
-    return f"{parameter.name}={getattr(shown, '__name__', shown)}".replace("\n", " ")
+    text = str(getattr(shown, "__name__", shown)).replace("\n", " ")
+    return f"{parameter.name}={re.sub(' object at 0x[0-9a-f]+', '', text)}"
 
 
 def line(name, thing):

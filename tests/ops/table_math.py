@@ -215,6 +215,8 @@ ROWS = [
     Row(logic.select, (np.arange(2100).reshape(50, 42) % 3 == 0, normal(50, 42), normal(42)),
         lambda c, x, y: c * x + ~c * y, dtypes=("float16", "float32", "float64", "int32", "complex64"),
         differentiable=(), empty=(MASK[:0], normal(0, 3), normal(3))),
+    Row(logic.where_v2, (MASK[0], normal(2, 3), normal(2, 1)), lambda c, x, y: c * x + ~c * y, differentiable=(1, 2),
+        dtypes=("float64",), empty=None),
     Row(logic.true_indices, (given([[1, 0, 1], [0, 0, 1]]),), lambda c: np.stack(np.nonzero(c), 1), exact=False),
     # Clipping
     Row(clip.clip_by_value, (normal(2, 3), uniform(-1, -0.2, 2, 3), uniform(0.2, 1, 2, 3)),

@@ -225,6 +225,12 @@ SOLVING = [
 ]
 
 DECOMPOSITIONS = [
+    Row(decompositions.pseudo_inverse, (normal(2, 4, 3),), of_each(lambda a: eliminated(a.T @ a, a.T)), dtypes=FLOATS,
+        tolerance=640, empty=None),
+    Row(decompositions.pinv, (normal(2, 3),), of_each(lambda a: eliminated(a @ a.T, a).T), dtypes=FLOATS,
+        tolerance=640, empty=None),
+    Row(decompositions.pseudo_inverse, (given([[2, 0], [0, 1e-9]]),), lambda a, rcond: np.array([[0.5, 0], [0, 0]]),
+        {"rcond": 1e-6}, FLOATS, differentiable=(), empty=None),
     Row(qr_up_to_signs, (normal(2, 4, 3),), of_each(unsigned), dtypes=FLOATS, tolerance=640, empty=None),
     Row(decompositions.qr_factors, (regular(2, 4, 3),), of_each(orthonormal), dtypes=("float16", *FLOATS), tolerance=64,
         empty=None),

@@ -55,6 +55,7 @@ CASES = {
     "svd": Case(lambda tf, x: [
         tf.svd(x)[0], tf.abs(tf.svd(x)[1]), tf.abs(tf.svd(x)[2]), tf.svd(x, compute_uv=False),
     ], (SQUARE,), tolerance=5e-5),
+    "pinv": Case(lambda tf, x: [tf.linalg.pinv(x), tf.linalg.pinv(tf.transpose(x))], (TALL,), tolerance=5e-5),
     "svd of tall matrices": Case(lambda tf, x: [
         *map(tf.abs, tf.svd(x)), tf.svd(tf.transpose(x), compute_uv=False),
     ], (TALL,), tolerance=5e-5),

@@ -77,6 +77,8 @@ CASES = {
         tf.reduce_sum(x, tf.constant([0])), tf.reduce_sum(x, tf.range(tf.rank(x))), tf.argmax(x, tf.constant(1)),
         tf.transpose(x, tf.constant([1, 0])), tf.reduce_max(x, axis=tf.rank(x) - 1),
     ], (TIES,)),
+    "where_v2": Case(lambda tf, c, x, y: [tf.where_v2(c, x, y), tf.where_v2(c, x, 0.0), tf.where_v2(x > y)], (
+        np.array([True, False, True]), TIES, ZEROS), ("float32",)),
     "names by position": Case(lambda tf, x, y: [
         tf.add(x, y, "sum"), tf.reduce_sum(x, 0, False, "total"), tf.argmax(x, 0, "largest"),
         tf.cast(x, tf.int32, "whole"), tf.expand_dims(x, 0, "wide"), tf.shape(x, "sizes", tf.int64),
