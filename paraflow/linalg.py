@@ -2,7 +2,7 @@
 
 from paraflow.ops.clip import global_norm
 from paraflow.ops.contraction import einsum, tensordot
-from paraflow.ops.decompositions import pinv, qr, svd
+from paraflow.ops.decompositions import matrix_rank, pinv, qr, svd
 from paraflow.ops.decompositions import self_adjoint_eig as eigh
 from paraflow.ops.decompositions import self_adjoint_eigvals as eigvalsh
 from paraflow.ops.linalg import diag as tensor_diag
@@ -26,8 +26,8 @@ from paraflow.ops.solving import matrix_triangular_solve as triangular_solve
 # fmt: off
 __all__ = [
     "adjoint", "band_part", "cholesky", "cholesky_solve", "cross", "det", "diag", "diag_part", "eigh", "eigvalsh",
-    "einsum", "expm", "eye", "global_norm", "inv", "l2_normalize", "logdet", "lstsq", "matmul", "matrix_transpose",
-    "matvec", "norm", "normalize", "pinv", "qr", "set_diag", "slogdet", "solve", "svd", "tensor_diag",
-    "tensor_diag_part", "tensordot", "trace", "transpose", "triangular_solve",
+    "einsum", "expm", "eye", "global_norm", "inv", "l2_normalize", "logdet", "lstsq", "matmul", "matrix_rank",
+    "matrix_transpose", "matvec", "norm", "normalize", "pinv", "qr", "set_diag", "slogdet", "solve", "svd",
+    "tensor_diag", "tensor_diag_part", "tensordot", "trace", "transpose", "triangular_solve",
 ]
 # fmt: on

@@ -138,7 +138,14 @@ from paraflow.ops.ordering import (
     unravel_index,
 )
 from paraflow.ops.products import cross, matmul, matrix_transpose, transpose
-from paraflow.ops.random import random_normal, random_shuffle, random_uniform, set_random_seed, truncated_normal
+from paraflow.ops.random import (
+    random_crop,
+    random_normal,
+    random_shuffle,
+    random_uniform,
+    set_random_seed,
+    truncated_normal,
+)
 from paraflow.ops.rearrange import expand_dims, pad, reverse, reverse_sequence, roll, squeeze, tile
 from paraflow.ops.rearrange import reverse as reverse_v2
 from paraflow.ops.reduce import (
@@ -229,9 +236,9 @@ __all__ = [
     "matrix_inverse", "matrix_set_diag", "matrix_solve", "matrix_solve_ls", "matrix_transpose",
     "matrix_triangular_solve", "maximum", "meshgrid", "minimum", "mod", "multiply", "negative", "no_op", "norm",
     "not_equal", "one_hot", "ones", "ones_like", "pad", "placeholder", "placeholder_with_default", "polygamma",
-    "pow", "qr", "random_normal", "random_shuffle", "random_uniform", "range", "rank", "real", "realdiv",
-    "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min",
-    "reduce_prod", "reduce_sum", "repeat", "required_space_to_batch_paddings", "reshape", "reverse",
+    "pow", "qr", "random_crop", "random_normal", "random_shuffle", "random_uniform", "range", "rank", "real",
+    "realdiv", "reciprocal", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean",
+    "reduce_min", "reduce_prod", "reduce_sum", "repeat", "required_space_to_batch_paddings", "reshape", "reverse",
     "reverse_sequence", "reverse_v2", "rint", "roll", "round", "rsqrt", "saturate_cast", "scalar_mul", "scatter_nd",
     "searchsorted", "segment_max", "segment_mean", "segment_min", "segment_prod", "segment_sum", "self_adjoint_eig",
     "self_adjoint_eigvals", "sequence_mask", "set_random_seed", "setdiff1d", "shape", "shape_n", "sigmoid", "sign",

@@ -10,13 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.errors import GraphError
+from paraflow.graph.dtypes import int32
+from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import op
+from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Spec
-from paraflow.ops.array import size_along, zeros_like
+from paraflow.ops.array import cast, size_along, zeros_like
 from paraflow.ops.linalg import eye, matmul, matrix_band_part, matrix_diag, matrix_transpose
-from paraflow.ops.math import real_dtype, reciprocal
+from paraflow.ops.logic import greater
+from paraflow.ops.math import maximum, real_dtype, reciprocal
 from paraflow.ops.rearrange import expand_dims
+from paraflow.ops.reduce import reduce_max, reduce_sum
 from paraflow.ops.solving import by_lapack, matrix_triangular_solve, need_matrices, need_square, square_dims
 
 
@@ -221,3 +225,18 @@ def pinv(a: Any, rcond: float | None = None, validate_args: bool = False, name: 
     """
     inverse: Tensor = pseudo_inverse(a, rcond, name=name or "pinv")
     return inverse
+
+
+def matrix_rank(a: Any, tol: Any = None, validate_args: bool = False, name: str | None = None) -> Tensor:
+    """How many singular values of each matrix are above ``tol`` (eps max(m, n) times the largest), int32.
+
+    Shapes are always checked.
+    """
+    x = convert(a)
+    with name_scope(name or "matrix_rank") as scope:
+        values = svd(x, compute_uv=False)
+        if tol is None:
+            largest = cast(maximum(size_along(x, -2), size_along(x, -1)), values.dtype)
+            tol = float(np.finfo(values.dtype).eps) * largest * reduce_max(values, -1, True)
+        count: Tensor = reduce_sum(cast(greater(values, tol), int32), -1, name=scope)
+        return count

@@ -1,5 +1,6 @@
 """Faults name the operation, the user's line and what to do."""
 
+import inspect
 import traceback
 
 import numpy as np
@@ -52,6 +53,18 @@ def test_an_unknown_argument_is_answered_with_those_there_are(graph):
         pf.tanh(pf.ones([2]), axis=1)
     with pytest.raises(TypeError, match=r"add\(\) needs the tensor 'y'"):
         pf.add(pf.ones([2, 2]))
+
+
+def test_arguments_by_position_end_with_the_name(graph):
+    assert pf.add(1.0, 2.0, "three").name == "three:0"
+    assert pf.reduce_sum([[1.0]], 0, True, "total").name == "total:0"
+    assert str(inspect.signature(pf.argmax)) == "(input, axis=None, name=None, output_type='int64')"
+    with pytest.raises(TypeError, match=r"add\(\) takes 3 arguments at most: x, y, name"):
+        pf.add(1.0, 2.0, "three", "four")
+    with pytest.raises(TypeError, match=r"reduce_sum\(\) got the argument 'axis' twice"):
+        pf.reduce_sum([1.0], 0, axis=0)
+    with pytest.raises(TypeError, match=r"square\(\): the name is a string, not 2"):
+        pf.square(1.0, 2)
 
 
 def test_a_tensor_for_an_attribute_must_be_known(graph):

@@ -178,6 +178,11 @@ def svd_unsigned(x, full_matrices=False):
     return s, np.abs(u), np.abs(x.T @ u / s), x
 
 
+def svd_unsigned_of_tall(x):
+    s, v, u, _ = svd_unsigned(x.T)
+    return s, u, v, x
+
+
 def values_of(function, **attrs):
     def build(x):
         return function(x, **attrs)
@@ -231,9 +236,10 @@ DECOMPOSITIONS = [
         tolerance=640, empty=None),
     Row(decompositions.pseudo_inverse, (given([[2, 0], [0, 1e-9]]),), lambda a, rcond: np.array([[0.5, 0], [0, 0]]),
         {"rcond": 1e-6}, FLOATS, differentiable=(), empty=None),
-    Row(qr_up_to_signs, (normal(2, 4, 3),), of_each(unsigned), dtypes=FLOATS, tolerance=640, empty=None),
+    Row(qr_up_to_signs, (normal(3, 2),), of_each(unsigned), dtypes=FLOATS, tolerance=640, empty=None),
     Row(decompositions.qr_factors, (regular(2, 4, 3),), of_each(orthonormal), dtypes=("float16", *FLOATS), tolerance=64,
-        empty=None),
+        differentiable=(), empty=None),
+    Row(decompositions.qr_factors, (regular(3, 2),), of_each(orthonormal), dtypes=FLOATS, tolerance=64, empty=None),
     Row(decompositions.eigen, (normal(3, 3),), lambda x, compute_v: eigen_unsigned(x)[0], {"compute_v": False},
         ("float16", *FLOATS), tolerance=64, empty=None),
     Row(decompositions.singular, (normal(3, 2),), lambda x, **_: svd_unsigned(x.T)[0], {"compute_uv": False},
@@ -243,7 +249,11 @@ DECOMPOSITIONS = [
     Row(eigen_up_to_signs, (normal(2, 3, 3),), of_each(eigen_unsigned), dtypes=FLOATS, tolerance=640, empty=None),
     Row(values_of(decompositions.self_adjoint_eigvals), (normal(3, 3),), of_each(lambda x: eigen_unsigned(x)[0]),
         dtypes=FLOATS, tolerance=640, empty=None),
-    Row(svd_up_to_signs, (normal(2, 4, 3),), of_each(svd_unsigned), dtypes=FLOATS, tolerance=6400, empty=None),
+    Row(svd_up_to_signs, (normal(2, 4, 3),), of_each(svd_unsigned), dtypes=FLOATS, tolerance=6400, empty=None,
+        differentiable=()),
+    Row(svd_up_to_signs, (normal(3, 2),), of_each(svd_unsigned_of_tall), dtypes=FLOATS, tolerance=6400, empty=None),
+    Row(decompositions.matrix_rank, (given([[[1, 2], [2, 4]], [[1, 0], [0, 1]]]),), lambda x: np.array([1, 2]),
+        dtypes=FLOATS, differentiable=(), empty=None),
     Row(svd_up_to_signs, (normal(2, 3),), of_each(svd_unsigned), dtypes=FLOATS, tolerance=6400, empty=None),
     Row(values_of(decompositions.svd, compute_uv=False), (normal(3, 2),), of_each(lambda x: svd_unsigned(x.T)[0]),
         dtypes=FLOATS, tolerance=6400, empty=None),

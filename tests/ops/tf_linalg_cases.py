@@ -56,6 +56,8 @@ CASES = {
         tf.svd(x)[0], tf.abs(tf.svd(x)[1]), tf.abs(tf.svd(x)[2]), tf.svd(x, compute_uv=False),
     ], (SQUARE,), tolerance=5e-5),
     "pinv": Case(lambda tf, x: [tf.linalg.pinv(x), tf.linalg.pinv(tf.transpose(x))], (TALL,), tolerance=5e-5),
+    "matrix_rank": Case(lambda tf, x: [tf.linalg.matrix_rank(x), tf.linalg.matrix_rank(tf.stack([x, x * 0])),
+                                       tf.linalg.matrix_rank(x, tol=3.0)], (TALL,), gradients=False),
     "svd of tall matrices": Case(lambda tf, x: [
         *map(tf.abs, tf.svd(x)), tf.svd(tf.transpose(x), compute_uv=False),
     ], (TALL,), tolerance=5e-5),
