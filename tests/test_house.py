@@ -24,6 +24,7 @@ KERNELS = {*OPS, "native", "kernels"}
 COMPILER = {*KERNELS, "compiler"}
 RUNTIME = {*COMPILER, "comm", "runtime"}
 PARALLEL = {*RUNTIME, "parallel"}
+NAMESPACES = ("vocabulary", "bitwise", "dtypes", "linalg", "manip", "math", "random")
 MAY_IMPORT = {
     "errors": set(),
     "native": set(),
@@ -40,7 +41,8 @@ MAY_IMPORT = {
     "data": {"data"},
     "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
-    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data"},
+    **dict.fromkeys(NAMESPACES, OPS),
+    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", *NAMESPACES},
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {

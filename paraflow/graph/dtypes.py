@@ -27,6 +27,7 @@ KINDS = {
     "numeric": "iufc",
     "real": "iuf",
     "float": "f",
+    "float or complex": "fc",
     "int": "iu",
     "bool": "b",
 }

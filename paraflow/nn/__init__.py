@@ -31,7 +31,9 @@ from paraflow.nn.statistics import (
     weighted_moments,
 )
 from paraflow.nn.statistics import local_response_normalization as lrn
+from paraflow.ops.blocks import depth_to_space, space_to_batch, space_to_depth
 from paraflow.ops.candidates import log_uniform_candidate_sampler, uniform_candidate_sampler
+from paraflow.ops.gathering import top_k
 from paraflow.ops.nn import (
     bias_add,
     dropout,
@@ -73,6 +75,7 @@ __all__ = [
     "conv3d",
     "convolution",
     "crelu",
+    "depth_to_space",
     "depthwise_conv2d",
     "dropout",
     "elu",
@@ -113,10 +116,13 @@ __all__ = [
     "softmax_cross_entropy_with_logits_v2",
     "softplus",
     "softsign",
+    "space_to_batch",
+    "space_to_depth",
     "sparse_softmax_cross_entropy_with_logits",
     "sufficient_statistics",
     "swish",
     "tanh",
+    "top_k",
     "uniform_candidate_sampler",
     "weighted_cross_entropy_with_logits",
     "weighted_moments",

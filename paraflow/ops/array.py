@@ -9,16 +9,13 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import DType, as_dtype, float32, float64, int32, int64
+from paraflow.graph.dtypes import DType, as_dtype, float32, int32
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import at_user_line, convert, literal, op
-from paraflow.graph.shape import Dims, Spec, TensorShape, as_dims, format_dims, num_elements
+from paraflow.graph.record import EARLY, at_user_line, convert, literal, op
+from paraflow.graph.shape import Dims, Spec, TensorShape, as_dims, compatible, format_dims, num_elements
 
 Array = np.ndarray[Any, Any]
-
-# What is made of few known values is known while the graph is built, so that shapes can be; the rest is the compiler's.
-FOLD_LIMIT = 64
 
 
 @op
@@ -32,11 +29,14 @@ def _(value: Array) -> Spec:
     return Spec(value.dtype, value.shape, value)
 
 
-def make_constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Const") -> Tensor:
+def make_constant(
+    value: Any, dtype: Any = None, shape: Any = None, name: str = "Const", verify_shape: bool = False
+) -> Tensor:
     """A tensor of fixed value.
 
     ``value`` is a number, a nested list or an array; without ``dtype`` Python floats become float32 and ints int32,
-    arrays keep theirs. With ``shape`` a shorter value is repeated to fill it, the last element over and over.
+    arrays keep theirs. With ``shape`` a shorter value is repeated to fill it, the last element over and over; with
+    ``verify_shape`` it must have that shape, or GraphError is raised.
     """
     array = literal(value, None if dtype is None else as_dtype(dtype))
     if shape is not None:
@@ -44,6 +44,8 @@ def make_constant(value: Any, dtype: Any = None, shape: Any = None, name: str = 
         missing = int(np.prod(sizes)) - array.size
         if min(sizes, default=0) < 0 or missing < 0 or (missing and not array.size):
             raise GraphError(f"constant: {array.size} values do not fill shape {sizes}")
+        if verify_shape and array.shape != sizes:
+            raise GraphError(f"constant: the value has shape {array.shape}, not {sizes}{at_user_line()}")
         array = np.concatenate([array.ravel(), np.repeat(array.ravel()[-1:], missing)]).reshape(sizes)
         array.flags.writeable = False
     tensor: Tensor = constant(value=array, name=name)
@@ -68,14 +70,14 @@ def make_placeholder(dtype: Any, shape: Any = None, name: str = "Placeholder") -
 
 
 @op(view=True)
-def identity(x):
+def identity(input):
     """The tensor itself, as a new node."""
-    return x
+    return input
 
 
 @identity.shape
-def _(x: Spec) -> Spec:
-    return Spec(x.dtype, x.shape, x.value)
+def _(input: Spec) -> Spec:
+    return Spec(input.dtype, input.shape, input.value)
 
 
 @identity.gradient
@@ -84,14 +86,38 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 
 
 @op(view=True)
-def stop_gradient(x):
+def stop_gradient(input):
     """The tensor itself, taken as constant by `gradients`."""
-    return x
+    return input
 
 
 @stop_gradient.shape
-def _(x: Spec) -> Spec:
-    return Spec(x.dtype, x.shape, x.value)
+def _(input: Spec) -> Spec:
+    return Spec(input.dtype, input.shape, input.value)
+
+
+def make_placeholder_with_default(input: Any, shape: Any, name: str = "PlaceholderWithDefault") -> Tensor:
+    """The tensor ``input``, in whose place a run may feed another of the given shape, sizes of None left open."""
+    tensor: Tensor = default_value(input, dims=as_dims(shape), name=name)
+    return tensor
+
+
+@op(effect=True)  # what is fed in its place may be anything, so its value is never known early
+def default_value(input, dims=None):
+    """The tensor itself; other values may be fed in its place, of the shape ``dims``."""
+    return np.array(input)
+
+
+@default_value.shape
+def _(input: Spec, dims: Dims) -> Spec:
+    if not compatible(input.shape, dims):
+        raise GraphError(f"the default has shape {format_dims(input.shape)}, not {format_dims(dims)}")
+    return Spec(input.dtype, dims)
+
+
+@default_value.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return dy
 
 
 @op(effect=True)  # two copies are two, so they never merge
@@ -113,7 +139,7 @@ def cast(x, dtype=float32):
 
 @cast.shape
 def _(x: Spec, dtype: DType) -> Spec:
-    small = x.value is not None and x.value.size <= FOLD_LIMIT and x.dtype.kind in "biu"
+    small = x.value is not None and x.value.size <= EARLY and x.dtype.kind in "biu"
     return Spec(dtype, x.shape, x.value.astype(dtype) if small and x.value is not None else None)
 
 
@@ -123,32 +149,8 @@ def _(y: Tensor, dy: Tensor) -> Tensor | None:
     return cast(dy, dtype=source) if source.kind in "fc" else None
 
 
-def to_float(x: Any, name: str = "ToFloat") -> Tensor:
-    """``x`` as float32."""
-    tensor: Tensor = cast(x, float32, name=name)
-    return tensor
-
-
-def to_double(x: Any, name: str = "ToDouble") -> Tensor:
-    """``x`` as float64."""
-    tensor: Tensor = cast(x, float64, name=name)
-    return tensor
-
-
-def to_int32(x: Any, name: str = "ToInt32") -> Tensor:
-    """``x`` as int32."""
-    tensor: Tensor = cast(x, int32, name=name)
-    return tensor
-
-
-def to_int64(x: Any, name: str = "ToInt64") -> Tensor:
-    """``x`` as int64."""
-    tensor: Tensor = cast(x, int64, name=name)
-    return tensor
-
-
 @op(shape_only=True, same=())
-def shape(input, out_type=int32):
+def shape(input, name=None, out_type=int32):
     """The sizes of ``input`` as a vector of ``out_type``."""
     return np.array(np.shape(input), out_type)
 
@@ -160,7 +162,7 @@ def _(input: Spec, out_type: Any) -> Spec:
 
 
 @op(shape_only=True, same=())
-def size(input, out_type=int32):
+def size(input, name=None, out_type=int32):
     """The number of elements of ``input``, a scalar of ``out_type``."""
     return np.array(np.size(input), out_type)
 
@@ -323,13 +325,13 @@ def unbroadcast(dy: Tensor, x: Tensor) -> Tensor:
     return tensor
 
 
-def zeros_like(tensor: Any, dtype: Any = None, name: str = "zeros_like") -> Tensor:
-    """Zeros of the shape and, unless ``dtype`` is given, the dtype of ``tensor``."""
+def zeros_like(tensor: Any, dtype: Any = None, name: str = "zeros_like", optimize: bool = True) -> Tensor:
+    """Zeros of the shape and, unless ``dtype`` is given, the dtype of ``tensor``; ``optimize`` is always so."""
     return _filled_like(tensor, 0, dtype, name)
 
 
-def ones_like(tensor: Any, dtype: Any = None, name: str = "ones_like") -> Tensor:
-    """Ones of the shape and, unless ``dtype`` is given, the dtype of ``tensor``."""
+def ones_like(tensor: Any, dtype: Any = None, name: str = "ones_like", optimize: bool = True) -> Tensor:
+    """Ones of the shape and, unless ``dtype`` is given, the dtype of ``tensor``; ``optimize`` is always so."""
     return _filled_like(tensor, 1, dtype, name)
 
 

@@ -12,9 +12,9 @@ from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Spec, broadcast, compatible, format_dims, merge
-from paraflow.ops.array import unbroadcast
+from paraflow.ops.array import cast, size, unbroadcast
 from paraflow.ops.logic import greater, greater_equal, is_finite, less_equal, logical_and, logical_not, select
-from paraflow.ops.math import add_n, divide, maximum, minimum, sqrt, square
+from paraflow.ops.math import add_n, divide, maximum, minimum, multiply, rsqrt, sqrt, square
 from paraflow.ops.reduce import Axis, l2_loss, reduce_sum
 from paraflow.ops.slices import IndexedSlices
 
@@ -60,6 +60,17 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Axis = None, name: str | None = N
         positive = greater(squares, 0)
         norm = select(positive, sqrt(select(positive, squares, 1)), squares)
         clipped: Tensor = divide(t * clip_norm, maximum(norm, clip_norm), name=scope)
+        return clipped
+
+
+def clip_by_average_norm(t: Any, clip_norm: Any, name: str | None = None) -> Tensor:
+    """``t`` scaled down where its L2 norm by its number of elements is larger than ``clip_norm``, to that."""
+    with name_scope(name or "clip_by_average_norm") as scope:
+        x = convert(t)
+        limit = convert(clip_norm, x.dtype)
+        count = cast(size(x), x.dtype)
+        inverse = count * rsqrt(reduce_sum(square(x)))
+        clipped: Tensor = multiply(x * limit, minimum(inverse, 1 / limit), name=scope)
         return clipped
 
 

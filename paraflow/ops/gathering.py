@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,19 +83,6 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None, None]:
     return gather(dy, y.op.inputs[1], y.op.attrs["axis"]), None, None
 
 
-def unsorted_segment_sum(data: Any, segment_ids: Any, num_segments: Any, name: str = "UnsortedSegmentSum") -> Tensor:
-    """The sums of the elements of ``data`` that have one id: row i is the sum over segment_ids == i.
-
-    ``segment_ids`` gives an id in [0, num_segments) to each of the leading indices of ``data``.
-    """
-    x, ids = convert(data), convert(segment_ids)
-    if ids.spec.rank is None or x.spec.rank is None:
-        raise GraphError(f"unsorted_segment_sum needs tensors of known rank{at_user_line()}")
-    sizes = convert([num_segments, *(size_along(x, i) for i in range(ids.spec.rank, x.spec.rank))])
-    sums: Tensor = scatter_add(x, ids, sizes, name=name)
-    return sums
-
-
 @op(same=(0,))
 def gather_nd(params, indices):
     """The slices of ``params`` at the multi-indices in the last axis of ``indices``, which name leading axes.
@@ -103,10 +90,10 @@ def gather_nd(params, indices):
     The result has shape indices.shape[:-1] + params.shape[indices.shape[-1]:]. Raises InvalidArgumentError for an index
     outside [0, size).
     """
-    return params[_multi_index(indices, params.shape)]
+    return params[multi_index(indices, params.shape)]
 
 
-def _multi_index(indices: Array, dims: tuple[int, ...]) -> tuple[Array, ...]:
+def multi_index(indices: Array, dims: tuple[int, ...]) -> tuple[Array, ...]:
     """The indices as numpy takes them, every one in its range."""
     parts = tuple(np.moveaxis(indices, -1, 0))
     for part, size in zip(parts, dims, strict=False):
@@ -137,7 +124,7 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
 def scatter_nd(indices, updates, shape):
     """Zeros of ``shape``, with the slices ``updates`` added at ``indices``: the transpose of `gather_nd`."""
     result = np.zeros(tuple(shape), updates.dtype)
-    np.add.at(result, _multi_index(indices, result.shape), updates)
+    np.add.at(result, multi_index(indices, result.shape), updates)
     return result
 
 
@@ -152,15 +139,15 @@ def _(y: Tensor, dy: Tensor) -> tuple[None, Tensor, None]:
     return None, gather_nd(dy, y.op.inputs[0]), None
 
 
-def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: int = 0) -> Tensor:
-    """The slices of ``tensor`` where ``mask`` is True; the axes of the mask, from ``axis`` on, become one.
+def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: int | None = None) -> Tensor:
+    """The slices of ``tensor`` where ``mask`` is True; the axes of the mask, from ``axis`` (0) on, become one.
 
     Raises GraphError when the mask's rank is not known or 0 or its shape is not that of the tensor's axes.
     """
     x, m = convert(tensor), convert(mask)
     if not m.spec.rank or x.spec.shape is None:
         raise GraphError(f"boolean_mask needs a tensor and a mask of known rank, the mask's not 0{at_user_line()}")
-    at = normal_axis(axis, len(x.spec.shape))
+    at = normal_axis(axis or 0, len(x.spec.shape))
     masked = x.spec.shape[at : at + m.spec.rank]
     if not compatible(masked, m.spec.shape):
         raise GraphError(
@@ -236,8 +223,18 @@ def _(y: Tensor, dy: Tensor) -> None:
     return None
 
 
-def top_k(input: Any, k: int = 1, name: str = "TopK") -> tuple[Tensor, Tensor]:
-    """The ``k`` largest elements of each row of the last axis, in falling order, and their places (int32)."""
+class TopK(NamedTuple):
+    """The largest elements of each row and their places."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> TopK:
+    """The ``k`` largest elements of each row of the last axis, in falling order, and their places (int32).
+
+    They are always ``sorted``; of equal elements the earlier comes first.
+    """
     x = convert(input)
-    places = top_indices(x, k, name=name)
-    return take_along(x, places), places
+    places = top_indices(x, k, name=name or "TopK")
+    return TopK(take_along(x, places), places)

@@ -37,6 +37,50 @@ def getitem(tensor: Any, key: Any) -> Tensor:
     return picked
 
 
+def strided_slice(
+    input_: Any,
+    begin: Any,
+    end: Any,
+    strides: Any = None,
+    begin_mask: int = 0,
+    end_mask: int = 0,
+    ellipsis_mask: int = 0,
+    new_axis_mask: int = 0,
+    shrink_axis_mask: int = 0,
+    var: Any = None,
+    name: str | None = None,
+) -> Tensor:
+    """``input_[begin[0]:end[0]:strides[0], begin[1]:end[1]:strides[1], ...]``, for vectors of one known length.
+
+    A bit i set in a mask changes item i: no begin, no end, an ``...``, a new axis of size 1, or the one element
+    ``begin[i]``, whose axis goes. Negative numbers count from the end, as in Python. ``var`` is a variable of which
+    this is a part to be assigned to, which is refused.
+    """
+    if var is not None:
+        raise InvalidArgumentError(f"strided_slice: a part of a variable cannot be assigned{at_user_line()}")
+    starts, stops = convert(begin), convert(end)
+    count = next((v.spec.shape[0] for v in (starts, stops) if v.spec.rank == 1 and v.spec.shape), None)
+    if count is None:
+        raise GraphError(f"strided_slice: begin and end are vectors of known length{at_user_line()}")
+    steps = [1] * count if strides is None else convert(strides)
+    key: list[Any] = []
+    for i in range(count):
+        if ellipsis_mask >> i & 1:
+            key.append(Ellipsis)
+        elif new_axis_mask >> i & 1:
+            key.append(None)
+        elif shrink_axis_mask >> i & 1:
+            key.append(starts[i])
+        else:
+            first, last = (None if m >> i & 1 else v[i] for v, m in ((starts, begin_mask), (stops, end_mask)))
+            key.append(builtins.slice(first, last, steps[i]))
+    x = convert(input_)
+    bounds: list[Tensor] = []
+    frozen = tuple(_freeze(item, bounds) for item in key)
+    picked: Tensor = basic_index(x, *bounds, key=frozen, name=name or "StridedSlice")
+    return picked
+
+
 def _rank(item: Any) -> int | None:
     return convert(item).spec.rank if isinstance(item, Tensor) or hasattr(item, "__tensor__") else None
 

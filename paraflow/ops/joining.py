@@ -9,10 +9,9 @@ import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import at_user_line, convert, op
+from paraflow.graph.record import EARLY, at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, normal_axis
 from paraflow.ops.array import (
-    FOLD_LIMIT,
     Array,
     fill,
     identity,
@@ -28,7 +27,7 @@ from paraflow.ops.array import (
 def _folded(body: Any, specs: Sequence[Spec], **attributes: Any) -> Array | None:
     """The value of a join whose operands are all known and few."""
     values = [spec.value for spec in specs]
-    if any(value is None or value.size > FOLD_LIMIT for value in values):
+    if any(value is None or value.size > EARLY for value in values):
         return None
     folded: Array = body(values, **attributes)
     return folded

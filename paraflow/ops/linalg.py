@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,10 @@ from paraflow.errors import GraphError
 from paraflow.graph.dtypes import DType, float32
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, as_dims, broadcast, format_dims, num_elements
-from paraflow.ops.array import broadcast_to, known_shape, reshape, shape_tensor, size_along, unbroadcast
+from paraflow.graph.shape import Spec, as_dims, broadcast, compatible, format_dims, num_elements
+from paraflow.ops.array import broadcast_to, known_shape, reshape, shape_tensor, size_along, unbroadcast, zeros_like
 from paraflow.ops.joining import concat
-from paraflow.ops.math import multiply, sqrt
-from paraflow.ops.rearrange import squeeze
-from paraflow.ops.reduce import reduce_max, reduce_prod, reduce_sum
+from paraflow.ops.reduce import reduce_prod, reduce_sum
 
 
 def swapped(x: Any, swap: bool) -> Any:
@@ -81,58 +80,118 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 
 
 @op(view=True)
-def matrix_diag_part(input):
-    """The main diagonals of the last two axes: [..., m, n] becomes [..., min(m, n)]."""
-    return np.diagonal(input, axis1=-2, axis2=-1)
+def matrix_diag_part(input, name=None, k=0, padding_value=0):
+    """The diagonal of each matrix that lies ``k`` above the main one (below for k < 0): [..., m, n] to [..., length].
+
+    ``padding_value`` is for several diagonals of different length, which there are none of here.
+    """
+    return np.diagonal(input, k, -2, -1)
+
+
+def _length(sizes: Sequence[int | None], k: Any) -> int | None:
+    """How many elements diagonal ``k`` has; raises GraphError unless it is one diagonal of the matrix."""
+    if not isinstance(k, int):
+        raise GraphError(f"k is the number of one diagonal, not {k!r}")
+    rows, columns = sizes
+    if rows is None or columns is None:
+        return None
+    if k and not -rows < k < columns:
+        raise GraphError(f"a matrix of {rows} x {columns} has no diagonal {k}")
+    return min(rows + min(k, 0), columns - max(k, 0))
 
 
 @matrix_diag_part.shape
-def _(input: Spec) -> Spec:
+def _(input: Spec, k: Any, padding_value: Any) -> Spec:
     if input.shape is None:
         return Spec(input.dtype, None)
     if len(input.shape) < 2:
         raise GraphError("needs at least two dimensions")
-    rows, columns = input.shape[-2:]
-    return Spec(input.dtype, (*input.shape[:-2], None if rows is None or columns is None else min(rows, columns)))
+    return Spec(input.dtype, (*input.shape[:-2], _length(input.shape[-2:], k)))
 
 
 @matrix_diag_part.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
     x = y.op.inputs[0]
-    matrix: Tensor = diagonal_matrix(dy, size_along(x, -2), size_along(x, -1))
+    matrix: Tensor = diagonal_matrix(dy, size_along(x, -2), size_along(x, -1), y.op.attrs["k"])
     return matrix
 
 
 @op(same=(0,))
-def diagonal_matrix(diagonal, num_rows, num_columns):
-    """Matrices [..., num_rows, num_columns] of zeros, but ``diagonal`` on their main diagonals."""
-    result = np.zeros((*diagonal.shape[:-1], int(num_rows), int(num_columns)), diagonal.dtype)
+def diagonal_matrix(diagonal, num_rows, num_columns, k=0, padding_value=0):
+    """Matrices [..., num_rows, num_columns] with ``diagonal`` on diagonal k and ``padding_value`` elsewhere."""
+    result = np.full((*diagonal.shape[:-1], int(num_rows), int(num_columns)), padding_value, diagonal.dtype)
     places = np.arange(diagonal.shape[-1])
-    result[..., places, places] = diagonal
+    result[..., places - min(k, 0), places + max(k, 0)] = diagonal
     return result
 
 
 @diagonal_matrix.shape
-def _(diagonal: Spec, num_rows: Spec, num_columns: Spec) -> Spec:
+def _(diagonal: Spec, num_rows: Spec, num_columns: Spec, k: Any, padding_value: Any) -> Spec:
     if diagonal.shape is None:
         return Spec(diagonal.dtype, None)
     if not diagonal.shape:
         raise GraphError("the diagonal needs at least one dimension")
     sizes = [None if n.value is None else int(n.value) for n in (num_rows, num_columns)]
+    length = _length(sizes, k)
+    if not compatible((length,), diagonal.shape[-1:]):
+        raise GraphError(f"{diagonal.shape[-1]} elements are no diagonal {k} of a matrix of {sizes[0]} x {sizes[1]}")
     return Spec(diagonal.dtype, (*diagonal.shape[:-1], *sizes))
 
 
 @diagonal_matrix.gradient
 def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None, None]:
-    return matrix_diag_part(dy), None, None
+    return matrix_diag_part(dy, k=y.op.attrs["k"]), None, None
 
 
-def matrix_diag(diagonal: Any, name: str = "MatrixDiag") -> Tensor:
-    """Square matrices with ``diagonal`` [..., n] on their main diagonals: [..., n, n]."""
+def matrix_diag(
+    diagonal: Any,
+    name: str = "MatrixDiag",
+    k: int = 0,
+    num_rows: Any = -1,
+    num_cols: Any = -1,
+    padding_value: Any = 0,
+) -> Tensor:
+    """Matrices with ``diagonal`` [..., n] on the diagonal ``k`` (above the main one for k > 0), padded elsewhere.
+
+    They are square and no larger than need be, unless ``num_rows`` or ``num_cols`` says otherwise.
+    """
     d = convert(diagonal)
+    if not isinstance(k, int):
+        raise GraphError(f"matrix_diag: k is the number of one diagonal, not {k!r}{at_user_line()}")
     n = size_along(d, -1) if d.spec.shape != () else 0
-    matrix: Tensor = diagonal_matrix(d, n, n, name=name)
+    least = n + max(-k, 0), n + max(k, 0)
+    given = [None if isinstance(size, int) and size == -1 else size for size in (num_rows, num_cols)]
+    if given == [None, None]:
+        least = (n + abs(k),) * 2 if k else (n, n)
+    rows, columns = (low if size is None else size for low, size in zip(least, given, strict=True))
+    matrix: Tensor = diagonal_matrix(d, rows, columns, k, padding_value, name=name)
     return matrix
+
+
+@op
+def matrix_set_diag(input, diagonal, name=None, k=0):
+    """The matrices with ``diagonal`` in the place of their diagonal ``k``."""
+    result = np.array(input)
+    places = np.arange(diagonal.shape[-1])
+    result[..., places - min(k, 0), places + max(k, 0)] = diagonal
+    return result
+
+
+@matrix_set_diag.shape
+def _(input: Spec, diagonal: Spec, k: Any) -> Spec:
+    if input.rank in (0, 1):
+        raise GraphError("needs at least two dimensions")
+    if input.shape is not None and diagonal.shape is not None:
+        dims = (*input.shape[:-2], _length(input.shape[-2:], k))
+        if not compatible(dims, diagonal.shape):
+            raise GraphError(f"{format_dims(diagonal.shape)} are no diagonals {k} of {format_dims(input.shape)}")
+    return Spec(input.dtype, input.shape)
+
+
+@matrix_set_diag.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+    diagonal, k = y.op.inputs[1], y.op.attrs["k"]
+    return matrix_set_diag(dy, zeros_like(diagonal), k=k), matrix_diag_part(dy, k=k)
 
 
 def diag(diagonal: Any, name: str = "Diag") -> Tensor:
@@ -235,43 +294,3 @@ def trace(x: Any, name: str = "trace") -> Tensor:
     """The sums of the main diagonals of the last two axes."""
     total: Tensor = reduce_sum(matrix_diag_part(x), axis=-1, name=name)
     return total
-
-
-def norm(
-    tensor: Any,
-    ord: Any = "euclidean",
-    axis: Any = None,
-    keepdims: bool = False,
-    name: str = "norm",
-    keep_dims: bool = False,
-) -> Tensor:
-    """The norm of vectors (``axis`` an int, or None: of all elements as one vector) or matrices (two axes).
-
-    ``ord``: "euclidean" (or 2, for vectors), 1, inf, any p > 0 for vectors; "euclidean", "fro", 1 or inf for matrices.
-    The gradient of the Euclidean norm at 0 is NaN. ``keep_dims`` is the older name of ``keepdims``.
-    """
-    x, keepdims = convert(tensor), keepdims or keep_dims
-    axes = tuple(axis) if isinstance(axis, (list, tuple)) else None
-    if axes is not None and len(axes) == 1:
-        axis, axes = axes[0], None
-    with x.graph.name_scope(name):
-        if ord == "euclidean" or (ord == "fro" and axes) or (ord == 2 and not axes):
-            return sqrt(reduce_sum(multiply(x, x), axes or axis, keepdims))
-        if axes is not None:
-            return _matrix_norm(abs(x), ord, axes, keepdims)
-        if not isinstance(ord, (int, float)) or ord <= 0:
-            raise GraphError(f"norm: a vector has no norm of order {ord!r}{at_user_line()}")
-        if ord == np.inf:
-            return reduce_max(abs(x), axis, keepdims)
-        if ord == 1:
-            return reduce_sum(abs(x), axis, keepdims)
-        return reduce_sum(abs(x) ** ord, axis, keepdims) ** (1.0 / ord)
-
-
-def _matrix_norm(magnitude: Tensor, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Tensor:
-    """The largest sum of a column (order 1) or of a row (inf)."""
-    if len(axes) != 2 or ord not in (1, np.inf):
-        raise GraphError(f"norm: no norm of order {ord!r} over axes {list(axes)}{at_user_line()}")
-    summed, compared = axes if ord == 1 else axes[::-1]
-    largest = reduce_max(reduce_sum(magnitude, summed, True), compared, True)
-    return largest if keepdims else squeeze(largest, axes)

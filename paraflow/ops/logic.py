@@ -149,6 +149,18 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
     return chosen
 
 
+def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
+    """`where`, but ``condition``, ``x`` and ``y`` always broadcast: a vector chooses elements of the last axis."""
+    if x is None and y is None:
+        return where(condition, name=name)
+    if x is None or y is None:
+        raise GraphError("where_v2 needs both x and y, or neither of them")
+    typed = next((v for v in (x, y) if hasattr(v, "dtype")), None)
+    dtype = None if typed is None else typed.dtype
+    chosen: Tensor = select(condition, convert(x, dtype), convert(y, dtype), name=name or "where")
+    return chosen
+
+
 def need_bool(condition: Spec) -> None:
     """Refuse a condition of another dtype; raises GraphError."""
     if condition.dtype.kind != "b":

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import InvalidArgumentError
-from paraflow.graph.dtypes import DType
+from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dtypes import DType, as_dtype
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import convert, op
+from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, broadcast, merge
-from paraflow.ops.array import unbroadcast, zeros_like
-from paraflow.ops.logic import greater, greater_equal, less_equal, select
+from paraflow.ops.array import identity, unbroadcast, zeros_like
+from paraflow.ops.logic import greater, greater_equal, less, less_equal, select
 
 Pair = tuple[Tensor | None, Tensor | None]
 
@@ -52,6 +52,11 @@ def multiply(x, y):
 def _(z: Tensor, dz: Tensor) -> Pair:
     x, y = z.op.inputs
     return unbroadcast(dz * y, x), unbroadcast(dz * x, y)
+
+
+def real_dtype(dtype: DType) -> DType:
+    """The dtype of the real and the imaginary part of complex numbers; of others their own."""
+    return np.dtype(f"float{dtype.itemsize * 4}") if dtype.kind == "c" else dtype
 
 
 def quotient_dtype(dtype: DType) -> DType:
@@ -144,6 +149,35 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dz, x), unbroadcast(-dz * floordiv(x, y), y)
 
 
+@op(elementwise=True, dtypes="real")
+def truncatediv(x, y):
+    """x / y rounded towards 0; raises InvalidArgumentError for an integer zero in y."""
+    refuse_zero(y)
+    if x.dtype.kind != "i":
+        return np.trunc(np.divide(x, y)).astype(x.dtype, copy=False) if x.dtype.kind == "f" else np.floor_divide(x, y)
+    # numpy rounds down; what is left over says where that is one too low.
+    quotient, rest = np.divmod(x, y)
+    return quotient + ((rest != 0) & ((x < 0) != (y < 0))).astype(x.dtype)
+
+
+@truncatediv.gradient
+def _(z: Tensor, dz: Tensor) -> Pair:
+    return None, None
+
+
+@op(elementwise=True, dtypes="real")
+def truncatemod(x, y):
+    """x - truncatediv(x, y) * y, with the sign of x as C's %; raises InvalidArgumentError for an integer zero in y."""
+    refuse_zero(y)
+    return np.fmod(x, y)
+
+
+@truncatemod.gradient
+def _(z: Tensor, dz: Tensor) -> Pair:
+    x, y = z.op.inputs
+    return unbroadcast(dz, x), unbroadcast(-dz * truncatediv(x, y), y)
+
+
 @op(elementwise=True, dtypes="numeric")
 def negative(x):
     """-x."""
@@ -155,10 +189,15 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return -dy
 
 
-@op(elementwise=True, dtypes="real")
+@op(elementwise=True, dtypes="numeric")
 def abs(x):
-    """The absolute value; its derivative at 0 is 0."""
+    """The absolute value, of complex numbers too; its derivative at 0 is 0."""
     return np.abs(x)
+
+
+@abs.shape
+def _(x: Spec) -> Spec:
+    return Spec(real_dtype(x.dtype), x.shape)
 
 
 @abs.gradient
@@ -203,7 +242,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dx, x), unbroadcast(-dx, y)
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float or complex")
 def reciprocal(x):
     """1 / x. No gradient comes of a zero cotangent, here and in `sqrt` and `rsqrt`, even where x is 0."""
     return np.reciprocal(x)
@@ -215,7 +254,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return cotangent
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float or complex")
 def sqrt(x):
     """Square root; NaN below 0. Its derivative at 0 is infinite."""
     return np.sqrt(x)
@@ -227,7 +266,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return cotangent
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float or complex")
 def rsqrt(x):
     """1 / sqrt(x)."""
     return np.reciprocal(np.sqrt(x))
@@ -258,7 +297,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dz * y * pow(x, y - 1), x), unbroadcast(dz * z * log_x, y)
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float or complex")
 def log(x):
     """Natural logarithm; -inf at 0, NaN below."""
     return np.log(x)
@@ -300,6 +339,29 @@ def round(x):
 @round.gradient
 def _(y: Tensor, dy: Tensor) -> None:
     return None
+
+
+@op(elementwise=True, dtypes="float")
+def rint(x):
+    """The nearest integer, the even one of two equally near; no gradient."""
+    return np.rint(x)
+
+
+@rint.gradient
+def _(y: Tensor, dy: Tensor) -> None:
+    return None
+
+
+@op(elementwise=True, dtypes="float")
+def nextafter(x1, x2):
+    """The next number of the dtype after ``x1`` in the direction of ``x2``."""
+    return np.nextafter(x1, x2)
+
+
+@nextafter.gradient
+def _(z: Tensor, dz: Tensor) -> Pair:
+    x1, x2 = z.op.inputs
+    return unbroadcast(dz, x1), zeros_like(x2)
 
 
 @op(elementwise=True, dtypes="real")
@@ -364,3 +426,50 @@ def add_n(inputs: Sequence[Any], name: str | None = None) -> Tensor:
         raise InvalidArgumentError(f"add_n needs a list of at least one tensor, not {inputs!r}")
     total: Tensor = sum_of(*inputs, name=name or "add_n")
     return total
+
+
+def accumulate_n(
+    inputs: Sequence[Any], shape: Any = None, tensor_dtype: Any = None, name: str | None = None
+) -> Tensor:
+    """`add_n`, of tensors whose common shape and dtype may be given; raises GraphError where they differ."""
+    total = add_n(inputs, name=name or "AccumulateN")
+    if tensor_dtype is not None and total.dtype != as_dtype(tensor_dtype):
+        raise GraphError(f"accumulate_n: the tensors are {total.dtype.name}, not {tensor_dtype}{at_user_line()}")
+    if shape is not None:
+        total.set_shape(shape)
+    return total
+
+
+def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Tensor:
+    """``x`` times a number; raises GraphError for a tensor that is no scalar."""
+    tensor = convert(x)
+    factor = convert(scalar, tensor.dtype)
+    if factor.spec.rank not in (0, None):
+        raise GraphError(f"scalar_mul: {factor.shape} is no scalar{at_user_line()}")
+    product: Tensor = multiply(factor, tensor, name=name)
+    return product
+
+
+def reciprocal_no_nan(x: Any, name: str | None = None) -> Tensor:
+    """1 / x, and 0 where x is 0."""
+    inverse: Tensor = div_no_nan(1, convert(x), name=name or "reciprocal_no_nan")
+    return inverse
+
+
+def approximate_equal(x: Any, y: Any, tolerance: float = 1e-5, name: str | None = None) -> Tensor:
+    """Whether |x - y| < ``tolerance``."""
+    near: Tensor = less(abs(subtract(x, y)), tolerance, name=name or "ApproximateEqual")
+    return near
+
+
+def polyval(coeffs: Sequence[Any], x: Any, name: str | None = None) -> Tensor:
+    """The polynomial of ``x`` with these coefficients, that of the highest power first, by Horner's rule."""
+    point = convert(x)
+    if not isinstance(coeffs, (list, tuple)):
+        raise InvalidArgumentError(f"polyval needs a list of coefficients, not {coeffs!r}{at_user_line()}")
+    if not coeffs:
+        return zeros_like(point)
+    total = convert(coeffs[0], point.dtype)
+    for c in coeffs[1:]:
+        total = convert(c, point.dtype) + total * point
+    return identity(total, name=name or "polyval")

@@ -18,9 +18,11 @@ from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec
 from paraflow.ops import philox
-from paraflow.ops.array import identity, shape_tensor, size_along, value_dims
+from paraflow.ops.array import cast, identity, shape_tensor, size_along, value_dims
+from paraflow.ops.array import shape as shape_of
 from paraflow.ops.gathering import gather
-from paraflow.ops.math import add, multiply, subtract
+from paraflow.ops.indexing import slice
+from paraflow.ops.math import add, floormod, multiply, subtract
 from paraflow.ops.philox import Kind, Stream
 
 Seeds = tuple[int, int]
@@ -226,3 +228,13 @@ def random_shuffle(value: Any, seed: int | None = None, name: str = "random_shuf
     order = random_permutation(size_along(x, 0), seed=operation_seeds(x.graph, seed))
     shuffled: Tensor = gather(x, order, name=name)
     return shuffled
+
+
+def random_crop(value: Any, size: Any, seed: int | None = None, name: str | None = None) -> Tensor:
+    """A block of ``size`` (a vector with the size along each axis) at a random place of ``value``."""
+    with name_scope(name or "random_crop"):
+        x, sizes = convert(value), convert(size)
+        room = cast(shape_of(x), sizes.dtype) - sizes + 1
+        draw = random_uniform(shape_of(room), 0, np.iinfo(sizes.dtype).max, sizes.dtype, seed)
+        block: Tensor = slice(x, floormod(draw, room), sizes)
+        return block

@@ -10,7 +10,7 @@ import numpy as np
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
-from paraflow.graph.shape import Dims, Spec, normal_axes, normal_axis, num_elements
+from paraflow.graph.shape import Dims, Spec, compatible, normal_axes, normal_axis, num_elements
 from paraflow.ops.array import known_early, known_shape, reshape, size_along, vector_value
 from paraflow.ops.indexing import slice
 
@@ -41,7 +41,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 
 
 @op(view=True)
-def expand_dims(input, axis=None):
+def expand_dims(input, axis=None, name=None):
     """A new axis of size 1 at position ``axis``."""
     return np.expand_dims(input, axis)
 
@@ -166,11 +166,66 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return back
 
 
+@op(same=(0,))
+def roll(input, shift, axis=None):
+    """Elements moved ``shift`` places up along ``axis``, those that fall out coming in again at the start.
+
+    Lists of both move along several axes.
+    """
+    return np.roll(input, tuple(np.atleast_1d(shift).tolist()), (axis,) if isinstance(axis, int) else axis)
+
+
+@roll.shape
+def _(input: Spec, shift: Spec, axis: int | Sequence[int] | None) -> Spec:
+    axes = (axis,) if isinstance(axis, int) else axis
+    if axes is None or (shift.shape is not None and shift.shape not in ((len(axes),), (None,), ())):
+        raise GraphError("roll needs as many axes as shifts")
+    for a in axes if input.shape is not None else ():
+        normal_axis(a, len(input.shape or ()))
+    return Spec(input.dtype, input.shape)
+
+
+@roll.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
+    return roll(dy, -y.op.inputs[1], y.op.attrs["axis"]), None
+
+
+@op(same=(0,))
+def reverse_sequence(input, seq_lengths, seq_axis=None, batch_axis=0):
+    """The first ``seq_lengths[i]`` elements along ``seq_axis`` in reverse order, for each i along ``batch_axis``."""
+    result = np.array(input)
+    moved, source = (np.moveaxis(x, (batch_axis, seq_axis), (0, 1)) for x in (result, input))
+    for i, n in enumerate(seq_lengths.tolist()):
+        if not 0 <= n <= source.shape[1]:
+            raise InvalidArgumentError(f"reverse_sequence: a length of {n} for sequences of {source.shape[1]}")
+        moved[i, :n] = source[i, :n][::-1]
+    return result
+
+
+@reverse_sequence.shape
+def _(input: Spec, seq_lengths: Spec, seq_axis: int | None, batch_axis: int | None) -> Spec:
+    if seq_axis is None or batch_axis is None:
+        raise GraphError("reverse_sequence needs seq_axis and batch_axis")
+    if seq_lengths.dtype.kind not in "iu" or seq_lengths.rank not in (1, None):
+        raise GraphError("the lengths are a vector of integers")
+    if input.shape is not None:
+        s, b = (normal_axis(a, len(input.shape)) for a in (seq_axis, batch_axis))
+        if s == b or (seq_lengths.shape is not None and not compatible(input.shape[b : b + 1], seq_lengths.shape)):
+            raise GraphError("two different axes are needed, and a length for each index of the batch")
+    return Spec(input.dtype, input.shape)
+
+
+@reverse_sequence.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
+    attrs = y.op.attrs
+    return reverse_sequence(dy, y.op.inputs[1], attrs["seq_axis"], attrs["batch_axis"]), None
+
+
 PAD_MODES = ("CONSTANT", "REFLECT", "SYMMETRIC")
 
 
 @op(same=(0,))
-def pad(tensor, paddings, mode="CONSTANT", constant_values=0):
+def pad(tensor, paddings, mode="CONSTANT", name=None, constant_values=0):
     """``tensor`` with ``paddings[i] = (before, after)`` elements added to axis i.
 
     ``mode`` says what is added: CONSTANT the number ``constant_values``, REFLECT the neighbours mirrored about the edge

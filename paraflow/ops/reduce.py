@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.graph.dtypes import DType, sum_dtype
+from paraflow.graph.dtypes import DType, as_dtype, float32, int64, sum_dtype
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import op
+from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Dims, Spec, normal_axes
 from paraflow.ops.array import broadcast_to, cast, known_shape, reshape, size
-from paraflow.ops.logic import equal
-from paraflow.ops.math import multiply, square
+from paraflow.ops.logic import equal, greater, greater_equal, not_equal
+from paraflow.ops.math import multiply, sqrt, square
 from paraflow.ops.scan import cumprod
 from paraflow.ops.transcendental import exp
 
@@ -244,14 +244,71 @@ def reduce_variance(input_tensor: Any, axis: Axis = None, keepdims: bool = False
     return variance
 
 
+def reduce_std(input_tensor: Any, axis: Axis = None, keepdims: bool = False, name: str | None = None) -> Tensor:
+    """The standard deviation over ``axis``, the root of `reduce_variance`; its gradient is NaN where it is 0."""
+    deviation: Tensor = sqrt(reduce_variance(input_tensor, axis, keepdims), name=name or "reduce_std")
+    return deviation
+
+
+def reduce_euclidean_norm(
+    input_tensor: Any, axis: Axis = None, keepdims: bool = False, name: str | None = None
+) -> Tensor:
+    """The root of the sum of squares over ``axis``; its gradient is NaN where it is 0."""
+    squares = reduce_sum(square(convert(input_tensor)), axis, keepdims)
+    length: Tensor = sqrt(squares, name=name or "reduce_euclidean_norm")
+    return length
+
+
+def count_nonzero(
+    input_tensor: Any = None,
+    axis: Axis = None,
+    keepdims: bool = False,
+    dtype: Any = int64,
+    name: str | None = None,
+    reduction_indices: Axis = None,
+    keep_dims: bool = False,
+    input: Any = None,
+) -> Tensor:
+    """How many elements over ``axis`` are not 0 (False), in ``dtype``; the last three arguments are older names."""
+    x = convert(input if input_tensor is None else input_tensor)
+    hits = cast(not_equal(x, np.zeros((), x.dtype)), as_dtype(dtype))
+    over = reduction_indices if axis is None else axis
+    count: Tensor = reduce_sum(hits, over, keepdims or keep_dims, name=name or "count_nonzero")
+    return count
+
+
+def zero_fraction(value: Any, name: str | None = None) -> Tensor:
+    """The share of the elements that are 0, float32; NaN of no elements."""
+    x = convert(value)
+    share: Tensor = reduce_mean(cast(equal(x, np.zeros((), x.dtype)), float32), name=name or "zero_fraction")
+    return share
+
+
+def _steps(x: Any, holds: Any, name: str) -> Tensor:
+    """Whether ``holds`` is true of every element, in row-major order, and the one before it."""
+    flat = reshape(x, [-1])
+    result: Tensor = reduce_all(holds(flat[1:], flat[:-1]), name=name)
+    return result
+
+
+def is_non_decreasing(x: Any, name: str | None = None) -> Tensor:
+    """Whether no element, in row-major order, is smaller than the one before it."""
+    return _steps(x, greater_equal, name or "is_non_decreasing")
+
+
+def is_strictly_increasing(x: Any, name: str | None = None) -> Tensor:
+    """Whether every element, in row-major order, is larger than the one before it."""
+    return _steps(x, greater, name or "is_strictly_increasing")
+
+
 @op(dtypes="real")
-def argmax(input, axis=None, output_type="int64"):
+def argmax(input, axis=None, name=None, output_type="int64"):
     """The index of the largest element along one ``axis`` (0 by default), the first of several; a NaN is largest."""
     return np.argmax(input, axis=axis or 0).astype(output_type)
 
 
 @op(dtypes="real")
-def argmin(input, axis=None, output_type="int64"):
+def argmin(input, axis=None, name=None, output_type="int64"):
     """The index of the smallest element along one ``axis`` (0 by default), the first of several; a NaN is smallest."""
     return np.argmin(input, axis=axis or 0).astype(output_type)
 

@@ -10,7 +10,7 @@ import numpy as np
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import at_user_line, convert, literal, op
+from paraflow.graph.record import EARLY, at_user_line, convert, literal, op
 from paraflow.graph.shape import Spec, normal_axis, num_elements
 from paraflow.ops.array import Array, broadcast_to, cast, known_early, reshape, size
 from paraflow.ops.rearrange import expand_dims
@@ -27,8 +27,11 @@ def arange(start, limit, delta):
 @arange.shape
 def _(start: Spec, limit: Spec, delta: Spec) -> Spec:
     ends = [x.value for x in (start, limit, delta) if x.value is not None]
+    if len(ends) < 3:
+        return Spec(start.dtype, (None,))
     with known_early():
-        return Spec(start.dtype, (_range_size(*ends) if len(ends) == 3 else None,))
+        count = _range_size(*ends)
+    return Spec(start.dtype, (count,), arange.body(*ends) if count <= EARLY else None)
 
 
 def _range_size(start: Array, limit: Array, delta: Array) -> int:
@@ -96,14 +99,14 @@ def one_hot(
     depth: Any,
     on_value: Any = None,
     off_value: Any = None,
-    axis: int = -1,
+    axis: int | None = None,
     dtype: Any = None,
     name: str = "one_hot",
 ) -> Tensor:
     """A vector of ``depth`` elements for each index: ``on_value`` (1) at its place, ``off_value`` (0) elsewhere.
 
-    The new axis is ``axis``. An index outside [0, depth) gives a vector without ``on_value``. The dtype is that of the
-    given values, else float32.
+    The new axis is ``axis`` (None: the last). An index outside [0, depth) gives a vector without ``on_value``. The
+    dtype is that of the given values, else float32.
     """
     given = [literal(v) for v in (on_value, off_value) if v is not None]
     chosen = as_dtype(dtype) if dtype is not None else given[0].dtype if given else float32

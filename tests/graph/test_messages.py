@@ -1,5 +1,6 @@
 """Faults name the operation, the user's line and what to do."""
 
+import inspect
 import traceback
 
 import numpy as np
@@ -50,13 +51,26 @@ def test_a_shape_that_only_the_feed_reveals_is_explained_with_the_line(graph):
 def test_an_unknown_argument_is_answered_with_those_there_are(graph):
     with pytest.raises(TypeError, match=r"tanh\(\) has no argument 'axis'"):
         pf.tanh(pf.ones([2]), axis=1)
-    with pytest.raises(TypeError, match=r"matmul\(\) needs the tensor 'b'"):
-        pf.matmul(pf.ones([2, 2]))
+    with pytest.raises(TypeError, match=r"add\(\) needs the tensor 'y'"):
+        pf.add(pf.ones([2, 2]))
 
 
-def test_a_tensor_for_an_attribute_is_refused(graph):
+def test_arguments_by_position_end_with_the_name(graph):
+    assert pf.add(1.0, 2.0, "three").name == "three:0"
+    assert pf.reduce_sum([[1.0]], 0, True, "total").name == "total:0"
+    assert str(inspect.signature(pf.argmax)) == "(input, axis=None, name=None, output_type='int64')"
+    with pytest.raises(TypeError, match=r"add\(\) takes 3 arguments at most: x, y, name"):
+        pf.add(1.0, 2.0, "three", "four")
+    with pytest.raises(TypeError, match=r"reduce_sum\(\) got the argument 'axis' twice"):
+        pf.reduce_sum([1.0], 0, axis=0)
+    with pytest.raises(TypeError, match=r"square\(\): the name is a string, not 2"):
+        pf.square(1.0, 2)
+
+
+def test_a_tensor_for_an_attribute_must_be_known(graph):
+    assert pf.reduce_sum(pf.ones([2, 3]), axis=pf.constant(1)).shape == [2]
     with pytest.raises(InvalidArgumentError, match=r"reduce_sum: 'axis' must be known.*test_messages\.py"):
-        pf.reduce_sum(pf.ones([2, 2]), axis=pf.constant(1))
+        pf.reduce_sum(pf.ones([2, 2]), axis=pf.placeholder(pf.int32, []))
 
 
 @pytest.mark.parametrize("value", ["text", [[1.0], [1.0, 2.0]], object(), None])

@@ -162,3 +162,12 @@ def test_a_value_that_does_not_fit_a_variable_is_refused(graph):
         w.assign([1.0, 2.0, 3.0])
     with pytest.raises(GraphError, match=r"'w' is float32.*int32"):
         w.assign(pf.constant([1, 2]))
+
+
+def test_arithmetic_on_known_sizes_is_known_while_the_graph_is_built(graph):
+    x = pf.placeholder(pf.float32, (None, 6))
+    rows, columns = pf.shape(pf.zeros([4, 6]))[0], pf.shape(x)[1]
+    assert pf.zeros([rows * 2, 1]).shape == [8, 1]
+    assert pf.reshape(x, [-1, columns // 2]).shape == [None, None]
+    assert pf.reduce_sum(pf.zeros([4, 6]), pf.range(pf.rank(x))[1:]).shape == [4]
+    assert pf.zeros([rows // (rows - 4)]).shape == [None]  # a division by zero waits for the run

@@ -1,8 +1,8 @@
-"""Writes tf_*_reference.npz: what TensorFlow's operations and gradients give for the cases of tf_*cases.py.
+"""Writes tf_*_reference.npz: what TensorFlow's operations and gradients give for the cases of tf_*_cases.py.
 
-Run it where TensorFlow is installed (the tests need only the files): ``python -m ops.make_tf_reference [FILE...]`` in
-tests/, where FILE is ``ops`` or ``network``.
-For every case and dtype the file has one vector, all outputs and then all gradients one after the other as float64, and
+Run it where TensorFlow is installed (the tests need only the files): ``python -m ops.make_tf_reference`` in tests/,
+with the families (ops, arrays, ...) that are to be written, or none for all.
+For every case and dtype a file has one vector, all outputs and then all gradients one after the other as float64, and
 in ``index`` a line ``case|dtype|kinds``: the dtype and shape of each part, None for a gradient that does not exist.
 """
 
@@ -15,10 +15,7 @@ import numpy as np
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # whose kernels refuse some shapes of windows
 import tensorflow.compat.v1 as tf
 
-from . import tf_cases, tf_network_cases
-from .tf_cases import weight
-
-FILES = {"ops": tf_cases.CASES, "network": tf_network_cases.CASES}
+from .tf_case import FAMILIES, cases_of, weight
 
 
 def parts_of(case, dtype):
@@ -32,7 +29,7 @@ def parts_of(case, dtype):
         values = session.run(outputs, feeds)
         floating = [(y, v) for y, v in zip(outputs, values, strict=True) if v.dtype.kind == "f"]
         sources = [x for x in inputs if x.dtype.is_floating]
-        if not floating or not sources:
+        if not case.gradients or not floating or not sources:
             return values
         ys, vs = zip(*floating, strict=True)
         found = tf.gradients(list(ys), sources, [tf.constant(weight(v.shape, v.dtype)) for v in vs])
@@ -43,19 +40,30 @@ def kind(part):
     return "None" if part is None else f"{part.dtype}{list(part.shape)}"
 
 
-def write(file):
-    index, vectors = [], []
-    for name, case in FILES[file].items():
-        for dtype in case.dtypes:
-            parts = [None if p is None else np.asarray(p) for p in parts_of(case, dtype)]
-            index.append(f"{name}|{dtype}|{';'.join(map(kind, parts))}")
-            vectors.extend(p.ravel().astype(np.float64) for p in parts if p is not None)
-    values = np.concatenate(vectors)
-    np.savez_compressed(Path(__file__).with_name(f"tf_{file}_reference.npz"), index="\n".join(index), values=values)
-    print(f"{file}: {len(index)} cases, {values.size} values of TensorFlow {tf.__version__}")
+def numbers(part):
+    """The elements as float64, complex ones as two."""
+    flat = part.ravel()
+    return flat.astype(np.complex128).view(np.float64) if flat.dtype.kind == "c" else flat.astype(np.float64)
+
+
+def main():
+    for family in sys.argv[1:] or FAMILIES:
+        index, vectors = [], []
+        for name, case in cases_of(family).items():
+            for dtype in case.dtypes:
+                try:
+                    parts = [None if p is None else np.asarray(p) for p in parts_of(case, dtype)]
+                except Exception as error:
+                    error.add_note(f"case {name!r}, {dtype}")
+                    raise
+                index.append(f"{name}|{dtype}|{';'.join(map(kind, parts))}")
+                vectors.extend(numbers(p) for p in parts if p is not None)
+        values = np.concatenate(vectors)
+        path = Path(__file__).with_name(f"tf_{family}_reference.npz")
+        np.savez_compressed(path, index="\n".join(index), values=values)
+        print(f"{family}: {len(index)} cases, {values.size} values of TensorFlow {tf.__version__}")
 
 
 if __name__ == "__main__":
     tf.disable_eager_execution()
-    for chosen in sys.argv[1:] or FILES:
-        write(chosen)
+    main()

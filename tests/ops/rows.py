@@ -135,12 +135,14 @@ def given(values):
     return _maker(lambda rng: np.asarray(values, float), lambda rng: np.asarray(values))
 
 
-def each(function):
-    """An oracle that applies a function of Python numbers to every element."""
+def each(function, of_complex=None):
+    """An oracle that applies a function of Python numbers (another to complex ones) to every element."""
 
     def apply(*arrays):
         if any(a.size == 0 for a in arrays):
             return np.zeros(np.broadcast_shapes(*(a.shape for a in arrays)))
+        if arrays[0].dtype.kind == "c":
+            return np.vectorize(of_complex, otypes=[complex])(*arrays)
         return np.vectorize(function, otypes=[float])(*arrays)
 
     return apply

@@ -5,7 +5,7 @@ The oracles say for each element of the result where it comes from, one index at
 
 import numpy as np
 
-from paraflow.ops import array, rearrange, sequences
+from paraflow.ops import array, casting, rearrange, sequences, shapes
 
 from .oracles import REAL, added, elements, ranked
 from .rows import Row, given, normal
@@ -27,10 +27,27 @@ MAKING = [
         ("float16", "float32", "float64"),
         differentiable=(),
     ),
-    Row(array.to_float, (np.array([2, -3], np.int64),), lambda x: x),
-    Row(array.to_int64, (given([1.9, -1.9]),), np.vectorize(int, otypes=[int]), dtypes=("float32",)),
-    Row(array.to_int32, (normal(3),), lambda x: x, dtypes=("int64",)),
-    Row(array.to_double, (normal(3),), lambda x: x),
+    Row(casting.to_float, (np.array([2, -3], np.int64),), lambda x: x),
+    Row(casting.to_int64, (given([1.9, -1.9]),), np.vectorize(int, otypes=[int]), dtypes=("float32",)),
+    Row(casting.to_int32, (normal(3),), lambda x: x, dtypes=("int64",)),
+    Row(casting.to_double, (normal(3),), lambda x: x),
+    Row(array.default_value, (normal(2, 3),), lambda x, dims: x, {"dims": (None, 3)}, exact=False,
+        empty=(normal(0, 3),)),
+    Row(shapes.require_shape, (normal(2, 3),), lambda x, dims: x, {"dims": (None, 3)}),
+    Row(shapes.broadcast_dynamic_shape, (np.array([2, 1]), np.array([3, 1, 4])), lambda x, y: np.array([3, 2, 4]),
+        empty=None),
+    Row(casting.to_complex64, (normal(3),), lambda x: x, differentiable=()),
+    Row(casting.to_complex128, (np.array([1 + 2j], np.complex64),), lambda x: x),
+    Row(casting.saturate_cast, (given([-300.7, -1.5, 1.5, 300]),), lambda x, dtype: np.array([-128, -1, 1, 127]),
+        {"dtype": "int8"}, differentiable=(), dtypes=("float32", "float64"), empty=None),
+    Row(casting.saturate_cast, (np.array([-5, 300], np.int64),), lambda x, dtype: np.array([0, 255]),
+        {"dtype": "uint8"}),
+    Row(casting.bitcast, (np.array([[1.0, -2.0]], np.float32),), lambda x, type: np.array([[0x3F800000, 0xC0000000]]),
+        {"type": np.dtype("uint32")}),
+    Row(casting.bitcast, (np.array([[1, 2, 3, 4]], np.uint8),), lambda x, type: np.array([0x04030201]),
+        {"type": np.dtype("int32")}, exact=False),
+    Row(casting.bitcast, (np.array([258], np.uint16),), lambda x, type: np.array([[2, 1]]),
+        {"type": np.dtype("uint8")}),
     Row(
         array.fill,
         (np.array([2, 3], np.int32), normal()),

@@ -248,12 +248,5 @@ ROWS = [
         differentiable=(),
         empty=None,
     ),
-    Row(
-        ranked(gathering.unsorted_segment_sum, 3, 2),
-        (normal(3, 2, 2), np.array([[0, 1], [1, 3], [0, 0]], np.int32)),
-        lambda x, ids, num_segments: added((4, 2), x.dtype, (((ids[i[:2]], i[2]), x[i]) for i in np.ndindex(*x.shape))),
-        {"num_segments": 4},
-        empty=None,
-    ),
     Row(sequences.invert_permutation, (np.array([2, 0, 3, 1], np.int64),), lambda x: np.array([1, 3, 0, 2])),
 ]

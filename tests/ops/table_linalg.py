@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from paraflow.ops import contraction, linalg
+from paraflow.ops import contraction, linalg, norms, products
 
 from .oracles import NUMERIC, elements, ranked
 from .rows import Row, nonzero, normal
@@ -223,35 +223,90 @@ MATRICES = [
         {"num_columns": 3, "batch_shape": [2]},
         constant=(0,),
     ),
+    *(
+        Row(
+            linalg.matrix_diag_part,
+            (normal(2, 3, 4),),
+            lambda x, k: np.stack([x[:, i, i + k] for i in range(3) if 0 <= i + k < 4], 1),
+            {"k": k},
+            dtypes=FLOATS,
+        )
+        for k in (1, -2, 3)
+    ),
+    *(
+        Row(
+            ranked(linalg.matrix_diag, 2),
+            (normal(2, 2),),
+            lambda d, k, num_cols=3, padding_value=0, **_: elements(
+                (len(d), 3, num_cols), d.dtype, lambda i: d[i[0], min(i[1:])] if i[2] - i[1] == k else padding_value
+            ),
+            attrs,
+            dtypes=FLOATS,
+        )
+        for attrs in ({"k": 1}, {"k": -1, "num_cols": 4}, {"k": 0, "num_rows": 3, "num_cols": 2, "padding_value": 7})
+    ),
+    *(
+        Row(
+            linalg.matrix_set_diag,
+            (normal(2, 3, 4), normal(2, 3)),
+            lambda x, d, k: elements(
+                x.shape, x.dtype, lambda i: d[i[0], min(i[1:])] if i[2] - i[1] == k else x[i]
+            ),
+            {"k": k},
+        )
+        for k in (0, 1)
+    ),
+    Row(ranked(products.cross, 2, 2), (normal(2, 3), normal(2, 3)), lambda x, y: np.stack(
+        [x[:, 1] * y[:, 2] - x[:, 2] * y[:, 1], x[:, 2] * y[:, 0] - x[:, 0] * y[:, 2],
+         x[:, 0] * y[:, 1] - x[:, 1] * y[:, 0]], 1), dtypes=FLOATS),
+    Row(products.adjoint, (normal(2, 3),), lambda x: np.conj(x.T), dtypes=("float64", "complex64"), empty=None),
+    Row(products.transpose, (normal(2, 3),), lambda x, conjugate: np.conj(x.T), {"conjugate": True},
+        ("float64", "complex64"), empty=None),
+    Row(products.matvec, (normal(2, 3), normal(2)), lambda a, b, adjoint_a: np.conj(a.T) @ b, {"adjoint_a": True},
+        ("float32", "float64", "complex64"), empty=None),
+    Row(products.matmul, (normal(3, 2), normal(4, 3)), lambda a, b, **_: np.conj(a.T) @ np.conj(b.T),
+        {"adjoint_a": True, "adjoint_b": True}, ("float64", "complex64"), empty=None),
+    Row(norms.normalize, (nonzero(2, 3),), lambda x, axis: (
+        x / np.sqrt((x * x).sum(1, keepdims=True)), np.sqrt((x * x).sum(1, keepdims=True))), {"axis": 1}, FLOATS,
+        empty=None),
     Row(linalg.trace, (normal(2, 3, 3),), lambda x: np.einsum("bii->b", x), dtypes=FLOATS),
 ]
 
 NORMS = [
-    Row(linalg.norm, (normal(2, 3),), lambda x: np.sqrt(sum(v * v for v in x.ravel())), dtypes=FLOATS, empty=None),
+    Row(norms.norm, (normal(2, 3),), lambda x: np.sqrt(sum(v * v for v in x.ravel())), dtypes=FLOATS, empty=None),
     Row(
-        linalg.norm, (nonzero(2, 3),), lambda x, axis: np.sqrt(x[:, 0] ** 2 + x[:, 1] ** 2 + x[:, 2] ** 2), {"axis": 1}
+        norms.norm, (nonzero(2, 3),), lambda x, axis: np.sqrt(x[:, 0] ** 2 + x[:, 1] ** 2 + x[:, 2] ** 2), {"axis": 1}
     ),
     Row(
-        linalg.norm,
+        norms.norm,
         (nonzero(2, 3),),
         lambda x, **_: np.abs(x[:1]) + np.abs(x[1:]),
         {"ord": 1, "axis": 0, "keepdims": True},
         empty=None,
     ),
-    Row(linalg.norm, (nonzero(2, 3),), lambda x, ord: max(abs(v) for v in x.ravel()), {"ord": np.inf}, empty=None),
-    Row(linalg.norm, (nonzero(2, 3),), lambda x, ord: sum(abs(v) ** 3 for v in x.ravel()) ** (1 / 3), {"ord": 3}),
+    Row(norms.norm, (nonzero(2, 3),), lambda x, ord: max(abs(v) for v in x.ravel()), {"ord": np.inf}, empty=None),
+    Row(norms.norm, (nonzero(2, 3),), lambda x, ord: sum(abs(v) ** 3 for v in x.ravel()) ** (1 / 3), {"ord": 3}),
     Row(
-        linalg.norm,
+        norms.norm,
         (nonzero(3, 2, 2),),
         lambda x, **_: np.sqrt(np.einsum("bij,bij->b", x, x)),
         {"ord": "fro", "axis": (1, 2)},
     ),
-    Row(linalg.norm, (nonzero(2, 3),), lambda x, **_: np.abs(x).sum(0).max(), {"ord": 1, "axis": (0, 1)}, empty=None),
+    Row(norms.norm, (nonzero(2, 3),), lambda x, **_: np.abs(x).sum(0).max(), {"ord": 1, "axis": (0, 1)}, empty=None),
     Row(
-        linalg.norm,
+        norms.norm,
         (nonzero(2, 3),),
         lambda x, **_: np.abs(x).sum(1).max(),
         {"ord": np.inf, "axis": [0, -1]},
+        empty=None,
+    ),
+    Row(
+        ranked(norms.norm, 3),
+        (nonzero(2, 3, 2),),
+        lambda x, **_: np.array([[[np.sqrt(np.linalg.eigvalsh(x[:, i].T @ x[:, i])[-1])] for i in range(3)]]),
+        {"ord": 2, "axis": (0, -1), "keepdims": True},
+        dtypes=FLOATS[1:],
+        tolerance=64,
         empty=None,
     ),
 ]

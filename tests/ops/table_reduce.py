@@ -137,6 +137,13 @@ ROWS = [
         for attrs in ({}, {"axes": 0}, {"axes": [0, 2], "keepdims": True})
     ),
     Row(reduce.reduce_variance, (normal(3, 4),), over_axes(variance), {"axis": -1}, differentiable=(0,), tolerance=64),
+    Row(reduce.reduce_std, (normal(3, 4),), over_axes(lambda v: variance(v) ** 0.5), {"axis": -1}, tolerance=64),
+    Row(reduce.reduce_euclidean_norm, (normal(3, 4),), over_axes(lambda v: math.hypot(*v)), {"axis": 0}, empty=None),
+    Row(reduce.count_nonzero, (given([[0, 2, 0], [1, 0, -1]]),), over_axes(np.count_nonzero), {"axis": 1},
+        differentiable=()),
+    Row(reduce.zero_fraction, (given([0, 2, 0, 1]),), lambda x: np.mean(x == 0), differentiable=(), empty=None),
+    Row(reduce.is_non_decreasing, (given([[1, 1], [2, 3]]),), lambda x: np.array(True), differentiable=()),
+    Row(reduce.is_strictly_increasing, (given([1, 1, 2, 3]),), lambda x: np.array(not x.size), differentiable=()),
     Row(reduce.argmax, (normal(3, 4),), index_of(max), empty=None),
     Row(reduce.argmax, (given([[1, 3, 3], [2, 2, 1]]),), index_of(max), {"axis": -1}, empty=None),
     Row(reduce.argmax, (normal(3, 4),), index_of(max), {"axis": 1, "output_type": np.int32}),

@@ -10,11 +10,13 @@ from paraflow.compiler.plan import BODY
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.graph import Graph
 from paraflow.ops.array import make_constant, make_placeholder, shape
-from paraflow.ops.gathering import boolean_mask, gather, gather_nd, scatter_nd, top_k, unsorted_segment_sum
+from paraflow.ops.gathering import boolean_mask, gather, gather_nd, scatter_nd, top_k
 from paraflow.ops.indexing import slice as block_of
 from paraflow.ops.joining import concat, split, stack, unstack
-from paraflow.ops.linalg import diag_part, norm
+from paraflow.ops.linalg import diag_part
+from paraflow.ops.norms import norm
 from paraflow.ops.rearrange import expand_dims, pad, reverse, squeeze, tile, transpose
+from paraflow.ops.segments import unsorted_segment_sum
 from paraflow.ops.sequences import invert_permutation, linspace, meshgrid
 from paraflow.ops.sequences import range as tensor_range
 from paraflow.ops.state import Variable, global_variables_initializer
@@ -215,7 +217,7 @@ FIXED = np.zeros((4, 3), np.float32)
         (lambda x: pad(x, [[0, 0], [3, 0]], "reflect"), "cannot be added to 3 in mode reflect"),
         (lambda x: pad(x, [[0, 0], [3, 0]], "wrap"), "mode is one of"),
         (diag_part, "halves of shape .* differ"),
-        (lambda x: norm(x, 2, axis=(0, 1)), "no norm of order 2 over axes"),
+        (lambda x: norm(x, 3, axis=(0, 1)), "no norm of order 3 over axes"),
         (lambda x: norm(x, "nuc"), "no norm of order 'nuc'"),
         (lambda x: top_k(x, 4), "no 4 largest"),
         (lambda x: meshgrid(x[0], indexing="yx"), "'xy' or 'ij'"),

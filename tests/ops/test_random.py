@@ -11,7 +11,14 @@ from paraflow.graph.graph import Graph
 from paraflow.ops import philox, random
 from paraflow.ops.array import make_constant, make_placeholder, ones, shape
 from paraflow.ops.nn import dropout
-from paraflow.ops.random import random_normal, random_shuffle, random_uniform, set_random_seed, truncated_normal
+from paraflow.ops.random import (
+    random_crop,
+    random_normal,
+    random_shuffle,
+    random_uniform,
+    set_random_seed,
+    truncated_normal,
+)
 from paraflow.ops.sequences import range as tensor_range
 from paraflow.runtime.session import Session
 
@@ -162,6 +169,16 @@ def test_shuffle_moves_whole_rows_and_so_does_its_gradient():
         np.testing.assert_array_equal(gradient[order], rows)
         assert session.run(random_shuffle(make_constant(5.0))) == 5
         assert session.run(shuffled, {x: np.zeros((0, 2))}).shape == (0, 2)
+
+
+def test_crops_are_where_tensorflow_has_them():
+    x = np.arange(60).reshape(6, 10)
+    with Graph().as_default(), Session() as session:
+        crop = random_crop(x, [2, 3], seed=5)
+        blocks = [session.run(crop) for _ in range(4)]
+    assert [block[0, 0] for block in blocks] == [40, 6, 15, 11]  # tf.random_crop of TensorFlow 2.21
+    for block in blocks:
+        np.testing.assert_array_equal(block, block[0, 0] + np.add.outer([0, 10], [0, 1, 2]))
 
 
 class Shard:

@@ -65,7 +65,7 @@ def test_shapes_that_do_not_fit(build, message):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: pf.sqrt([1, 2]), rf"sqrt takes float tensors, but operand 0 .* is int32 at .*{HERE}"),
+        (lambda: pf.sqrt([1, 2]), rf"sqrt takes float or complex tensors, but operand 0 .* is int32 at .*{HERE}"),
         (lambda: pf.reduce_mean([1, 2]), "reduce_mean takes float tensors"),
         (lambda: vector(1) + vector(1, dtype="float64"), "one dtype, but got float32 and float64 .* use cast"),
         (lambda: vector(1, dtype="int32") * 0.5, "0.5 .* does not fit a tensor of dtype int32; use cast"),
@@ -109,6 +109,64 @@ def test_values_that_do_not_fit(build, value, message):
     notes = "".join(getattr(caught.value, "__notes__", []))
     assert y.op.name in str(caught.value) + notes
     assert "test_refusals.py" in str(caught.value) + notes
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: pf.strided_slice(vector(1, 2), unknown_rank("int32"), unknown_rank("int32")), "of known length"),
+        (lambda: pf.gather(pf.zeros([2, 3]), pf.zeros([2, 2], "int32"), axis=0, batch_dims=1), "of the 1 common axes"),
+        (lambda: pf.gather(unknown_rank(), [[0]], batch_dims=1), "needs tensors of known rank"),
+        (lambda: pf.space_to_depth(pf.zeros([1, 3, 4, 1]), 2), "cannot be reshaped"),
+        (lambda: pf.space_to_depth(pf.zeros([3, 4]), 2), rf"a tensor of rank 4.*{HERE}"),
+        (lambda: pf.sort(vector(1, 2), direction="UP"), "'ASCENDING' or 'DESCENDING', not 'UP'"),
+        (lambda: pf.unique(pf.zeros([2, 2])), "a vector is needed"),
+        (lambda: pf.bincount(vector(1.0)), "counts integers, not float32"),
+        (lambda: pf.bitcast(vector(1, 2, 3), pf.float64), "must have size 2 to be read as one float64"),
+        (lambda: pf.ensure_shape(pf.zeros([2, 3]), [None, 4]), "do not fit together"),
+        (lambda: pf.roll(vector(1, 2), [1, 2], 0), "as many axes as shifts"),
+        (lambda: pf.reverse_sequence(pf.zeros([2, 3]), [1, 2, 3], 1), "a length for each index of the batch"),
+        (lambda: pf.cholesky(pf.zeros([2, 3])), "square matrices are needed"),
+        (lambda: pf.matrix_solve(pf.eye(2), pf.zeros([3, 1])), "do not fit right sides"),
+        (lambda: pf.matrix_diag_part(pf.eye(2), k=2), "has no diagonal 2"),
+        (lambda: pf.matrix_diag_part(pf.eye(2), k=(0, 1)), "the number of one diagonal"),
+        (lambda: pf.matmul(pf.eye(2), pf.eye(2), True, adjoint_a=True), "not both"),
+        (lambda: pf.segment_sum(pf.zeros([2, 3]), [0, 1, 1]), "do not fit data"),
+        (lambda: pf.segment_sum(pf.zeros([2, 3]), [0.0, 1.0]), "vector of integers|ids are integers"),
+        (lambda: pf.cross(vector(1, 2), vector(1, 2)), "vectors have 3 elements"),
+        (lambda: pf.complex(vector(1, dtype="float16"), vector(1, dtype="float16")), "no complex numbers of float16"),
+        (lambda: pf.constant([1, 2], shape=[3], verify_shape=True), rf"has shape \(2,\), not \(3,\).*{HERE}"),
+        (lambda: pf.where_v2([True], 1.0), "where_v2 needs both"),
+    ],
+)
+def test_arguments_of_the_vocabulary_that_do_not_fit(build, message):
+    with pytest.raises(GraphError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("build", "value", "message"),
+    [
+        (lambda x: pf.segment_sum(pf.zeros([3]), x), [1, 0, 2], "must be sorted and not negative"),
+        (lambda x: pf.unsorted_segment_max(pf.zeros([3]), x, 2), [-1, 0, 2], r"index 2 is not in \[0, 2\)"),
+        (pf.bincount, [1, -1, 0], "-1 is negative"),
+        (lambda x: pf.gather(pf.zeros([3, 4]), x[:, None], batch_dims=1), [0, 4, 1], r"index 4 is not in \[0, 4\)"),
+        (lambda x: pf.confusion_matrix(x, x, 2), [0, 1, 2], r"index 2 is not in \[0, 2\)"),
+        (lambda x: pf.unravel_index(x, [2, 1]), [0, 1, 2], "unravel_index"),
+        (lambda x: pf.dynamic_stitch([x], [pf.zeros([3])]), [0, -1, 2], "index -1 is negative"),
+        (lambda x: pf.truncatediv(x, x), [1, 0, 1], "integer division by zero"),
+        (lambda x: pf.ensure_shape(x[: x[0]], [3]), [2, 0, 0], r"has shape \(2,\), not \(3,\)"),
+        (lambda x: pf.matrix_inverse(pf.to_float(x) * pf.zeros([3, 3])), [1, 2, 3], "Singular matrix"),
+        (lambda x: pf.cholesky(pf.diag(pf.to_float(x))), [1, -2, 3], "not positive definite"),
+        (lambda x: pf.matrix_triangular_solve(pf.diag(pf.to_float(x)), pf.eye(3)), [1, 0, 3], "has no inverse"),
+        (lambda x: pf.reverse_sequence(pf.zeros([3, 4]), x, 1), [1, 5, 3], "a length of 5 for sequences of 4"),
+    ],
+)
+def test_values_of_the_vocabulary_that_do_not_fit(build, value, message):
+    x = pf.placeholder(pf.int32, [3])
+    y = build(x)
+    with pf.Session() as session, pytest.raises(InvalidArgumentError, match=message):
+        session.run(y, {x: value})
 
 
 def test_gradient_is_none_where_there_is_none():

@@ -293,9 +293,10 @@ def test_first_and_second_derivative(row):
     rng = np.random.default_rng(5)
     built = Built(row, arrays)
     floating = [t for t in built.outputs if is_floating(t.dtype)]
+    sizes = dict(zip(built.outputs, (np.shape(v) for v in built.run(arrays)), strict=True))
     parts = [floating] if len(floating) == 1 else [floating, *([t] for t in floating)]
     for outputs in parts:
-        cotangents = [rng.normal(size=t.spec.shape) for t in outputs]
+        cotangents = [rng.normal(size=sizes[t]) for t in outputs]
         feeds = built.feeds(arrays)
         assert_derivatives(outputs, built.inputs, feeds, row.differentiated(), cotangents)
 

@@ -1,4 +1,4 @@
-"""Values and gradients equal TensorFlow's, at ties, zeros, infinities and NaN too (see tf_cases.py)."""
+"""Values and gradients equal TensorFlow's, at ties, zeros, infinities and NaN too (see tf_case.py)."""
 
 from pathlib import Path
 
@@ -11,18 +11,18 @@ from paraflow.graph.dtypes import is_floating
 from paraflow.graph.graph import Graph
 from paraflow.ops.array import make_constant, make_placeholder
 
-from . import tf_cases, tf_network_cases
 from .interpreter import interpret
-from .tf_cases import weight
+from .tf_case import FAMILIES, cases_of, weight
 
-CASES = {**tf_cases.CASES, **tf_network_cases.CASES}
+CASES = {name: case for family in FAMILIES for name, case in cases_of(family).items()}
 
 
-def reference(file):
-    """(case name, dtype, parts) for every line of a reference; a part is an array, or None for no gradient."""
-    stored = np.load(Path(__file__).with_name(f"tf_{file}_reference.npz"))
+def reference(family):
+    """(case name, dtype, parts) for every line of the reference; a part is an array, or None for no gradient."""
+    file = np.load(Path(__file__).with_name(f"tf_{family}_reference.npz"))
+    values = file["values"]
     offset = 0
-    for line in str(stored["index"]).splitlines():
+    for line in str(file["index"]).splitlines():
         name, dtype, kinds = line.split("|")
         parts = []
         for kind in kinds.split(";"):
@@ -31,14 +31,16 @@ def reference(file):
                 continue
             element, _, sizes = kind[:-1].partition("[")
             shape = tuple(int(n) for n in sizes.split(",") if n)
-            count = int(np.prod(shape))
-            parts.append(stored["values"][offset : offset + count].reshape(shape).astype(element))
+            count = int(np.prod(shape)) * (1 + element.startswith("complex"))
+            part = values[offset : offset + count]
+            part = part.view(np.complex128) if element.startswith("complex") else part
+            parts.append(part.reshape(shape).astype(element))
             offset += count
         yield name, dtype, parts
-    assert offset == stored["values"].size
+    assert offset == values.size
 
 
-EXPECTED = [*reference("ops"), *reference("network")]
+EXPECTED = [line for family in FAMILIES for line in reference(family)]
 
 
 def parts_of(case, dtype):
@@ -52,7 +54,7 @@ def parts_of(case, dtype):
         values = interpret(outputs, feeds)
         floating = [(y, v) for y, v in zip(outputs, values, strict=True) if is_floating(y.dtype)]
         sources = [x for x in inputs if is_floating(x.dtype)]
-        if not floating or not sources:
+        if not case.gradients or not floating or not sources:
             return values
         ys, vs = zip(*floating, strict=True)
         found = gradients(ys, sources, [make_constant(weight(v.shape, v.dtype)) for v in vs])
@@ -68,7 +70,9 @@ def test_values_and_gradients_are_tensorflows(name, dtype, expected):
             assert a is e
             continue
         assert (a.dtype, a.shape) == (e.dtype, e.shape)
-        tolerance = 0 if e.dtype.kind != "f" else 3e-6 if e.dtype == np.float32 else 1e-12
+        fine = CASES[name].tolerance
+        single = e.dtype in (np.float32, np.complex64)
+        tolerance = 0 if e.dtype.kind not in "fc" else max(3e-6, fine) if single else fine
         np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance)
 
 

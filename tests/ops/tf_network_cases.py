@@ -1,8 +1,8 @@
-"""More uses of operations run by TensorFlow 1's interface and by ours: those of networks. See tf_cases.py."""
+"""More uses of operations run by TensorFlow 1's interface and by ours: those of networks. See tf_case.py."""
 
 import numpy as np
 
-from .tf_cases import Case
+from .tf_case import Case
 
 
 def numbers(*shape):

@@ -1,0 +1,31 @@
+"""Dtypes and casts, as ``tf.dtypes`` has it."""
+
+from paraflow.graph.dtypes import (
+    as_dtype,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from paraflow.graph.dtypes import bool_ as bool
+from paraflow.graph.dtypes import float16 as half
+from paraflow.graph.dtypes import float64 as double
+from paraflow.ops.array import cast
+from paraflow.ops.casting import saturate_cast
+from paraflow.ops.complexes import complex
+
+# fmt: off
+__all__ = [
+    "as_dtype", "bool", "cast", "complex", "complex64", "complex128", "double", "float16", "float32", "float64", "half",
+    "int8", "int16", "int32", "int64", "saturate_cast", "uint8", "uint16", "uint32", "uint64",
+]
+# fmt: on

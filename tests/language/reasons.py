@@ -1,0 +1,165 @@
+"""Why symbols of TensorFlow 1 are missing in paraflow or take other arguments (see symbols.py).
+
+MISSING has patterns, the first that fits counts; test_symbols.py asks for a reason for every missing symbol, and that
+no line speaks of a symbol that is there, so whoever adds one takes its line out.
+"""
+
+NEWER = "came after TensorFlow 1.15"
+SWITCH = "switches TensorFlow itself; there is one kind of graph, session and variable here"
+FILES = "reading and decoding of files: pf.data has datasets, sources and batches"
+STRINGS = "there are no tensors of strings"
+SPARSE = "there are no sparse or ragged tensors; gradients of looked-up rows are IndexedSlices"
+QUANTISED = "there are no quantised dtypes"
+PROTOBUF = "graphs, configurations and summaries are no protocol buffers here"
+PLATFORM = "TensorFlow's own platform: devices, plug-ins, logging, packages beside the graph language"
+QUEUES = "queues and their runners: pf.data.Batches gives each rank its part of a batch"
+SESSIONS = "supervised sessions and hooks: the trainer (paraflow run, paraflow launch) has what they do"
+CLUSTER = "clusters of TensorFlow servers: ranks are MPI processes, parallel.mode says what they do"
+CONTROL = "control flow is not in the language yet"
+CHECKS = "run-time assertions are not in the language yet; shapes and dtypes are checked as the graph is built"
+STATE = "collections, scopes and other kinds of variables are not in the language yet"
+SCATTER = "of the writes to rows of variables there are scatter_add, scatter_sub and scatter_update"
+LAYERS = "not built yet; pf.layers has dense and flatten"
+LOSSES = "not built yet; pf.losses has the mean squared error and the cross entropies"
+METRICS = "running metrics are not in the language; pf.nn.metrics has accuracy, the trainer averages over batches"
+IMAGES = "convolutions and pooling are not built yet"
+RECURRENT = "recurrent networks and their losses are not built yet"
+SAMPLING = "sampled losses are not built yet"
+INITIALIZERS = "pf.nn.initializers has constants, random numbers and the variance-scaling family as functions"
+RANDOM = "samplers whose loops of rejection would have to be TensorFlow's to the bit are not built yet"
+SPECTRAL = "Fourier transforms are not built"
+DECOMPOSED = "numpy has no such decomposition, and none is asked for"
+OPERATORS = "linear operators are classes over the functions of tf.linalg, which are here"
+SAVING = "checkpoints are safetensors files that the trainer writes and resumes from"
+OPTIMIZERS = "not built yet; pf.train has gradient descent, momentum, Adagrad, RMSProp, Adam, LARS and LAMB"
+LOCKING = "updates of variables are never concurrent, so there is no use_locking"
+SCOPE = "variables belong to no scopes"
+UNUSED = "rarely used, and a line of graph where it is"
+BFLOAT16 = (
+    "numpy has no bfloat16; that of ml_dtypes (5 ms to import) is of numpy's kind 'void', with which no check of "
+    "dtypes, kernel or exchange reckons"
+)
+
+MISSING = {
+    # newer than 1.15
+    **dict.fromkeys((
+        "approx_top_k", "*.approx_m*_k", "check_pinned", "conv", "conv2d_backprop_*_v2", "fftnd", "ifftnd", "rfftnd",
+        "irfftnd", "math.cumulative_logsumexp", "math.erfcinv", "math.erfinv", "math.ndtri", "math.sobol_sample",
+        "math.special", "math.xlog1py", "is_symbolic_tensor", "ragged_*", "random_index_shuffle",
+        "tensor_scatter_nd_m*", "linalg.eigh_tridiagonal", "linalg.tridiagonal_matmul",
+        "random.create_rng_state", "random.fold_in",
+        "random.split", "random.Algorithm", "random.Generator", "random.*_global_generator",
+        "random.stateless_binomial", "random.stateless_gamma", "random.stateless_p*", "executing_eagerly_outside_*",
+        "type_spec_from_value", "NoneTensorSpec", "mlir", "mixed_precision", "nn.silu", "nn.swish", "layers.InputSpec",
+        "nn.experimental", "linalg.experimental", "random.experimental", "layers.experimental", "types",
+        "debugging.*_traceback_filtering*", "debugging.*able_check_numerics", "nn.normalize_moments", "nn.ctc_*_v2",
+        "nn.scale_regularization_loss", "nn.compute_average_loss", "nn.*_v2",
+    ), NEWER),
+    # the language
+    **dict.fromkeys(("case", "cond", "switch_case", "while_loop", "map_fn", "fold[lr]", "scan", "vectorized_map",
+                     "TensorArray*", "CriticalSection", "tuple", "custom_gradient", "grad_pass_through",
+                     "recompute_grad", "*py_func*", "numpy_function", "function", "Print", "print", "hessians",
+                     "UnconnectedGradients"), CONTROL),
+    **dict.fromkeys(("Assert", "assert_*", "add_check_numerics_ops", "check_numerics", "verify_tensor_all_finite",
+                     "debugging", "debugging.*", "is_numeric_tensor", "is_tensor", "is_variable_initialized",
+                     "report_uninitialized_variables"), CHECKS),
+    **dict.fromkeys(("AUTO_REUSE", "VariableA*", "VariableS*", "add_to_collection*", "get_collection*", "get_variable*",
+                     "get_local_variable", "local_variables*", "initialize_local_variables", "model_variables",
+                     "moving_average_variables", "variable_*", "*partitioner", "create_partitioned_variables",
+                     "make_template", "no_regularizer", "op_scope", "init_scope", "colocate_with", "count_up_to",
+                     "get_seed", "random.get_seed", "container", "get_static_value", "AggregationMethod",
+                     "convert_to_tensor_or_indexed_slices", "train.get_*global_step",
+                     "train.global_step", "train.assert_global_step"), STATE),
+    **dict.fromkeys(("scatter_*", "batch_scatter_update"), SCATTER),
+    **dict.fromkeys(("*initializer", "initializers", "initializers.*"), INITIALIZERS),
+    **dict.fromkeys(("bfloat16", "to_bfloat16", "dtypes.bfloat16"), BFLOAT16),
+    **dict.fromkeys(("multinomial", "random_gamma", "random_poisson", "random.categorical",
+                     "random.gamma", "random.multinomial", "random.poisson", "random.stateless_*"), RANDOM),
+    **dict.fromkeys(("fft*", "ifft*", "signal", "spectral"), SPECTRAL),
+    **dict.fromkeys(("matrix_square_root", "linalg.logm", "linalg.lu*", "linalg.sqrtm",
+                     "linalg.tridiagonal_solve"), DECOMPOSED),
+    "linalg.LinearOperator*": OPERATORS,
+    **dict.fromkeys(("guarantee_const", "parallel_stack", "dimension_*", "Dimension", "DType", "dtypes.DType",
+                     "register_tensor_conversion_function", "nn.softsign", "nn.zero_fraction"), UNUSED),
+    # networks
+    **dict.fromkeys(("nn.*conv*", "nn.*pool*", "nn.dilation2d", "nn.erosion2d", "nn.with_space_to_batch", "nn.lrn",
+                     "nn.local_response_normalization", "nn.*batch_norm*", "extract_*_patches", "image"), IMAGES),
+    **dict.fromkeys(("nn.*rnn*", "nn.ctc_*", "nn.collapse_repeated", "edit_distance"), RECURRENT),
+    **dict.fromkeys(("*candidate_sampler", "nn.nce_loss", "nn.sampled_softmax_loss", "nn.compute_accidental_hits",
+                     "nn.*embedding_lookup_sparse"), SAMPLING),
+    **dict.fromkeys(("nn.crelu", "nn.log_poisson_loss", "nn.relu_layer", "nn.sufficient_statistics",
+                     "nn.weighted_*"), "not built yet"),
+    "nn.quantized*": QUANTISED,
+    "layers.*": LAYERS,
+    "losses.*": LOSSES,
+    **dict.fromkeys(("metrics", "metrics.*"), METRICS),
+    # training
+    "train.*Optimizer": OPTIMIZERS,
+    **dict.fromkeys(("train.cosine_decay_restarts", "train.*linear_cosine_decay",
+                     "train.piecewise_constant_decay"), "not built yet; six other schedules are there"),
+    "train.ExponentialMovingAverage": "not built yet",
+    **dict.fromkeys(("train.*[Cc]heckpoint*", "train.Saver*", "train.init_from_*", "train.list_variables",
+                     "train.load_variable", "train.warm_start", "train.VocabInfo", "saved_model"), SAVING),
+    **dict.fromkeys(("train.*batch*", "train.*producer", "train.limit_epochs", "train.*queue_runner*", "*Queue*",
+                     "queue", "train.QueueRunner", "train.match_filenames_once"), QUEUES),
+    **dict.fromkeys(("train.*Hook", "train.*Listener", "train.*Session*", "train.Scaffold", "train.Supervisor",
+                     "train.basic_train_loop", "train.Coordinator", "train.LooperThread", "train.SecondOrStepTimer",
+                     "train.NanLossDuringTrainingError", "InteractiveSession", "*_session_*"), SESSIONS),
+    **dict.fromkeys(("train.Cluster*", "train.Job*", "train.Server*", "train.replica_device_setter", "distribute",
+                     "*ConditionalAccumulator*"), CLUSTER),
+    **dict.fromkeys(("train.*List*", "train.Example", "train.Feature*", "train.SequenceExample", "train.*_graph*",
+                     "train.summary_iterator", "train.do_quantize*"), PROTOBUF),
+    **dict.fromkeys(("train.sdca_*", "train.experimental"), PLATFORM),
+    # beside the language
+    **dict.fromkeys(("*string*", "as_string", "dtypes.as_string", "substr", "regex_replace", "reduce_join",
+                     "*base64"), STRINGS),
+    **dict.fromkeys(("sparse*", "Sparse*", "Ragged*", "ragged", "serialize_*", "deserialize_*", "sets", "sets.*",
+                     "convert_to_tensor_or_sparse_tensor"), SPARSE),
+    **dict.fromkeys(("quant*", "dequantize", "fake_quant*", "q[iu]*nt*", "dtypes.q*", "QUANTIZED_DTYPES",
+                     "dtypes.QUANTIZED_DTYPES"), QUANTISED),
+    **dict.fromkeys(("*Reader*", "*Feature", "decode_*", "parse_*", "read_file", "write_file", "matching_files",
+                     "python_io", "gfile", "io", "lookup", "feature_column", "*tables*"), FILES),
+    **dict.fromkeys(("*Def", "*Proto", "*Options", "*Metadata", "*Value", "*Log", "Event", "LogMessage", "NameAttrList",
+                     "Summary", "TensorInfo", "summary", "import_graph_def", "make_ndarray", "make_tensor_proto",
+                     "graph_util"), PROTOBUF),
+    **dict.fromkeys(("*able_*", "executing_eagerly", "GradientTape", "control_flow_v2_*", "*Spec", "Module", "compat",
+                     "wrap_function"), SWITCH),
+    **dict.fromkeys(("*VERSION*", "*FLAG", "MONOLITHIC_BUILD", "app", "audio", "autograph", "config", "device",
+                     "distributions", "experimental", "dtypes.experimental", "flags", "keras", "lite", "load_*",
+                     "logging", "get_logger", "nest", "NoGradient", "NotDifferentiable", "no_gradient",
+                     "RegisterGradient",
+                     "nondifferentiable_*", "OpError", "profiler", "raw_ops", "*resource*", "sysconfig", "test",
+                     "timestamp", "tpu", "user_ops", "*variant", "version", "xla", "DeviceSpec",
+                     "fingerprint"), PLATFORM),
+}  # fmt: skip
+
+DIFFERS = {
+    "Session": "Session(graph, strategy): the strategy says how ranks work together",
+    "Tensor": "tensors are made by operations only",
+    "Variable": "its arguments are written out",
+    "arg_max": "argmax itself, with the name before the dtype of the result",
+    "arg_min": "argmin itself, with the name before the dtype of the result",
+    "as_dtype": "its one argument is called value",
+    "dtypes.as_dtype": "its one argument is called value",
+    **dict.fromkeys(("assign", "assign_add", "assign_sub"), LOCKING),
+    **dict.fromkeys(("train.AdagradOptimizer", "train.AdamOptimizer", "train.GradientDescentOptimizer",
+                     "train.MomentumOptimizer", "train.Optimizer", "train.RMSPropOptimizer"), LOCKING),
+    "convert_to_tensor": "no dtype that is preferred but not needed",
+    **dict.fromkeys(("global_variables", "trainable_variables"), SCOPE),
+    "gradients": "operations have no devices, and gradients one way to be added up",
+    **dict.fromkeys(("sparse_segment_mean", "sparse_segment_sqrt_n", "sparse_segment_sum"),
+                    "sparse_gradient came after TensorFlow 1.15"),
+    "nn.moments": "no shift; moments are taken in two passes",
+    **dict.fromkeys(("nn.sigmoid_cross_entropy_with_logits", "nn.softmax_cross_entropy_with_logits",
+                     "nn.sparse_softmax_cross_entropy_with_logits"),
+                    "by keyword only, as TensorFlow enforces with its sentinel"),
+    "nn.softmax_cross_entropy_with_logits_v2": "the older name dim is left to softmax_cross_entropy_with_logits",
+    **dict.fromkeys(("losses.mean_squared_error", "losses.sigmoid_cross_entropy", "losses.softmax_cross_entropy",
+                     "losses.sparse_softmax_cross_entropy"), "no weights, collections and other reductions yet"),
+    "layers.dense": "a bias starts at 0 where no initializer is given, which is written None",
+    "layers.flatten": "channels come last",
+    "train.create_global_step": "for the default graph",
+    **dict.fromkeys(("train.cosine_decay", "train.exponential_decay", "train.inverse_time_decay",
+                     "train.natural_exp_decay", "train.piecewise_constant", "train.polynomial_decay"),
+                    "schedules have no names"),
+}  # fmt: skip

@@ -1,0 +1,145 @@
+"""Prints how every public symbol of TensorFlow 1's namespaces stands in paraflow.
+
+Run it in tests/ as ``python -m language.symbols``. A symbol is ``same`` (its parameters have TensorFlow's names, order
+and defaults), ``differs`` or ``missing``, the last two with a reason of reasons.py. What TensorFlow says stands in
+tf_signatures.txt (see make_tf_signatures.py). A word after the command restricts the table to symbols that begin with
+it: ``python -m language.symbols linalg.``
+"""
+
+import fnmatch
+import inspect
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+import paraflow
+from paraflow.graph.record import OpRecord
+
+from .reasons import DIFFERS, MISSING
+
+# Arguments that came after TensorFlow 1.15, or say what has no meaning here and is taken nowhere.
+NEWER = {
+    "layout", "bad_indices_policy", "grad_a", "grad_b", "index_type", "align", "linspace.axis", "lin_space.axis",
+    "matmul.output_type",
+}  # fmt: skip
+# Older names of arguments: the records take them by keyword (tests/ops/test_older_names.py).
+OLDER = {"keep_dims", "reduction_indices", "dimension", "dim", "squeeze_dims", "seq_dim", "batch_dim"}
+
+
+def reference():
+    """Symbol -> its parameters as TensorFlow writes them, or None for what is no function or class."""
+    for line in Path(__file__).with_name("tf_signatures.txt").read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        name, bracket, inside = line.partition("(")
+        yield name.removesuffix(": module"), split(inside[:-1]) if bracket else None
+
+
+def split(text):
+    """The parts between the commas that stand in no bracket or string."""
+    parts, depth, quoted = [""], 0, False
+    for c in text:
+        quoted ^= c == "'"
+        depth += 0 if quoted else (c in "([{<") - (c in ")]}>")
+        if c == "," and not depth and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return [p.strip() for p in parts if p.strip()]
+
+
+def found(symbol):
+    """Our object of that name, or None."""
+    thing = paraflow
+    for part in symbol.split("."):
+        if part not in getattr(thing, "__all__", dir(thing)):
+            return None
+        thing = getattr(thing, part)
+    return thing
+
+
+def shown(default):
+    """A default as tf_signatures.txt has it."""
+    if isinstance(default, np.dtype):
+        return default.name
+    return getattr(default, "__name__", None) if callable(default) else repr(default)
+
+
+def difference(symbol, theirs, thing):
+    """What is not TensorFlow's in our parameters, or an empty string."""
+    short = symbol.rpartition(".")[2]
+    ours = inspect.signature(thing).parameters
+    taken = list(ours)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in ours.values())
+    record = isinstance(thing, OpRecord)
+    place = 0
+    for written in theirs:
+        name, _, default = written.partition("=")
+        if name in NEWER or f"{short}.{name}" in NEWER or name.startswith("**") or name in ("args", "kwargs"):
+            continue
+        if name.startswith("*"):
+            if not any(p.kind is p.VAR_POSITIONAL for p in ours.values()):
+                return f"takes no {name}"
+            continue
+        if name not in ours:
+            if (name in OLDER and record) or open_ended:
+                continue
+            return f"has no {name}"
+        at = taken.index(name)
+        if at < place:
+            return f"has {name} elsewhere"
+        place = at
+        mine = ours[name].default
+        if default and mine is inspect.Parameter.empty:
+            return f"needs {name}"
+        # None in TensorFlow is mostly a default chosen inside.
+        if default not in ("", "None") and name != "name" and not alike(default, shown(mine)):
+            return f"has {name}={shown(mine)}, not {default}"
+    known = {written.partition("=")[0].lstrip("*") for written in theirs}
+    extra = (p for n, p in ours.items() if n not in known and p.kind is p.POSITIONAL_OR_KEYWORD)
+    return next((f"needs {p.name}" for p in extra if p.default is p.empty), "")
+
+
+def alike(a, b):
+    """Whether two written defaults are one: the same words or the same number."""
+    try:
+        return a.strip("'") == b.strip("'") or float(a) == float(b)
+    except ValueError:
+        return False
+
+
+def state(symbol, theirs):
+    """(same, differs or missing; what differs)."""
+    thing = found(symbol)
+    if thing is None and not (symbol == "newaxis" and hasattr(paraflow, symbol)):
+        return "missing", ""
+    if theirs is None or not callable(thing):
+        return "same", ""
+    what = difference(symbol, theirs, thing)
+    return ("differs", what) if what else ("same", "")
+
+
+def reason(symbol):
+    """Why a symbol is missing: of the first pattern that it matches."""
+    return next((why for pattern, why in MISSING.items() if fnmatch.fnmatchcase(symbol, pattern)), "")
+
+
+def table():
+    """(symbol, state, what differs, reason) of every symbol."""
+    for symbol, theirs in reference():
+        how, what = state(symbol, theirs)
+        yield symbol, how, what, reason(symbol) if how == "missing" else DIFFERS.get(symbol, "")
+
+
+def main():
+    begins = sys.argv[1] if len(sys.argv) > 1 else ""
+    rows = [row for row in table() if row[0].startswith(begins)]
+    for symbol, how, what, why in rows:
+        print(f"{symbol:48} {how:8} {'; '.join(filter(None, (what, why)))}".rstrip())
+    print(", ".join(f"{n} {how}" for how, n in sorted(Counter(row[1] for row in rows).items())))
+
+
+if __name__ == "__main__":
+    main()
