@@ -309,6 +309,32 @@ class Session:
             self._end()
 
 
+class InteractiveSession(Session):
+    """A session that is the default one from its making until it is closed, for the prompt and for notebooks.
+
+    Its arguments are those of `Session`. Its graph is the default graph as long.
+    """
+
+    def __init__(self, graph: Graph | None = None, **options: Any) -> None:
+        super().__init__(graph, **options)
+        stacks.graphs.append(self.graph)
+        stacks.sessions.append(self)
+
+    def close(self) -> None:
+        """End the session; the default session and graph are again those of before."""
+        super().close()
+        _remove_last(stacks.sessions, self)
+        _remove_last(stacks.graphs, self.graph)
+
+
+def _remove_last(stack: list[Any], item: Any) -> None:
+    """Take the last ``item`` off, if there is one: what was entered later stays."""
+    for i in reversed(range(len(stack))):
+        if stack[i] is item:
+            del stack[i]
+            return
+
+
 def training_step(program: Program) -> tuple[str, ...]:
     """The names of a program's exchanges and of the assignments that follow them; nothing where it trains nothing."""
     operations = program.operations()
