@@ -84,6 +84,26 @@ from paraflow.ops.array import (
 )
 from paraflow.ops.array import make_constant as constant
 from paraflow.ops.array import make_placeholder as placeholder
+from paraflow.ops.checks import assert_ as Assert  # noqa: N812
+from paraflow.ops.checks import (
+    assert_equal,
+    assert_greater,
+    assert_greater_equal,
+    assert_integer,
+    assert_less,
+    assert_less_equal,
+    assert_near,
+    assert_negative,
+    assert_non_negative,
+    assert_non_positive,
+    assert_none_equal,
+    assert_positive,
+    assert_rank,
+    assert_rank_at_least,
+    assert_rank_in,
+    assert_scalar,
+    assert_type,
+)
 from paraflow.ops.clip import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from paraflow.ops.collective import exchange
 from paraflow.ops.contraction import einsum, tensordot
@@ -147,6 +167,9 @@ from paraflow.ops.math import (
 from paraflow.ops.math import divide as truediv
 from paraflow.ops.math import floordiv as floor_div
 from paraflow.ops.math import floormod as mod
+from paraflow.ops.python import custom_gradient, py_func
+from paraflow.ops.python import print_ as Print  # noqa: N812
+from paraflow.ops.python import tuple_ as tuple
 from paraflow.ops.random import (
     random_normal,
     random_shuffle,
@@ -228,12 +251,14 @@ newaxis = None  # in a tensor's key: a new axis of size 1
 
 __all__ = [
     "AUTO_REUSE",
+    "Assert",
     "Graph",
     "GraphKeys",
     "IndexedSlices",
     "IndexedSlicesValue",
     "InteractiveSession",
     "Operation",
+    "Print",
     "Session",
     "Spec",
     "Tensor",
@@ -253,6 +278,23 @@ __all__ = [
     "argmin",
     "as_dtype",
     "asin",
+    "assert_equal",
+    "assert_greater",
+    "assert_greater_equal",
+    "assert_integer",
+    "assert_less",
+    "assert_less_equal",
+    "assert_near",
+    "assert_negative",
+    "assert_non_negative",
+    "assert_non_positive",
+    "assert_none_equal",
+    "assert_positive",
+    "assert_rank",
+    "assert_rank_at_least",
+    "assert_rank_in",
+    "assert_scalar",
+    "assert_type",
     "assign",
     "assign_add",
     "assign_sub",
@@ -278,6 +320,7 @@ __all__ = [
     "count_up_to",
     "cumprod",
     "cumsum",
+    "custom_gradient",
     "data",
     "device",
     "diag",
@@ -374,6 +417,7 @@ __all__ = [
     "parallel",
     "placeholder",
     "pow",
+    "py_func",
     "random_normal",
     "random_shuffle",
     "random_uniform",
@@ -436,6 +480,7 @@ __all__ = [
     "transpose",
     "truediv",
     "truncated_normal",
+    "tuple",
     "uint8",
     "uint16",
     "uint32",
