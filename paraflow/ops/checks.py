@@ -84,8 +84,8 @@ def _binary(name: str, symbol: str, record: Any) -> Any:
     check.__name__ = check.__qualname__ = name
     check.__doc__ = (
         f"An operation that raises InvalidArgumentError unless x {symbol} y for all elements, by broadcasting.\n\n    "
-        "It says ``message`` and ``data`` (strings and tensors; by default x and y), ``summarize`` values of each. Where\n"
-        "    x and y are constants, the error comes at once."
+        "It says ``message`` and ``data`` (strings and tensors; by default x and y), ``summarize`` values of each.\n"
+        "    Where x and y are constants, the error comes at once."
     )
     return check
 
