@@ -108,7 +108,7 @@ class Averaging(Strategy, ABC):
         check_agreement(self.comm, lines + graph_lines(reachable(operations)))
         if not self._started:
             broadcast_variables(self.comm, session, root=0)
-            self._started = True
+            self._started = self.under_way = True
         store = session.store
         names = dict.fromkeys(o.attrs["variable"] for o in operations if o.type in EXCHANGES)
         for plane in store.planes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,9 @@ class Strategy:
     not meet in a step, so that each reports and evaluates for itself. Where ``synchronous`` is true, gradients are
     averaged by the session's exchange, and the ranks of a node share the variables. ``accumulate`` runs of a training
     step make one update. A step may have no sample on a rank, whose gradients are then NaN and count for nothing.
+
+    ``elsewhere`` are variables whose values are on other ranks. Where ``under_way`` is true, a rank's variables are not
+    its own to set: what others know of them would not change.
     """
 
     comm: Communicator
@@ -29,6 +32,8 @@ class Strategy:
     asynchronous = False
     synchronous = False
     accumulate = 1
+    elsewhere: Set[str] = frozenset()
+    under_way = False
 
     def rewrite(self, program: Program) -> Program:
         """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""

@@ -64,7 +64,12 @@ class ExponentialMovingAverage:
             if isinstance(member, Variable):
                 get_default_graph().add_to_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, member)
         with get_default_graph().name_scope(self._name) as scope:
-            updates = [self._update(member) for member in members]
+            # All that the updates need comes first, so that they can be one, in which ranks meet once.
+            decays = {dtype: self._decay_now(dtype) for dtype in dict.fromkeys(m.dtype for m in members)}
+            rests = {dtype: 1 - decay for dtype, decay in decays.items()}
+            # A variable is read here, after what the caller says it has to wait for.
+            values = [m.read_value() if isinstance(m, Variable) else m for m in members]
+            updates = [self._update(m, v, decays[m.dtype], rests[m.dtype]) for m, v in zip(members, values, strict=True)]
             operation: Operation = group(*updates, name=scope)
             return operation
 
@@ -113,15 +118,12 @@ class ExponentialMovingAverage:
                 )
             return average
 
-    def _update(self, member: Variable | Tensor) -> Operation:
+    def _update(self, member: Variable | Tensor, value: Tensor, decay: Tensor, rest: Tensor) -> Operation:
         average = self._averages[member]
-        decay = self._decay_now(average.dtype)
-        # A variable is read here, after what the caller says it has to wait for.
-        value = member.read_value() if isinstance(member, Variable) else member
         if member not in self._biased:
-            return convert(average.assign_sub((average - value) * (1 - decay))).op
+            return convert(average.assign_sub((average - value) * rest)).op
         biased, steps = self._biased[member]
-        total = biased.assign_sub((biased - value) * (1 - decay))
+        total = biased.assign_sub((biased - value) * rest)
         count = steps.assign_add(1)
         return convert(average.assign(total / (1 - pow(decay, count)))).op
 
