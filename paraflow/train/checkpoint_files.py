@@ -19,6 +19,13 @@ from paraflow.errors import DataError, InvalidArgumentError, NotFoundError
 
 SUFFIX = ".safetensors"
 STATE_FILE = "checkpoint"
+_UNFINISHED = ".unfinished"
+
+# The dtypes of safetensors that numpy has.
+_DTYPES = {
+    "F16": "float16", "F32": "float32", "F64": "float64", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
+    "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64", "BOOL": "bool",
+}  # fmt: skip
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -34,7 +41,7 @@ class _Replacing:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        self._unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
 
     def __enter__(self) -> Path:
         return self._unfinished
@@ -59,10 +66,11 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_unfinished(prefix: Path) -> None:
-    """Remove what writers of files ``prefix...`` that were killed have left; no other may be at work on such files."""
-    for entry in os.scandir(prefix.parent):
-        if entry.name.startswith(f".{prefix.name}") and f"{SUFFIX}." in entry.name:
+def remove_unfinished(directory: Path, *names: str) -> None:
+    """Remove what killed writers of files ``names...`` have left; no other may be at work on such files."""
+    beginnings = tuple(f".{name}" for name in names)
+    for entry in os.scandir(directory):
+        if entry.name.startswith(beginnings) and entry.name.endswith(_UNFINISHED):
             Path(entry.path).unlink(missing_ok=True)
 
 
@@ -109,7 +117,13 @@ class CheckpointReader:
 
     def get_variable_to_dtype_map(self) -> dict[str, np.dtype[Any]]:
         """Name -> dtype of every array."""
-        return {name: self._file.get_tensor(name).dtype for name in sorted(self._names)}
+        return {name: self._dtype(name) for name in sorted(self._names)}
+
+    def _dtype(self, name: str) -> np.dtype[Any]:
+        code = self._file.get_slice(name).get_dtype()
+        if code not in _DTYPES:
+            raise InvalidArgumentError(f"'{name}' in {self.path} is {code}, which numpy does not have")
+        return np.dtype(_DTYPES[code])
 
 
 class CheckpointState(NamedTuple):

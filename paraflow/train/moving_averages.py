@@ -69,7 +69,8 @@ class ExponentialMovingAverage:
             rests = {dtype: 1 - decay for dtype, decay in decays.items()}
             # A variable is read here, after what the caller says it has to wait for.
             values = [m.read_value() if isinstance(m, Variable) else m for m in members]
-            updates = [self._update(m, v, decays[m.dtype], rests[m.dtype]) for m, v in zip(members, values, strict=True)]
+            pairs = zip(members, values, strict=True)
+            updates = [self._update(m, v, decays[m.dtype], rests[m.dtype]) for m, v in pairs]
             operation: Operation = group(*updates, name=scope)
             return operation
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,7 +118,7 @@ class Saver:
             if sess.comm.rank == 0:
                 if not path.parent.is_dir():
                     raise InvalidArgumentError(f"parent directory of {prefix} doesn't exist, can't save")
-                remove_unfinished(Path(os.fspath(save_path)))
+                remove_unfinished(path.parent, os.path.basename(save_path), state_name)
                 save_arrays(path, {key: values[v.spec.name] for key, v in self._variables.items()})
         if write_state:
             removed = self._record(prefix)
@@ -171,7 +170,7 @@ class Saver:
 
     def _check(self, reader: CheckpointReader) -> None:
         """Everything that is to be restored is there, and fits."""
-        shapes = reader.get_variable_to_shape_map()
+        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
         for key, variable in self._variables.items():
             if key not in shapes:
                 try:
@@ -187,17 +186,14 @@ class Saver:
                     f"variable '{variable.spec.name}' has shape {wanted}, '{key}' in {reader.path} {shape}: restore it "
                     "into a variable of its shape, or leave it out of Saver(var_list=...)"
                 )
-
-    def _assign(self, sess: Any, reader: CheckpointReader, keys: Sequence[str]) -> None:
-        feeds = {}
-        for key in keys:
-            array, variable = reader.get_tensor(key), self._variables[key]
-            if array.dtype != variable.dtype:
+            if dtypes[key] != variable.dtype:
                 raise InvalidArgumentError(
                     f"variable '{variable.spec.name}' is {variable.dtype.name}, '{key}' in {reader.path} is "
-                    f"{array.dtype.name}: leave it out of Saver(var_list=...), and assign load_variable(...) as it fits"
+                    f"{dtypes[key].name}: leave it out of Saver(var_list=...), and assign load_variable(...) as it fits"
                 )
-            feeds[self._fed[key]] = array.reshape(variable.spec.shape)
+
+    def _assign(self, sess: Any, reader: CheckpointReader, keys: Sequence[str]) -> None:
+        feeds = {self._fed[k]: reader.get_tensor(k).reshape(self._variables[k].spec.shape) for k in keys}
         sess.set_values([self._assigns[key] for key in keys], feeds)
 
     def _record(self, prefix: str) -> list[str]:

@@ -22,7 +22,6 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "adagrad da": lambda: pf.train.AdagradDAOptimizer(0.1, pf.train.get_or_create_global_step(), 0.1, 1e-3, 1e-3),
     "adadelta": lambda: pf.train.AdadeltaOptimizer(2.0, 0.8, 1e-3),
     "ftrl": lambda: pf.train.FtrlOptimizer(0.2, l1_regularization_strength=0.01, l2_regularization_strength=0.01),
-    "proximal": lambda: pf.train.ProximalGradientDescentOptimizer(0.3, 0.001, 0.001),
     "proximal adagrad": lambda: pf.train.ProximalAdagradOptimizer(0.1, 0.1, 0.001, 0.001),
     "rmsprop": lambda: pf.train.RMSPropOptimizer(0.01, momentum=0.5),
     "adam": lambda: pf.train.AdamOptimizer(0.01),
