@@ -159,16 +159,6 @@ def a_checkpoint_is_one_of_any_number_of_ranks(comm: Communicator) -> None:
             same(trained(strategy, [comm.rank], range(3, STEPS), restore=str(at / "one")), expected)
 
 
-def what_rank_0_restores_all_start_from(comm: Communicator) -> None:
-    with directory(comm) as at:
-        if comm.rank == 0:
-            trained(None, list(range(comm.size)), range(3), save=str(at / "m"))
-        comm.barrier()
-        restore = str(at / "m") if comm.rank == 0 else None
-        found = trained(AllReduce(comm), [comm.rank], range(3, STEPS), restore=restore)
-        same(found, trained(None, list(range(comm.size)), range(3, STEPS), restore=str(at / "m")))
-
-
 @contextmanager
 def descent(strategy: Any) -> Iterator[tuple[pf.Session, Any, Any, Callable[[float], Any]]]:
     """A session that trains w on mean(a * w), its saver, w, and a step on one sample a."""
@@ -316,7 +306,6 @@ CASES: list[Callable[[Communicator], None]] = [
     a_constraint_holds_after_every_update,
     averages_through_servers_are_those_of_one_process,
     a_checkpoint_is_one_of_any_number_of_ranks,
-    what_rank_0_restores_all_start_from,
     restoring_while_training_writes_what_is_shared_once,
     ranks_that_restore_different_values_are_told,
     a_checkpoint_that_does_not_fit_is_refused_on_every_rank,
