@@ -5,7 +5,7 @@ They run where they are fetched, and where anything that is fetched waits for th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ from paraflow.graph.dtypes import as_dtype
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, compatible
-from paraflow.ops.array import no_op, rank
-from paraflow.ops.logic import equal, greater, greater_equal, less, less_equal, logical_or, not_equal
+from paraflow.graph.shape import Spec, compatible, format_dims
+from paraflow.ops.array import no_op
+from paraflow.ops.array import rank as rank_of
+from paraflow.ops.logic import equal, greater, greater_equal, less, less_equal, not_equal
 from paraflow.ops.math import abs as absolute
+from paraflow.ops.reduce import reduce_any
 from paraflow.ops.summarize import summarize as shown
 
 
@@ -136,35 +138,21 @@ def assert_near(
         return _compare("and y are near, which", holds, [("x", left), ("y", right)], data, summarize, message, scope)
 
 
-def _rank(name: str, words: str, holds: Any) -> Any:
-    def check(
-        x: Any, ranks: Any, data: Sequence[Any] | None, summarize: int | None, message: str | None, given: str | None
-    ) -> Operation:
-        with name_scope(given or name) as scope:
-            value = convert(x, name="x")
-            told = f"{message + '. ' if message else ''}Tensor {value.name} must have rank {words} {ranks}."
-            if value.spec.rank is not None:
-                if not holds(value.spec.rank, ranks):
-                    raise InvalidArgumentError(
-                        f"{told} Received rank {value.spec.rank}, shape {value.spec.shape}{at_user_line()}"
-                    )
-                operation: Operation = no_op(name=scope)
-                return operation
-            found = rank(value)
-            if isinstance(ranks, tuple):
-                condition = equal(found, ranks[0])
-                for other in ranks[1:]:
-                    condition = logical_or(condition, equal(found, other))
-            else:
-                condition = (equal if name == "assert_rank" else greater_equal)(found, ranks)
-            return assert_(condition, data or [told, "Received rank: ", found], summarize, scope)
-
-    return check
-
-
-_exactly = _rank("assert_rank", "equal to", lambda found, wanted: found == wanted)
-_at_least = _rank("assert_rank_at_least", "at least", lambda found, wanted: found >= wanted)
-_among = _rank("assert_rank_in", "in", lambda found, wanted: found in wanted)
+def _check_rank(
+    x: Any, wanted: str, fits: Callable[[int], bool], condition: Callable[[Tensor], Tensor],
+    data: Sequence[Any] | None, summarize: int | None, message: str | None, scope: str,
+) -> Operation:  # fmt: skip
+    """``fits`` judges a rank that is known, at once, and ``condition`` one that is not."""
+    value = convert(x, name="x")
+    told = f"{message + '. ' if message else ''}Tensor {value.name} must have rank {wanted}."
+    if value.spec.rank is None:
+        found = rank_of(value)
+        return assert_(condition(found), data or [told, "Received rank: ", found], summarize, scope)
+    if not fits(value.spec.rank):
+        received = f"Received rank {value.spec.rank}, shape {format_dims(value.spec.shape)}"
+        raise InvalidArgumentError(f"{told} {received}{at_user_line()}")
+    operation: Operation = no_op(name=scope)
+    return operation
 
 
 def assert_rank(
@@ -172,8 +160,10 @@ def assert_rank(
     name: str | None = None,
 ) -> Operation:  # fmt: skip
     """An operation that raises InvalidArgumentError unless ``x`` has this rank; where that is known, at once."""
-    operation: Operation = _exactly(x, rank, data, summarize, message, name)
-    return operation
+    with name_scope(name or "assert_rank") as scope:
+        return _check_rank(
+            x, str(rank), lambda r: r == rank, lambda r: equal(r, rank), data, summarize, message, scope
+        )
 
 
 def assert_rank_at_least(
@@ -181,8 +171,11 @@ def assert_rank_at_least(
     name: str | None = None,
 ) -> Operation:  # fmt: skip
     """An operation that raises InvalidArgumentError unless ``x`` has this rank or a higher one; see `assert_rank`."""
-    operation: Operation = _at_least(x, rank, data, summarize, message, name)
-    return operation
+    with name_scope(name or "assert_rank_at_least") as scope:
+        return _check_rank(
+            x, f"at least {rank}", lambda r: r >= rank, lambda r: greater_equal(r, rank), data, summarize, message,
+            scope,
+        )  # fmt: skip
 
 
 def assert_rank_in(
@@ -190,8 +183,11 @@ def assert_rank_in(
     message: str | None = None, name: str | None = None,
 ) -> Operation:  # fmt: skip
     """An operation that raises InvalidArgumentError unless ``x`` has one of these ranks; see `assert_rank`."""
-    operation: Operation = _among(x, tuple(ranks), data, summarize, message, name)
-    return operation
+    with name_scope(name or "assert_rank_in") as scope:
+        return _check_rank(
+            x, f"in {tuple(ranks)}", lambda r: r in ranks, lambda r: reduce_any(equal(r, list(ranks))), data, summarize,
+            message, scope,
+        )  # fmt: skip
 
 
 def assert_scalar(tensor: Any, name: str | None = None, message: str | None = None) -> Tensor:
