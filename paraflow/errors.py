@@ -20,6 +20,21 @@ class GraphError(ParaflowError, ValueError):
     """A graph that cannot be built or compiled: shapes that do not fit, a name that is not there."""
 
 
+class UnknownNameError(GraphError, KeyError):
+    """A name that no operation, tensor or variable of the graph bears."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # a KeyError shows the repr of what was looked up
+
+
+class NotFoundError(ParaflowError):
+    """A checkpoint lacks a variable that is to be restored from it."""
+
+
+class OutOfRangeError(ParaflowError):
+    """A counter has reached its limit."""
+
+
 class FailedPreconditionError(ParaflowError):
     """A variable was read before it was initialised."""
 

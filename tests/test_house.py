@@ -49,6 +49,7 @@ PACKAGES = {
     "comm": {"mpi4py"},
     "experiment": {"pydantic", "pydantic_core", "rich", "safetensors", "matplotlib"},
     "simulate": {"matplotlib"},
+    "train": {"safetensors"},
     "launch": {"rich"},
 }
 # (file, function) -> why this one import has to wait.
@@ -56,6 +57,7 @@ IMPORTED_LATER = {
     ("paraflow/comm/environment.py", "world"): "mpi4py starts MPI when it is imported, and a single process needs none",
     ("paraflow/experiment/journal.py", "_draw"): "matplotlib need not be there, and takes a second",
     ("paraflow/simulate/cli.py", "_plot_module"): "matplotlib is of an extra, and only --plot needs it",
+    ("paraflow/train/checkpoint_files.py", "_safetensors"): "a script that keeps no checkpoint starts sooner by 20 ms",
     ("paraflow/experiment/bench.py", "_drawing"): "matplotlib need not be there, and takes a second",
     ("paraflow/experiment/timings.py", "gloo"): "torch need not be there, and is only a peer to measure",
     ("paraflow/experiment/timings.py", "tensor"): "torch need not be there, and is only a peer to measure",

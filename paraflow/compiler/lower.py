@@ -403,6 +403,8 @@ def placed_gradients(operations: list[Operation]) -> Iterator[tuple[Tensor, str]
 
 def variables_read(operation: Operation) -> Iterable[str]:
     """The variables that have to have a value before a reading operation runs."""
+    if operation.type == "value_or_initial":
+        return ()
     if operation.type not in ("update", "reduce_slices"):
         return operation.variables
     return (name for state in operation.attrs["body"].reads() for name in operation.attrs["states"][state])

@@ -97,6 +97,10 @@ def _alone(build: Builder, op: Operation, inputs: Inputs) -> Result:
     return inputs[: len(op.outputs)]
 
 
+def _with_gradient(build: Builder, op: Operation, inputs: Inputs) -> Result:
+    return inputs[: op.attrs["outputs"]]
+
+
 def _all_reduce(build: Builder, op: Operation, inputs: Inputs) -> Result:
     """The marker below has nothing left to do, unless the size is known only at run time and has to be looked at."""
     marker = inputs[0].op
@@ -174,6 +178,7 @@ def _matmul(build: Builder, op: Operation, inputs: Inputs) -> Result:
 RULES: dict[str, Callable[[Builder, Operation, Inputs], Result]] = {
     "identity": _through,
     "stop_gradient": _through,
+    "with_gradient": _with_gradient,
     "all_reduce": _all_reduce,
     "global_moments": _alone,
     "global_average": _alone,

@@ -133,7 +133,9 @@ class Finder:
             if not owner or self.private(op.attrs["variable"]):
                 continue
             open_lists = lists[owner]
-            if not open_lists or op.attrs["variable"] in {a.attrs["variable"] for a in open_lists[-1]}:
+            # An average that follows the update, and waits for it to be over, is another update.
+            waits = bool(open_lists) and any(o.index > open_lists[-1][0].index for o in op.control_inputs)
+            if not open_lists or waits or op.attrs["variable"] in {a.attrs["variable"] for a in open_lists[-1]}:
                 open_lists.append([])
             open_lists[-1].append(op)
         return [assigns for several in lists.values() for assigns in several]

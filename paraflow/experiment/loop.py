@@ -18,7 +18,7 @@ from paraflow.experiment.journal import Journal
 from paraflow.experiment.measure import Meter, evaluate
 from paraflow.experiment.model import Model, build_model
 from paraflow.experiment.optimizers import build_train_op
-from paraflow.experiment.run_directory import PARAMETERS_FILE, create_run_directory, save_config, save_parameters
+from paraflow.experiment.run_directory import PARAMETERS_FILE, create_run_directory, save_config
 from paraflow.experiment.schema import Config, shared_leaves
 from paraflow.experiment.strategies import check_mode, check_normalization, make_strategy
 from paraflow.graph.graph import Graph
@@ -27,6 +27,7 @@ from paraflow.ops.state import Variable, global_variables, global_variables_init
 from paraflow.parallel import Strategy
 from paraflow.parallel.agreement import check_agreement
 from paraflow.runtime.session import Session
+from paraflow.train.checkpoint_files import save_arrays
 
 
 def train(config: Config, communicator: Communicator) -> None:
@@ -91,7 +92,7 @@ class _Run:
             journal.line()
             if self.communicator.rank == 0:
                 values = self.session.run({v.spec.name: v for v in self.parameters})
-                save_parameters(directory / PARAMETERS_FILE, values)
+                save_arrays(directory / PARAMETERS_FILE, values)
             account = {"role": "server"} if worker is None else {"role": "worker", **worker.account()}
             journal.end(self.communicator.allgather(account), self.strategy.remarks())
 

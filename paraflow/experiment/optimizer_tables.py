@@ -104,6 +104,50 @@ class Adagrad(_Optimizer):
     initial_accumulator_value: PositiveFloat = Field(default=0.1, description="initial sum of squared gradients")
 
 
+class Adadelta(_Optimizer):
+    """Adadelta (Zeiler, 2012)."""
+
+    name: Literal["adadelta"] = Field(description="Adadelta")
+    rho: DecayRate = Field(default=0.95, description="share of the means of squares kept at each step")
+    epsilon: PositiveFloat = Field(default=1e-8, description="added under both roots")
+
+
+class _Proximal(_Optimizer):
+    l1: NonNegativeFloat = Field(default=0.0, description="strength of the L1 norm, which makes weights exactly zero")
+    l2: NonNegativeFloat = Field(default=0.0, description="strength of the squared L2 norm")
+
+
+class ProximalGradientDescent(_Proximal):
+    """Gradient descent with a proximal step (Duchi and Singer, 2009)."""
+
+    name: Literal["proximal_gradient_descent"] = Field(description="gradient descent with a proximal step")
+
+
+class ProximalAdagrad(_Proximal):
+    """AdaGrad with a proximal step."""
+
+    name: Literal["proximal_adagrad"] = Field(description="AdaGrad with a proximal step")
+    initial_accumulator_value: PositiveFloat = Field(default=0.1, description="initial sum of squared gradients")
+
+
+class AdagradDA(_Proximal):
+    """AdaGrad by dual averaging (Duchi et al., 2011); variables start at zero."""
+
+    name: Literal["adagrad_da"] = Field(description="AdaGrad by dual averaging; variables start at zero")
+    initial_accumulator_value: PositiveFloat = Field(default=0.1, description="initial sum of squared gradients")
+
+
+class Ftrl(_Proximal):
+    """Follow the regularised leader, per coordinate (McMahan et al., 2013)."""
+
+    name: Literal["ftrl"] = Field(description="FTRL-proximal")
+    learning_rate_power: Annotated[float, Field(le=0)] = Field(
+        default=-0.5, description="how the step size falls with the sum of squared gradients"
+    )
+    initial_accumulator_value: NonNegativeFloat = Field(default=0.1, description="initial sum of squared gradients")
+    l2_shrinkage: NonNegativeFloat = Field(default=0.0, description="strength of an L2 norm that only bends gradients")
+
+
 class RMSProp(_Optimizer):
     """RMSProp (Tieleman and Hinton, 2012)."""
 

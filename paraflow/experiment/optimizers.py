@@ -14,11 +14,25 @@ KINDS: dict[str, Any] = {
     "gradient_descent": train.GradientDescentOptimizer,
     "momentum": train.MomentumOptimizer,
     "adagrad": train.AdagradOptimizer,
+    "adagrad_da": train.AdagradDAOptimizer,
+    "adadelta": train.AdadeltaOptimizer,
     "rmsprop": train.RMSPropOptimizer,
     "adam": train.AdamOptimizer,
     "adamw": train.AdamWOptimizer,
     "lars": train.LARSOptimizer,
     "lamb": train.LAMBOptimizer,
+    "ftrl": train.FtrlOptimizer,
+    "proximal_gradient_descent": train.ProximalGradientDescentOptimizer,
+    "proximal_adagrad": train.ProximalAdagradOptimizer,
+}
+
+# The keys whose names in TensorFlow say less, or more than needs saying.
+_LONGER = {
+    "nesterov": "use_nesterov",
+    "trust_coefficient": "eeta",
+    "l1": "l1_regularization_strength",
+    "l2": "l2_regularization_strength",
+    "l2_shrinkage": "l2_shrinkage_regularization_strength",
 }
 
 _OF_SCHEDULES = {
@@ -36,15 +50,15 @@ def build_train_op(table: Any, loss: Tensor) -> Operation:
     """
     options = table.model_dump(exclude={"name", "clip_norm", *_OF_SCHEDULES})
     global_step = None
+    if table.name == "adagrad_da":
+        global_step = options["global_step"] = train.get_or_create_global_step()
+        options["initial_gradient_squared_accumulator_value"] = options.pop("initial_accumulator_value")
     if table.schedule != "constant" or table.warmup_steps:
-        global_step = train.create_global_step()
+        global_step = train.get_or_create_global_step()
         rate = options["learning_rate"] = scheduled_rate(table, global_step)
         if table.name == "adamw":
             options["weight_decay"] = rate * (table.weight_decay / table.learning_rate)
-    for key, name in {"nesterov": "use_nesterov", "trust_coefficient": "eeta"}.items():
-        if key in options:
-            options[name] = options.pop(key)
-    optimizer = KINDS[table.name](**options)
+    optimizer = KINDS[table.name](**{_LONGER.get(key, key): value for key, value in options.items()})
     with control_dependencies(loss.graph.get_collection(GraphKeys.UPDATE_OPS)):
         pairs = optimizer.compute_gradients(loss)
         if table.clip_norm is not None:

@@ -5,15 +5,11 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import safetensors.numpy
-from numpy.typing import NDArray
 
 from paraflow.comm import Communicator
 from paraflow.errors import ConfigError
@@ -57,20 +53,6 @@ def save_config(directory: Path, config: Config) -> None:
     unfinished.replace(directory / CONFIG_FILE)
 
 
-def save_parameters(path: Path, parameters: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays by name as a safetensors file, whole or not at all: a file ``path`` is replaced at the end."""
-    # safetensors reads raw memory from the address of an array, so strides other than C's would be saved wrong.
-    arrays = {name: np.asarray(array, order="C") for name, array in parameters.items()}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        safetensors.numpy.save_file(arrays, unfinished)
-        _flush(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    _flush(path.parent)
-
-
 def _new_directory(parent: Path, name: str) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -82,15 +64,6 @@ def _new_directory(parent: Path, name: str) -> Path:
         except FileExistsError:
             number += 1
             path = parent / f"{stem}-{number}"
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a directory, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _rank_environment() -> dict[str, object]:

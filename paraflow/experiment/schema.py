@@ -12,7 +12,21 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from paraflow.experiment.optimizer_tables import LAMB, LARS, Adagrad, Adam, AdamW, GradientDescent, Momentum, RMSProp
+from paraflow.experiment.optimizer_tables import (
+    LAMB,
+    LARS,
+    Adadelta,
+    Adagrad,
+    AdagradDA,
+    Adam,
+    AdamW,
+    Ftrl,
+    GradientDescent,
+    Momentum,
+    ProximalAdagrad,
+    ProximalGradientDescent,
+    RMSProp,
+)
 from paraflow.experiment.table import DecayRate, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Table
 from paraflow.experiment.toml_text import toml_key
 
@@ -382,9 +396,10 @@ class Config(Table):
         Annotated[MLPModel, Tag("mlp")] | Annotated[CNNModel, Tag("cnn")] | Annotated[BuiltModel, Tag(BUILDER_KEY)],
         Discriminator(_kind),
     ] = Field(description="What is trained.")
-    optimizer: GradientDescent | Momentum | Adagrad | RMSProp | Adam | AdamW | LARS | LAMB = Field(
-        discriminator="name", description="How gradients change the variables."
-    )
+    optimizer: (
+        GradientDescent | Momentum | Adagrad | AdagradDA | Adadelta | RMSProp | Adam | AdamW | LARS | LAMB | Ftrl
+        | ProximalGradientDescent | ProximalAdagrad
+    ) = Field(discriminator="name", description="How gradients change the variables.")  # fmt: skip
     train: Train = Field(description=Train.__doc__)
     parallel: Parallel = Field(default=Parallel(), description=Parallel.__doc__)
 

@@ -8,14 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, UnknownNameError
 from paraflow.graph.context import stacks
+from paraflow.graph.device import DeviceScope, resolve
 from paraflow.graph.dtypes import DType
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.shape import Dims, Spec
 
 if TYPE_CHECKING:
     from paraflow.graph.record import OpRecord
+
+
+_NAME = re.compile(r"[A-Za-z0-9_.\\\-/]+")
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,12 @@ class Graph:
         self.collections: dict[str, list[Any]] = {}
         self.seed: int | None = None
         self.last_reads: dict[str, Tensor] = {}
+        self.handles: dict[str, Any] = {}  # what users hold of a variable, by the variable's name
         self._by_name: dict[str, Operation] = {}
         self._name_counts: dict[str, int] = {}
         self._scope = ""
         self._control: list[tuple[Operation, ...]] = []
+        self._devices: list[DeviceScope] = []
         self._finalized = False
 
     def add(
@@ -78,40 +84,63 @@ class Graph:
         operation = Operation(
             self, len(self.operations), self.unique_name(name), record, inputs, attrs, tuple(control), source, specs
         )
+        if self._devices:
+            operation.device = resolve(self._devices, operation)
         self.operations.append(operation)
         self._by_name[operation.name] = operation
         return operation
 
-    def unique_name(self, name: str) -> str:
+    def unique_name(self, name: str, mark_as_used: bool = True) -> str:
         """``name`` inside the current name scope, with ``_1``, ``_2``, ... added when it is taken.
 
-        A name that ends in ``/``, what `name_scope` gives, is the scope's own: its first operation may bear it.
+        Names that differ in case alone are the same one, as in TensorFlow. A name that ends in ``/``, what `name_scope`
+        gives, is the scope's own: its first operation may bear it. With ``mark_as_used`` false nothing is taken.
         """
         full = name[:-1] if name.endswith("/") else self._scope + name
+        counts = self._name_counts if mark_as_used else dict(self._name_counts)
+        key = full.lower()
         if name.endswith("/") and full not in self._by_name:
-            self._name_counts.setdefault(full, 1)
+            counts.setdefault(key, 1)
             return full
-        count = self._name_counts.get(full, 0)
-        self._name_counts[full] = count + 1
+        count = counts.get(key, 0)
+        counts[key] = count + 1
         if not count:
             return full
-        unique = f"{full}_{count}"
-        while unique in self._name_counts:
+        while f"{key}_{count}" in counts:
             count += 1
-            unique = f"{full}_{count}"
-        self._name_counts[full] = count + 1
-        self._name_counts[unique] = 1
-        return unique
+        counts[key] = count + 1
+        counts[f"{key}_{count}"] = 1
+        return f"{full}_{count}"
 
     @contextmanager
-    def name_scope(self, name: str) -> Iterator[str]:
-        """Prefix the names of operations made inside with ``name/``; a name that ends in ``/`` re-enters that scope."""
+    def name_scope(self, name: str | None) -> Iterator[str]:
+        """Prefix the names of operations made inside with ``name/``; a name that ends in ``/`` re-enters that scope.
+
+        None, or an empty name, leaves all scopes. Raises ValueError for what cannot stand in a name.
+        """
+        if name and not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a valid scope name: letters, digits and _.\\-/ make one")
         outer = self._scope
         self._scope = (name if name.endswith("/") else self.unique_name(name) + "/") if name else ""
         try:
             yield self._scope
         finally:
             self._scope = outer
+
+    def get_name_scope(self) -> str:
+        """The current name scope, without the ``/`` at its end."""
+        return self._scope[:-1]
+
+    @contextmanager
+    def device(self, device_name_or_function: DeviceScope) -> Iterator[None]:
+        """Record a device for operations made inside; see `paraflow.device`."""
+        if isinstance(device_name_or_function, str):
+            resolve([device_name_or_function], None)
+        self._devices.append(device_name_or_function)
+        try:
+            yield
+        finally:
+            self._devices.pop()
 
     @contextmanager
     def control_dependencies(self, control_inputs: Sequence[Any] | None) -> Iterator[None]:
@@ -136,34 +165,48 @@ class Graph:
         return list(self.operations)
 
     def get_operation_by_name(self, name: str) -> Operation:
-        """The operation of that name; raises GraphError naming near misses."""
+        """The operation of that name; raises UnknownNameError, a KeyError, naming near misses."""
+        if not isinstance(name, str):
+            raise TypeError(f"names of operations are strings, not {name!r}")
         if name in self._by_name:
             return self._by_name[name]
         near = [known for known in self._by_name if known.endswith(name) or name in known][:3]
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise GraphError(f"there is no operation '{name}' in the graph{hint}")
+        raise UnknownNameError(f"there is no operation '{name}' in the graph{hint}")
 
     def get_tensor_by_name(self, name: str) -> Tensor:
-        """The tensor ``operation:index``; for the name of a variable its value at this place of the program."""
-        for variable in self.collections.get("variables", ()):
-            if variable.name == name:
-                tensor: Tensor = variable.__tensor__()
-                return tensor
+        """The tensor ``operation:index``; for the name of a variable its value at this place of the program.
+
+        Raises ValueError for what cannot be a tensor's name, and UnknownNameError, a KeyError, where there is none.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"names of tensors are strings, not {name!r}")
         operation, _, index = name.partition(":")
         if not index.isdigit():
             raise GraphError(f"'{name}' is not the name of a tensor; those look like 'operation:0'")
+        if operation in self.handles and index == "0":
+            tensor: Tensor = self.handles[operation].__tensor__()
+            return tensor
         outputs = self.get_operation_by_name(operation).outputs
         if int(index) >= len(outputs):
-            raise GraphError(f"operation '{operation}' has {len(outputs)} outputs, so there is no '{name}'")
+            raise UnknownNameError(f"operation '{operation}' has {len(outputs)} outputs, so there is no '{name}'")
         return outputs[int(index)]
 
-    def as_graph_element(self, item: Any) -> Tensor | Operation:
-        """The tensor or operation that a fetch or feed stands for: itself, a variable, or a name."""
-        if isinstance(item, str):
-            return self.get_tensor_by_name(item) if ":" in item else self.get_operation_by_name(item)
-        element = item.__tensor__() if hasattr(item, "__tensor__") else item
-        if not isinstance(element, (Tensor, Operation)):
-            raise TypeError(f"{item!r} is neither a tensor, an operation, a variable nor the name of one")
+    def as_graph_element(
+        self, obj: Any, allow_tensor: bool = True, allow_operation: bool = True
+    ) -> Tensor | Operation:
+        """The tensor or operation that a fetch or feed stands for: itself, a variable, or a name.
+
+        Raises TypeError for what is neither, or not allowed here.
+        """
+        if isinstance(obj, str):
+            by_tensor = ":" in obj or not allow_operation
+            return self.get_tensor_by_name(obj) if by_tensor else self.get_operation_by_name(obj)
+        element = obj.__tensor__() if hasattr(obj, "__tensor__") else obj
+        allowed = (Tensor,) * allow_tensor + (Operation,) * allow_operation
+        if not isinstance(element, allowed):
+            wanted = "".join(f"{kind.__name__.lower()}, " for kind in allowed)
+            raise TypeError(f"{obj!r} is neither a {wanted}a variable nor the name of one")
         if element.graph is not self:
             raise GraphError(f"{element!r} belongs to another graph than this session's")
         return element
@@ -190,6 +233,14 @@ class Graph:
         """The named collection itself: what is done to the list is done to the collection."""
         return self.collections.setdefault(name, [])
 
+    def get_all_collection_keys(self) -> list[str]:
+        """The names of the collections that are there."""
+        return list(self.collections)
+
+    def clear_collection(self, name: str) -> None:
+        """Take everything out of the named collection."""
+        self.collections.pop(name, None)
+
     def add_variable(
         self, name: str, dtype: DType, shape: Dims, trainable: bool, slot_of: str = ""
     ) -> VariableSpec:
@@ -199,6 +250,11 @@ class Graph:
         spec = VariableSpec(name, dtype, tuple(size for size in shape if size is not None), trainable, slot_of)
         self.variables[name] = spec
         return spec
+
+    @property
+    def finalized(self) -> bool:
+        """Whether operations are refused."""
+        return self._finalized
 
     def finalize(self) -> None:
         """Refuse further operations, except reads: to fetch a variable may take one."""
@@ -247,6 +303,16 @@ def name_scope(name: str | None, default_name: str | None = None, values: Sequen
     ``values`` may be what the scope's operations are made of, as TensorFlow 1 has it; nothing depends on it.
     """
     return get_default_graph().name_scope(name or default_name or "")
+
+
+def device(device_name_or_function: DeviceScope) -> Any:
+    """Context manager: operations of the default graph made inside have this ``device``, which is only recorded.
+
+    It is a name such as ``"/job:ps/task:0/cpu:0"``, of which inner scopes overrule the parts that they mention, a
+    function of the operation that returns one, or None, which lifts all outer scopes. Raises ValueError for other
+    names. Which rank does what is for the strategy to say, not for devices.
+    """
+    return get_default_graph().device(device_name_or_function)
 
 
 def control_dependencies(control_inputs: Sequence[Any] | None) -> Any:

@@ -23,10 +23,11 @@ class Operation:
     """A node of a graph: one use of an op record, with its inputs and attributes.
 
     Operations are made by calling a record and never change afterwards. ``index`` is the position in the
-    graph, so inputs always have smaller indices; ``source`` is the user's (file, line) that made it.
+    graph, so inputs always have smaller indices; ``source`` is the user's (file, line) that made it; ``device`` is what
+    the author asked for, and means nothing to those who run it.
     """
 
-    __slots__ = ("attrs", "control_inputs", "graph", "index", "inputs", "name", "outputs", "record", "source")
+    __slots__ = ("attrs", "control_inputs", "device", "graph", "index", "inputs", "name", "outputs", "record", "source")
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Operation:
         self.attrs = attrs
         self.control_inputs = control_inputs
         self.source = source
+        self.device = ""
         self.outputs = tuple(Tensor(self, i, spec) for i, spec in enumerate(specs))
 
     @property
@@ -103,9 +105,18 @@ class Tensor:
         return self.op.graph
 
     @property
+    def device(self) -> str:
+        """The device that the author asked for, or nothing."""
+        return self.op.device
+
+    @property
     def dtype(self) -> DType:
         """Element type."""
         return self.spec.dtype
+
+    def consumers(self) -> list[Operation]:
+        """The operations of the graph that have this tensor as an input."""
+        return [operation for operation in self.graph.operations if self in operation.inputs]
 
     @property
     def shape(self) -> TensorShape:

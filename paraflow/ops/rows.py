@@ -55,6 +55,8 @@ class VariableRows(Variable):
         self.spec = variable.spec
         self.initial_value = variable.initial_value
         self.initializer = variable.initializer
+        self.constraint = variable.constraint
+        self.op = variable.op
         self.variable = variable
         self.indices = indices
 

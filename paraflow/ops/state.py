@@ -6,7 +6,7 @@ program order: a read sees every assignment made before it in the program, and n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from paraflow.graph.context import Runner
 from paraflow.graph.dtypes import DType, as_dtype
 from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor, operators
-from paraflow.graph.record import convert, op
+from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims
 from paraflow.ops.array import group, identity
 
@@ -24,20 +24,37 @@ from paraflow.ops.array import group, identity
 class GraphKeys:
     """Names of the standard collections of a graph, those of TensorFlow.
 
-    Layers add to the variables' and to ``UPDATE_OPS``, operations that have to run with a training step; the others are
-    for programs to fill.
+    Variables, layers and averages add to some of them; the others are for programs to fill.
     """
 
     GLOBAL_VARIABLES = "variables"
-    TRAINABLE_VARIABLES = "trainable_variables"
+    LOCAL_VARIABLES = "local_variables"
     MODEL_VARIABLES = "model_variables"
-    GLOBAL_STEP = "global_step"
-    UPDATE_OPS = "update_ops"
+    METRIC_VARIABLES = "metric_variables"
+    TRAINABLE_VARIABLES = "trainable_variables"
+    MOVING_AVERAGE_VARIABLES = "moving_average_variables"
+    WEIGHTS = "weights"
+    BIASES = "biases"
+    ACTIVATIONS = "activations"
     LOSSES = "losses"
     REGULARIZATION_LOSSES = "regularization_losses"
-    SUMMARIES = "summaries"
+    UPDATE_OPS = "update_ops"
     TRAIN_OP = "train_op"
+    GLOBAL_STEP = "global_step"
+    EVAL_STEP = "eval_step"
+    SUMMARIES = "summaries"
+    SUMMARY_OP = "summary_op"
+    SAVEABLE_OBJECTS = "saveable_objects"
+    SAVERS = "savers"
+    QUEUE_RUNNERS = "queue_runners"
+    TABLE_INITIALIZERS = "table_initializer"
+    ASSET_FILEPATHS = "asset_filepaths"
     INIT_OP = "init_op"
+    LOCAL_INIT_OP = "local_init_op"
+    READY_OP = "ready_op"
+    READY_FOR_LOCAL_INIT_OP = "ready_for_local_init_op"
+    COND_CONTEXT = "cond_context"
+    WHILE_CONTEXT = "while_context"
 
 
 @op(reads=True)
@@ -65,28 +82,69 @@ def _(value: Spec, variable: str, shape: tuple[int, ...]) -> Spec:
     return Spec(value.dtype, shape)
 
 
+@op(reads=True)
+def value_or_initial(initial, variable="", *, store):
+    """The value of the variable, or ``initial`` where it has none before the run."""
+    return np.array(store[variable] if variable in store.initialized else initial)
+
+
+@value_or_initial.shape
+def _(initial: Spec, variable: str) -> Spec:
+    return Spec(initial.dtype, initial.shape)
+
+
+@op
+def is_initialized(variable="", *, store):
+    """Whether the variable has a value before the run."""
+    return np.array(variable in store.initialized)
+
+
+@is_initialized.shape
+def _(variable: str) -> Spec:
+    return Spec(np.dtype("bool"), ())
+
+
 class Variable:
     """A tensor whose value lasts from run to run of a session and is changed by assignments.
 
     ``initial_value`` is a tensor, an array, a number, or a function without arguments that returns one; its shape must
     be fully known. The variable has no value until its ``initializer`` has run. Used as an operand it stands for
-    its value at that place of the program. Optimizers make slots, which are kept beside the variable ``slot_of``.
+    its value at that place of the program. It is added to ``collections`` (default: the global variables) and, if
+    ``trainable``, to the trainable ones. Optimizers apply ``constraint``, a function of the value that returns the
+    value to take instead, after each update. Optimizers make slots, which are kept beside the variable ``slot_of``.
+
+    The arguments are TensorFlow's. ``validate_shape``, ``caching_device``, ``expected_shape``, ``import_scope`` and
+    ``use_resource`` change nothing here: the shape is that of the initial value, a read is in program order, and a rank
+    has its variables in its own memory. Raises ValueError without an initial value.
     """
 
     __array_ufunc__ = None
 
     def __init__(
         self,
-        initial_value: Any,
-        trainable: bool = True,
-        name: str = "Variable",
+        initial_value: Any = None,
+        trainable: bool | None = None,
+        collections: Sequence[str] | None = None,
+        validate_shape: bool = True,
+        caching_device: Any = None,
+        name: str | None = None,
+        variable_def: None = None,
         dtype: Any = None,
+        expected_shape: Any = None,
+        import_scope: str | None = None,
+        constraint: Callable[[Any], Any] | None = None,
+        use_resource: bool | None = None,
         *,
         slot_of: str = "",
     ) -> None:
+        if initial_value is None:
+            raise ValueError(f"initial_value must be specified{at_user_line()}")
+        if isinstance(collections, str) or variable_def is not None:
+            raise TypeError(f"collections is a list of names, and variable_def is not taken{at_user_line()}")
         graph = get_default_graph()
+        trainable = trainable is None or trainable
         with graph.control_dependencies(None):
-            name = graph.unique_name(name)
+            name = graph.unique_name(name or "Variable")
             with graph.name_scope(name + "/"):
                 value = initial_value() if callable(initial_value) else initial_value
                 self.initial_value = convert(value, None if dtype is None else as_dtype(dtype), "initial_value")
@@ -94,11 +152,13 @@ class Variable:
             if dtype is not None and spec.dtype != as_dtype(dtype):
                 raise GraphError(f"variable '{name}' is {as_dtype(dtype).name}, its initial value {spec.dtype.name}")
             self.graph: Graph = graph
+            self.constraint = constraint
             self.spec = graph.add_variable(name, spec.dtype, spec.shape, trainable, slot_of)
+            self.op: Operation = self._read(name + "/").op  # what bears the variable's name
             self.initializer: Operation = self._assign(self.initial_value, None).op
-        graph.add_to_collection(GraphKeys.GLOBAL_VARIABLES, self)
-        if trainable:
-            graph.add_to_collection(GraphKeys.TRAINABLE_VARIABLES, self)
+        graph.handles[name] = self
+        keys = [GraphKeys.GLOBAL_VARIABLES] if collections is None else list(collections)
+        graph.add_to_collections([*keys, GraphKeys.TRAINABLE_VARIABLES] if trainable else keys, self)
 
     def __tensor__(self) -> Tensor:
         """The value at this place of the program: one read serves all uses up to the next assignment."""
@@ -109,10 +169,10 @@ class Variable:
             graph.last_reads[self.spec.name] = self._read()
         return graph.last_reads[self.spec.name]
 
-    def _read(self) -> Tensor:
+    def _read(self, name: str = "read") -> Tensor:
         spec = self.spec
         with self.graph.as_default(), self.graph.name_scope(spec.name + "/"):
-            tensor: Tensor = read_variable(variable=spec.name, dtype=spec.dtype, shape=spec.shape, name="read")
+            tensor: Tensor = read_variable(variable=spec.name, dtype=spec.dtype, shape=spec.shape, name=name)
             return tensor
 
     def _assign(self, value: Any, name: str | None, default: str = "Assign") -> Tensor:
@@ -136,9 +196,9 @@ class Variable:
         return self.spec.name + ":0"
 
     @property
-    def op(self) -> Operation:
-        """The operation that reads the variable."""
-        return self.__tensor__().op
+    def device(self) -> str:
+        """The device that the author asked for, or nothing."""
+        return self.op.device
 
     @property
     def dtype(self) -> DType:
@@ -169,21 +229,33 @@ class Variable:
         return tensor
 
     def initialized_value(self) -> Tensor:
-        """The value after the initializer has run; for initial values that depend on other variables."""
-        with self.graph.control_dependencies([self.initializer]):
-            return self.read_value()
+        """The value, or where the variable has none before the run its initial value.
 
-    def assign(self, value: Any, name: str | None = None) -> Tensor:
-        """Make ``value`` the new value; the output is the new value."""
-        return self._assign(value, name)
+        For initial values that depend on other variables.
+        """
+        with self.graph.as_default(), self.graph.control_dependencies(None):
+            with self.graph.name_scope(self.spec.name + "/"):
+                tensor: Tensor = value_or_initial(self.initial_value, variable=self.spec.name, name="initialized")
+            return tensor
 
-    def assign_add(self, delta: Any, name: str | None = None) -> Tensor:
-        """Add ``delta``; the output is the new value."""
-        return self._assign(operators["add"](self, delta), name, "AssignAdd")
+    def assign(self, value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Any:
+        """Make ``value`` the new value; the output is the new value, without ``read_value`` the operation.
 
-    def assign_sub(self, delta: Any, name: str | None = None) -> Tensor:
-        """Subtract ``delta``; the output is the new value."""
-        return self._assign(operators["subtract"](self, delta), name, "AssignSub")
+        ``use_locking`` has no meaning here: writes follow program order.
+        """
+        return _output(self._assign(value, name), read_value)
+
+    def assign_add(
+        self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+    ) -> Any:
+        """Add ``delta``; otherwise like `assign`."""
+        return _output(self._assign(operators["add"](self, delta), name, "AssignAdd"), read_value)
+
+    def assign_sub(
+        self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+    ) -> Any:
+        """Subtract ``delta``; otherwise like `assign`."""
+        return _output(self._assign(operators["subtract"](self, delta), name, "AssignSub"), read_value)
 
     def eval(self, session: Runner | None = None) -> np.ndarray[Any, Any]:
         """The current value in ``session`` or in the default session."""
@@ -202,6 +274,10 @@ class Variable:
 
     def __bool__(self) -> bool:
         raise TypeError(f"variable '{self.name}' has no truth value while the graph is being built")
+
+
+def _output(value: Tensor, read_value: bool) -> Any:
+    return value if read_value else value.op
 
 
 def _forward(name: str) -> Callable[..., Any]:
@@ -248,19 +324,25 @@ def initialize_all_variables() -> Any:
     return global_variables_initializer()
 
 
-def assign(ref: Variable, value: Any, name: str | None = None) -> Tensor:
-    """Make ``value`` the new value of the variable ``ref``."""
-    return ref.assign(value, name)
+def assign(
+    ref: Variable, value: Any, validate_shape: bool | None = None, use_locking: bool | None = None,
+    name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """Make ``value`` the new value of the variable ``ref``, whose shape it must have.
+
+    ``validate_shape`` and ``use_locking`` have no meaning here: shapes are fixed, and writes follow program order.
+    """
+    return ref._assign(value, name)
 
 
-def assign_add(ref: Variable, value: Any, name: str | None = None) -> Tensor:
-    """Add ``value`` to the variable ``ref``."""
-    return ref.assign_add(value, name)
+def assign_add(ref: Variable, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
+    """Add ``value`` to the variable ``ref``; like `assign`."""
+    return ref._assign(operators["add"](ref, value), name, "AssignAdd")
 
 
-def assign_sub(ref: Variable, value: Any, name: str | None = None) -> Tensor:
-    """Subtract ``value`` from the variable ``ref``."""
-    return ref.assign_sub(value, name)
+def assign_sub(ref: Variable, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
+    """Subtract ``value`` from the variable ``ref``; like `assign`."""
+    return ref._assign(operators["subtract"](ref, value), name, "AssignSub")
 
 
 def is_variable(item: Any) -> bool:

@@ -113,7 +113,7 @@ class Averaging(Strategy, ABC):
         self._compare_planes(store.specs)
         if not self._started:
             broadcast_variables(self.comm, session, root=0)
-            self._started = True
+            self._started = self.under_way = True
         names = dict.fromkeys(o.attrs["variable"] for o in operations if o.type in EXCHANGES)
         for plane in store.planes:
             inside = [name for name in store if store.flat(name).base is plane]

@@ -199,6 +199,8 @@ class ParameterServer(Strategy):
         lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
         check_agreement(self.comm, lines + graph_lines(reachable(updates)))
         self._broadcast(session)
+        pulled = {v.name for v in _trained(session.graph, exchanges)}
+        self.elsewhere, self.under_way = {name for o in updates for name in o.variables} - pulled, True
 
     def finish(self, session: Any) -> None:
         """A worker is done: wait for the others, then take over the servers' final variables."""
@@ -216,6 +218,7 @@ class ParameterServer(Strategy):
             for server in self.servers:
                 self.comm.send(message.buffer, server)
         self._broadcast(session)
+        self.elsewhere, self.under_way = frozenset(), False
 
     @property
     def waits(self) -> Mapping[int, float]:

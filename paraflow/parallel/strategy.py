@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -25,6 +25,9 @@ class Strategy:
     averaged by the session's exchange, and the ranks of a node share the variables. ``accumulate`` runs of a training
     step make one update. A step may have no sample on a rank, whose gradients are then NaN and count for nothing; where
     no rank has one, it changes nothing that is trained (``idle`` then says so to the session).
+
+    ``elsewhere`` are variables whose values are on other ranks. Where ``under_way`` is true, a rank's variables are not
+    its own to set: what others know of them would not change.
     """
 
     comm: Communicator
@@ -35,6 +38,8 @@ class Strategy:
     synchronous = False
     accumulate = 1
     idle = False
+    elsewhere: Set[str] = frozenset()
+    under_way = False
 
     def rewrite(self, program: Program) -> Program:
         """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -19,7 +19,7 @@ from paraflow.compiler.accumulate import adding_program, closing_program
 from paraflow.compiler.pipeline import BUCKET_BYTES, Options, compile_plan
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
-from paraflow.errors import FailedPreconditionError, InvalidArgumentError
+from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree
 from paraflow.graph.context import default_session, stacks
 from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
@@ -44,6 +44,11 @@ class Strategy(Protocol):
     comm: Communicator
     synchronous: bool
     accumulate: int
+    elsewhere: Set[str]
+    under_way: bool
+
+    def evaluating(self, session: Session) -> AbstractContextManager[None]:
+        """Context manager: inside, the session's variables are those by which training is judged."""
 
     def rewrite(self, program: Program) -> Program:
         """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""
@@ -320,11 +325,14 @@ class Session:
         return plan, trains
 
     def _check_initialized(self, plan: Plan) -> None:
-        missing = [name for name in plan.reads if name not in self.store.initialized]
+        self._need_values(plan.reads)
+
+    def _need_values(self, names: Sequence[str]) -> None:
+        missing = [name for name in names if name not in self.store.initialized]
         if missing:
-            names = ", ".join(f"'{name}'" for name in missing[:5]) + (", ..." if len(missing) > 5 else "")
             raise FailedPreconditionError(
-                f"variable {names} has no value yet: run global_variables_initializer() or restore a checkpoint first"
+                f"variable {_listed(missing)} has no value yet: run global_variables_initializer() or restore a "
+                "checkpoint first"
             )
 
     def connect(self, exchanged: Sequence[str], shared_memory: bool) -> str | None:
@@ -339,6 +347,51 @@ class Session:
             return None
         self._plans.clear()  # their arrays have moved
         return exchange.unshared
+
+    @property
+    def comm(self) -> Communicator:
+        """The ranks that train together; this process alone where there is no strategy."""
+        return self.context.comm
+
+    @contextmanager
+    def values_to_keep(self, names: Sequence[str]) -> Iterator[Mapping[str, Array]]:
+        """Inside, the values of variables as a checkpoint should have them, those by which training is judged.
+
+        They are the session's own arrays, and nothing runs meanwhile. No rank waits for another here. Raises
+        FailedPreconditionError for variables that have no value, or whose values are on other ranks.
+        """
+        with self._lock, self.strategy.evaluating(self) if self.strategy is not None else nullcontext():
+            self.store.allocate(self.graph.variables)
+            self._need_values(names)
+            away = sorted(set(names) & self.strategy.elsewhere) if self.strategy is not None else []
+            if away:
+                raise FailedPreconditionError(
+                    f"variable {_listed(away)} is on the parameter servers while they train: save after the strategy's "
+                    "finish(), or only trainable_variables()"
+                )
+            yield {name: self.store[name] for name in names}
+
+    def set_values(self, assigns: Sequence[Operation], feeds: Mapping[Tensor, Array]) -> None:
+        """Run assignments of fed values, once: no plan and no copy of the values is kept.
+
+        Where ranks share variables all of them do so, with the same values; raises RanksDisagree where these differ.
+        """
+        if self.strategy is not None and self.strategy.under_way:
+            raise FailedPreconditionError(
+                "training is under way, so variables are not this rank's to set: restore before the first training step"
+            )
+        with self._lock:
+            kept = dict(self._plans)
+            self.run(list(assigns), feeds)
+            self._plans = kept
+            if self.context.exchange is not None and self._started:
+                sums = self.comm.allgather([zlib.crc32(np.ascontiguousarray(a).data) for a in feeds.values()])
+                odd = [rank for rank, other in enumerate(sums) if other != sums[0]]
+                if odd:
+                    raise RanksDisagree(
+                        f"ranks 0 and {odd[0]} give variables that all ranks have in common different values: have all "
+                        "ranks restore the same checkpoint"
+                    )
 
     def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
         """The plan by which `run` would compute ``fetches`` for such feeds: of these shapes, and equal scalar bools."""
@@ -385,6 +438,36 @@ class Session:
         else:
             # The error is about to end all ranks; told of the end of this part, they would fail of that, and sooner.
             self._end()
+
+
+class InteractiveSession(Session):
+    """A session that is the default one from its making until it is closed, for the prompt and for notebooks.
+
+    Its arguments are those of `Session`. Its graph is the default graph as long.
+    """
+
+    def __init__(self, graph: Graph | None = None, **options: Any) -> None:
+        super().__init__(graph, **options)
+        stacks.graphs.append(self.graph)
+        stacks.sessions.append(self)
+
+    def close(self) -> None:
+        """End the session; the default session and graph are again those of before."""
+        super().close()
+        _remove_last(stacks.sessions, self)
+        _remove_last(stacks.graphs, self.graph)
+
+
+def _remove_last(stack: list[Any], item: Any) -> None:
+    """Take the last ``item`` off, if there is one: what was entered later stays."""
+    for i in reversed(range(len(stack))):
+        if stack[i] is item:
+            del stack[i]
+            return
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def training_step(program: Program) -> tuple[str, ...]:

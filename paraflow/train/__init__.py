@@ -1,41 +1,95 @@
-"""What TensorFlow calls tf.train: optimizers as update expressions, and learning-rate schedules."""
+"""What TensorFlow calls tf.train: optimizers as update expressions, learning-rate schedules, averages, checkpoints."""
 
+from paraflow.train.checkpoint_files import (
+    CheckpointReader,
+    CheckpointState,
+    checkpoint_exists,
+    get_checkpoint_state,
+    latest_checkpoint,
+    list_variables,
+    load_checkpoint,
+    load_variable,
+    update_checkpoint_state,
+)
+from paraflow.train.checkpoint_files import CheckpointReader as NewCheckpointReader
+from paraflow.train.global_step import (
+    assert_global_step,
+    create_global_step,
+    get_global_step,
+    get_or_create_global_step,
+    global_step,
+)
 from paraflow.train.layerwise import AdamWOptimizer, LAMBOptimizer, LARSOptimizer
+from paraflow.train.moving_averages import ExponentialMovingAverage
 from paraflow.train.optimizer import Optimizer
 from paraflow.train.optimizers import (
+    AdadeltaOptimizer,
     AdagradOptimizer,
     AdamOptimizer,
     GradientDescentOptimizer,
     MomentumOptimizer,
     RMSPropOptimizer,
 )
+from paraflow.train.proximal import (
+    AdagradDAOptimizer,
+    FtrlOptimizer,
+    ProximalAdagradOptimizer,
+    ProximalGradientDescentOptimizer,
+)
+from paraflow.train.saver import Saver
 from paraflow.train.schedules import (
     cosine_decay,
-    create_global_step,
+    cosine_decay_restarts,
     exponential_decay,
     inverse_time_decay,
+    linear_cosine_decay,
     linear_warmup,
     natural_exp_decay,
+    noisy_linear_cosine_decay,
     piecewise_constant,
     polynomial_decay,
 )
 
 __all__ = [
+    "AdadeltaOptimizer",
+    "AdagradDAOptimizer",
     "AdagradOptimizer",
     "AdamOptimizer",
     "AdamWOptimizer",
+    "CheckpointReader",
+    "CheckpointState",
+    "ExponentialMovingAverage",
+    "FtrlOptimizer",
     "GradientDescentOptimizer",
     "LAMBOptimizer",
     "LARSOptimizer",
     "MomentumOptimizer",
+    "NewCheckpointReader",
     "Optimizer",
+    "ProximalAdagradOptimizer",
+    "ProximalGradientDescentOptimizer",
     "RMSPropOptimizer",
+    "Saver",
+    "assert_global_step",
+    "checkpoint_exists",
     "cosine_decay",
+    "cosine_decay_restarts",
     "create_global_step",
     "exponential_decay",
+    "get_checkpoint_state",
+    "get_global_step",
+    "get_or_create_global_step",
+    "global_step",
     "inverse_time_decay",
+    "latest_checkpoint",
+    "linear_cosine_decay",
     "linear_warmup",
+    "list_variables",
+    "load_checkpoint",
+    "load_variable",
     "natural_exp_decay",
+    "noisy_linear_cosine_decay",
     "piecewise_constant",
     "polynomial_decay",
+    "update_checkpoint_state",
 ]

@@ -38,7 +38,7 @@ class AdamWOptimizer(AdamOptimizer):
         exclude_from_weight_decay: Sequence[str] = (),
         name: str = "AdamW",
     ) -> None:
-        super().__init__(learning_rate, beta1, beta2, epsilon, name)
+        super().__init__(learning_rate, beta1, beta2, epsilon, name=name)
         self._weight_decay = weight_decay
         self._undecayed = tuple(exclude_from_weight_decay)
 
@@ -68,7 +68,7 @@ class LAMBOptimizer(AdamOptimizer):
         exclude_from_layer_adaptation: Sequence[str] = (),
         name: str = "LAMB",
     ) -> None:
-        super().__init__(learning_rate, beta1, beta2, epsilon, name)
+        super().__init__(learning_rate, beta1, beta2, epsilon, name=name)
         self._weight_decay = weight_decay
         self._undecayed = tuple(exclude_from_weight_decay)
         self._unadapted = tuple(exclude_from_layer_adaptation)

@@ -33,6 +33,8 @@ class Optimizer:
     decay everywhere, norms of whole variables) is given the whole gradient instead.
     """
 
+    GATE_NONE, GATE_OP, GATE_GRAPH = 0, 1, 2
+
     _every_row = False  # whether a gradient of rows changes the other rows of the variable and its slots as well
 
     def __init__(self, learning_rate: Any, name: str) -> None:
@@ -40,23 +42,40 @@ class Optimizer:
         self._name = name
         self._slots: dict[str, dict[str, Variable]] = {}
 
+    def get_name(self) -> str:
+        """The name it was given."""
+        return self._name
+
     def minimize(
         self,
         loss: Tensor,
         global_step: Variable | None = None,
         var_list: Sequence[Variable] | None = None,
+        gate_gradients: int = GATE_OP,
+        aggregation_method: int | None = None,
+        colocate_gradients_with_ops: bool = False,
         name: str | None = None,
         grad_loss: Any = None,
     ) -> Operation:
         """An operation that lowers ``loss`` by one step: compute_gradients, then apply_gradients."""
-        return self.apply_gradients(self.compute_gradients(loss, var_list, grad_loss), global_step, name)
+        pairs = self.compute_gradients(
+            loss, var_list, gate_gradients, aggregation_method, colocate_gradients_with_ops, grad_loss
+        )
+        return self.apply_gradients(pairs, global_step, name)
 
     def compute_gradients(
-        self, loss: Tensor, var_list: Sequence[Variable] | None = None, grad_loss: Any = None
+        self,
+        loss: Tensor,
+        var_list: Sequence[Variable] | None = None,
+        gate_gradients: int = GATE_OP,
+        aggregation_method: int | None = None,
+        colocate_gradients_with_ops: bool = False,
+        grad_loss: Any = None,
     ) -> list[GradientAndVariable]:
         """(gradient, variable) for each variable (default: all trainable ones); None where loss does not depend on it.
 
-        The gradients are those that all ranks agree on.
+        The gradients are those that all ranks agree on, and of the variables before any of them is updated, whatever
+        ``gate_gradients`` says. ``aggregation_method`` and ``colocate_gradients_with_ops`` change nothing either.
         """
         with loss.graph.as_default():
             variables = list(var_list) if var_list is not None else trainable_variables()
@@ -82,6 +101,7 @@ class Optimizer:
             ready = [(g if g.op in carried else _exchanged(g, v), v) for g, v in pairs]
             self._prepare([v for _, v in ready])
             updates = [op for g, v in ready for op in self._apply(g, v)]
+            updates += [self._constrained(v, updates) for _, v in ready if v.constraint is not None]
             with control_dependencies(updates):
                 updates += self._finish()
                 if global_step is not None:
@@ -101,20 +121,20 @@ class Optimizer:
         """All slot variables of this optimizer."""
         return [v for slot in self._slots.values() for v in slot.values()]
 
-    def _slot(self, var: Variable, name: str, initial: float = 0.0) -> Variable:
+    def _slot(self, var: Variable, name: str, initial: float = 0.0, called: str | None = None) -> Variable:
         """The slot of ``var``, made on first use; the same rows of it where ``var`` are rows.
 
-        Its variable is named after the optimizer and numbered in the order of making, as in TensorFlow, so that
+        Its variable is ``called`` after the optimizer and numbered in the order of making, as in TensorFlow, so that
         checkpoints look alike.
         """
         if isinstance(var, VariableRows):
-            return VariableRows(self._slot(var.variable, name, initial), var.indices)
+            return VariableRows(self._slot(var.variable, name, initial, called), var.indices)
         slots = self._slots.setdefault(name, {})
         if var.spec.name not in slots:
             start = np.full(var.spec.shape, initial, var.dtype)
             with var.graph.name_scope(""):
                 slots[var.spec.name] = Variable(
-                    start, trainable=False, name=f"{var.spec.name}/{self._name}", slot_of=var.spec.name
+                    start, trainable=False, name=f"{var.spec.name}/{called or self._name}", slot_of=var.spec.name
                 )
         return slots[var.spec.name]
 
@@ -133,6 +153,12 @@ class Optimizer:
             rows = _each_row_once(gradient)
             return self._update(rows.values, VariableRows(var, rows.indices))
         return self._update(gradient, var)
+
+    def _constrained(self, var: Variable, updates: list[Operation]) -> Operation:
+        assert var.constraint is not None
+        with control_dependencies(updates):
+            operation: Operation = var.assign(var.constraint(var.read_value()), read_value=False)
+            return operation
 
     def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
         """The operations that update ``var``; all must be reachable only through ``gradient`` or other updates.

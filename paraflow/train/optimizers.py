@@ -1,4 +1,7 @@
-"""Gradient descent and its adaptive relatives, as update expressions; formulas and slots are TensorFlow 1.15's."""
+"""Gradient descent and its adaptive relatives, as update expressions; formulas and slots are TensorFlow 1.15's.
+
+So are the arguments; ``use_locking`` has no meaning here, since writes follow program order.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from paraflow.train.optimizer import Optimizer, scalar_like
 class GradientDescentOptimizer(Optimizer):
     """w <- w - rate * g."""
 
-    def __init__(self, learning_rate: Any, name: str = "GradientDescent") -> None:
+    def __init__(self, learning_rate: Any, use_locking: bool = False, name: str = "GradientDescent") -> None:
         super().__init__(learning_rate, name)
 
     def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
@@ -30,7 +33,12 @@ class MomentumOptimizer(Optimizer):
     """
 
     def __init__(
-        self, learning_rate: Any, momentum: Any, name: str = "Momentum", use_nesterov: bool = False
+        self,
+        learning_rate: Any,
+        momentum: Any,
+        use_locking: bool = False,
+        name: str = "Momentum",
+        use_nesterov: bool = False,
     ) -> None:
         super().__init__(learning_rate, name)
         self._momentum = momentum
@@ -48,7 +56,11 @@ class AdagradOptimizer(Optimizer):
     """a <- a + g^2; w <- w - rate * g / sqrt(a) (Duchi, Hazan & Singer, JMLR 2011). Slot: ``accumulator``."""
 
     def __init__(
-        self, learning_rate: Any, initial_accumulator_value: float = 0.1, name: str = "Adagrad"
+        self,
+        learning_rate: Any,
+        initial_accumulator_value: float = 0.1,
+        use_locking: bool = False,
+        name: str = "Adagrad",
     ) -> None:
         if initial_accumulator_value <= 0:
             raise ValueError(f"initial_accumulator_value must be positive, not {initial_accumulator_value}")
@@ -59,6 +71,34 @@ class AdagradOptimizer(Optimizer):
         slot = self._slot(var, "accumulator", self._initial)
         accumulated = slot.assign(slot + square(gradient))
         return [accumulated.op, var.assign_sub(gradient * self._rate(var) / sqrt(accumulated)).op]
+
+
+class AdadeltaOptimizer(Optimizer):
+    """a <- rho * a + (1 - rho) * g^2; d = g * sqrt(u + epsilon) / sqrt(a + epsilon); w <- w - rate * d.
+
+    u, the mean of d^2, follows as a does (Zeiler, arXiv 1212.5701). Slots: ``accum`` and ``accum_update``.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        rho: Any = 0.95,
+        epsilon: float = 1e-08,
+        use_locking: bool = False,
+        name: str = "Adadelta",
+    ) -> None:
+        super().__init__(learning_rate, name)
+        self._rho = rho
+        self._epsilon = epsilon
+
+    def _update(self, gradient: Tensor, var: Variable) -> list[Operation]:
+        rho, epsilon = scalar_like(self._rho, var), scalar_like(self._epsilon, var)
+        accum, accum_update = self._slot(var, "accum"), self._slot(var, "accum_update")
+        mean = accum.assign(accum * rho + square(gradient) * (1 - rho))
+        # The old mean of the steps is needed twice, and read before it is assigned.
+        step = sqrt(accum_update + epsilon) / sqrt(mean + epsilon) * gradient
+        moved = accum_update.assign(accum_update * rho + square(step) * (1 - rho))
+        return [mean.op, moved.op, var.assign_sub(step * self._rate(var)).op]
 
 
 class RMSPropOptimizer(Optimizer):
@@ -74,6 +114,7 @@ class RMSPropOptimizer(Optimizer):
         decay: Any = 0.9,
         momentum: Any = 0.0,
         epsilon: float = 1e-10,
+        use_locking: bool = False,
         centered: bool = False,
         name: str = "RMSProp",
     ) -> None:
@@ -115,6 +156,7 @@ class AdamOptimizer(Optimizer):
         beta1: float = 0.9,
         beta2: float = 0.999,
         epsilon: float = 1e-08,
+        use_locking: bool = False,
         name: str = "Adam",
     ) -> None:
         super().__init__(learning_rate, name)

@@ -129,6 +129,26 @@ def test_convolutions(ranks, tmp_path):
     assert float(re.fullmatch(rf"{ranks} ranks: test accuracy ([\d.]+)\n", out)[1]) > 0.97
 
 
+def test_checkpoints(tmp_path):
+    """Killed between runs or not: each goes on where the last one was, on another number of ranks."""
+    script = EXAMPLES / "14_checkpoints.py"
+    scores = []
+    for first, ranks in ((1, 2), (4, 3), (7, 1)):
+        out = run(PARAFLOW, "launch", "-n", ranks, script, cwd=tmp_path)
+        path, score = re.fullmatch(
+            rf"epochs {first} to {first + 2} on {ranks} ranks, saved as (checkpoints/digits-\d+)\n"
+            r"test accuracy of the averages ([\d.]+)\n", out
+        ).groups()  # fmt: skip
+        steps = 23 * (first + 2)
+        assert path == f"checkpoints/digits-{steps}"
+        kept = [f"digits-{steps - 23}.safetensors", f"digits-{steps}.safetensors"]
+        assert set(kept) <= {p.name for p in (tmp_path / "checkpoints").iterdir()}
+        assert len(list((tmp_path / "checkpoints").iterdir())) == 3
+        scores.append(float(score))
+    assert scores[0] > 0.85
+    assert scores[-1] > 0.95
+
+
 def test_seed_experiment(tmp_path):
     # examples/seed_experiment.py holds the builders of this configuration.
     config = EXAMPLES.parent / "configs" / "seed_program.toml"

@@ -147,8 +147,9 @@ FAULTS = [
     (
         'name = "adam"',
         'name = "adma"',
-        "13: optimizer.name = \"adma\": must be one of 'gradient_descent', 'momentum', 'adagrad', 'rmsprop', 'adam', "
-        "'adamw', 'lars', 'lamb'; did you mean 'adam'?",
+        "13: optimizer.name = \"adma\": must be one of 'gradient_descent', 'momentum', 'adagrad', 'adagrad_da', "
+        "'adadelta', 'rmsprop', 'adam', 'adamw', 'lars', 'lamb', 'ftrl', 'proximal_gradient_descent', "
+        "'proximal_adagrad'; did you mean 'adam'?",
     ),
     ("learning_rate = 0.001", "learning_rate = 0", "14: optimizer.learning_rate = 0: must be greater than 0"),
     ("learning_rate = 0.001", "learning_rate = nan", "14: optimizer.learning_rate = nan: must be a finite number"),
@@ -210,7 +211,8 @@ def test_a_wrong_name_hides_no_other_fault_of_its_table(folder):
         "(or a key 'builder' instead); did you mean 'digits'?",
         '  x.toml:6: data.batch_size = "64": must be a valid integer',
         "  x.toml:13: optimizer.name = \"adagrat\": must be one of 'gradient_descent', 'momentum', 'adagrad', "
-        "'rmsprop', 'adam', 'adamw', 'lars', 'lamb'; did you mean 'adagrad'?",
+        "'adagrad_da', 'adadelta', 'rmsprop', 'adam', 'adamw', 'lars', 'lamb', 'ftrl', 'proximal_gradient_descent', "
+        "'proximal_adagrad'; did you mean 'adagrad'?",
         "  x.toml:14: optimizer.beta1 = 0.9: no key of [optimizer] with name = \"adagrad\", only with name = \"adam\" "
         'or name = "adamw" or name = "lamb"',
     ]

@@ -17,8 +17,24 @@ DIRECT = {
     "momentum": (lambda: pf.train.MomentumOptimizer(0.5, 0.7, use_nesterov=True), {"momentum": 0.7, "nesterov": True}),
     "adagrad": (lambda: pf.train.AdagradOptimizer(0.5, 0.3), {"initial_accumulator_value": 0.3}),
     "rmsprop": (
-        lambda: pf.train.RMSPropOptimizer(0.5, 0.8, 0.2, 1e-3, True),
+        lambda: pf.train.RMSPropOptimizer(0.5, 0.8, 0.2, 1e-3, centered=True),
         {"decay": 0.8, "momentum": 0.2, "epsilon": 1e-3, "centered": True},
+    ),
+    "adadelta": (lambda: pf.train.AdadeltaOptimizer(0.5, 0.7, 1e-3), {"rho": 0.7, "epsilon": 1e-3}),
+    "ftrl": (
+        lambda: pf.train.FtrlOptimizer(0.5, -0.4, 0.2, 0.1, 0.3, l2_shrinkage_regularization_strength=0.05),
+        {"learning_rate_power": -0.4, "initial_accumulator_value": 0.2, "l1": 0.1, "l2": 0.3, "l2_shrinkage": 0.05},
+    ),
+    "proximal_gradient_descent": (
+        lambda: pf.train.ProximalGradientDescentOptimizer(0.5, 0.1, 0.3), {"l1": 0.1, "l2": 0.3}
+    ),
+    "proximal_adagrad": (
+        lambda: pf.train.ProximalAdagradOptimizer(0.5, 0.2, 0.1, 0.3),
+        {"initial_accumulator_value": 0.2, "l1": 0.1, "l2": 0.3},
+    ),
+    "adagrad_da": (
+        lambda: pf.train.AdagradDAOptimizer(0.5, pf.train.get_or_create_global_step(), 0.2, 0.1, 0.3),
+        {"initial_accumulator_value": 0.2, "l1": 0.1, "l2": 0.3},
     ),
     "adam": (lambda: pf.train.AdamOptimizer(0.5, 0.7, 0.8, 1e-3), {"beta1": 0.7, "beta2": 0.8, "epsilon": 1e-3}),
     "adamw": (
@@ -60,7 +76,7 @@ def by_table(**keys):
 @pytest.mark.parametrize("name", DIRECT)
 def test_every_key_reaches_its_optimizer(name):
     optimizer, keys = DIRECT[name]
-    expected = trained(lambda loss: optimizer().minimize(loss))
+    expected = trained(lambda loss: optimizer().minimize(loss, pf.train.get_or_create_global_step()))
     np.testing.assert_array_equal(trained(by_table(name=name, **keys)), expected)
 
 

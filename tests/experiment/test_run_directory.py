@@ -11,7 +11,8 @@ from paraflow.comm import run_threads, solo
 from paraflow.errors import ConfigError
 from paraflow.experiment.config import load_config
 from paraflow.experiment.metrics import MetricsWriter, read_metrics
-from paraflow.experiment.run_directory import create_run_directory, save_parameters
+from paraflow.experiment.run_directory import create_run_directory
+from paraflow.train.checkpoint_files import save_arrays
 
 TEXT = """
 [experiment]
@@ -102,7 +103,7 @@ def test_parameters_are_saved_whatever_their_layout(tmp_path):
         "steps": np.array([1, 2**40]),
         "flags": np.array([True, False]),
     }
-    save_parameters(tmp_path / "p.safetensors", parameters)
+    save_arrays(tmp_path / "p.safetensors", parameters)
     read = read_safetensors(tmp_path / "p.safetensors")
     assert read.keys() == parameters.keys()
     for name, array in parameters.items():
@@ -111,11 +112,11 @@ def test_parameters_are_saved_whatever_their_layout(tmp_path):
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "p.safetensors"
-    save_parameters(path, {"w": np.zeros(3)})
+    save_arrays(path, {"w": np.zeros(3)})
     before = path.read_bytes()
     with pytest.raises(Exception, match="complex128"):
-        save_parameters(path, {"w": np.zeros(3, complex)})
+        save_arrays(path, {"w": np.zeros(3, complex)})
     assert path.read_bytes() == before
-    save_parameters(path, {"w": np.ones(3)})
+    save_arrays(path, {"w": np.ones(3)})
     np.testing.assert_array_equal(read_safetensors(path)["w"], np.ones(3))
     assert list(tmp_path.iterdir()) == [path], "nothing unfinished is left"

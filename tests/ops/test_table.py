@@ -51,6 +51,15 @@ TESTED_ELSEWHERE = {
     "settle": "world",
     "reduce_slices": "world",
     "combine_slices": "world",
+    "value_or_initial": "graph",
+    "is_initialized": "graph",
+    "uninitialized_names": "graph",
+    "below_limit": "graph",
+    "scattered": "graph",
+    "assert_that": "ops/test_checks.py",
+    "print_values": "ops/test_python.py",
+    "call_python": "ops/test_python.py",
+    "with_gradient": "ops/test_python.py",
 }
 
 TABLES = {path.stem: importlib.import_module(f".{path.stem}", __package__)

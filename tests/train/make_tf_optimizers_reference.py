@@ -21,7 +21,9 @@ def trajectory(optimizer, arguments):
     with tf.Graph().as_default(), tf.Session() as session:
         variables = [tf.Variable(start, name=name, use_resource=False) for name, start in START.items()]
         fed = [tf.placeholder(tf.float32, v.shape) for v in variables]
-        step = getattr(tf.train, optimizer)(**arguments).apply_gradients(zip(fed, variables, strict=True))
+        counter = tf.train.get_or_create_global_step() if "global_step" in arguments else None
+        arguments = arguments if counter is None else {**arguments, "global_step": counter}
+        step = getattr(tf.train, optimizer)(**arguments).apply_gradients(zip(fed, variables, strict=True), counter)
         watched = tf.global_variables()
         session.run(tf.global_variables_initializer())
         found = {v.name: [] for v in watched}

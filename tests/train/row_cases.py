@@ -5,7 +5,8 @@ import numpy as np
 STEPS = 6
 OPTIMIZERS = (
     "gradient_descent", "momentum", "nesterov", "adagrad", "adagrad_start", "rmsprop", "rmsprop_momentum",
-    "rmsprop_centered", "adam", "adam_arguments",
+    "rmsprop_centered", "adam", "adam_arguments", "adadelta_arguments", "ftrl_arguments", "proximal_arguments",
+    "proximal_adagrad_arguments",
 )  # fmt: skip
 
 _rng = np.random.default_rng(21)

@@ -18,7 +18,9 @@ def trajectory(optimizer, arguments, dtype, threads=1):
     """Every variable and slot after every step."""
     variables = [pf.Variable(start.astype(dtype), name=name) for name, start in START.items()]
     fed = [pf.placeholder(dtype, start.shape) for start in START.values()]
-    step = getattr(pf.train, optimizer)(**arguments).apply_gradients(list(zip(fed, variables, strict=True)))
+    counter = pf.train.get_or_create_global_step() if "global_step" in arguments else None
+    arguments = arguments if counter is None else {**arguments, "global_step": counter}
+    step = getattr(pf.train, optimizer)(**arguments).apply_gradients(list(zip(fed, variables, strict=True)), counter)
     watched = pf.global_variables()
     found = {v.name: [] for v in watched}
     with pf.Session(threads=threads) as session:
@@ -85,7 +87,71 @@ def adam(w, gradients, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8
         yield w
 
 
+def adadelta(w, gradients, learning_rate=0.001, rho=0.95, epsilon=1e-8):
+    a = u = 0.0
+    for g in gradients:
+        a = rho * a + (1 - rho) * g * g
+        step = np.sqrt(u + epsilon) / np.sqrt(a + epsilon) * g
+        u = rho * u + (1 - rho) * step * step
+        w = w - learning_rate * step
+        yield w
+
+
+def ftrl(
+    w, gradients, learning_rate, learning_rate_power=-0.5, initial_accumulator_value=0.1,
+    l1_regularization_strength=0.0, l2_regularization_strength=0.0, l2_shrinkage_regularization_strength=0.0, **names,
+):  # fmt: skip
+    n, z = initial_accumulator_value, 0.0
+    for g in gradients:
+        sigma = ((n + g * g) ** -learning_rate_power - n**-learning_rate_power) / learning_rate
+        n = n + g * g
+        z = z + g + 2 * l2_shrinkage_regularization_strength * w - sigma * w
+        quadratic = n**-learning_rate_power / learning_rate + 2 * l2_regularization_strength
+        toward = np.sign(z) * l1_regularization_strength - z
+        w = np.where(np.abs(z) > l1_regularization_strength, toward / quadratic, 0.0)
+        yield w
+
+
+def shrunk(p, rate, l1, l2):
+    return np.sign(p) * np.maximum(np.abs(p) - rate * l1, 0) / (1 + rate * l2)
+
+
+def proximal(w, gradients, learning_rate, l1_regularization_strength=0.0, l2_regularization_strength=0.0):
+    for g in gradients:
+        point = w - learning_rate * g
+        w = shrunk(point, learning_rate, l1_regularization_strength, l2_regularization_strength)
+        yield w
+
+
+def proximal_adagrad(
+    w, gradients, learning_rate, initial_accumulator_value=0.1, l1_regularization_strength=0.0,
+    l2_regularization_strength=0.0,
+):  # fmt: skip
+    total = initial_accumulator_value
+    for g in gradients:
+        total = total + g * g
+        rate = learning_rate / np.sqrt(total)
+        w = shrunk(w - rate * g, rate, l1_regularization_strength, l2_regularization_strength)
+        yield w
+
+
+def adagrad_da(
+    w, gradients, learning_rate, global_step, initial_gradient_squared_accumulator_value=0.1,
+    l1_regularization_strength=0.0, l2_regularization_strength=0.0,
+):  # fmt: skip
+    total, squares = 0.0, initial_gradient_squared_accumulator_value
+    for t, g in enumerate(gradients, 1):
+        total, squares = total + g, squares + g * g
+        excess = np.sign(total) * np.maximum(np.abs(total) - l1_regularization_strength * t, 0)
+        yield -learning_rate * excess / (np.sqrt(squares) + l2_regularization_strength * t * learning_rate)
+
+
 TRANSCRIPTIONS = {
+    "AdadeltaOptimizer": adadelta,
+    "FtrlOptimizer": ftrl,
+    "ProximalGradientDescentOptimizer": proximal,
+    "ProximalAdagradOptimizer": proximal_adagrad,
+    "AdagradDAOptimizer": adagrad_da,
     "GradientDescentOptimizer": gradient_descent,
     "MomentumOptimizer": momentum,
     "AdagradOptimizer": adagrad,

@@ -301,3 +301,17 @@ def test_a_gradient_that_turns_out_to_have_another_shape_is_refused(w):
 def test_accumulators_of_adagrad_start_above_zero():
     with pytest.raises(ValueError, match="positive"):
         pf.train.AdagradOptimizer(0.1, initial_accumulator_value=0.0)
+
+
+def test_arguments_stand_in_tensorflow_s_order(w):
+    made = pf.train.MomentumOptimizer(0.5, 0.0, False, "Mine", True)
+    step = made.minimize(pf.reduce_sum(w), None, [w], made.GATE_GRAPH, None, False, "go")
+    assert (made.get_name(), step.name, made.get_slot(w, "momentum").name) == ("Mine", "go", "w/Mine:0")
+
+
+def test_a_constraint_holds_after_every_update(w):
+    v = pf.Variable(np.array([0.5, 3.0]), constraint=lambda value: pf.clip_by_value(value, 0.0, 2.0))
+    step = sgd(1.0).minimize(pf.reduce_sum(v) + pf.reduce_sum(w))
+    _, (found, bounded) = run(step)
+    assert found.tolist() == [2.0, -5.0]
+    assert bounded.tolist() == [0.0, 2.0]

@@ -19,6 +19,10 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "momentum": lambda: pf.train.MomentumOptimizer(0.1, 0.9),
     "nesterov": lambda: pf.train.MomentumOptimizer(0.1, 0.9, use_nesterov=True),
     "adagrad": lambda: pf.train.AdagradOptimizer(0.1),
+    "adagrad da": lambda: pf.train.AdagradDAOptimizer(0.1, pf.train.get_or_create_global_step(), 0.1, 1e-3, 1e-3),
+    "adadelta": lambda: pf.train.AdadeltaOptimizer(2.0, 0.8, 1e-3),
+    "ftrl": lambda: pf.train.FtrlOptimizer(0.2, l1_regularization_strength=0.01, l2_regularization_strength=0.01),
+    "proximal adagrad": lambda: pf.train.ProximalAdagradOptimizer(0.1, 0.1, 0.001, 0.001),
     "rmsprop": lambda: pf.train.RMSPropOptimizer(0.01, momentum=0.5),
     "adam": lambda: pf.train.AdamOptimizer(0.01),
     "adamw": lambda: pf.train.AdamWOptimizer(1e-3, 0.01, exclude_from_weight_decay=["bias"]),
@@ -43,7 +47,8 @@ def trained(
         labels = pf.placeholder(pf.int32, (None,))
         logits = pf.layers.mlp(features, [5, 3], activation=pf.nn.tanh)
         loss = pf.losses.sparse_softmax_cross_entropy(labels, logits)
-        step = OPTIMIZERS[optimizer]().minimize(loss)
+        made = OPTIMIZERS[optimizer]()
+        step = made.minimize(loss, pf.train.get_global_step())
         batches = pf.data.Batches(SAMPLES, 8, rank=min(worker, workers - 1), size=workers, seed=11)
         parts = [batch for epoch in range(steps // 7 + 1) for batch in batches.epoch(epoch)][:steps]
         whole = [min(8, 50 - number % 7 * 8) for number in range(steps)]

@@ -1,0 +1,218 @@
+"""Assertions: operations that end a run, with the values that were seen, where something does not hold.
+
+They run where they are fetched, and where anything that is fetched waits for them (`control_dependencies`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dtypes import as_dtype
+from paraflow.graph.graph import name_scope
+from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.record import at_user_line, convert, op
+from paraflow.graph.shape import Spec, compatible, format_dims
+from paraflow.ops.array import no_op
+from paraflow.ops.array import rank as rank_of
+from paraflow.ops.logic import equal, greater, greater_equal, less, less_equal, not_equal
+from paraflow.ops.math import abs as absolute
+from paraflow.ops.reduce import reduce_any
+from paraflow.ops.summarize import summarize as shown
+
+
+@op(effect=True, same=())
+def assert_that(condition, *data, parts=(), summarize=3):
+    """Nothing; raises InvalidArgumentError with ``parts``, of which None stands for the next of ``data``."""
+    if not np.all(condition):
+        values = iter(data)
+        said = [f"[{shown(next(values), summarize) if part is None else part}]" for part in parts]
+        raise InvalidArgumentError(f"assertion failed: {' '.join(said)}")
+    return ()
+
+
+@assert_that.shape
+def _(condition: Spec, *data: Spec, **attrs: Any) -> tuple[Spec, ...]:
+    if condition.dtype.kind != "b":
+        raise GraphError(f"a condition is bool, not {condition.dtype.name}")
+    return ()
+
+
+def assert_(condition: Any, data: Sequence[Any], summarize: int | None = None, name: str | None = None) -> Operation:
+    """An operation that raises InvalidArgumentError with ``data`` (strings and tensors) unless ``condition`` holds.
+
+    A condition of several elements has to hold for all. ``summarize`` values of each tensor are shown, by default 3.
+    """
+    parts = tuple(item if isinstance(item, str) else None for item in data)
+    tensors = [convert(item) for item in data if not isinstance(item, str)]
+    operation: Operation = assert_that(
+        convert(condition), *tensors, parts=parts, summarize=summarize or 3, name=name or "Assert"
+    )
+    return operation
+
+
+def _compare(
+    symbol: str, condition: Tensor, operands: Sequence[tuple[str, Tensor]], data: Sequence[Any] | None,
+    summarize: int | None, message: str | None, scope: str,
+) -> Operation:  # fmt: skip
+    """Assert ``condition``, at once where the operands are known already."""
+    said: list[Any] = [message] if message else []
+    rule = f"Condition {operands[0][0]} {symbol} did not hold element-wise:"
+    if all(t.op.type == "constant" for t in condition.op.inputs):
+        if not np.all(condition.op.record.body(*(t.op.attrs["value"] for t in condition.op.inputs))):
+            values = "; ".join(f"{x} ({t.name}) = {t.op.attrs['value'].tolist()}" for x, t in operands)
+            raise InvalidArgumentError(" ".join([*said, rule, values]) + at_user_line())
+        operation: Operation = no_op(name=scope)
+        return operation
+    if data is None:
+        data = [rule, *(part for x, t in operands for part in (f"{x} ({t.name}) = ", t))]
+    return assert_(condition, [*said, *data], summarize, scope)
+
+
+def _binary(name: str, symbol: str, record: Any) -> Any:
+    def check(
+        x: Any, y: Any, data: Sequence[Any] | None = None, summarize: int | None = None, message: str | None = None,
+        name: str | None = None,
+    ) -> Operation:  # fmt: skip
+        with name_scope(name or check.__name__) as scope:
+            left = convert(x, name="x")
+            right = convert(y, left.dtype, name="y")
+            holds = record(left, right)
+            return _compare(f"{symbol} y", holds, [("x", left), ("y", right)], data, summarize, message, scope)
+
+    check.__name__ = check.__qualname__ = name
+    check.__doc__ = (
+        f"An operation that raises InvalidArgumentError unless x {symbol} y for all elements, by broadcasting.\n\n    "
+        "It says ``message`` and ``data`` (strings and tensors; by default x and y), ``summarize`` values of each.\n"
+        "    Where x and y are constants, the error comes at once."
+    )
+    return check
+
+
+def _sign(name: str, symbol: str, record: Any) -> Any:
+    def check(
+        x: Any, data: Sequence[Any] | None = None, summarize: int | None = None, message: str | None = None,
+        name: str | None = None,
+    ) -> Operation:  # fmt: skip
+        with name_scope(name or check.__name__) as scope:
+            value = convert(x, name="x")
+            holds = record(value, convert(np.zeros((), value.dtype)))
+            return _compare(f"{symbol} 0", holds, [("x", value)], data, summarize, message, scope)
+
+    check.__name__ = check.__qualname__ = name
+    check.__doc__ = (
+        f"An operation that raises InvalidArgumentError unless all elements of x are {symbol} 0; see `assert_equal`."
+    )
+    return check
+
+
+assert_equal = _binary("assert_equal", "==", equal)
+assert_none_equal = _binary("assert_none_equal", "!=", not_equal)
+assert_less = _binary("assert_less", "<", less)
+assert_less_equal = _binary("assert_less_equal", "<=", less_equal)
+assert_greater = _binary("assert_greater", ">", greater)
+assert_greater_equal = _binary("assert_greater_equal", ">=", greater_equal)
+assert_negative = _sign("assert_negative", "<", less)
+assert_positive = _sign("assert_positive", ">", greater)
+assert_non_negative = _sign("assert_non_negative", ">=", greater_equal)
+assert_non_positive = _sign("assert_non_positive", "<=", less_equal)
+
+
+def assert_near(
+    x: Any, y: Any, rtol: Any = None, atol: Any = None, data: Sequence[Any] | None = None,
+    summarize: int | None = None, message: str | None = None, name: str | None = None,
+) -> Operation:  # fmt: skip
+    """An operation that raises InvalidArgumentError unless |x - y| < atol + rtol * |y| for all elements.
+
+    Both tolerances default to ten times the difference of 1 and the next number of x's dtype.
+    """
+    with name_scope(name or "assert_near") as scope:
+        left = convert(x, name="x")
+        right = convert(y, left.dtype, name="y")
+        default = 10 * np.finfo(left.dtype).eps
+        relative, absolute_ = (convert(default if t is None else t, left.dtype) for t in (rtol, atol))
+        holds = less(absolute(left - right), absolute_ + relative * absolute(right))
+        return _compare("and y are near, which", holds, [("x", left), ("y", right)], data, summarize, message, scope)
+
+
+def _check_rank(
+    x: Any, wanted: str, fits: Callable[[int], bool], condition: Callable[[Tensor], Tensor],
+    data: Sequence[Any] | None, summarize: int | None, message: str | None, scope: str,
+) -> Operation:  # fmt: skip
+    """``fits`` judges a rank that is known, at once, and ``condition`` one that is not."""
+    value = convert(x, name="x")
+    told = f"{message + '. ' if message else ''}Tensor {value.name} must have rank {wanted}."
+    if value.spec.rank is None:
+        found = rank_of(value)
+        return assert_(condition(found), data or [told, "Received rank: ", found], summarize, scope)
+    if not fits(value.spec.rank):
+        received = f"Received rank {value.spec.rank}, shape {format_dims(value.spec.shape)}"
+        raise InvalidArgumentError(f"{told} {received}{at_user_line()}")
+    operation: Operation = no_op(name=scope)
+    return operation
+
+
+def assert_rank(
+    x: Any, rank: int, data: Sequence[Any] | None = None, summarize: int | None = None, message: str | None = None,
+    name: str | None = None,
+) -> Operation:  # fmt: skip
+    """An operation that raises InvalidArgumentError unless ``x`` has this rank; where that is known, at once."""
+    with name_scope(name or "assert_rank") as scope:
+        return _check_rank(
+            x, str(rank), lambda r: r == rank, lambda r: equal(r, rank), data, summarize, message, scope
+        )
+
+
+def assert_rank_at_least(
+    x: Any, rank: int, data: Sequence[Any] | None = None, summarize: int | None = None, message: str | None = None,
+    name: str | None = None,
+) -> Operation:  # fmt: skip
+    """An operation that raises InvalidArgumentError unless ``x`` has this rank or a higher one; see `assert_rank`."""
+    with name_scope(name or "assert_rank_at_least") as scope:
+        return _check_rank(
+            x, f"at least {rank}", lambda r: r >= rank, lambda r: greater_equal(r, rank), data, summarize, message,
+            scope,
+        )  # fmt: skip
+
+
+def assert_rank_in(
+    x: Any, ranks: Sequence[int], data: Sequence[Any] | None = None, summarize: int | None = None,
+    message: str | None = None, name: str | None = None,
+) -> Operation:  # fmt: skip
+    """An operation that raises InvalidArgumentError unless ``x`` has one of these ranks; see `assert_rank`."""
+    with name_scope(name or "assert_rank_in") as scope:
+        return _check_rank(
+            x, f"in {tuple(ranks)}", lambda r: r in ranks, lambda r: reduce_any(equal(r, list(ranks))), data, summarize,
+            message, scope,
+        )  # fmt: skip
+
+
+def assert_scalar(tensor: Any, name: str | None = None, message: str | None = None) -> Tensor:
+    """``tensor``; raises ValueError unless it is known to be a scalar."""
+    value = convert(tensor)
+    if not compatible(value.spec.shape, ()):
+        raise InvalidArgumentError(f"{message or ''}Expected scalar shape for {value.name}, not {value.shape}")
+    return value
+
+
+def assert_integer(x: Any, message: str | None = None, name: str | None = None) -> Operation:
+    """An operation that does nothing; raises TypeError unless ``x`` is a tensor of integers."""
+    value = convert(x)
+    if value.dtype.kind not in "iu":
+        said = f"{message}  " if message else ""
+        raise TypeError(f"{said}Expected integers, not {value.name} of dtype {value.dtype.name}{at_user_line()}")
+    operation: Operation = no_op(name=name or "assert_integer")
+    return operation
+
+
+def assert_type(tensor: Any, tf_type: Any, message: str | None = None, name: str | None = None) -> Operation:
+    """An operation that does nothing; raises TypeError unless ``tensor`` is of the dtype ``tf_type``."""
+    value, wanted = convert(tensor), as_dtype(tf_type)
+    if value.dtype != wanted:
+        said = f"{message}  " if message else ""
+        raise TypeError(f"{said}{value.name} must be of type {wanted.name}, not {value.dtype.name}{at_user_line()}")
+    operation: Operation = no_op(name=name or "assert_type")
+    return operation
