@@ -17,8 +17,8 @@ MAKERS: dict[str, Callable[..., Compressor]] = {
 }
 
 
-def make_compressor(table: Parallel) -> Compressor | None:
-    """The compressor that ``table`` asks for, or None."""
+def make_compressor(table: Parallel, seed: int = 0) -> Compressor | None:
+    """The compressor that ``table`` asks for, or None; what it draws at random follows from ``seed``."""
     if table.compress == "none":
         return None
     options: dict[str, object] = {"error_feedback": table.error_feedback, "warmup": table.compress_warmup}
@@ -26,4 +26,6 @@ def make_compressor(table: Parallel) -> Compressor | None:
         options["ratio"] = table.compress_ratio
     if table.compress == "powersgd":
         options["rank"] = table.compress_rank
+    if table.compress in ("randomk", "powersgd"):
+        options["seed"] = seed
     return MAKERS[table.compress](**options)

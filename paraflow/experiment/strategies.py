@@ -10,21 +10,24 @@ from paraflow.errors import ConfigError
 from paraflow.experiment.compressors import make_compressor
 from paraflow.experiment.schema import Config, MLPModel, Parallel
 from paraflow.parallel import EASGD, AllReduce, BackupWorkers, Gossip, LocalSGD, ParameterServer, Strategy
+from paraflow.parallel.compression import Compressor
 
-Maker = Callable[[Parallel, Communicator, Mapping[str, object]], Strategy]
+Maker = Callable[[Config, Communicator, Mapping[str, object]], Strategy]
 
 
-def _allreduce(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+def _allreduce(config: Config, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+    table = config.parallel
     return AllReduce(
         communicator,
         agreement,
         shared_memory=table.shared_memory,
-        compress=make_compressor(table),
+        compress=_compressor(config),
         accumulate=table.accumulate,
     )
 
 
-def _parameter_server(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+def _parameter_server(config: Config, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+    table = config.parallel
     return ParameterServer(
         communicator,
         agreement,
@@ -32,17 +35,19 @@ def _parameter_server(table: Parallel, communicator: Communicator, agreement: Ma
         staleness=table.staleness,
         scale_by_staleness=table.scale_by_staleness,
         delay_compensation=table.delay_compensation,
-        compress=make_compressor(table),
+        compress=_compressor(config),
     )
 
 
-def _backup_workers(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+def _backup_workers(config: Config, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+    table = config.parallel
     return BackupWorkers(
-        communicator, agreement, backup=table.backup, late=table.late, compress=make_compressor(table)
+        communicator, agreement, backup=table.backup, late=table.late, compress=_compressor(config)
     )
 
 
-def _local_sgd(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+def _local_sgd(config: Config, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+    table = config.parallel
     return LocalSGD(
         communicator,
         agreement,
@@ -51,24 +56,35 @@ def _local_sgd(table: Parallel, communicator: Communicator, agreement: Mapping[s
         outer=table.outer,
         outer_learning_rate=table.outer_learning_rate,
         outer_momentum=table.outer_momentum,
-        compress=make_compressor(table),
+        compress=_compressor(config),
     )
 
 
-def _easgd(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+def _easgd(config: Config, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+    table = config.parallel
     return EASGD(
         communicator,
         agreement,
         period=table.period or 10,
         moving_rate=table.moving_rate,
-        compress=make_compressor(table),
+        compress=_compressor(config),
     )
 
 
-def _gossip(table: Parallel, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+def _gossip(config: Config, communicator: Communicator, agreement: Mapping[str, object]) -> Strategy:
+    table = config.parallel
     return Gossip(
-        communicator, agreement, period=table.period or 1, topology=table.topology, compress=make_compressor(table)
+        communicator,
+        agreement,
+        period=table.period or 1,
+        topology=table.topology,
+        seed=config.experiment.seed,
+        compress=_compressor(config),
     )
+
+
+def _compressor(config: Config) -> Compressor | None:
+    return make_compressor(config.parallel, config.experiment.seed)
 
 
 MAKERS: dict[str, Maker] = {
@@ -80,7 +96,7 @@ MAKERS: dict[str, Maker] = {
     "easgd": _easgd,
     "gossip": _gossip,
 }
-"""By mode: the function that makes its strategy from the table, the communicator and what the ranks compare."""
+"""By mode: the function that makes its strategy from the configuration, the communicator and what the ranks compare."""
 
 
 def check_mode(table: Parallel, ranks: int) -> None:
@@ -118,4 +134,4 @@ def make_strategy(config: Config, communicator: Communicator, common: Mapping[st
     """How the ranks train together; before the first step they compare the ``common`` data that all have read."""
     parts = {} if communicator.size == 1 else common
     agreement = {what: f"{part!r}, CRC-32 {part.checksum():08x}" for what, part in parts.items()}
-    return MAKERS[config.parallel.mode](config.parallel, communicator, agreement)
+    return MAKERS[config.parallel.mode](config, communicator, agreement)

@@ -16,24 +16,22 @@ QUEUES = "queues and their runners: pf.data.Batches gives each rank its part of 
 SESSIONS = "supervised sessions and hooks: the trainer (paraflow run, paraflow launch) has what they do"
 CLUSTER = "clusters of TensorFlow servers: ranks are MPI processes, parallel.mode says what they do"
 CONTROL = "control flow is not in the language yet"
-CHECKS = "run-time assertions are not in the language yet; shapes and dtypes are checked as the graph is built"
-STATE = "collections, scopes and other kinds of variables are not in the language yet"
-SCATTER = "of the writes to rows of variables there are scatter_add, scatter_sub and scatter_update"
-LAYERS = "not built yet; pf.layers has dense and flatten"
-LOSSES = "not built yet; pf.losses has the mean squared error and the cross entropies"
+CHECKS = "not built yet; Assert and the assert_* of the root namespace are there"
+STATE = "not built yet; collections, variable scopes and get_variable are there"
+SCATTER = "not built yet; scatter_add, scatter_update and their kin are there"
+LAYERS = "layers are functions; their classes, and pooling in three dimensions, are not built"
 METRICS = "running metrics are not in the language; pf.nn.metrics has accuracy, the trainer averages over batches"
-IMAGES = "convolutions and pooling are not built yet"
+IMAGES = "not built yet; convolutions and pooling in 1 to 3 dimensions are there"
 RECURRENT = "recurrent networks and their losses are not built yet"
-SAMPLING = "sampled losses are not built yet"
-INITIALIZERS = "pf.nn.initializers has constants, random numbers and the variance-scaling family as functions"
+SAMPLING = "not built yet; the uniform and log-uniform samplers and the losses over them are in pf.nn"
+INITIALIZERS = "there are no tables; variables_initializer and its kin are in the root namespace"
 RANDOM = "samplers whose loops of rejection would have to be TensorFlow's to the bit are not built yet"
 SPECTRAL = "Fourier transforms are not built"
 DECOMPOSED = "numpy has no such decomposition, and none is asked for"
 OPERATORS = "linear operators are classes over the functions of tf.linalg, which are here"
-SAVING = "checkpoints are safetensors files that the trainer writes and resumes from"
-OPTIMIZERS = "not built yet; pf.train has gradient descent, momentum, Adagrad, RMSProp, Adam, LARS and LAMB"
+SAVING = "checkpoints are safetensors files, which train.Saver writes and reads"
+OPTIMIZERS = "needs TensorFlow's servers: parallel.mode says how gradients are gathered"
 LOCKING = "updates of variables are never concurrent, so there is no use_locking"
-SCOPE = "variables belong to no scopes"
 UNUSED = "rarely used, and a line of graph where it is"
 BFLOAT16 = (
     "numpy has no bfloat16; that of ml_dtypes (5 ms to import) is of numpy's kind 'void', with which no check of "
@@ -50,28 +48,25 @@ MISSING = {
         "random.create_rng_state", "random.fold_in",
         "random.split", "random.Algorithm", "random.Generator", "random.*_global_generator",
         "random.stateless_binomial", "random.stateless_gamma", "random.stateless_p*", "executing_eagerly_outside_*",
-        "type_spec_from_value", "NoneTensorSpec", "mlir", "mixed_precision", "nn.silu", "nn.swish", "layers.InputSpec",
+        "type_spec_from_value", "NoneTensorSpec", "mlir", "mixed_precision", "nn.silu", "layers.InputSpec",
         "nn.experimental", "linalg.experimental", "random.experimental", "layers.experimental", "types",
-        "debugging.*_traceback_filtering*", "debugging.*able_check_numerics", "nn.normalize_moments", "nn.ctc_*_v2",
+        "debugging.*_traceback_filtering*", "debugging.*able_check_numerics", "nn.ctc_*_v2",
         "nn.scale_regularization_loss", "nn.compute_average_loss", "nn.*_v2",
     ), NEWER),
     # the language
     **dict.fromkeys(("case", "cond", "switch_case", "while_loop", "map_fn", "fold[lr]", "scan", "vectorized_map",
-                     "TensorArray*", "CriticalSection", "tuple", "custom_gradient", "grad_pass_through",
-                     "recompute_grad", "*py_func*", "numpy_function", "function", "Print", "print", "hessians",
+                     "TensorArray*", "CriticalSection", "grad_pass_through",
+                     "recompute_grad", "*py_func*", "numpy_function", "function", "print", "hessians",
                      "UnconnectedGradients"), CONTROL),
-    **dict.fromkeys(("Assert", "assert_*", "add_check_numerics_ops", "check_numerics", "verify_tensor_all_finite",
-                     "debugging", "debugging.*", "is_numeric_tensor", "is_tensor", "is_variable_initialized",
-                     "report_uninitialized_variables"), CHECKS),
-    **dict.fromkeys(("AUTO_REUSE", "VariableA*", "VariableS*", "add_to_collection*", "get_collection*", "get_variable*",
-                     "get_local_variable", "local_variables*", "initialize_local_variables", "model_variables",
-                     "moving_average_variables", "variable_*", "*partitioner", "create_partitioned_variables",
-                     "make_template", "no_regularizer", "op_scope", "init_scope", "colocate_with", "count_up_to",
+    **dict.fromkeys(("assert_*", "add_check_numerics_ops", "check_numerics", "verify_tensor_all_finite",
+                     "debugging", "debugging.*", "is_numeric_tensor", "is_tensor"), CHECKS),
+    **dict.fromkeys(("VariableA*", "VariableS*", "initialize_local_variables", "variable_*", "*partitioner",
+                     "create_partitioned_variables",
+                     "make_template", "op_scope", "init_scope", "colocate_with",
                      "get_seed", "random.get_seed", "container", "get_static_value", "AggregationMethod",
-                     "convert_to_tensor_or_indexed_slices", "train.get_*global_step",
-                     "train.global_step", "train.assert_global_step"), STATE),
-    **dict.fromkeys(("scatter_*", "batch_scatter_update"), SCATTER),
-    **dict.fromkeys(("*initializer", "initializers", "initializers.*"), INITIALIZERS),
+                     "convert_to_tensor_or_indexed_slices"), STATE),
+    "batch_scatter_update": SCATTER,
+    **dict.fromkeys(("*initializer", "initializers.*"), INITIALIZERS),
     **dict.fromkeys(("bfloat16", "to_bfloat16", "dtypes.bfloat16"), BFLOAT16),
     **dict.fromkeys(("multinomial", "random_gamma", "random_poisson", "random.categorical",
                      "random.gamma", "random.multinomial", "random.poisson", "random.stateless_*"), RANDOM),
@@ -80,31 +75,26 @@ MISSING = {
                      "linalg.tridiagonal_solve"), DECOMPOSED),
     "linalg.LinearOperator*": OPERATORS,
     **dict.fromkeys(("guarantee_const", "parallel_stack", "dimension_*", "Dimension", "DType", "dtypes.DType",
-                     "register_tensor_conversion_function", "nn.softsign", "nn.zero_fraction"), UNUSED),
+                     "register_tensor_conversion_function"), UNUSED),
     # networks
-    **dict.fromkeys(("nn.*conv*", "nn.*pool*", "nn.dilation2d", "nn.erosion2d", "nn.with_space_to_batch", "nn.lrn",
-                     "nn.local_response_normalization", "nn.*batch_norm*", "extract_*_patches", "image"), IMAGES),
+    **dict.fromkeys(("nn.*conv*", "nn.*pool*", "nn.dilation2d", "nn.erosion2d", "nn.with_space_to_batch",
+                     "nn.*batch_norm*", "extract_*_patches", "image"), IMAGES),
     **dict.fromkeys(("nn.*rnn*", "nn.ctc_*", "nn.collapse_repeated", "edit_distance"), RECURRENT),
-    **dict.fromkeys(("*candidate_sampler", "nn.nce_loss", "nn.sampled_softmax_loss", "nn.compute_accidental_hits",
+    **dict.fromkeys(("*candidate_sampler", "nn.compute_accidental_hits",
                      "nn.*embedding_lookup_sparse"), SAMPLING),
-    **dict.fromkeys(("nn.crelu", "nn.log_poisson_loss", "nn.relu_layer", "nn.sufficient_statistics",
-                     "nn.weighted_*"), "not built yet"),
     "nn.quantized*": QUANTISED,
     "layers.*": LAYERS,
-    "losses.*": LOSSES,
     **dict.fromkeys(("metrics", "metrics.*"), METRICS),
     # training
     "train.*Optimizer": OPTIMIZERS,
-    **dict.fromkeys(("train.cosine_decay_restarts", "train.*linear_cosine_decay",
-                     "train.piecewise_constant_decay"), "not built yet; six other schedules are there"),
-    "train.ExponentialMovingAverage": "not built yet",
-    **dict.fromkeys(("train.*[Cc]heckpoint*", "train.Saver*", "train.init_from_*", "train.list_variables",
-                     "train.load_variable", "train.warm_start", "train.VocabInfo", "saved_model"), SAVING),
+    "train.piecewise_constant_decay": "train.piecewise_constant is its older name",
+    **dict.fromkeys(("train.*[Cc]heckpoint*", "train.Saver*", "train.init_from_*", "train.warm_start",
+                     "train.VocabInfo", "saved_model"), SAVING),
     **dict.fromkeys(("train.*batch*", "train.*producer", "train.limit_epochs", "train.*queue_runner*", "*Queue*",
                      "queue", "train.QueueRunner", "train.match_filenames_once"), QUEUES),
     **dict.fromkeys(("train.*Hook", "train.*Listener", "train.*Session*", "train.Scaffold", "train.Supervisor",
                      "train.basic_train_loop", "train.Coordinator", "train.LooperThread", "train.SecondOrStepTimer",
-                     "train.NanLossDuringTrainingError", "InteractiveSession", "*_session_*"), SESSIONS),
+                     "train.NanLossDuringTrainingError", "*_session_*"), SESSIONS),
     **dict.fromkeys(("train.Cluster*", "train.Job*", "train.Server*", "train.replica_device_setter", "distribute",
                      "*ConditionalAccumulator*"), CLUSTER),
     **dict.fromkeys(("train.*List*", "train.Example", "train.Feature*", "train.SequenceExample", "train.*_graph*",
@@ -124,7 +114,7 @@ MISSING = {
                      "graph_util"), PROTOBUF),
     **dict.fromkeys(("*able_*", "executing_eagerly", "GradientTape", "control_flow_v2_*", "*Spec", "Module", "compat",
                      "wrap_function"), SWITCH),
-    **dict.fromkeys(("*VERSION*", "*FLAG", "MONOLITHIC_BUILD", "app", "audio", "autograph", "config", "device",
+    **dict.fromkeys(("*VERSION*", "*FLAG", "MONOLITHIC_BUILD", "app", "audio", "autograph", "config",
                      "distributions", "experimental", "dtypes.experimental", "flags", "keras", "lite", "load_*",
                      "logging", "get_logger", "nest", "NoGradient", "NotDifferentiable", "no_gradient",
                      "RegisterGradient",
@@ -141,25 +131,27 @@ DIFFERS = {
     "arg_min": "argmin itself, with the name before the dtype of the result",
     "as_dtype": "its one argument is called value",
     "dtypes.as_dtype": "its one argument is called value",
-    **dict.fromkeys(("assign", "assign_add", "assign_sub"), LOCKING),
-    **dict.fromkeys(("train.AdagradOptimizer", "train.AdamOptimizer", "train.GradientDescentOptimizer",
-                     "train.MomentumOptimizer", "train.Optimizer", "train.RMSPropOptimizer"), LOCKING),
+    **dict.fromkeys(("train.AdamOptimizer", "train.Optimizer"), LOCKING),
     "convert_to_tensor": "no dtype that is preferred but not needed",
-    **dict.fromkeys(("global_variables", "trainable_variables"), SCOPE),
     "gradients": "operations have no devices, and gradients one way to be added up",
     **dict.fromkeys(("sparse_segment_mean", "sparse_segment_sqrt_n", "sparse_segment_sum"),
                     "sparse_gradient came after TensorFlow 1.15"),
-    "nn.moments": "no shift; moments are taken in two passes",
     **dict.fromkeys(("nn.sigmoid_cross_entropy_with_logits", "nn.softmax_cross_entropy_with_logits",
                      "nn.sparse_softmax_cross_entropy_with_logits"),
                     "by keyword only, as TensorFlow enforces with its sentinel"),
     "nn.softmax_cross_entropy_with_logits_v2": "the older name dim is left to softmax_cross_entropy_with_logits",
-    **dict.fromkeys(("losses.mean_squared_error", "losses.sigmoid_cross_entropy", "losses.softmax_cross_entropy",
-                     "losses.sparse_softmax_cross_entropy"), "no weights, collections and other reductions yet"),
     "layers.dense": "a bias starts at 0 where no initializer is given, which is written None",
     "layers.flatten": "channels come last",
-    "train.create_global_step": "for the default graph",
-    **dict.fromkeys(("train.cosine_decay", "train.exponential_decay", "train.inverse_time_decay",
-                     "train.natural_exp_decay", "train.piecewise_constant", "train.polynomial_decay"),
-                    "schedules have no names"),
+    **dict.fromkeys(("scatter_nd_add", "scatter_nd_sub"), "updates of variables are never concurrent; it is accepted"),
+    **dict.fromkeys(("nn.conv2d", "nn.conv2d_backprop_filter", "nn.conv2d_backprop_input", "nn.conv3d"),
+                    "dilations of 1 are written None"),
+    **dict.fromkeys(("nn.fused_batch_norm", "nn.swish", "train.FtrlOptimizer"), "an argument that came after 1.15"),
+    **dict.fromkeys(("layers.batch_normalization", "layers.conv1d", "layers.conv2d_transpose",
+                     "layers.separable_conv2d"), "0 and 1 as initial values are written None"),
+    **dict.fromkeys(("layers.conv2d", "layers.conv3d"), "one number stands for all axes"),
+    "VariableScope": "scopes are made by variable_scope; variables are not cached on devices",
+    "get_variable": "variables are in the ranks' planes: there is no synchronization to choose",
+    "custom_gradient": "it decorates a function",
+    "train.Saver": "a saver is no protocol buffer",
+    "train.update_checkpoint_state": "times of older checkpoints are not kept",
 }  # fmt: skip
