@@ -12,6 +12,7 @@ from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import format_dims, normal_axis
 from paraflow.nn import initializers
 from paraflow.nn.initializers import Initializer
+from paraflow.nn.weights import layer_variable
 from paraflow.ops.array import cast, reshape
 from paraflow.ops.collective import exchange, global_moments
 from paraflow.ops.logic import select
@@ -71,11 +72,15 @@ def batch_normalization(
     dtype = float32 if x.dtype.itemsize < 4 else x.dtype
     shape = [channels if i == place else 1 for i in range(x.spec.rank or 0)]
     zeros, ones = initializers.zeros(), initializers.ones()
+
+    def variable(name: str, initializer: Initializer, trained: bool) -> Variable:
+        return layer_variable(name, [channels], dtype, initializer, trainable=trained)
+
     with name_scope(name or "batch_normalization"):
-        gamma = Variable((gamma_initializer or ones)([channels], dtype), trainable, "gamma") if scale else None
-        beta = Variable((beta_initializer or zeros)([channels], dtype), trainable, "beta") if center else None
-        moving_mean = Variable((moving_mean_initializer or zeros)([channels], dtype), False, "moving_mean")
-        moving_variance = Variable((moving_variance_initializer or ones)([channels], dtype), False, "moving_variance")
+        gamma = variable("gamma", gamma_initializer or ones, trainable) if scale else None
+        beta = variable("beta", beta_initializer or zeros, trainable) if center else None
+        moving_mean = variable("moving_mean", moving_mean_initializer or zeros, False)
+        moving_variance = variable("moving_variance", moving_variance_initializer or ones, False)
         full = cast(x, dtype) if x.dtype != dtype else x
         mean, variance = reshape(moving_mean, shape), reshape(moving_variance, shape)
         batch: list[tuple[Variable, Tensor]] = []

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from paraflow.comm import Request
 from paraflow.runtime.store import VariableStore
+from paraflow.runtime.wire import Sum
 
 Array = np.ndarray[Any, Any]
 
@@ -32,8 +32,8 @@ class Reduction(Protocol):
 class Bucket:
     """Gradients, or variables only, that are synchronised together.
 
-    ``parts`` are this rank's slice: variable -> (first, past the last) of its elements. ``number`` is the last of the
-    sums over nodes that it needs.
+    ``parts`` are this rank's slice: variable -> (first, past the last) of its elements. ``sums`` are those over nodes
+    that are under way for it.
     """
 
     names: tuple[str, ...]
@@ -41,8 +41,7 @@ class Bucket:
     parts: dict[str, tuple[int, int]]
     reduction: Reduction | None = None
     ticket: int = 0
-    number: int = 0
-    requests: list[Request] = field(default_factory=list)
+    sums: list[Sum] = field(default_factory=list)
     reduced: bool = False
     complete: bool = False
 

@@ -13,15 +13,14 @@ The flag is a counter: the ranks of a node pass the same points of synchronisati
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from paraflow.comm import Communicator, Request, SharedMemory, Waited
+from paraflow.comm import Communicator, SharedMemory, Waited
 from paraflow.errors import (
     FailedPreconditionError,
     ParaflowError,
@@ -33,9 +32,10 @@ from paraflow.errors import (
 from paraflow.ops.gathering import check_indices
 from paraflow.runtime.buckets import Bucket, cut_slice
 from paraflow.runtime.common import variables_in_common
-from paraflow.runtime.ending import Farewell, difference, end_by, error_of
+from paraflow.runtime.ending import difference, end_by, error_of
 from paraflow.runtime.headers import NUMBERS, headers_of
 from paraflow.runtime.store import Stretch, VariableStore
+from paraflow.runtime.wire import Wire
 
 Array = np.ndarray[Any, Any]
 
@@ -67,7 +67,7 @@ class Exchange:
         self.unshared: str | None = None  # why ranks of one node share no memory
         self._store = store
         self._node: Communicator | None = None
-        self._peers: Communicator | None = None
+        self._wire: Wire | None = None  # where there are several nodes, and this rank owns a slice
         self._members: list[int] = [comm.rank]
         self._memory: SharedMemory | None = None
         self._headers: list[Array] = []
@@ -77,8 +77,6 @@ class Exchange:
         self._opened = self._summed_up = self._met = False
         self._mine: tuple[int, float] = (0, 0.0)
         self._step = self._told_step = ""
-        self._farewell: Farewell | None = None
-        self._peer_ranks: list[int] = []
         self._weighed: Bucket | None = None  # the first one of this run with gradients, until somebody waits for it
         self._broken: str | None = None
         self._history = 0
@@ -90,9 +88,6 @@ class Exchange:
         self._began = self._waited = self._wire_settled = self._wire_step = 0.0
         self._written = self._rows_settled = 0
         self._gathered = 0
-        self._totals: Array = np.zeros(0)
-        self._totals_under_way: Request | None = None
-        self._totals_number = 0
 
     @property
     def seconds(self) -> float:
@@ -132,9 +127,7 @@ class Exchange:
         self.several_nodes = self._node.size < self.comm.size
         owner = self.lane < self.lanes
         peers = self.comm.split(self.lane if owner else self.lanes)
-        self._peers = peers if owner else None
-        self._peer_ranks = peers.allgather(self.comm.rank)
-        self._farewell = Farewell(peers, self.comm.rank) if owner and self.several_nodes else None
+        self._wire = Wire(peers, self.comm.rank) if owner and self.several_nodes else None
         self._step_begins()
         return True
 
@@ -170,9 +163,9 @@ class Exchange:
         if not header["end"]["kind"][0]:
             header["end"] = end
         self._memory.close()
-        if self._farewell is not None:
+        if self._wire is not None:
             with suppress(WorldAborted):
-                self._farewell.tell(end)
+                self._wire.end(end)
 
     # -- a run ---------------------------------------------------------------------------------------------------------
 
@@ -218,11 +211,11 @@ class Exchange:
         if self._memory is None:
             return
         self._count += 1
-        bucket.ticket, bucket.reduced, bucket.complete, bucket.requests = self._count, False, False, []
+        bucket.ticket, bucket.reduced, bucket.complete, bucket.sums = self._count, False, False, []
         if bucket.exchanged and not self._met:
             self._weighed = self._weighed or bucket
         self._memory.post(_PASSED, self._count)
-        if self._peers is not None and bucket.reduction is not None:
+        if self._wire is not None and bucket.reduction is not None:
             self._pending.append(bucket)
             self._progress()
 
@@ -242,7 +235,7 @@ class Exchange:
     def _sum_over_nodes(self, bucket: Bucket) -> None:
         """Wait for the sums of all buckets up to this one: the flag that says so can only grow."""
         assert self._memory is not None
-        if self._peers is None:
+        if self._wire is None:
             self._take_totals(bucket.ticket)
             return
         while not bucket.reduced:
@@ -250,8 +243,8 @@ class Exchange:
         self._settle_totals()
         while not bucket.complete:
             first = self._under_way.pop(0)
-            for request in first.requests:
-                request.wait(self._looking(first.number))
+            for under_way in first.sums:
+                under_way.wait()
             assert first.reduction is not None
             first.reduction.finish()
             first.complete = True
@@ -352,10 +345,10 @@ class Exchange:
             self._met = True
             self._pass_together()
             self._check()
-            if self._peers is None:
+            if self.several_nodes and self._wire is None:
                 self._take_totals(self._count)
             elif self.several_nodes:
-                self._sum_totals()
+                self._tell_totals()
                 self._settle_totals()
                 self._memory.post(_SUMMED, self._count)
         return self._written
@@ -421,28 +414,13 @@ class Exchange:
         end = self._headers[rank]["end"]
         return error_of(end if end["kind"][0] else end_by(self._members[rank], None))
 
-    def _looking(self, number: int) -> Callable[[], None]:
-        """What to do while waiting for the sum ``number``: see whether someone who has to take part in it has ended."""
-        assert self._farewell is not None
-        return partial(self._farewell.look, number)
-
-    def _sum(self, values: Array) -> Request:
-        """Start a sum over nodes."""
-        assert self._peers is not None
-        if self._farewell is not None:
-            self._farewell.sums += 1
-        return self._peers.iallreduce(values)
-
     def advance(self) -> None:
-        """Let the sums over nodes come on; for the thread that posts and waits, between other work.
-
-        MPI moves its messages while it is called, by whatever name.
-        """
+        """Let the sums over nodes come on; for the thread that posts and waits, between other work."""
         if self._pending:
             self._progress()
         if self._under_way:
-            assert self._peers is not None
-            self._peers.iprobe()
+            assert self._wire is not None
+            self._wire.advance()
 
     def _progress(self) -> None:
         """Sum what is complete on the node and send it on, in the order of the buckets."""
@@ -454,13 +432,12 @@ class Exchange:
             self._reduce(self._pending.pop(0))
 
     def _reduce(self, bucket: Bucket) -> None:
-        assert self._peers is not None
+        assert self._wire is not None
         assert bucket.reduction is not None
         self._check()
-        self._sum_totals()
+        self._tell_totals()
         bucket.reduction()
-        bucket.requests = [self._sum(run) for run in bucket.reduction.runs]
-        bucket.number = self._farewell.sums if self._farewell is not None else 0
+        bucket.sums = [self._wire.sum(run) for run in bucket.reduction.runs]
         bucket.reduced = True
         self._under_way.append(bucket)
 
@@ -476,19 +453,15 @@ class Exchange:
         samples = [float(header["samples"][0]) for header in self._headers]
         self.weights, self.total = samples, sum(samples)
 
-    def _sum_totals(self) -> None:
+    def _tell_totals(self) -> None:
         """Once a run: start to tell all nodes the samples, and what this rank runs."""
-        assert self._peers is not None
+        assert self._wire is not None
         if self._summed_up:
             return
         self._summed_up = True
         since = [float(busy[self._settled]) for busy in self._busy]
         longest, slowest = max(zip(since, self._members, strict=True))
-        told = self.total, self._mine[0], self._scalars, longest, slowest
-        self._totals = np.zeros((len(told), self._peers.size))
-        self._totals[:, self._peers.rank] = told
-        self._totals_under_way = self._sum(self._totals)
-        self._totals_number = 0 if self._farewell is None else self._farewell.sums
+        self._wire.tell(self.total, self._mine[0], self._scalars, longest, slowest)
 
     def _take_totals(self, ticket: int) -> None:
         """On a rank without a slice: take the totals of the node's first rank when that has summed ``ticket``."""
@@ -498,24 +471,21 @@ class Exchange:
 
     def _settle_totals(self) -> None:
         """Take the samples of all nodes, and compare what their ranks run."""
-        if self._totals_under_way is None:
+        assert self._wire is not None
+        totals = self._wire.hear()
+        if totals is None:
             return
-        assert self._peers is not None
-        self._totals_under_way.wait(self._looking(self._totals_number))
-        self._totals_under_way = None
-        self.total = float(self._totals[0].sum())
-        busy = self._totals[3].tolist()
-        longest = max(busy)
-        late = float(self._totals[4, busy.index(longest)]), longest - busy[self._peers.rank]
+        samples, programs, scalars, busy, slowest = totals
+        self.total = float(samples.sum())
+        longest = busy.argmax()
+        late = float(slowest[longest]), float(busy[longest] - busy[self._wire.place])
         self._headers[self._own]["total"] = self.total
         self._late[self._own][:] = late
         self._blame(*late)
-        differing = np.flatnonzero(self._totals[1] != self._mine[0]).tolist()
+        differing = np.flatnonzero(programs != self._mine[0]).tolist()
         if differing:
-            assert self._farewell is not None
-            texts = self._farewell.steps_of(differing, self._step)
-            raise self._disagreement(self._peer_ranks[differing[0]], texts[0])
-        if (self._totals[2] != self._scalars).any():
+            raise self._disagreement(*self._wire.step_of(differing, self._step))
+        if (scalars != self._scalars).any():
             raise RanksDisagree(f"rank {self.comm.rank} and a rank of another node {_SCALARS}")
 
     def _disagreement(self, rank: int, step: str) -> RanksDisagree:
