@@ -8,11 +8,11 @@
 
 enum { STAGED, SUMMED };
 enum { DONE = 0, DISAGREE = -1 };
-enum { CHUNK = 1024, LOOKS = 64 };
+enum { CHUNK = 1024 };
 
 /* As class Pipeline of native_allreduce.py has it. */
 struct pipeline {
-  long rank, ranks, lanes, slots, lead, grain, stride;
+  long rank, ranks, lanes, slots, lead, grain, stride, looks;
   int64_t **flags[2], **headers;
   char **staging, **results;
   long size, block, slices, first, header;
@@ -27,10 +27,10 @@ static void relax(void) {
 #endif
 }
 
-/* Whether the flag of every rank is at least `value`, after a few looks; if not, that is what is awaited. */
+/* Whether the flag of every rank is at least `value`, after as many looks as there may be; if not, that is what is awaited. */
 static int reached(struct pipeline *p, int flag, int64_t value) {
   long rank = 0;
-  for (int look = 0; look < LOOKS; look++) {
+  for (long look = 0; look < p->looks; look++) {
     while (rank < p->ranks && __atomic_load_n(p->flags[flag][rank], __ATOMIC_ACQUIRE) >= value) rank++;
     if (rank == p->ranks) return 1;
     relax();

@@ -143,7 +143,8 @@ class MPICommunicator(Communicator):
         peers = MPICommunicator(self._comm.Split(min(node.rank, lanes), self.rank), self._crowded)
         over_nodes = peers.allreduce_by_mpi if node.size < self.size else None
         try:
-            found = NodeAllreduce(node, lanes, over_nodes, self.iprobe)  # sends under way need calls of MPI
+            # Sends under way need calls of MPI.
+            found = NodeAllreduce(node, lanes, over_nodes, self.iprobe, self._crowded)
         except SharedMemoryUnavailable:
             found = None
         return found if all(self.allgather(found is not None)) else None

@@ -26,7 +26,7 @@ class Pipeline(ctypes.Structure):
     """What the C code knows of the ranks, of the shared memory, of a call, and how far the call has come."""
 
     _fields_ = (
-        *((name, ctypes.c_long) for name in ("rank", "ranks", "lanes", "slots", "lead", "grain", "stride")),
+        *((name, ctypes.c_long) for name in ("rank", "ranks", "lanes", "slots", "lead", "grain", "stride", "looks")),
         ("flags", _Addresses * 2),
         *((name, _Addresses) for name in ("headers", "staging", "results")),
         *((name, ctypes.c_long) for name in ("size", "block", "slices", "first", "header")),
@@ -39,7 +39,8 @@ class NativeAllreduce:
 
     ``flags`` has the addresses of the flags of all ranks, of both kinds; ``starts`` those of the headers, the staging
     and the result areas in each rank's part of the memory, as offsets; ``layout`` the fields of `Pipeline` that say
-    where this rank stands, and how areas are divided.
+    where this rank stands, how areas are divided, and how many times the code looks for a flag before it lets Python
+    wait, which gives up the core.
     """
 
     def __init__(

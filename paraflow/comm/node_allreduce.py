@@ -30,6 +30,7 @@ _LEAD = _SLOTS - 2  # blocks that a rank stages before it sums the first
 _GRAIN = 64  # items: slices begin on a cache line
 _WIRE_BYTES = 2**23  # of the buffer that are summed over nodes at a time
 _HEADER_BYTES = 4096
+_FEW_LOOKS, _MANY_LOOKS = 16, 2000  # of compiled code, each some 50 ns, where ranks share cores, and where they do not
 _STAGED, _SUMMED = 0, 1  # the flags of each rank: how many blocks it has put into staging, and has read from there
 _FUNCTIONS: dict[Op, np.ufunc] = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 _OPS: list[Op] = list(_FUNCTIONS)
@@ -63,8 +64,8 @@ class NodeAllreduce:
 
     ``lanes`` is the number of slices, at most the ranks of the smallest node. ``over_nodes`` all-reduces an array with
     the owners of the same slice on the other nodes; None where there is one node. ``progress`` is called while a rank
-    waits. Each rank gives 2 MiB of shared memory; several nodes take another 8 MiB divided by the lanes. Making it is
-    collective on the node and raises SharedMemoryUnavailable.
+    waits; on a ``crowded`` node there are more ranks than cores. Each rank gives 2 MiB of shared memory; several nodes
+    take another 8 MiB divided by the lanes. Making it is collective on the node and raises SharedMemoryUnavailable.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class NodeAllreduce:
         lanes: int,
         over_nodes: Callable[[Buffer, Op], None] | None = None,
         progress: Progress = None,
+        crowded: bool = False,
     ) -> None:
         self._rank, self._ranks, self._lanes = node.rank, node.size, lanes
         self._over_nodes, self._progress = over_nodes, progress
@@ -82,9 +84,9 @@ class NodeAllreduce:
         self._wire = np.empty(0, np.uint8)
         self._header = 0  # what this rank calls, for comparison
         self._blocks = 0
-        self._native = None if over_nodes else self._compiled(node)
+        self._native = None if over_nodes else self._compiled(node, crowded)
 
-    def _compiled(self, node: Communicator) -> NativeAllreduce | None:
+    def _compiled(self, node: Communicator, crowded: bool) -> NativeAllreduce | None:
         """Compiled code for sums on one node; None, on all ranks, where one rank has none."""
         flags = [self._memory.addresses(flag) for flag in (_STAGED, _SUMMED)]
         compiled = None if None in flags else functions()
@@ -92,6 +94,7 @@ class NodeAllreduce:
             return None
         layout = {"rank": self._rank, "ranks": self._ranks, "lanes": self._lanes}
         layout |= {"slots": _SLOTS, "lead": _LEAD, "grain": _GRAIN, "stride": BLOCK_BYTES}
+        layout["looks"] = _FEW_LOOKS if crowded else _MANY_LOOKS
         starts = 0, _HEADER_BYTES, _HEADER_BYTES + _SLOTS * BLOCK_BYTES
         return NativeAllreduce(compiled, self._memory, [f for f in flags if f], starts, layout, self._progress)
 
