@@ -34,7 +34,6 @@ def test_a_run_too_short_for_an_update_is_refused(tmp_path):
 
 
 def test_the_key_reaches_the_strategy():
-    table = load_config(LAMB, []).parallel
-    assert MAKERS["allreduce"](table, solo(), {}).accumulate == 4
+    assert MAKERS["allreduce"](load_config(LAMB, []), solo(), {}).accumulate == 4
     with pytest.raises(ValidationError, match="accumulate = 2 is for mode = 'single' or 'allreduce', not for 'gossip'"):
         Parallel(mode="gossip", accumulate=2)
