@@ -27,7 +27,7 @@ static void relax(void) {
 #endif
 }
 
-/* Whether the flag of every rank is at least `value`, after as many looks as there may be; if not, that is what is awaited. */
+/* Whether the flag of every rank is at least `value`, after as many looks as there may be; if not, that is awaited. */
 static int reached(struct pipeline *p, int flag, int64_t value) {
   long rank = 0;
   for (long look = 0; look < p->looks; look++) {
