@@ -1,8 +1,8 @@
 """The sum over the ranks of a node by compiled code, where there is a C compiler; see allreduce.c.
 
 numpy takes some 10 µs a block beside the memory traffic, a quarter of the time of a large buffer, so its blocks are
-large. Compiled blocks can be smaller, and a rank adds what others have staged to its own buffer while that is in its
-cache. The order of the sums, and the flags, are the same.
+large. Compiled blocks can be smaller, so that they stay in a core's cache, and the code can say which memory it will
+write before it reads it. The order of the sums, and the flags, are the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Pipeline(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_long) for name in ("rank", "ranks", "lanes", "slots", "lead", "grain", "stride", "looks")),
         ("flags", _Addresses * 2),
-        *((name, _Addresses) for name in ("headers", "staging", "results")),
+        *((name, _Addresses) for name in ("headers", "staging")),
         *((name, ctypes.c_long) for name in ("size", "block", "slices", "first", "header")),
         *((name, ctypes.c_long) for name in ("round", "part", "awaited")),
     )
@@ -37,8 +37,8 @@ class Pipeline(ctypes.Structure):
 class NativeAllreduce:
     """Calls the compiled ``functions`` (see `functions`).
 
-    ``flags`` has the addresses of the flags of all ranks, of both kinds; ``starts`` those of the headers, the staging
-    and the result areas in each rank's part of the memory, as offsets; ``layout`` the fields of `Pipeline` that say
+    ``flags`` has the addresses of the flags of all ranks, of both kinds; ``starts`` those of the headers and of the
+    staging areas in each rank's part of the memory, as offsets; ``layout`` the fields of `Pipeline` that say
     where this rank stands, how areas are divided, and how many times the code looks for a flag before it lets Python
     wait, which gives up the core.
     """
@@ -50,9 +50,9 @@ class NativeAllreduce:
         parts = [part.ctypes.data for part in memory.parts]
         numbers = [*flags, *([part + start for part in parts] for start in starts)]
         self._arrays = [(ctypes.c_void_p * len(each))(*each) for each in numbers]
-        staged, summed, headers, staging, results = (ctypes.cast(array, _Addresses) for array in self._arrays)
+        staged, summed, headers, staging = (ctypes.cast(array, _Addresses) for array in self._arrays)
         self._pipeline = Pipeline(
-            flags=(_Addresses * 2)(staged, summed), headers=headers, staging=staging, results=results, **layout
+            flags=(_Addresses * 2)(staged, summed), headers=headers, staging=staging, **layout
         )
         self._functions, self._memory, self._progress = functions, memory, progress
 

@@ -1,8 +1,8 @@
 """All-reduce through memory that the ranks of a node share, in blocks that stay in the cores' caches.
 
-Two ranks, and any number for a small buffer, copy their buffers into staging areas, and everyone sums everything: one
-wait for each block. More ranks divide each block into slices. Each copies the slices of the others into its staging
-area, sums its own slice into its result area, and copies the others' slices from theirs: a reduce-scatter and an
+The ranks copy a small buffer into staging areas, and everyone sums everything: one wait. Of a large one they divide
+each block into slices. Each copies the slices of the others into its staging area, sums its own slice of all areas,
+leaves the result in each of them, and copies the others' slices back from its own area: a reduce-scatter and an
 all-gather (Thakur et al., 2005, "Optimization of Collective Communication Operations in MPICH"), of whose bytes only
 one reading and one writing of the buffer reach the main memory. While a rank waits for a block it has others to do.
 
@@ -23,10 +23,10 @@ from paraflow.comm.native_allreduce import TYPES, NativeAllreduce, functions
 from paraflow.errors import RanksDisagree
 
 BLOCK_BYTES = 2**18
-_SMALL_BLOCK_BYTES = 2**16  # of compiled code where two ranks sum everything
+SLICE_BYTES = 2**15  # of a block of compiled code, for each rank
 SMALL_BYTES = 2**15
 _SLOTS = 4  # blocks that each area holds
-_LEAD = _SLOTS - 2  # blocks that a rank stages before it sums the first
+_LEAD = 1  # blocks that a rank stages before it sums the first, and sums before it takes the first
 _GRAIN = 64  # items: slices begin on a cache line
 _WIRE_BYTES = 2**23  # of the buffer that are summed over nodes at a time
 _HEADER_BYTES = 4096
@@ -50,13 +50,8 @@ class Block(NamedTuple):
 
 
 Step = Callable[[Block], object]
-
-
-class Areas(NamedTuple):
-    """The staging and the result areas of all ranks, [rank][slot], as arrays of one dtype."""
-
-    staging: list[list[Buffer]]
-    results: list[list[Buffer]]
+Areas = list[list[Buffer]]
+"""The staging areas of all ranks, [rank][slot], as arrays of one dtype."""
 
 
 class NodeAllreduce:
@@ -64,7 +59,7 @@ class NodeAllreduce:
 
     ``lanes`` is the number of slices, at most the ranks of the smallest node. ``over_nodes`` all-reduces an array with
     the owners of the same slice on the other nodes; None where there is one node. ``progress`` is called while a rank
-    waits; on a ``crowded`` node there are more ranks than cores. Each rank gives 2 MiB of shared memory; several nodes
+    waits; on a ``crowded`` node there are more ranks than cores. Each rank gives 1 MiB of shared memory; several nodes
     take another 8 MiB divided by the lanes. Making it is collective on the node and raises SharedMemoryUnavailable.
     """
 
@@ -78,7 +73,7 @@ class NodeAllreduce:
     ) -> None:
         self._rank, self._ranks, self._lanes = node.rank, node.size, lanes
         self._over_nodes, self._progress = over_nodes, progress
-        self._memory = node.share(_HEADER_BYTES + 2 * _SLOTS * BLOCK_BYTES, flags=2)
+        self._memory = node.share(_HEADER_BYTES + _SLOTS * BLOCK_BYTES, flags=2)
         self._headers = [part.data[: 8 * _SLOTS].cast("q") for part in self._memory.parts]
         self._areas: dict[str, Areas] = {}
         self._wire = np.empty(0, np.uint8)
@@ -95,7 +90,7 @@ class NodeAllreduce:
         layout = {"rank": self._rank, "ranks": self._ranks, "lanes": self._lanes}
         layout |= {"slots": _SLOTS, "lead": _LEAD, "grain": _GRAIN, "stride": BLOCK_BYTES}
         layout["looks"] = _FEW_LOOKS if crowded else _MANY_LOOKS
-        starts = 0, _HEADER_BYTES, _HEADER_BYTES + _SLOTS * BLOCK_BYTES
+        starts = 0, _HEADER_BYTES
         return NativeAllreduce(compiled, self._memory, [f for f in flags if f], starts, layout, self._progress)
 
     def __call__(self, flat: Buffer, op: Op) -> None:
@@ -106,7 +101,7 @@ class NodeAllreduce:
         areas = self._areas.get(flat.dtype.char) or self._add_areas(flat.dtype)
         self._header = (flat.size * len(_OPS) + _OPS.index(op)) << 8 | ord(flat.dtype.char)
         with np.errstate(all="ignore"):  # an overflow is a result here, as it is in MPI
-            slices = self._ranks > 2 and flat.nbytes > SMALL_BYTES
+            slices = flat.nbytes > SMALL_BYTES
             if self._over_nodes is not None:
                 self._over_several_nodes(flat, op, areas, self._over_nodes)
             elif self._native is not None and op == "sum" and flat.dtype.char in TYPES:
@@ -117,7 +112,7 @@ class NodeAllreduce:
                 self._everything(flat, op, areas)
 
     def _by_compiled_code(self, native: NativeAllreduce, flat: Buffer, slices: bool) -> None:
-        items = (BLOCK_BYTES if slices else _SMALL_BLOCK_BYTES) // flat.itemsize
+        items = min(BLOCK_BYTES, SLICE_BYTES * self._ranks) // flat.itemsize
         first = self._blocks
         self._blocks += max(-(-flat.size // items), 1)
         if not native(flat, items, slices, first, self._header):
@@ -125,25 +120,24 @@ class NodeAllreduce:
 
     def _everything(self, flat: Buffer, op: Op, areas: Areas) -> None:
         """Every rank sums every block, from staging areas only, so that all compute the same."""
-        function, own = _FUNCTIONS[op], areas.staging[self._rank]
+        function, own = _FUNCTIONS[op], areas[self._rank]
 
         def stage(block: Block) -> None:
             own[block.slot][: block.size] = flat[block.start : block.end]
 
         def combine(block: Block) -> None:
-            sources = [staging[block.slot][: block.size] for staging in areas.staging]
+            sources = [area[block.slot][: block.size] for area in areas]
             _reduce(function, sources, flat[block.start : block.end])
 
         self._pipeline(flat, stage, combine, None)
 
     def _in_slices(self, flat: Buffer, op: Op, areas: Areas) -> None:
-        own_results = areas.results[self._rank]
-
         def combine(block: Block) -> None:
-            own, sources, (low, high) = self._sources(flat, areas, block)
-            out = own_results[block.slot][low:high]
-            _reduce(_FUNCTIONS[op], sources, out)
-            own[...] = out
+            low, high = self._slice(block.size)
+            out = areas[self._rank][block.slot][low:high]  # where nobody has staged anything
+            _reduce(_FUNCTIONS[op], self._sources(flat, areas, block), out)
+            flat[block.start + low : block.start + high] = out
+            self._hand_out(out, areas, block)
 
         self._pipeline(flat, self._staging(flat, areas), combine, self._taking(flat, areas))
 
@@ -168,13 +162,12 @@ class NodeAllreduce:
             return wire[places[number] : places[number + 1]]
 
         def combine(block: Block) -> None:
-            _, sources, _ = self._sources(flat, areas, block)
-            _reduce(_FUNCTIONS[op], sources, on_wire(block))
+            _reduce(_FUNCTIONS[op], self._sources(flat, areas, block), on_wire(block))
 
         def publish(block: Block) -> None:
             low, high = self._slice(block.size)
-            areas.results[self._rank][block.slot][low:high] = on_wire(block)
             flat[block.start + low : block.start + high] = on_wire(block)
+            self._hand_out(on_wire(block), areas, block)
 
         self._pipeline(flat, self._staging(flat, areas), combine, None)
         if wire.size:
@@ -185,41 +178,47 @@ class NodeAllreduce:
         """This rank's slice of a block of ``size`` items: (first, past the last)."""
         return _slices(size, self._lanes, self._ranks)[self._rank]
 
-    def _sources(self, flat: Buffer, areas: Areas, block: Block) -> tuple[Buffer, list[Buffer], tuple[int, int]]:
-        """This rank's slice of its buffer, the same slice of all ranks, and where it lies in the block."""
+    def _sources(self, flat: Buffer, areas: Areas, block: Block) -> list[Buffer]:
+        """This rank's slice of a block: where the others have staged it, and its place in this rank's buffer."""
         low, high = self._slice(block.size)
-        own = flat[block.start + low : block.start + high]
-        sources = [staging[block.slot][low:high] for staging in areas.staging]
-        sources[self._rank] = own
-        return own, sources, (low, high)
+        sources = [area[block.slot][low:high] for area in areas]
+        sources[self._rank] = flat[block.start + low : block.start + high]
+        return sources
+
+    def _hand_out(self, values: Buffer, areas: Areas, block: Block) -> None:
+        """Leave the sum of this rank's slice where the others had staged it: they look for it there."""
+        low, high = self._slice(block.size)
+        for rank, area in enumerate(areas):
+            if rank != self._rank:
+                area[block.slot][low:high] = values
 
     def _staging(self, flat: Buffer, areas: Areas) -> Step:
         """Copy the slices of others into the staging area."""
 
         def stage(block: Block) -> None:
             low, high = self._slice(block.size)
-            staging, values = areas.staging[self._rank][block.slot], flat[block.start : block.end]
-            staging[:low] = values[:low]
-            staging[high : block.size] = values[high:]
+            own, values = areas[self._rank][block.slot], flat[block.start : block.end]
+            own[:low] = values[:low]
+            own[high : block.size] = values[high:]
 
         return stage
 
     def _taking(self, flat: Buffer, areas: Areas) -> Step:
-        """Copy the slices of others from their result areas."""
+        """Copy the slices of others from where they have left them, in this rank's staging area."""
 
         def take(block: Block) -> None:
-            for rank, (low, high) in enumerate(_slices(block.size, self._lanes, self._ranks)):
-                if rank != self._rank:
-                    flat[block.start + low : block.start + high] = areas.results[rank][block.slot][low:high]
+            low, high = self._slice(block.size)
+            own, values = areas[self._rank][block.slot], flat[block.start : block.end]
+            values[:low] = own[:low]
+            values[high:] = own[high : block.size]
 
         return take
 
     def _pipeline(self, flat: Buffer, stage: Step | None, combine: Step, take: Step | None) -> None:
         """Pass the buffer through the areas, block by block.
 
-        A staging slot is free when all have summed the block that it held. A result slot is free when all have taken
-        that block, which they do before they stage the block that follows it there. So a rank has to have taken block
-        b - _SLOTS before it posts that b is staged, which bounds _LEAD.
+        A slot is free when all have summed the block that it held, and its rank has taken that block: so a rank has to
+        take block b - _SLOTS before it stages b, which bounds _LEAD.
         """
         memory, progress = self._memory, self._progress
         items = BLOCK_BYTES // flat.itemsize
@@ -257,11 +256,8 @@ class NodeAllreduce:
                 )
 
     def _add_areas(self, dtype: np.dtype[Any]) -> Areas:
-        def slots(start: int) -> list[list[Buffer]]:
-            places = [start + slot * BLOCK_BYTES for slot in range(_SLOTS)]
-            return [[part[p : p + BLOCK_BYTES].view(dtype) for p in places] for part in self._memory.parts]
-
-        areas = Areas(slots(_HEADER_BYTES), slots(_HEADER_BYTES + _SLOTS * BLOCK_BYTES))
+        places = [_HEADER_BYTES + slot * BLOCK_BYTES for slot in range(_SLOTS)]
+        areas = [[part[p : p + BLOCK_BYTES].view(dtype) for p in places] for part in self._memory.parts]
         self._areas[dtype.char] = areas
         return areas
 
