@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "autodiff": AUTODIFF,
     "nn": {*AUTODIFF, "nn"},
     "train": {*AUTODIFF, "train"},
+    "sysconfig": {"native"},
     "kernels": KERNELS,
     "compiler": COMPILER,
     "comm": {"native", "comm"},
@@ -42,7 +43,7 @@ MAY_IMPORT = {
     "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
     **dict.fromkeys(NAMESPACES, OPS),
-    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", *NAMESPACES},
+    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "sysconfig", *NAMESPACES},
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {
