@@ -27,6 +27,7 @@ from paraflow import (
     parallel,
     random,
     sysconfig,
+    testing,
     train,
     vocabulary,
 )
@@ -265,6 +266,7 @@ __all__ = [
     "scatter_sub",
     "scatter_update",
     "sysconfig",
+    "testing",
     "train",
     "trainable_variables",
     "truncated_normal_initializer",

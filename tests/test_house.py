@@ -39,11 +39,12 @@ MAY_IMPORT = {
     "comm": {"native", "comm"},
     "runtime": RUNTIME,
     "parallel": PARALLEL,
+    "testing": {*PARALLEL, "autodiff", "testing"},
     "data": {"data"},
     "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
     **dict.fromkeys(NAMESPACES, OPS),
-    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "sysconfig", *NAMESPACES},
+    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "sysconfig", "testing", *NAMESPACES},
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {
