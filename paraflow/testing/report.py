@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,10 +29,15 @@ def check_op(op: Callable[..., Any], inputs: Sequence[Any], **how: Any) -> str:
     Raises AssertionError with the whole list if something differs.
     """
     case = Case(op, tuple(inputs), **how)
-    lines, failed = [f"{case.name}: " + ", ".join(f"{k}={v}" for k, v in case.attrs.items())], False
+    lines = [" ".join([case.name, *(f"{k}={v}" for k, v in case.attrs.items())])]
+    failed = misplaced = False
     for name, check, dtypes in _checks(case):
         if check is None:
             lines.append(f"  not checked  {name}")
+            continue
+        if misplaced and check.__name__ in ("kernel", "session"):
+            # In memory of another size, compiled code may do anything.
+            lines.append(f"  not checked  {name}: first the shape rule has to be right")
             continue
         try:
             for dtype in dtypes or ("",):
@@ -40,6 +46,7 @@ def check_op(op: Callable[..., Any], inputs: Sequence[Any], **how: Any) -> str:
             lines.append(f"  ok           {name}" + (f" ({', '.join(dtypes)})" if dtypes else ""))
         except (AssertionError, ParaflowError, KernelFailed, ArithmeticError, LookupError, TypeError, ValueError) as e:
             failed = True
+            misplaced |= check.__name__ in ("dtype_and_shape", "unknown_sizes", "without_elements")
             said = str(e) if isinstance(e, AssertionError) else f"{type(e).__name__}: {e}"
             lines += [f"  FAILED       {name}", *(f"      {line}" for line in said.splitlines() if line.strip())]
     report = "\n".join(lines)
@@ -55,7 +62,11 @@ def _checks(case: Case) -> Iterator[_Check]:
     """What there is to check: its name, the check, and for which dtypes one by one."""
 
     def of(check: Callable[..., None]) -> Callable[..., None]:
-        return lambda *dtype: check(case, *dtype)
+        @functools.wraps(check)
+        def checked(*dtype: str) -> None:
+            check(case, *dtype)
+
+        return checked
 
     dtypes = case.tested_dtypes()
     record = isinstance(case.op, OpRecord)
