@@ -32,7 +32,10 @@ from pathlib import Path
 from paraflow.errors import CompileError
 
 # No fused multiply-add and no reordering: the bits are those of numpy. sqrt without errno is one instruction.
-FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
+
+# Of gcc before 13 they add code to a library that flushes subnormal numbers to zero in all of the process.
+_NOT_TO_THE_LINKER = ("-ffast-math", "-Ofast", "-funsafe-math-optimizations")
 
 INCLUDE = Path(__file__).parent / "include"
 
@@ -130,15 +133,12 @@ def _kept(source: Source, folder: Path, key: str) -> Path | None:
 def _compile(source: Source, command: tuple[str, ...], folder: Path, key: str) -> Path:
     """Compile beside the library's place and move it there when it is whole."""
     unfinished = folder / f"{key}.{os.getpid()}.tmp"
-    found = unfinished.with_suffix(".d")
-    headers = () if source.folder is None else ("-I", str(INCLUDE), "-MMD", "-MF", str(found))
+    compiled, found = unfinished.with_suffix(".o"), unfinished.with_suffix(".d")
+    headers = () if source.folder is None else ("-MMD", "-MF", str(found))
+    linked = [flag for flag in source.flags if flag not in _NOT_TO_THE_LINKER]
     try:
-        done = subprocess.run(
-            [*command, *FLAGS, *headers, "-x", source.language, "-", "-o", str(unfinished), *source.flags, "-lm"],
-            input=source.text, text=True, check=False, capture_output=True, timeout=source.seconds, cwd=source.folder,
-        )  # fmt: skip
-        if done.returncode:
-            raise CompileError(done.stderr.strip())
+        _run(source, [*command, *FLAGS, *headers, *source.flags, "-x", source.language, "-c", "-", "-o", str(compiled)])
+        _run(source, [*command, "-shared", str(compiled), "-o", str(unfinished), *linked, "-lm"])
         unfinished.chmod(0o700)
         if source.folder is not None:
             names = [str(source.folder / name) for name in _listed(found.read_text())]
@@ -153,8 +153,17 @@ def _compile(source: Source, command: tuple[str, ...], folder: Path, key: str) -
     except subprocess.TimeoutExpired:
         raise CompileError(f"{' '.join(command)} did not come to an end within {source.seconds} s") from None
     finally:
-        unfinished.unlink(missing_ok=True)
-        found.unlink(missing_ok=True)
+        for path in (unfinished, compiled, found):
+            path.unlink(missing_ok=True)
+
+
+def _run(source: Source, command: list[str]) -> None:
+    done = subprocess.run(
+        command, input=source.text, text=True, check=False, capture_output=True, timeout=source.seconds,
+        cwd=source.folder,
+    )  # fmt: skip
+    if done.returncode:
+        raise CompileError(done.stderr.strip())
 
 
 def _listed(rule: str) -> list[str]:

@@ -113,7 +113,7 @@ def native_kernel(
     ``function``: its name, by default the op's. ``{dtype}`` in it stands for the (first input's) dtype's name and
     ``{type}`` for its type in C, so that ``"gelu_{dtype}"`` is gelu_float32 for float32 and ``"gelu<{type}>"``
     gelu<float>.
-    ``flags``: for the compiler, behind `native.FLAGS`, such as ``-fopenmp`` or ``-lblas``; ``include_dirs``: where
+    ``flags``: for the compiler, behind `native.FLAGS`, such as ``-fopenmp`` or ``-ffast-math``; ``include_dirs``: where
     headers lie, relative as ``source`` is.
     ``inplace``: positions of the inputs whose memory the single output may take, element by element.
     ``strided``: inputs come as they lie in memory, with strides; else they are made contiguous first.

@@ -371,7 +371,7 @@ def test_what_the_compiler_says_is_shown(change, said, folder):
 
 
 def test_a_misspelt_call_is_no_function_that_returns_int(folder):
-    with pytest.raises(CompileError, match=r"softclip.c:12:\d+: error: .*tanhh"):
+    with pytest.raises(CompileError, match=r"softclip.c:1[25]:\d+: error: .*tanhh"):
         pf.native_kernel(
             softclip_op(), write(folder / "softclip.c", SOFTCLIP.replace("tanh(", "tanhh(")),
             dtypes=["float32"], function="softclip_{dtype}",
@@ -403,9 +403,10 @@ def test_what_can_have_no_kernel(folder):
 
 def test_the_header_is_plain_c_and_plain_cpp(tmp_path):
     path = write(tmp_path / "empty.c", '#include "paraflow.h"\nint empty(pf_call *call) { return call->outputs; }\n')
-    strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I", pf.sysconfig.get_include()]
+    strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", pf.sysconfig.get_include(), "-c"]
     for language, standard in (("c", "c99"), ("c++", "c++11")):
-        command = [*native.compiler(language), *strict, "-x", language, f"-std={standard}", str(path)]
+        out = ["-o", str(tmp_path / "empty.o")]
+        command = [*native.compiler(language), *strict, "-x", language, f"-std={standard}", str(path), *out]
         assert subprocess.run(command, capture_output=True, text=True, check=False).stderr == ""
 
 
@@ -435,6 +436,29 @@ def test_a_header_that_changes_is_compiled_anew_and_nothing_else_is(folder, grap
     assert len(made[2,]) == len(made[1, "-DMORE=4"]) == 5  # three libraries, and the headers of two sources with flags
     assert made[2,] == made[1,]
     assert {path.stat().st_mode & 0o077 for path in (folder / "cache").iterdir()} == {0}
+
+
+def test_fast_mathematics_is_the_kernels_alone(folder):
+    in_c(folder, flags=["-ffast-math"])
+    assert np.float32(1e-40) * np.float32(1) == np.float32(1e-40)  # gcc would have it flushed to zero from here on
+
+
+def test_the_linker_has_the_flags_too(folder, graph):
+    """A library that the kernel is linked with."""
+    library = write(folder / "twice.c", "float twice(float x) { return 2 * x; }\n")
+    command = [*native.compiler(), "-shared", "-fPIC", str(library), "-o", str(folder / "libtwice.so")]
+    subprocess.run(command, check=True)
+    softclip = pf.native_kernel(
+        softclip_op(),
+        write(folder / "softclip.c", """#include "paraflow.h"
+        float twice(float);
+        int softclip(pf_call *call) {
+            *(float *)call->output[0].data = twice(*(const float *)call->input[0].data);
+            return 0;
+        }"""),
+        dtypes=["float32"], flags=[f"-L{folder}", "-ltwice", f"-Wl,-rpath,{folder}"],
+    )  # fmt: skip
+    assert run(softclip(pf.placeholder_with_default(np.float32(3), ()))) == 6
 
 
 ELSEWHERE = """
