@@ -29,9 +29,10 @@ LANGUAGES = {".c": "c", ".cc": "c++", ".cpp": "c++", ".cxx": "c++"}
 # By dtype: its number in paraflow.h, and what C calls it.
 _DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32",
            "float64", "complex64", "complex128")  # fmt: skip
-_TYPES = {"bool": "uint8_t", "float16": "uint16_t", "float32": "float", "float64": "double"} | {
-    name: f"{name}_t" for name in _DTYPES if "int" in name
-}
+_TYPES = {name: f"{name}_t" for name in _DTYPES} | {
+    "bool": "uint8_t", "float16": "uint16_t", "float32": "float", "float64": "double",
+    "complex64": "std::complex<float>", "complex128": "std::complex<double>",
+}  # fmt: skip
 _CODES = {np.dtype(name): code for code, name in enumerate(_DTYPES)}
 
 # What C allows although it is never meant, and computes something else.
@@ -135,8 +136,9 @@ def native_kernel(
     accepted = [_accepted(op, given, inputs) for given in dtypes]
     if not accepted:
         raise InvalidArgumentError(f"the kernel of '{op.name}' needs the dtypes that it is written for{at_user_line()}")
+    _check_places(op, inplace)
     told = [*flags, *(f"-I{folder / name}" for name in include_dirs)]
-    names = [(function or op.name).format(dtype=kinds[0].name, type=_TYPES.get(kinds[0].name)) for kinds in accepted]
+    names = [(function or op.name).format(dtype=kinds[0].name, type=_TYPES[kinds[0].name]) for kinds in accepted]
     functions = _functions(op, path, names, tuple(told), fallback)
     native = NativeKernel(
         bind=lambda attrs: _Calls(native, attrs), inplace=tuple(inplace), record=op, path=path, strided=strided,
@@ -161,6 +163,12 @@ def _accepted(op: OpRecord, given: Any, inputs: int | None) -> tuple[DType, ...]
     return tuple(as_dtype(dtype) for dtype in given)
 
 
+def _check_places(op: OpRecord, inplace: Sequence[int]) -> None:
+    wrong = [place for place in inplace if not (op.variadic or 0 <= place < len(op.inputs))]
+    if wrong:
+        raise InvalidArgumentError(f"inplace={list(inplace)}: '{op.name}' has the inputs {op.inputs}{at_user_line()}")
+
+
 def _functions(
     op: OpRecord, path: Path, names: list[str], flags: tuple[str, ...], fallback: bool
 ) -> list[Callable[[Any], int]] | None:
@@ -179,7 +187,8 @@ def _functions(
     entries = "".join(entry.format(number=i, function=name) for i, name in enumerate(names))
     before = "#include <exception>\n" if language == "c++" else ""
     quoted = str(path).replace("\\", "\\\\").replace('"', '\\"')
-    text = f'{before}#line 1 "{quoted}"\n{path.read_text()}\n#line 1 "{_ENTRY_FILE}"{entries}'
+    written = path.read_text(encoding="utf-8", errors="replace")
+    text = f'{before}#line 1 "{quoted}"\n{written}\n#line 1 "{_ENTRY_FILE}"{entries}'
     given = ("-I", str(INCLUDE), *_STRICT[language], *flags)
     try:
         library = build(Source(text, language, given, path.parent, _SECONDS), command)
@@ -207,7 +216,11 @@ class NativeKernel(Kernel):
 
     def steady(self, attrs: Mapping[str, Any], arrays: Sequence[Array]) -> Call:
         """The call for arrays that stay where they are: what it is given is written down once."""
-        frame = _Frame(self, attrs, arrays)
+        try:
+            frame = _Frame(self, attrs, arrays)
+        except KernelFailed:
+            return partial(self.bind(attrs), *arrays)  # fails as the step does, which knows the user's line
+        frame.keep(arrays)
         return frame.repeat if frame.plain else partial(frame.call, arrays)
 
     def body(self, record: OpRecord) -> Call:
@@ -332,6 +345,10 @@ class _Frame:
         if self._function(self._reference):
             said = self._arguments.message.decode(errors="replace") if self._arguments.failed else "returned an error"
             raise KernelFailed(f"kernel of '{self._kernel.record.name}' in {self._kernel.path}: {said}")
+
+    def keep(self, arrays: Sequence[Array]) -> None:
+        """Let the arrays live as long as what is written down of them."""
+        self._kept.append(arrays)
 
     def _numpy(self, arrays: Sequence[Array]) -> None:
         results = self._kernel.record.body(*arrays[: self._inputs], **self._attrs)

@@ -342,10 +342,11 @@ def test_kernels_run_at_the_same_time(folder, graph):
 
 def test_dtypes_for_which_it_is_not_written(folder, graph):
     softclip = in_c(folder, dtypes=["float32"])
-    x = pf.placeholder_with_default(np.ones(2), (2,))
-    said = r"float64\(2,\).*softclip.c is written for float32; .*fallback=True"
-    with pytest.raises(InvalidArgumentError, match=said):
-        run(softclip(x))
+    x = pf.placeholder(pf.float64, (2,))
+    said = r"made at .*float64\(2,\).*softclip.c is written for float32; .*fallback=True"
+    for y in (softclip(x), softclip(pf.boolean_mask(x, [True, True]))):  # of known and of unknown size
+        with pytest.raises(InvalidArgumentError, match=said):
+            run(y, {x: [1, 1]})
     with pf.Graph().as_default():
         records.pop("softclip")
         softclip = in_c(folder, dtypes=["float32"], fallback=True)
@@ -392,6 +393,8 @@ def test_what_can_have_no_kernel(folder):
         pf.native_kernel(softclip, "softclip.f90", dtypes=["float32"])
     with pytest.raises(InvalidArgumentError, match="has the inputs"):
         pf.native_kernel(softclip, write(folder / "a.c", SOFTCLIP), dtypes=[("float32", "int32")])
+    with pytest.raises(InvalidArgumentError, match=r"inplace=\[1\]: 'softclip' has the inputs"):
+        pf.native_kernel(softclip, folder / "a.c", dtypes=["float32"], inplace=[1])
     with pytest.raises(InvalidArgumentError, match="needs the dtypes"):
         pf.native_kernel(softclip, folder / "a.c", dtypes=[])
     with pytest.raises(InvalidArgumentError, match="'transpose' cannot have a kernel"):
