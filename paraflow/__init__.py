@@ -14,7 +14,23 @@ TensorFlow 1.x::
         session.run(step, {x: [[1.0, 2.0]]})
 """
 
-from paraflow import bitwise, comm, data, dtypes, errors, linalg, manip, math, nn, parallel, random, train, vocabulary
+from paraflow import (
+    bitwise,
+    comm,
+    data,
+    dtypes,
+    errors,
+    linalg,
+    manip,
+    math,
+    nn,
+    parallel,
+    random,
+    sysconfig,
+    testing,
+    train,
+    vocabulary,
+)
 from paraflow.autodiff import gradients
 from paraflow.graph.dtypes import (
     as_dtype,
@@ -51,6 +67,7 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert as convert_to_tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Spec, TensorShape
+from paraflow.kernels.user import native_kernel
 from paraflow.nn import initializers, layers, losses
 from paraflow.nn.initializers import constant as constant_initializer
 from paraflow.nn.initializers import glorot_normal as glorot_normal_initializer
@@ -224,6 +241,7 @@ __all__ = [
     "model_variables",
     "moving_average_variables",
     "name_scope",
+    "native_kernel",
     "newaxis",
     "nn",
     "no_regularizer",
@@ -247,6 +265,8 @@ __all__ = [
     "scatter_nd_update",
     "scatter_sub",
     "scatter_update",
+    "sysconfig",
+    "testing",
     "train",
     "trainable_variables",
     "truncated_normal_initializer",

@@ -43,6 +43,10 @@ class NumericError(ParaflowError, ArithmeticError):
     """A value that has to be finite is not (a NaN or infinite loss)."""
 
 
+class CompileError(ParaflowError):
+    """A kernel in C or C++ cannot be compiled, or does not have the function that it is asked for."""
+
+
 class DataError(ParaflowError):
     """A data file is missing, truncated or not what it claims to be, or a split is impossible."""
 

@@ -33,16 +33,18 @@ MAY_IMPORT = {
     "autodiff": AUTODIFF,
     "nn": {*AUTODIFF, "nn"},
     "train": {*AUTODIFF, "train"},
+    "sysconfig": {"native"},
     "kernels": KERNELS,
     "compiler": COMPILER,
     "comm": {"native", "comm"},
     "runtime": RUNTIME,
     "parallel": PARALLEL,
+    "testing": {*PARALLEL, "autodiff", "testing"},
     "data": {"data"},
     "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
     **dict.fromkeys(NAMESPACES, OPS),
-    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", *NAMESPACES},
+    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "sysconfig", "testing", *NAMESPACES},
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {

@@ -104,6 +104,7 @@ class Lowering:
         if (
             kernel is None
             or not producer.record.elementwise
+            or len(producer.outputs) > 1
             or write in self.effects.snapshots
             or value in self.program.fetches
             or self.consumers[value] != [write]
@@ -239,12 +240,17 @@ class Lowering:
 
     def _compute(self, operation: Operation, inputs: tuple[int, ...], waits: tuple[int, ...]) -> None:
         static = all(t.spec.static for t in operation.outputs)
-        if len(operation.outputs) > 1 or operation.type not in KERNELS or not static:
+        if operation.type not in KERNELS or not static:
             # What a body returns is memory of its own, or a view of its first input and so of the arena.
             shares = operation.record.view and self.slots[self._root(inputs[0])].kind != OBJECT
             outputs = tuple(self._new_slot(OBJECT, t, base=inputs[0] if shares else None) for t in operation.outputs)
             self.slot_of.update(zip(operation.outputs, outputs, strict=True))
             self._add_step(operation, BODY, inputs, outputs, waits)
+            return
+        if len(operation.outputs) > 1:
+            outputs = tuple(self._new_slot(ARENA, t) for t in operation.outputs)
+            self.slot_of.update(zip(operation.outputs, outputs, strict=True))
+            self._add_step(operation, KERNEL, inputs, outputs, waits)
             return
         write = self.updates.get(operation)
         if operation.outputs[0] in self.gradients:
@@ -290,7 +296,7 @@ class Lowering:
 
     def _take_over(self, index: int, step: StepDraft, ending: list[int], over: int) -> int | None:
         """Give the output the memory of an input that ends here, where the kernel may work in place."""
-        if step.mode != KERNEL or self.slots[step.outputs[0]].kind != ARENA:
+        if step.mode != KERNEL or len(step.outputs) > 1 or self.slots[step.outputs[0]].kind != ARENA:
             return None
         output = self.slots[step.outputs[0]]
         for position in KERNELS[step.record_name].inplace:

@@ -276,7 +276,7 @@ class _Sharding:
 
     def _in_place(self, old: Tensor, gradient: Tensor, name: str) -> bool:
         """Whether the kernel that makes the gradient can write it into the plane."""
-        writable = gradient.op.type in KERNELS and gradient.spec.static
+        writable = gradient.op.type in KERNELS and gradient.spec.static and len(gradient.op.outputs) == 1
         first = name not in self.placed  # a second gradient of a variable may be made while the first is in use
         self.placed.add(name)
         return first and writable and self.uses[old] == 1

@@ -16,6 +16,7 @@ from paraflow.experiment import timings
 from paraflow.experiment.sizes import size_text, tuning_text
 
 _MODEL_BYTES = (1 << 20, 8 << 20, 32 << 20)
+_NO_COMPILER = {"C": "none: updates run as numpy calls", "C++": "none: kernels in C++ need one"}
 _CGROUP = Path("/sys/fs/cgroup")
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage")
 
@@ -39,12 +40,12 @@ def examine(comm: Communicator) -> None:
 def _software(comm: Communicator) -> list[tuple[str, str]]:
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     counts = {name: os.environ.get(name, "unset") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    compiler = native.compiler()
+    compilers = {"C": native.compiler("c"), "C++": native.compiler("c++")}
     return [
         ("paraflow", f"{version('paraflow')}, Python {platform.python_version()}, numpy {np.__version__}"),
         ("MPI", getattr(comm, "library", "none loaded: one rank needs none")),
         ("BLAS", f"{blas['name']} {blas['version']}, " + ", ".join(f"{k}={v}" for k, v in counts.items())),
-        ("C compiler", " ".join(compiler) if compiler else "none: updates run as numpy calls"),
+        *((f"{name} compiler", " ".join(c) if c else _NO_COMPILER[name]) for name, c in compilers.items()),
     ]
 
 

@@ -6,12 +6,14 @@ result; every kernel is tested against that body.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from paraflow.graph.record import OpRecord
 from paraflow.ops.convolution import convolve, filter_gradient, input_gradient
 from paraflow.ops.linalg import swapped
 from paraflow.ops.reduce import highest, lowest, mean_of
@@ -24,13 +26,21 @@ ANY_INPUT = tuple(range(8))
 
 @dataclass(frozen=True)
 class Kernel:
-    """``bind(attributes)`` returns ``f(*inputs, out)``.
+    """``bind(attributes)`` returns ``f(*inputs, *outputs)``.
 
-    ``inplace`` lists the inputs whose memory ``out`` may share, given equal shape and dtype.
+    ``inplace`` lists the inputs whose memory a single output may share, given equal shape and dtype.
     """
 
     bind: Callable[[Mapping[str, Any]], Call]
     inplace: tuple[int, ...] = ()
+
+    def steady(self, attrs: Mapping[str, Any], arrays: Sequence[Array]) -> Call:
+        """The call, without arguments, for inputs and outputs that stay where they are."""
+        return partial(self.bind(attrs), *arrays)
+
+    def body(self, record: OpRecord) -> Call:
+        """What returns the result where the kernel cannot be given its place, because the shape is not known before."""
+        return record.body
 
 
 def _ufunc(function: Call) -> Kernel:

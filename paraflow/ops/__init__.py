@@ -20,11 +20,11 @@ and one row into the table of the family, ``tests/ops/table_math.py``: how to ca
 An op that is not elementwise has a shape rule as well (``@name.shape``). The body never writes to its inputs and
 returns memory of its own, or declares itself a ``view``. The gradient is right where inputs are zero or equal, and made
 of operations that have gradients themselves. `paraflow.graph.record.op` lists the properties a record may declare,
-`tests.ops.rows.Row` what a row may say; test_table.py then checks values, dtypes, shapes known and unknown, first and
-second derivatives, memory layouts, empty inputs, refused dtypes, the session and every other kernel. Nothing else has
-to be registered; for the user's namespace add the name to ``paraflow/vocabulary.py``
-(and to ``paraflow/math.py`` and its like, where TensorFlow has it there too). What TensorFlow makes of the same call is
-kept by a line in ``tests/ops/tf_*_cases.py``.
+`paraflow.testing.Case` what a row may say; test_table.py then checks values, dtypes, shapes known and unknown, first
+and second derivatives, memory layouts, empty inputs, refused dtypes, the session and every other kernel. Nothing else
+has to be registered; for the user's namespace add the name to ``paraflow/vocabulary.py`` (and to
+``paraflow/math.py`` and its like, where TensorFlow has it there too). What TensorFlow makes of the same call is kept by
+a line in ``tests/ops/tf_*_cases.py``.
 
 A composite is a plain function of operations and costs nothing extra: write one record only where composing would lose
 digits, repeat work in the gradient, or take many passes.

@@ -29,7 +29,7 @@ from paraflow.compiler.plan import (
 )
 from paraflow.errors import InvalidArgumentError, ParaflowError
 from paraflow.graph.shape import compatible, format_dims, known
-from paraflow.kernels.numpy import KERNELS
+from paraflow.kernels.numpy import KERNELS, Kernel
 from paraflow.runtime.context import Draw, RunContext
 from paraflow.runtime.plane_steps import PlaneSteps
 from paraflow.runtime.store import aligned_empty
@@ -151,19 +151,16 @@ class Executable:
             return self._planes.bind(step)
         if step.mode == BODY and not {"comm", "strategy"}.isdisjoint(step.record.runtime):
             return self._timed(self._body(step))
-        if step.mode == WRITE:
-            function: Callable[..., Any] = _write
-        elif step.mode == KERNEL:
-            function = KERNELS[step.record.name].bind(step.attrs)
-        else:
+        if step.mode not in (WRITE, KERNEL):
             return self._body(step)
-        inputs, output, values = step.inputs, self.values[step.outputs[0]], self.values
+        kernel = _WRITE if step.mode == WRITE else KERNELS[step.record.name]
+        inputs, outputs, values = step.inputs, [self.values[i] for i in step.outputs], self.values
         if all(self.plan.slots[i].kind != OBJECT for i in inputs):
-            return partial(function, *(values[i] for i in inputs), output)
-        releases = step.releases
+            return kernel.steady(step.attrs, [*(values[i] for i in inputs), *outputs])
+        function, releases = kernel.bind(step.attrs), step.releases
 
         def call() -> None:
-            function(*[values[i] for i in inputs], output)
+            function(*[values[i] for i in inputs], *outputs)
             for slot in releases:
                 values[slot] = None
 
@@ -187,7 +184,9 @@ class Executable:
         return timed
 
     def _body(self, step: Step) -> Call:
-        body, values, context = step.record.body, self.values, self.context
+        kernel = KERNELS.get(step.record.name)
+        body = step.record.body if kernel is None else kernel.body(step.record)
+        values, context = self.values, self.context
         inputs, outputs, releases = step.inputs, step.outputs, step.releases
         keywords = dict(step.attrs)
         changing = [key for key in step.record.runtime if key in ("samples", "batch_samples")]
@@ -251,8 +250,7 @@ def _then(call: Call, after: Call) -> Call:
     return both
 
 
-def _write(value: Array, variable: Array) -> None:
-    np.copyto(variable, value)
+_WRITE = Kernel(lambda attrs: lambda value, variable: np.copyto(variable, value))
 
 
 def _copier(values: list[Any], slot: int, kind: Slot) -> Callable[[], Any]:

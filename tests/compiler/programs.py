@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from hypothesis import strategies as st
-from ops.interpreter import interpret
 
 import paraflow as pf
 from paraflow.compiler.specialise import specialise
@@ -20,6 +19,7 @@ from paraflow.errors import GraphError
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.ops.collective import exchange
+from paraflow.testing import interpret
 
 SHAPES = [(), (3,), (2, 3), (3, 2), (3, 3), (2, 1), (1, 3), (0, 3)]
 BOUND = 3

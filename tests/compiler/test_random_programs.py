@@ -5,7 +5,6 @@ import random
 import numpy as np
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
-from ops.interpreter import interpret
 
 import paraflow as pf
 from paraflow.comm import run_threads, solo
@@ -13,6 +12,7 @@ from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.store import VariableStore
+from paraflow.testing import interpret
 
 from .checker import check_plan
 from .plans import all_reduce_each_exchange, plan_of

@@ -1,5 +1,6 @@
 """Every example runs as its own text says, and prints what it is there to show."""
 
+import os
 import re
 import subprocess
 import sys
@@ -12,10 +13,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PARAFLOW = Path(sys.executable).with_name("paraflow")
 
 
-def run(*command, cwd):
+def run(*command, cwd, **environment):
     done = subprocess.run(
         [str(c) for c in command],
         cwd=cwd,
+        env=os.environ | environment,
         capture_output=True,
         check=False,
         text=True,
@@ -147,6 +149,24 @@ def test_checkpoints(tmp_path):
         scores.append(float(score))
     assert scores[0] > 0.85
     assert scores[-1] > 0.95
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_kernel_in_c(ranks, tmp_path):
+    """Ranks that all come to compile at once leave one library, and nothing unfinished."""
+    cache = tmp_path / "cache"
+    out = run(PARAFLOW, "launch", "-n", ranks, EXAMPLES / "17_kernel_in_c.py", cwd=tmp_path, PARAFLOW_CACHE=str(cache))
+    assert "ok           the kernel in " in out
+    assert "FAILED" not in out
+    assert float(re.search(rf"\n{ranks} ranks: test accuracy ([\d.]+)\n", out)[1]) > 0.95
+    assert len(list(cache.glob("*.headers"))) == 1
+    assert [path.name for path in cache.iterdir() if path.suffix not in (".so", ".headers")] == []
+
+
+def test_kernel_in_cpp(tmp_path):
+    report, _, centres = python("17_kernel_in_cpp.py", tmp_path).partition("mean squared distance")
+    assert "ok           the kernel in " in report
+    np.testing.assert_allclose(numbers(centres), [0.18, 0, 0, 5, 5, 0, 6], atol=0.1)
 
 
 def test_seed_experiment(tmp_path):

@@ -118,7 +118,7 @@ MISSING = {
                      "distributions", "experimental", "dtypes.experimental", "flags", "keras", "lite", "load_*",
                      "logging", "get_logger", "nest", "NoGradient", "NotDifferentiable", "no_gradient",
                      "RegisterGradient",
-                     "nondifferentiable_*", "OpError", "profiler", "raw_ops", "*resource*", "sysconfig", "test",
+                     "nondifferentiable_*", "OpError", "profiler", "raw_ops", "*resource*", "test",
                      "timestamp", "tpu", "user_ops", "*variant", "version", "xla", "DeviceSpec",
                      "fingerprint"), PLATFORM),
 }  # fmt: skip

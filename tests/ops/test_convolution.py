@@ -9,8 +9,8 @@ import paraflow as pf
 from paraflow.errors import GraphError
 from paraflow.ops import convolution, windows
 from paraflow.ops.array import make_constant, make_placeholder
+from paraflow.testing import interpret
 
-from .interpreter import interpret
 from .table_convolution import convolved, to_filter, to_input
 
 RNG = np.random.default_rng(8)

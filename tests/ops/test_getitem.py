@@ -21,8 +21,7 @@ from paraflow.ops.sequences import invert_permutation, linspace, meshgrid
 from paraflow.ops.sequences import range as tensor_range
 from paraflow.ops.state import Variable, global_variables_initializer
 from paraflow.runtime.session import Session
-
-from .interpreter import interpret
+from paraflow.testing import interpret
 
 DIMS = (4, 1, 3, 5)
 ARRAY = np.arange(60, dtype=np.float32).reshape(DIMS)

@@ -5,8 +5,7 @@ import pytest
 
 import paraflow as pf
 from paraflow.errors import GraphError, InvalidArgumentError
-
-from .interpreter import interpret
+from paraflow.testing import interpret
 
 HERE = r"test_refusals\.py:\d+"
 

@@ -10,8 +10,8 @@ from paraflow.autodiff import gradients
 from paraflow.graph.dtypes import is_floating
 from paraflow.graph.graph import Graph
 from paraflow.ops.array import make_constant, make_placeholder
+from paraflow.testing import interpret
 
-from .interpreter import interpret
 from .tf_case import FAMILIES, cases_of, weight
 
 CASES = {name: case for family in FAMILIES for name, case in cases_of(family).items()}

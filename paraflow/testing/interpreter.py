@@ -3,12 +3,20 @@
 It shares nothing with the compiler and the runtime, so it is what their results are compared with.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from paraflow.graph.graph import as_operation
+from paraflow.graph.node import Operation, Tensor
 
 
-def interpret(fetches, feeds=None, runtime=None):
+def interpret(
+    fetches: Any, feeds: Mapping[Tensor, Any] | None = None, runtime: Mapping[str, Any] | None = None
+) -> Any:
     """The values of ``fetches`` (tensors, operations, or a list of them), given the values of some tensors.
 
     ``runtime`` holds what an executor supplies to bodies that ask for it: ``store`` (variable name -> array,
@@ -31,7 +39,7 @@ def interpret(fetches, feeds=None, runtime=None):
     return results if isinstance(fetches, (list, tuple)) else results[0]
 
 
-def _needed(roots, fed):
+def _needed(roots: list[Operation], fed: Mapping[Tensor, Any]) -> list[Operation]:
     """The operations that ``roots`` depend on beyond the fed tensors, in program order."""
     needed = set(roots)
     graph = roots[0].graph
