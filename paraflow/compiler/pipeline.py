@@ -18,6 +18,7 @@ from paraflow.compiler.options import Options
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.planes import shard_updates
 from paraflow.compiler.rows import share_rows
+from paraflow.compiler.schedule import schedule
 from paraflow.compiler.simplify import simplify
 from paraflow.compiler.specialise import Given, specialise
 from paraflow.errors import InvalidArgumentError
@@ -53,19 +54,20 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("markers", lambda program, options: resolve_markers(program)),
     ("shard_updates", _shard_updates),
     ("share_rows", _share_rows),
+    ("schedule", lambda program, options: schedule(program)),
 )
 STAGES = tuple(dict.fromkeys(("prune", *(name for name, _ in PASSES), "lower")))
 # `in_place` and `reuse` are choices of `lower`: kernels write over their inputs, and results that are over make room.
-OPTIONAL = ("fold", "simplify", "merge", "in_place", "reuse")
+OPTIONAL = ("fold", "simplify", "merge", "schedule", "in_place", "reuse")
 
 
 @dataclass(frozen=True)
 class CompilerOptions:
     """What the user of a session tells the compiler.
 
-    ``disable`` names optional passes that are left out: fold, simplify, merge, in_place, reuse. ``dump`` names passes
-    whose result is written as text, or is "all": for each plan ``directory`` then has a directory with a file for each
-    pass, numbered in their order, so that diff shows what a pass did. Of several ranks, rank 0 writes.
+    ``disable`` names optional passes that are left out: fold, simplify, merge, schedule, in_place, reuse. ``dump``
+    names passes whose result is written as text, or is "all": for each plan ``directory`` then has a directory with a
+    file for each pass, numbered in their order, so that diff shows what a pass did. Of several ranks, rank 0 writes.
 
     Raises InvalidArgumentError for the name of no such pass.
     """

@@ -107,18 +107,19 @@ def rebuild(
     moved: dict[Tensor, Tensor] | None = None,
     after: Callable[[Builder, Operation], None] | None = None,
     merging: bool = False,
+    order: Sequence[Operation] | None = None,
 ) -> Program:
     """Copy what ``program`` needs into a fresh graph, asking ``rule`` about each operation in turn.
 
     ``moved`` is filled with old tensor -> new tensor as the rebuild goes on, for rules that look beyond the inputs.
     ``after`` is called when an operation of the old program has been dealt with. With ``merging`` equal uses of pure
-    operations become one.
+    operations become one. ``order`` has the operations in another valid order than that of the program.
     """
     builder = Builder(merging)
     builder.graph.variables = dict(program.graph.variables)
     tensors: dict[Tensor, Tensor] = {} if moved is None else moved
     operations: dict[Operation, tuple[Operation, ...]] = {}
-    for operation in program.operations():
+    for operation in program.operations() if order is None else order:
         inputs = tuple(tensors[t] for t in operation.inputs)
         builder.control_inputs = tuple(
             dict.fromkeys(new for old in operation.control_inputs for new in operations[old])

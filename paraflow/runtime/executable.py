@@ -114,12 +114,18 @@ class Executable:
         return users, waits
 
     @cached_property
-    def ranks(self) -> list[int]:
-        """For each call, the cost of the longest chain that begins with it."""
+    def ranks(self) -> list[tuple[float, int]]:
+        """For each call how early it should run: the first bucket that waits for it, then the longest chain below it.
+
+        The earlier the bucket, and the dearer the chain that begins with the call, the greater the rank.
+        """
         users, _ = self.dependents
-        ranks = [0] * len(self.steps)
+        ranks: list[tuple[float, int]] = [(-math.inf, 0)] * len(self.steps)
         for i in reversed(range(len(self.steps))):
-            ranks[i] = self.steps[i].cost + max((ranks[u] for u in users[i]), default=0)
+            step, below = self.steps[i], [ranks[u] for u in users[i]]
+            bucket = step.attrs["bucket"] if step.record.name == "start_exchange" else math.inf
+            first = max((urgency for urgency, _ in below), default=-math.inf)
+            ranks[i] = max(first, -bucket), step.cost + max((cost for _, cost in below), default=0)
         return ranks
 
     def load(self, feeds: Sequence[Array]) -> None:
