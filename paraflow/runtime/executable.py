@@ -68,13 +68,13 @@ class Executable:
         self.calls: list[Call] = []
         self._planes = PlaneSteps(plan, self.values, context.store, context.exchange, trains)
         self.synchronises, self.text = self._planes.digest, self._planes.text
-        self._numbers: dict[int, int] = {}  # position in the plan -> position among the calls
+        self.numbers: dict[int, int] = {}  # position in the plan -> position among the calls
         for number, step in enumerate(plan.steps):
             if step.mode == BIND_VIEW:
                 inputs = [self.values[i] for i in step.inputs]
                 self.values[step.outputs[0]] = step.record.body(*inputs, **step.attrs)
                 continue
-            self._numbers[number] = len(self.calls)
+            self.numbers[number] = len(self.calls)
             self.steps.append(step)
             call = self._call(step)
             self.calls.append(call if kept.isdisjoint(self._written(step)) else partial(_unless_idle, context, call))
@@ -101,7 +101,7 @@ class Executable:
         waits: list[int] = []
         above: list[int] = []  # for each call, the calls that must be over as a bit mask
         for i, step in enumerate(self.steps):
-            needed = [self._numbers[d] for d in step.depends]
+            needed = [self.numbers[d] for d in step.depends]
             implied = 0
             for d in needed:
                 implied |= above[d]
