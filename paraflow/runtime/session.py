@@ -27,6 +27,7 @@ from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, dependents
 from paraflow.ops.collective import EXCHANGES
+from paraflow.ops.recompute import RECOMPUTED
 from paraflow.runtime.accumulation import Accumulation
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
@@ -332,6 +333,8 @@ class Session:
                 self._options,
                 bucket_bytes=bucket_bytes or self._options.bucket_bytes,
                 rewrite=rewrite if strategy is not None else None,
+                rematerialise=self.compiler.rematerialise,
+                recomputed=tuple(self.graph.get_collection(RECOMPUTED)),
             ),
             self.compiler.disable,
             self._observer(),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from paraflow.compiler.pipeline import CompilerOptions
 from paraflow.errors import ConfigError
 from paraflow.experiment.config import load_config
 from paraflow.experiment.datasets import load_datasets
@@ -67,7 +68,10 @@ def of_experiment(path: str, overrides: Sequence[str], steps: int) -> list[Watch
 
         strategy = Alone(1) if exchanging else None
         with Session(
-            strategy=strategy, threads=config.experiment.threads, bucket_bytes=config.parallel.bucket_bytes
+            strategy=strategy,
+            threads=config.experiment.threads,
+            bucket_bytes=config.parallel.bucket_bytes,
+            compiler=CompilerOptions(config.compiler.disable, rematerialise=config.compiler.rematerialise),
         ) as session:
             if steps:
                 session.run(initialize)
