@@ -32,6 +32,7 @@ from paraflow import (
     vocabulary,
 )
 from paraflow.autodiff import gradients
+from paraflow.compiler.pipeline import CompilerOptions
 from paraflow.graph.dtypes import (
     as_dtype,
     complex64,
@@ -113,6 +114,7 @@ from paraflow.ops.collective import exchange
 from paraflow.ops.python import custom_gradient, py_func
 from paraflow.ops.python import print_ as Print  # noqa: N812
 from paraflow.ops.python import tuple_ as tuple
+from paraflow.ops.recompute import recompute_grad
 from paraflow.ops.rows import scatter_add_to as scatter_add
 from paraflow.ops.rows import scatter_sub, scatter_update
 from paraflow.ops.slices import IndexedSlices, IndexedSlicesValue
@@ -154,6 +156,7 @@ newaxis = None  # in a tensor's key: a new axis of size 1
 __all__ = [
     "AUTO_REUSE",
     "Assert",
+    "CompilerOptions",
     "Graph",
     "GraphKeys",
     "IndexedSlices",
@@ -253,6 +256,7 @@ __all__ = [
     "random",
     "random_normal_initializer",
     "random_uniform_initializer",
+    "recompute_grad",
     "report_uninitialized_variables",
     "reset_default_graph",
     "scatter_add",

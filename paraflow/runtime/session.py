@@ -16,7 +16,9 @@ import numpy as np
 
 from paraflow.comm import Communicator, solo
 from paraflow.compiler.accumulate import adding_program, closing_program
-from paraflow.compiler.pipeline import BUCKET_BYTES, Options, compile_plan
+from paraflow.compiler.dump import Dump
+from paraflow.compiler.options import BUCKET_BYTES, Options
+from paraflow.compiler.pipeline import CompilerOptions, Observer, compile_plan
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree
@@ -25,6 +27,7 @@ from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, dependents
 from paraflow.ops.collective import EXCHANGES
+from paraflow.ops.recompute import RECOMPUTED
 from paraflow.runtime.accumulation import Accumulation
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
@@ -33,6 +36,7 @@ from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecu
 from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_shape, feed_tensor, fetch_key, given
 from paraflow.runtime.store import VariableStore
 from paraflow.runtime.tuning import Tuning, buckets, candidates, choose, measure, put_back
+from paraflow.runtime.watch import new_watched, time_steps
 
 Array = np.ndarray[Any, Any]
 Feeds = Mapping[Tensor, Given]
@@ -83,7 +87,8 @@ class Session:
     buckets in which synchronous ranks exchange gradients (default: 4 MiB; the first bucket is a quarter as large, but
     1 MiB where the others are). With ``autotune`` it is chosen by measuring before the first training step, for which
     that step runs some times on its first batch; all ranks choose alike, results are those of a session that was given
-    the size, and ``tuning`` then has what was measured.
+    the size, and ``tuning`` then has what was measured. ``compiler`` says which passes are left out, and what is
+    written of them; it may be replaced, and then counts for plans made from then on.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class Session:
         threads: int = 1,
         bucket_bytes: int | None = None,
         autotune: bool = False,
+        compiler: CompilerOptions | None = None,
     ) -> None:
         if threads < 1:
             raise InvalidArgumentError(f"threads must be at least 1, not {threads}")
@@ -117,6 +123,7 @@ class Session:
         )
         self.tuning: Tuning | None = None
         self.autotune = autotune and synchronous  # until it is done
+        self.compiler = compiler or CompilerOptions()
         self._options = Options(threads > 1, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
         self._fetches: dict[Any, Fetches] = {}
@@ -286,6 +293,7 @@ class Session:
             self._accumulations[trains] = Accumulation(self.strategy.accumulate)
         accumulation = self.context.accumulation = self._accumulations[trains]
         adding = Executable(self._compile(wanted, feeds, adding=True)[0], self.context)
+        time_steps(adding)
         closing = self._executable(plan, trains, samples)
         return Loaded(closing, samples, wanted.fold, accumulation, Loaded(adding, samples, wanted.fold))
 
@@ -297,7 +305,9 @@ class Session:
         if samples == 0 and trains:
             steps = (self.graph.get_operation_by_name(name) for name in trains)
             kept.update(name for step in steps if step.record.writes for name in step.variables)
-        return Executable(plan, self.context, trains, kept, beside)
+        executable = Executable(plan, self.context, trains, kept, beside)
+        time_steps(executable)
+        return executable
 
     def _compile(
         self, wanted: Fetches, feeds: Feeds, adding: bool = False, bucket_bytes: int | None = None
@@ -319,10 +329,30 @@ class Session:
             wanted.tensors,
             wanted.operations,
             feeds,
-            rewrite if strategy is not None else None,
-            replace(self._options, bucket_bytes=bucket_bytes or self._options.bucket_bytes),
+            replace(
+                self._options,
+                bucket_bytes=bucket_bytes or self._options.bucket_bytes,
+                rewrite=rewrite if strategy is not None else None,
+                rematerialise=self.compiler.rematerialise,
+                recomputed=tuple(self.graph.get_collection(RECOMPUTED)),
+            ),
+            self.compiler.disable,
+            self._observer(),
         )
         return plan, trains
+
+    def _observer(self) -> Observer | None:
+        """Who is told what the passes make of the next program."""
+        dump = Dump(self.compiler.directory, self.compiler.dump) if self.compiler.dump and not self.comm.rank else None
+        watched = new_watched()
+        if dump is None or watched is None:
+            return dump or watched
+
+        def both(number: int, name: str, result: Program | Plan) -> None:
+            dump(number, name, result)
+            watched(number, name, result)
+
+        return both
 
     def _check_initialized(self, plan: Plan) -> None:
         self._need_values(plan.reads)
