@@ -239,7 +239,7 @@ class Lowering:
 
     def _compute(self, operation: Operation, inputs: tuple[int, ...], waits: tuple[int, ...]) -> None:
         static = all(t.spec.static for t in operation.outputs)
-        if len(operation.outputs) > 1 or operation.type not in KERNELS or not static:
+        if operation.type not in KERNELS or not static:
             # What a body returns is memory of its own, or a view of its first input and so of the arena.
             shares = operation.record.view and self.slots[self._root(inputs[0])].kind != OBJECT
             outputs = tuple(self._new_slot(OBJECT, t, base=inputs[0] if shares else None) for t in operation.outputs)
@@ -247,12 +247,13 @@ class Lowering:
             self._add_step(operation, BODY, inputs, outputs, waits)
             return
         write = self.updates.get(operation)
-        if operation.outputs[0] in self.gradients:
-            slot = self._output(operation, GRADIENT, self.gradients[operation.outputs[0]])
-            self._add_step(operation, KERNEL, inputs, (slot,), waits)
-            return
         if write is None:
-            self._add_step(operation, KERNEL, inputs, (self._output(operation, ARENA),), waits)
+            outputs = tuple(
+                self._new_slot(GRADIENT, t, self.gradients[t]) if t in self.gradients else self._new_slot(ARENA, t)
+                for t in operation.outputs
+            )
+            self.slot_of.update(zip(operation.outputs, outputs, strict=True))
+            self._add_step(operation, KERNEL, inputs, outputs, waits)
             return
         slot = self._output(operation, VARIABLE, write.attrs["variable"])
         more = {s for o in (*write.control_inputs, *self.effects.after[write]) for s in self.done.get(o, ())}
@@ -275,7 +276,7 @@ class Lowering:
                 if draft.kind == ARENA and draft.where is None:
                     draft.where = arena.allocate(self._bytes(slot), over)
             for slot in ends[index]:
-                if slot != taken:
+                if slot not in taken:
                     draft = self.slots[slot]
                     arena.release(draft.where, self._bytes(slot), self._mask(draft.users))
         self.arena_bytes = arena.bytes
@@ -288,28 +289,34 @@ class Lowering:
                 mask |= 1 << step
         return mask
 
-    def _take_over(self, index: int, step: StepDraft, ending: list[int], over: int) -> int | None:
-        """Give the output the memory of an input that ends here, where the kernel may work in place."""
-        if step.mode != KERNEL or self.slots[step.outputs[0]].kind != ARENA:
-            return None
-        output = self.slots[step.outputs[0]]
-        for position in KERNELS[step.record_name].inplace:
-            if position >= len(step.inputs):
-                break
-            slot = step.inputs[position]
-            draft = self.slots[slot]
-            if (
-                slot in ending
-                and draft.kind == ARENA
-                and draft.tensor.spec.shape == output.tensor.spec.shape
-                and draft.tensor.dtype == output.tensor.dtype
-                and not self._mask([u for u in draft.users if u != index]) & ~over
-                and self._alone(slot, step)
-            ):
-                output.where = draft.where
-                # The block now also has the readers of its former tenant behind it, all of them over.
-                return slot
-        return None
+    def _take_over(self, index: int, step: StepDraft, ending: list[int], over: int) -> set[int]:
+        """Give outputs the memory of inputs that end here, where the kernel may work in place; these inputs."""
+        taken: set[int] = set()
+        if step.mode != KERNEL:
+            return taken
+        # Of a fused operation, outputs behind these are smaller, and not made element by element.
+        count = len(step.operation.attrs["dtypes"]) if step.record_name == "fused" else 1
+        for output in (self.slots[s] for s in step.outputs[:count]):
+            if output.kind == ARENA:
+                left = [s for s in ending if s not in taken]
+                slot = next((s for s in left if self._can_follow(output, s, index, step, over)), None)
+                if slot is not None:
+                    # The block now also has the readers of its former tenant behind it, all of them over.
+                    output.where = self.slots[slot].where
+                    taken.add(slot)
+        return taken
+
+    def _can_follow(self, output: SlotDraft, slot: int, index: int, step: StepDraft, over: int) -> bool:
+        """Whether an output of ``step`` may have the memory of an input, ``slot``, that ends there."""
+        draft = self.slots[slot]
+        return (
+            slot in step.inputs
+            and draft.kind == ARENA
+            and draft.tensor.spec.shape == output.tensor.spec.shape
+            and draft.tensor.dtype == output.tensor.dtype
+            and not self._mask([u for u in draft.users if u != index]) & ~over
+            and self._alone(slot, step)
+        )
 
     def _alone(self, slot: int, step: StepDraft) -> bool:
         """Whether no operand that the kernel cannot work on in place has the same memory, perhaps as a view."""

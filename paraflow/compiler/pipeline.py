@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from paraflow.compiler.fuse import fuse
 from paraflow.compiler.lower import lower
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.planes import shard_updates
@@ -56,4 +57,5 @@ def compile_plan(
     program = shard_updates(program, options.synchronous, options.bucket_bytes, options.private)
     if options.synchronous:
         program = share_rows(program, options.private)
+    program = fuse(program)
     return program, lower(program, options.parallel)

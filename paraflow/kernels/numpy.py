@@ -6,7 +6,7 @@ result; every kernel is tested against that body.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,18 +19,20 @@ from paraflow.ops.reduce import highest, lowest, mean_of
 Array = np.ndarray[Any, Any]
 Call = Callable[..., Any]
 
-ANY_INPUT = tuple(range(8))
+ANY_INPUT = tuple(range(64))
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """``bind(attributes)`` returns ``f(*inputs, out)``.
+    """``bind(attributes)`` returns ``f(*inputs, *outputs)``.
 
-    ``inplace`` lists the inputs whose memory ``out`` may share, given equal shape and dtype.
+    ``inplace`` lists the inputs whose memory an output may share, given equal shape and dtype. ``prepare(attributes,
+    arrays)`` returns a call that does the same to arrays that stay where they are.
     """
 
     bind: Callable[[Mapping[str, Any]], Call]
     inplace: tuple[int, ...] = ()
+    prepare: Callable[[Mapping[str, Any], Sequence[Array]], Callable[[], Any]] | None = None
 
 
 def _ufunc(function: Call) -> Kernel:

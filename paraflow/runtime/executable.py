@@ -153,17 +153,22 @@ class Executable:
             return self._timed(self._body(step))
         if step.mode == WRITE:
             function: Callable[..., Any] = _write
+            prepare = None
         elif step.mode == KERNEL:
-            function = KERNELS[step.record.name].bind(step.attrs)
+            kernel = KERNELS[step.record.name]
+            function = kernel.bind(step.attrs)
+            prepare = kernel.prepare
         else:
             return self._body(step)
-        inputs, output, values = step.inputs, self.values[step.outputs[0]], self.values
+        inputs, values = step.inputs, self.values
+        outputs = [values[i] for i in step.outputs]
         if all(self.plan.slots[i].kind != OBJECT for i in inputs):
-            return partial(function, *(values[i] for i in inputs), output)
+            arrays = [*(values[i] for i in inputs), *outputs]
+            return partial(function, *arrays) if prepare is None else prepare(step.attrs, arrays)
         releases = step.releases
 
         def call() -> None:
-            function(*[values[i] for i in inputs], output)
+            function(*[values[i] for i in inputs], *outputs)
             for slot in releases:
                 values[slot] = None
 
