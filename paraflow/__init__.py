@@ -16,6 +16,7 @@ TensorFlow 1.x::
 
 from paraflow import bitwise, comm, data, dtypes, errors, linalg, manip, math, nn, parallel, random, train, vocabulary
 from paraflow.autodiff import gradients
+from paraflow.compiler.pipeline import CompilerOptions
 from paraflow.graph.dtypes import (
     as_dtype,
     complex64,
@@ -137,6 +138,7 @@ newaxis = None  # in a tensor's key: a new axis of size 1
 __all__ = [
     "AUTO_REUSE",
     "Assert",
+    "CompilerOptions",
     "Graph",
     "GraphKeys",
     "IndexedSlices",

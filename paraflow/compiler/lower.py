@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from paraflow.compiler.draft import Array, Draft, SlotDraft, StepDraft
 from paraflow.compiler.effects import Effects, order_effects
-from paraflow.compiler.memory import Arena
+from paraflow.compiler.in_place import updates_in_place
+from paraflow.compiler.memory import place
 from paraflow.compiler.plan import (
     ARENA,
     BIND_VIEW,
@@ -33,8 +33,6 @@ from paraflow.graph.rebuild import Program
 from paraflow.graph.shape import Dims, known, num_elements
 from paraflow.kernels.numpy import KERNELS
 
-Array = np.ndarray[Any, Any]
-
 UNKNOWN_COST = 1 << 16
 # Where, among inputs and output, the faces of a convolution have its result and its filter (their gradients' places).
 _CONVOLUTIONS = {
@@ -42,90 +40,26 @@ _CONVOLUTIONS = {
 }  # fmt: skip
 
 
-@dataclass
-class SlotDraft:
-    """A slot being made. ``base`` is the slot whose memory a view shares; ``ready`` the steps that fill it."""
-
-    kind: str
-    tensor: Tensor
-    where: Any = None
-    base: int | None = None
-    ready: tuple[int, ...] = ()
-    users: list[int] = field(default_factory=list)
-    dummy: Array | None = None
-
-
-@dataclass
-class StepDraft:
-    """A step being made."""
-
-    operation: Operation
-    mode: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    depends: tuple[int, ...]
-    record_name: str
-
-
 class Lowering:
     """The state of one lowering; `lower` is the way in."""
 
-    def __init__(self, program: Program, parallel: bool) -> None:
+    def __init__(self, program: Program, parallel: bool, in_place: bool, reuse: bool) -> None:
         self.program = program
         self.parallel = parallel
+        self.in_place = in_place
+        self.reuse = reuse
         self.operations = program.operations()
         self.effects: Effects = order_effects(program, self.operations)
         self.consumers: dict[Tensor, list[Operation]] = defaultdict(list)
         for operation in self.operations:
             for tensor in operation.inputs:
                 self.consumers[tensor].append(operation)
-        self.slots: list[SlotDraft] = []
-        self.steps: list[StepDraft] = []
+        self.draft = Draft()
+        self.slots, self.steps = self.draft.slots, self.draft.steps
         self.slot_of: dict[Tensor, int] = {}
         self.done: dict[Operation, tuple[int, ...]] = {}
-        self.updates = self._in_place_updates()
+        self.updates = updates_in_place(program, self.effects, self.consumers) if in_place else {}
         self.gradients = dict(placed_gradients(self.operations))
-
-    # -- which assignments need no step of their own -----------------------------------------------------------
-
-    def _in_place_updates(self) -> dict[Operation, Operation]:
-        """Producer -> assignment, where the producer may write straight into the variable's memory."""
-        updates = {}
-        for write in self.operations:
-            if write.type == "assign_variable" and self._updates_in_place(write):
-                updates[write.inputs[0].op] = write
-        return updates
-
-    def _updates_in_place(self, write: Operation) -> bool:
-        value = write.inputs[0]
-        producer = value.op
-        variable = self.program.graph.variables[write.attrs["variable"]]
-        kernel = KERNELS.get(producer.type)
-        if (
-            kernel is None
-            or not producer.record.elementwise
-            or write in self.effects.snapshots
-            or value in self.program.fetches
-            or self.consumers[value] != [write]
-            or value.spec.shape != variable.shape
-            or value.dtype != variable.dtype
-        ):
-            return False
-        waits = [*(o for o in self.effects.after[write] if o is not producer), *write.control_inputs]
-        if any(o.index > producer.index for o in waits):
-            return False
-        for position, operand in enumerate(producer.inputs):
-            root = operand
-            while root.op.record.view:
-                root = root.op.inputs[0]
-            shares = (
-                (root.op.record.reads or root.op.record.writes)
-                and root.op.attrs["variable"] == variable.name
-                and root.op not in self.effects.snapshots
-            )
-            if shares and (root is not operand or position not in kernel.inplace):
-                return False
-        return True
 
     # -- slots and steps ----------------------------------------------------------------------------------------
 
@@ -134,8 +68,8 @@ class Lowering:
         for operation in self.operations:
             self._lower(operation)
         for tensor in self.program.fetches:
-            self.slots[self._root(self.slot_of[tensor])].users.append(len(self.steps))
-        self._place()
+            self.slots[self.draft.root(self.slot_of[tensor])].users.append(len(self.steps))
+        self.arena_bytes = place(self.draft, self.parallel, self.in_place, self.reuse)
         return self._freeze()
 
     def _new_slot(
@@ -143,11 +77,6 @@ class Lowering:
     ) -> int:
         self.slots.append(SlotDraft(kind, tensor, where, base, ready))
         return len(self.slots) - 1
-
-    def _root(self, slot: int) -> int:
-        while (base := self.slots[slot].base) is not None:
-            slot = base
-        return slot
 
     def _waits(self, operation: Operation, inputs: tuple[int, ...]) -> tuple[int, ...]:
         waits = {step for slot in inputs for step in self.slots[slot].ready}
@@ -166,10 +95,10 @@ class Lowering:
     ) -> None:
         index = len(self.steps)
         for slot in inputs:
-            self.slots[self._root(slot)].users.append(index)
+            self.slots[self.draft.root(slot)].users.append(index)
         for slot in outputs:
             self.slots[slot].ready = (index,)
-            self.slots[self._root(slot)].users.append(index)
+            self.slots[self.draft.root(slot)].users.append(index)
         self.steps.append(StepDraft(operation, mode, inputs, outputs, waits, record_name or operation.type))
         self.done[operation] = (index,)
 
@@ -241,7 +170,7 @@ class Lowering:
         static = all(t.spec.static for t in operation.outputs)
         if operation.type not in KERNELS or not static:
             # What a body returns is memory of its own, or a view of its first input and so of the arena.
-            shares = operation.record.view and self.slots[self._root(inputs[0])].kind != OBJECT
+            shares = operation.record.view and self.slots[self.draft.root(inputs[0])].kind != OBJECT
             outputs = tuple(self._new_slot(OBJECT, t, base=inputs[0] if shares else None) for t in operation.outputs)
             self.slot_of.update(zip(operation.outputs, outputs, strict=True))
             self._add_step(operation, BODY, inputs, outputs, waits)
@@ -258,89 +187,6 @@ class Lowering:
         slot = self._output(operation, VARIABLE, write.attrs["variable"])
         more = {s for o in (*write.control_inputs, *self.effects.after[write]) for s in self.done.get(o, ())}
         self._add_step(operation, KERNEL, inputs, (slot,), tuple(sorted({*waits, *more})))
-
-    # -- memory ---------------------------------------------------------------------------------------------------
-
-    def _place(self) -> None:
-        arena = Arena()
-        ancestors = self._ancestors()
-        ends: dict[int, list[int]] = defaultdict(list)
-        for i, draft in enumerate(self.slots):
-            if draft.kind == ARENA:
-                ends[max(draft.users)].append(i)
-        for index, step in enumerate(self.steps):
-            over = ancestors[index]
-            taken = self._take_over(index, step, ends[index], over)
-            for slot in () if step.mode == BIND_VIEW else step.outputs:
-                draft = self.slots[slot]
-                if draft.kind == ARENA and draft.where is None:
-                    draft.where = arena.allocate(self._bytes(slot), over)
-            for slot in ends[index]:
-                if slot not in taken:
-                    draft = self.slots[slot]
-                    arena.release(draft.where, self._bytes(slot), self._mask(draft.users))
-        self.arena_bytes = arena.bytes
-
-    def _mask(self, steps: list[int]) -> int:
-        """The steps as a bit mask; with one lane program order says it all, so nothing needs guarding."""
-        mask = 0
-        if self.parallel:
-            for step in steps:
-                mask |= 1 << step
-        return mask
-
-    def _take_over(self, index: int, step: StepDraft, ending: list[int], over: int) -> set[int]:
-        """Give outputs the memory of inputs that end here, where the kernel may work in place; these inputs."""
-        taken: set[int] = set()
-        if step.mode != KERNEL:
-            return taken
-        # Of a fused operation, outputs behind these are smaller, and not made element by element.
-        count = len(step.operation.attrs["dtypes"]) if step.record_name == "fused" else 1
-        for output in (self.slots[s] for s in step.outputs[:count]):
-            if output.kind == ARENA:
-                left = [s for s in ending if s not in taken]
-                slot = next((s for s in left if self._can_follow(output, s, index, step, over)), None)
-                if slot is not None:
-                    # The block now also has the readers of its former tenant behind it, all of them over.
-                    output.where = self.slots[slot].where
-                    taken.add(slot)
-        return taken
-
-    def _can_follow(self, output: SlotDraft, slot: int, index: int, step: StepDraft, over: int) -> bool:
-        """Whether an output of ``step`` may have the memory of an input, ``slot``, that ends there."""
-        draft = self.slots[slot]
-        return (
-            slot in step.inputs
-            and draft.kind == ARENA
-            and draft.tensor.spec.shape == output.tensor.spec.shape
-            and draft.tensor.dtype == output.tensor.dtype
-            and not self._mask([u for u in draft.users if u != index]) & ~over
-            and self._alone(slot, step)
-        )
-
-    def _alone(self, slot: int, step: StepDraft) -> bool:
-        """Whether no operand that the kernel cannot work on in place has the same memory, perhaps as a view."""
-        inplace = KERNELS[step.record_name].inplace
-        return all(
-            self._root(other) != slot or (other == slot and position in inplace)
-            for position, other in enumerate(step.inputs)
-        )
-
-    def _bytes(self, slot: int) -> int:
-        tensor = self.slots[slot].tensor
-        return (num_elements(tensor.spec.shape) or 0) * tensor.dtype.itemsize
-
-    def _ancestors(self) -> list[int]:
-        """For each step the bit mask of the steps that are over before it starts."""
-        if not self.parallel:
-            return [-1] * len(self.steps)
-        masks: list[int] = []
-        for step in self.steps:
-            mask = 0
-            for d in step.depends:
-                mask |= masks[d] | 1 << d
-            masks.append(mask)
-        return masks
 
     # -- the result -------------------------------------------------------------------------------------------------
 
@@ -431,6 +277,10 @@ def step_cost(operation: Operation) -> int:
     return sum(n for n in sizes if n is not None)
 
 
-def lower(program: Program, parallel: bool = False) -> Plan:
-    """The plan of ``program``; with ``parallel`` its memory allows independent steps to run at the same time."""
-    return Lowering(program, parallel).run()
+def lower(program: Program, parallel: bool = False, in_place: bool = True, reuse: bool = True) -> Plan:
+    """The plan of ``program``; with ``parallel`` its memory allows independent steps to run at the same time.
+
+    ``in_place``: kernels may write into the memory of an input, and of a variable that is assigned their result;
+    ``reuse``: results that are over leave their memory to others.
+    """
+    return Lowering(program, parallel, in_place, reuse).run()

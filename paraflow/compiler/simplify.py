@@ -1,4 +1,4 @@
-"""Constant folding and algebraic simplification: one named table of rules, applied once in program order.
+"""Algebraic simplification: one named table of rules, applied once in program order.
 
 A rule returns the tensors that replace an operation's outputs, or None where it does not apply. Rules keep every bit
 of the result: x * 1 is x, but x * 0 is not 0 (NaN) and x + 0 is not x (-0.0).
@@ -8,29 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from paraflow.errors import GraphError
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
 from paraflow.graph.shape import Dims, broadcast
-
-# Folding may not make a plan much larger than the graph it comes from.
-FOLD_LIMIT = 4096
 
 Inputs = tuple[Tensor, ...]
 Result = Sequence[Tensor] | None
 
 
 def simplify(program: Program) -> Program:
-    """Fold what is constant, remove what changes nothing, and write the rest in the form kernels like best."""
+    """Remove what changes nothing, and write the rest in the form kernels like best."""
     return rebuild(program, _rule)
 
 
 def _rule(build: Builder, op: Operation, inputs: Inputs) -> Result:
-    folded = _fold(build, op, inputs)
-    if folded is not None:
-        return folded
     if op.record.elementwise:
         stripped = tuple(_strip_broadcast(op, inputs))
         if stripped != inputs:
@@ -42,27 +34,6 @@ def _rule(build: Builder, op: Operation, inputs: Inputs) -> Result:
 
 def _keep(build: Builder, op: Operation, inputs: Inputs) -> Result:
     return None
-
-
-def _fold(build: Builder, op: Operation, inputs: Inputs) -> Result:
-    record = op.record
-    if not record.pure or not op.outputs or not (inputs or record.attributes) or op.type in ("constant", "placeholder"):
-        return None
-    if record.shape_only and all(x.spec.static for x in inputs):
-        values = [np.broadcast_to(np.zeros((), x.dtype), x.spec.shape) for x in inputs]  # type: ignore[arg-type]
-    elif inputs and all(x.op.type == "constant" for x in inputs):
-        values = [x.op.attrs["value"] for x in inputs]
-    else:
-        return None
-    if not record.shape_only and sum(t.shape.num_elements() or FOLD_LIMIT + 1 for t in op.outputs) > FOLD_LIMIT:
-        return None
-    with np.errstate(all="ignore"):
-        try:
-            result = record.body(*values, **op.attrs)
-        except Exception:
-            return None  # the run fails in the same way, and then names the operation and its line
-    results = result if isinstance(result, tuple) else (result,)
-    return [build.constant(op, np.array(r, t.dtype)) for r, t in zip(results, op.outputs, strict=True)]
 
 
 def _strip_broadcast(op: Operation, inputs: Inputs) -> list[Tensor]:
@@ -84,29 +55,12 @@ def _result_shape(op: Operation, inputs: list[Tensor]) -> Dims:
         return None
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.spec.static and a.spec.shape == b.spec.shape and a.dtype == b.dtype
-
-
 def _through(build: Builder, op: Operation, inputs: Inputs) -> Result:
     return (inputs[0],)
 
 
-def _alone(build: Builder, op: Operation, inputs: Inputs) -> Result:
-    """A marker of statistics that no strategy has rewritten: its first inputs are its outputs."""
-    return inputs[: len(op.outputs)]
-
-
 def _with_gradient(build: Builder, op: Operation, inputs: Inputs) -> Result:
     return inputs[: op.attrs["outputs"]]
-
-
-def _all_reduce(build: Builder, op: Operation, inputs: Inputs) -> Result:
-    """The marker below has nothing left to do, unless the size is known only at run time and has to be looked at."""
-    marker = inputs[0].op
-    if marker.type != "exchange" or not marker.inputs[0].spec.static:
-        return None
-    return build.emit(op, op.record, marker.inputs, op.attrs)
 
 
 def _shaped(build: Builder, op: Operation, inputs: Inputs) -> Result:
@@ -179,9 +133,6 @@ RULES: dict[str, Callable[[Builder, Operation, Inputs], Result]] = {
     "identity": _through,
     "stop_gradient": _through,
     "with_gradient": _with_gradient,
-    "all_reduce": _all_reduce,
-    "global_moments": _alone,
-    "global_average": _alone,
     "reshape": _shaped,
     "broadcast_to": _shaped,
     "sum_to": _sum_to,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
 from paraflow.comm import Communicator, solo
+from paraflow.compiler.pipeline import CompilerOptions
 from paraflow.data import Batch, Batches, Dataset, OwnBatches, shard
 from paraflow.errors import ConfigError, NumericError
 from paraflow.experiment.datasets import has_own_data, load_datasets, load_own_datasets
@@ -18,7 +19,7 @@ from paraflow.experiment.journal import Journal
 from paraflow.experiment.measure import Meter, evaluate
 from paraflow.experiment.model import Model, build_model
 from paraflow.experiment.optimizers import build_train_op
-from paraflow.experiment.run_directory import PARAMETERS_FILE, create_run_directory, save_config
+from paraflow.experiment.run_directory import PARAMETERS_FILE, PLANS_DIRECTORY, create_run_directory, save_config
 from paraflow.experiment.schema import Config, shared_leaves
 from paraflow.experiment.strategies import check_mode, check_normalization, make_strategy
 from paraflow.graph.graph import Graph
@@ -57,6 +58,7 @@ def train(config: Config, communicator: Communicator) -> None:
             threads=config.experiment.threads,
             bucket_bytes=config.parallel.bucket_bytes,
             autotune=config.parallel.autotune,
+            compiler=CompilerOptions(config.compiler.disable),
         ) as session:
             session.run(initialize)
             _Run(config, communicator, strategy, session, model, parameters, train_op, test).carry_out(training)
@@ -80,6 +82,8 @@ class _Run:
         batches = self._batches(training)
         total_steps = _total_steps(self.config, batches.steps_per_epoch)
         directory = create_run_directory(self.config, self.communicator)
+        dump = self.config.compiler.dump
+        self.session.compiler = replace(self.session.compiler, dump=dump, directory=str(directory / PLANS_DIRECTORY))
         with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs) as journal:
             worker = None
             if self.strategy.is_server:

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
+from paraflow.compiler.pipeline import OPTIONAL, STAGES, CompilerOptions
+from paraflow.errors import InvalidArgumentError
 from paraflow.experiment.optimizer_tables import (
     LAMB,
     LARS,
@@ -362,6 +364,30 @@ class Parallel(Table):
         return self
 
 
+class Compiler(Table):
+    """What the compiler leaves out, and what it writes of its passes."""
+
+    disable: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=(),
+        description=f"optional passes that are left out, of {', '.join(OPTIONAL)}: results keep their bytes, and take "
+        "more time or memory",
+    )
+    dump: str | Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        default=(),
+        description="passes whose result is written as text into the run directory, a file for each pass and plan, "
+        f"of {', '.join(STAGES)}, or 'all'",
+    )
+
+    @field_validator("disable", "dump")
+    @classmethod
+    def _names_passes(cls, value: Any, info: ValidationInfo) -> Any:
+        try:
+            CompilerOptions(**{str(info.field_name): value})
+        except InvalidArgumentError as error:
+            raise ValueError(str(error).partition(": ")[2]) from None
+        return value
+
+
 def _kind(table: object) -> str | None:
     """The tag of a table that holds either ``name`` or ``builder``."""
     if isinstance(table, Table):
@@ -402,6 +428,7 @@ class Config(Table):
     ) = Field(discriminator="name", description="How gradients change the variables.")  # fmt: skip
     train: Train = Field(description=Train.__doc__)
     parallel: Parallel = Field(default=Parallel(), description=Parallel.__doc__)
+    compiler: Compiler = Field(default=Compiler(), description=Compiler.__doc__)
 
     @model_validator(mode="after")
     def _clips_in_one_place(self) -> "Config":

@@ -1,7 +1,7 @@
-"""Programs (what one run needs of a graph) and the one memoising rebuild by which every compiler pass works.
+"""Programs (what one run needs of a graph) and the one rebuild by which every compiler pass works.
 
 The user's graph is never changed: a pass is a pure function Program -> Program that copies the operations it keeps into
-a fresh graph. Equal uses of pure operations come out as one node, so common sub-expressions merge by construction.
+a fresh graph. A rebuild that merges gives equal uses of pure operations one node.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ Find = Callable[[Tensor], T]
 
 
 class Builder:
-    """Makes the new graph of a rebuild, merging equal uses of pure operations."""
+    """Makes the new graph of a rebuild; with ``merging`` equal uses of pure operations become one."""
 
-    def __init__(self) -> None:
+    def __init__(self, merging: bool = False) -> None:
         self.graph = Graph()
+        self.merging = merging
         # What is emitted while an operation is rebuilt inherits that operation's control inputs.
         self.control_inputs: tuple[Operation, ...] = ()
         self._memo: dict[Any, Operation] = {}
@@ -70,7 +71,7 @@ class Builder:
         inputs = tuple(inputs)
         control_inputs = self.control_inputs
         key = None
-        if record.pure and not control_inputs:
+        if self.merging and record.pure and not control_inputs:
             key = (record.name, tuple(map(id, inputs)), tuple(attr_key(v) for v in full.values()))
             if key in self._memo:
                 return self._memo[key].outputs
@@ -105,13 +106,15 @@ def rebuild(
     rule: Rule | None = None,
     moved: dict[Tensor, Tensor] | None = None,
     after: Callable[[Builder, Operation], None] | None = None,
+    merging: bool = False,
 ) -> Program:
     """Copy what ``program`` needs into a fresh graph, asking ``rule`` about each operation in turn.
 
     ``moved`` is filled with old tensor -> new tensor as the rebuild goes on, for rules that look beyond the inputs.
-    ``after`` is called when an operation of the old program has been dealt with.
+    ``after`` is called when an operation of the old program has been dealt with. With ``merging`` equal uses of pure
+    operations become one.
     """
-    builder = Builder()
+    builder = Builder(merging)
     builder.graph.variables = dict(program.graph.variables)
     tensors: dict[Tensor, Tensor] = {} if moved is None else moved
     operations: dict[Operation, tuple[Operation, ...]] = {}

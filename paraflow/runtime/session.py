@@ -16,7 +16,9 @@ import numpy as np
 
 from paraflow.comm import Communicator, solo
 from paraflow.compiler.accumulate import adding_program, closing_program
-from paraflow.compiler.pipeline import BUCKET_BYTES, Options, compile_plan
+from paraflow.compiler.dump import Dump
+from paraflow.compiler.options import BUCKET_BYTES, Options
+from paraflow.compiler.pipeline import CompilerOptions, Observer, compile_plan
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree
@@ -83,7 +85,8 @@ class Session:
     buckets in which synchronous ranks exchange gradients (default: 4 MiB; the first bucket is a quarter as large, but
     1 MiB where the others are). With ``autotune`` it is chosen by measuring before the first training step, for which
     that step runs some times on its first batch; all ranks choose alike, results are those of a session that was given
-    the size, and ``tuning`` then has what was measured.
+    the size, and ``tuning`` then has what was measured. ``compiler`` says which passes are left out, and what is
+    written of them; it may be replaced, and then counts for plans made from then on.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Session:
         threads: int = 1,
         bucket_bytes: int | None = None,
         autotune: bool = False,
+        compiler: CompilerOptions | None = None,
     ) -> None:
         if threads < 1:
             raise InvalidArgumentError(f"threads must be at least 1, not {threads}")
@@ -117,6 +121,7 @@ class Session:
         )
         self.tuning: Tuning | None = None
         self.autotune = autotune and synchronous  # until it is done
+        self.compiler = compiler or CompilerOptions()
         self._options = Options(threads > 1, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
         self._fetches: dict[Any, Fetches] = {}
@@ -319,10 +324,21 @@ class Session:
             wanted.tensors,
             wanted.operations,
             feeds,
-            rewrite if strategy is not None else None,
-            replace(self._options, bucket_bytes=bucket_bytes or self._options.bucket_bytes),
+            replace(
+                self._options,
+                bucket_bytes=bucket_bytes or self._options.bucket_bytes,
+                rewrite=rewrite if strategy is not None else None,
+            ),
+            self.compiler.disable,
+            self._observer(),
         )
         return plan, trains
+
+    def _observer(self) -> Observer | None:
+        """Who is told what the passes make of the next program."""
+        if not self.compiler.dump or self.comm.rank:
+            return None
+        return Dump(self.compiler.directory, self.compiler.dump)
 
     def _check_initialized(self, plan: Plan) -> None:
         self._need_values(plan.reads)

@@ -17,7 +17,7 @@ from time import perf_counter
 import numpy as np
 
 from paraflow.comm import Communicator
-from paraflow.compiler.pipeline import BUCKET_BYTES
+from paraflow.compiler.options import BUCKET_BYTES
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.planes import first_bucket_bytes
 from paraflow.runtime.context import RunContext

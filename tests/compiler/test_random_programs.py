@@ -9,6 +9,7 @@ from ops.interpreter import interpret
 
 import paraflow as pf
 from paraflow.comm import run_threads, solo
+from paraflow.compiler.pipeline import OPTIONAL
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.executable import Executable
@@ -18,6 +19,7 @@ from .checker import check_plan
 from .plans import all_reduce_each_exchange, plan_of
 from .programs import RECIPES, build
 
+PASSES = st.sampled_from([(), *((name,) for name in OPTIONAL), OPTIONAL]) | st.sets(st.sampled_from(OPTIONAL))
 WORLDS = [(2, 1), (2, 2), (3, 1), (3, 2), (3, 3)]  # ranks, and how many of them share memory
 
 few = settings(max_examples=60, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
@@ -46,10 +48,9 @@ def assert_same(program, found, expected, store, expected_store):
         np.testing.assert_array_equal(store[v.spec.name], expected_store[v.spec.name])
 
 
-def compiled(program, tensors, targets, parallel, rewrite=None, bucket_bytes=4 << 20):
-    return plan_of(
-        [*tensors, *targets], program.feeds, parallel=parallel, rewrite=rewrite, bucket_bytes=bucket_bytes
-    )
+def compiled(program, tensors, targets, parallel, rewrite=None, bucket_bytes=4 << 20, disable=()):
+    options = {"parallel": parallel, "rewrite": rewrite, "bucket_bytes": bucket_bytes, "disable": disable}
+    return plan_of([*tensors, *targets], program.feeds, **options)
 
 
 def loaded(program, plan):
@@ -78,11 +79,12 @@ def run_in_random_order(executable, rng):
 
 
 @few
-@given(RECIPES, st.integers(0, 2**32), st.sampled_from([1, 2, 4]))
-def test_sessions_give_the_interpreter_s_values(recipe, seed, threads):
+@given(RECIPES, st.integers(0, 2**32), st.sampled_from([1, 2, 4]), PASSES)
+def test_sessions_give_the_interpreter_s_values(recipe, seed, threads, disable):
     program = build(recipe)
     store = program.initial_store()
-    with pf.Session(program.graph, threads=threads) as session:
+    compiler = pf.CompilerOptions(tuple(disable))
+    with pf.Session(program.graph, threads=threads, compiler=compiler) as session:
         for variable in program.variables:
             session.run(variable.initializer)
         for turn in range(3):
@@ -93,23 +95,23 @@ def test_sessions_give_the_interpreter_s_values(recipe, seed, threads):
 
 
 @few
-@given(RECIPES, st.integers(0, 2**32), st.booleans(), st.sampled_from([None, 1, 100, 4 << 20]))
-def test_no_two_live_values_overlap(recipe, seed, parallel, bucket_bytes):
+@given(RECIPES, st.integers(0, 2**32), st.booleans(), st.sampled_from([None, 1, 100, 4 << 20]), PASSES)
+def test_no_two_live_values_overlap(recipe, seed, parallel, bucket_bytes, disable):
     program = build(recipe)
     tensors, targets = choose(program, seed)
     rewrite = all_reduce_each_exchange if bucket_bytes else None
-    check_plan(compiled(program, tensors, targets, parallel, rewrite, bucket_bytes or 1), parallel)
+    check_plan(compiled(program, tensors, targets, parallel, rewrite, bucket_bytes or 1, disable), parallel)
 
 
 @few
-@given(RECIPES, st.integers(0, 2**32), st.sampled_from([None, 1, 100, 4 << 20]))
-def test_every_order_that_dependencies_allow_gives_the_same_values(recipe, seed, bucket_bytes):
+@given(RECIPES, st.integers(0, 2**32), st.sampled_from([None, 1, 100, 4 << 20]), PASSES)
+def test_every_order_that_dependencies_allow_gives_the_same_values(recipe, seed, bucket_bytes, disable):
     program = build(recipe)
     tensors, targets = choose(program, seed)
     store = program.initial_store()
     expected = reference(program, tensors, targets, store)
     rewrite = all_reduce_each_exchange if bucket_bytes else None
-    plan = compiled(program, tensors, targets, True, rewrite, bucket_bytes or 1)
+    plan = compiled(program, tensors, targets, True, rewrite, bucket_bytes or 1, disable)
     for order in range(4):
         executable = loaded(program, plan)
         with np.errstate(all="ignore"):
@@ -118,15 +120,19 @@ def test_every_order_that_dependencies_allow_gives_the_same_values(recipe, seed,
 
 
 @settings(few, max_examples=25)
-@given(RECIPES, st.integers(0, 2**32), st.sampled_from([1, 2]), st.sampled_from(WORLDS), st.sampled_from([1, 4 << 20]))
-def test_ranks_that_share_variables_give_the_interpreter_s_values(recipe, seed, threads, world, bucket_bytes):
+@given(
+    RECIPES, st.integers(0, 2**32), st.sampled_from([1, 2]), st.sampled_from(WORLDS), st.sampled_from([1, 4 << 20]),
+    PASSES,
+)  # fmt: skip
+def test_ranks_that_share_variables_give_the_interpreter_s_values(recipe, seed, threads, world, bucket_bytes, disable):
     """Ranks with the same data: the average of their gradients is the gradient of each, exactly."""
     size, ranks_per_node = world
 
     def rank(comm):
         program = build(recipe, unknown_rank=False)
         store = program.initial_store()
-        options = {"threads": threads, "bucket_bytes": bucket_bytes}
+        compiler = pf.CompilerOptions(tuple(disable))
+        options = {"threads": threads, "bucket_bytes": bucket_bytes, "compiler": compiler}
         with pf.Session(program.graph, strategy=pf.parallel.AllReduce(comm), **options) as session:
             session.run([variable.initializer for variable in program.variables])
             for turn in range(3):

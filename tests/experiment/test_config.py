@@ -228,7 +228,7 @@ def test_clipping_by_the_norm_of_all_gradients_needs_them_in_one_place(folder):
 
 
 def test_a_word_that_is_like_none_is_answered_with_no_guess(folder):
-    known = "known here: experiment, data, model, optimizer, train, parallel"
+    known = "known here: experiment, data, model, optimizer, train, parallel, compiler"
     assert faults(GOOD + "[extra]\n").endswith(f"x.toml:18: extra: unknown key; {known}")
 
 

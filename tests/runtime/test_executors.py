@@ -9,7 +9,8 @@ import pytest
 
 import paraflow as pf
 from paraflow.comm import solo
-from paraflow.compiler.pipeline import Options, compile_plan
+from paraflow.compiler.options import Options
+from paraflow.compiler.pipeline import compile_plan
 from paraflow.errors import InvalidArgumentError
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.executable import Executable
@@ -196,7 +197,7 @@ def test_the_longest_chain_is_begun_first(graph):
     x = pf.placeholder(pf.float64, LARGE)
     short = note(x, label="short")
     long = note(note(note(x, label="long"), label="longer"), label="longest")
-    plan = compile_plan(graph, [short, long], [], {x: LARGE}, None, Options(parallel=True))[1]
+    plan = compile_plan(graph, [short, long], [], {x: LARGE}, Options(parallel=True))[1]
     executor = ReadyQueueExecutor(1)
     executor.execute(Executable(plan, RunContext(VariableStore(), solo(), entropy=1)))
     executor.close()

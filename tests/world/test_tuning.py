@@ -31,9 +31,9 @@ def test_under_mpirun():
 def test_each_size_is_compiled_once(monkeypatch):
     compiled = defaultdict(list)  # by rank
 
-    def counting(graph, tensors, operations, feeds, rewrite, options):
+    def counting(graph, tensors, operations, feeds, options, disable, observe):
         compiled[threading.current_thread().name].append(options.bucket_bytes)
-        return compile_plan(graph, tensors, operations, feeds, rewrite, options)
+        return compile_plan(graph, tensors, operations, feeds, options, disable, observe)
 
     compile_plan = session_module.compile_plan
     monkeypatch.setattr(session_module, "compile_plan", counting)

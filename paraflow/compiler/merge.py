@@ -1,0 +1,10 @@
+"""Common sub-expressions: equal uses of pure operations become one."""
+
+from __future__ import annotations
+
+from paraflow.graph.rebuild import Program, rebuild
+
+
+def merge(program: Program) -> Program:
+    """Compute once what has equal operands and attributes, where nothing but these decides the result."""
+    return rebuild(program, merging=True)

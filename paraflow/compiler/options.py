@@ -1,0 +1,29 @@
+"""What the compiler may be told: by the session, and by its user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from paraflow.graph.rebuild import Program
+
+Rewrite = Callable[[Program], Program]
+
+BUCKET_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a session tells the compiler of its runs.
+
+    ``parallel``: independent steps may run at the same time; ``synchronous``: the variables in planes are shared with
+    other ranks, but for those that are this rank's own, which ``private`` tells; ``bucket_bytes``: size of the buckets
+    in which gradients are exchanged, a quarter of it for the first. ``rewrite`` is the parallel strategy's: it sees the
+    pruned program with its ``exchange`` markers.
+    """
+
+    parallel: bool = False
+    synchronous: bool = False
+    bucket_bytes: int = BUCKET_BYTES
+    private: Callable[[str], bool] = lambda name: False
+    rewrite: Rewrite | None = None

@@ -1,0 +1,126 @@
+"""Passes by name: leaving out an optional one changes no byte of a result, and what each makes can be read as text."""
+
+import numpy as np
+import pytest
+
+import paraflow as pf
+from paraflow.comm import run_threads
+from paraflow.compiler.pipeline import OPTIONAL, PASSES, STAGES
+from paraflow.errors import InvalidArgumentError
+from paraflow.parallel import AllReduce
+
+from .checker import check_plan
+from .plans import kinds, plan_of
+
+rng = np.random.default_rng(0)
+FEATURES, LABELS = rng.normal(size=(11, 8)).astype(np.float32), rng.integers(0, 4, 11).astype(np.int32)
+
+
+def network():
+    """A small network with everything that passes look at: views, dropout, statistics, constants, clipping, slots."""
+    pf.set_random_seed(1)
+    x, labels = pf.placeholder(pf.float32, (None, 8)), pf.placeholder(pf.int32, (None,))
+    training = pf.placeholder(pf.bool, ())
+    hidden = pf.layers.dense(x * (pf.constant(2.0) - 1.0), 12, activation=pf.tanh)
+    hidden = pf.layers.batch_normalization(hidden, training=training)
+    hidden = pf.layers.dropout(pf.reshape(pf.reshape(hidden, [-1, 3, 4]), [-1, 12]), 0.3, training=training)
+    logits = pf.layers.dense(hidden, 4) / 1.0
+    loss = pf.reduce_mean(pf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+    optimizer = pf.train.AdamOptimizer(0.01)
+    gradients, variables = zip(*optimizer.compute_gradients(loss), strict=True)
+    clipped, norm = pf.clip_by_global_norm(gradients, 1.0)
+    with pf.control_dependencies(pf.get_collection(pf.GraphKeys.UPDATE_OPS)):
+        step = optimizer.apply_gradients(zip(clipped, variables, strict=True))
+    return x, labels, training, loss, norm, step
+
+
+def trained(ranks, disable, threads=1, **options):
+    """Losses, norms and final variables of some steps, as bytes, of each rank."""
+
+    def rank(comm):
+        with pf.Graph().as_default():
+            x, labels, training, loss, norm, step = network()
+            rows = np.array_split(np.arange(11), ranks)[comm.rank]
+            compiler = pf.CompilerOptions(disable=disable, **options)
+            with pf.Session(strategy=AllReduce(comm), threads=threads, compiler=compiler) as session:
+                session.run(pf.global_variables_initializer())
+                feeds = {x: FEATURES[rows], labels: LABELS[rows]}
+                seen = [session.run([loss, norm, step], {**feeds, training: True})[:2] for _ in range(3)]
+                seen.append(session.run(loss, {**feeds, training: False}))
+                values = session.run(pf.global_variables())
+                return [np.asarray(v).tobytes() for v in (*seen, *values)]
+
+    return run_threads(ranks, rank, timeout=60)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_training_has_the_same_bytes_without_an_optional_pass(ranks):
+    expected = trained(ranks, ())
+    for i, disable in enumerate((*((name,) for name in OPTIONAL), OPTIONAL)):
+        assert trained(ranks, disable, threads=1 + i % 2) == expected, disable
+
+
+@pytest.mark.usefixtures("graph")
+def test_each_optional_pass_does_what_its_name_says():
+    x = pf.placeholder(pf.float32, (4, 4))
+    v = pf.Variable(np.ones((4, 4), np.float32))
+    y = pf.exp(x * 1.0) + pf.exp(x) + pf.constant(2.0) * 3.0
+    made = v.assign(pf.tanh(y) + v)
+
+    def plan(*disable):
+        found = plan_of([made], {x: (4, 4)}, disable=disable)
+        check_plan(found, parallel=False)
+        return found
+
+    assert kinds(plan()) == ["exp", "add", "add", "tanh", "add"]
+    assert kinds(plan("fold")) == ["exp", "add", "multiply", "add", "tanh", "add"]
+    assert kinds(plan("simplify")) == ["multiply", "exp", "exp", "add", "add", "tanh", "add"]
+    assert kinds(plan("merge")) == ["exp", "exp", "add", "add", "tanh", "add"]
+    assert kinds(plan("in_place")) == ["exp", "add", "add", "tanh", "add", "assign_variable"]
+    assert plan().arena_bytes == 64
+    assert plan("in_place").arena_bytes == 128
+    assert plan("in_place", "reuse").arena_bytes == 5 * 64
+    assert plan("reuse").arena_bytes == 64
+
+
+@pytest.mark.usefixtures("graph")
+def test_each_plan_leaves_a_file_for_each_pass(tmp_path):
+    x = pf.placeholder(pf.float32, (None,), name="x")
+    y = pf.exp(pf.constant(2.0) * 3.0) * x
+    compiler = pf.CompilerOptions(disable=["merge"], dump="all", directory=str(tmp_path / "plans"))
+    with pf.Session(compiler=compiler) as session:
+        for size in (1, 2):
+            session.run(y, {x: np.ones(size)})
+    numbered = [f"{i:02}-{name}.txt" for i, name in enumerate(["prune", *(name for name, _ in PASSES), "lower"])]
+    written = [name for name in numbered if "merge" not in name]
+    plans = [tmp_path / "plans" / name for name in ("plan-000", "plan-001")]
+    assert sorted((tmp_path / "plans").iterdir()) == plans
+    for plan in plans:
+        assert sorted(p.name for p in plan.iterdir()) == written
+    before, after = ((plans[1] / name).read_text() for name in ("02-strategy.txt", "03-fold.txt"))
+    assert "exp = exp(multiply:0) -> float32()\n" in before
+    assert "exp = constant(value=float32 403.4287" in after
+    assert after.endswith("feeds x:0\nfetches multiply_1:0\ntargets \n")
+    assert "kernel multiply" in (plans[1] / written[-1]).read_text()
+
+
+def test_only_the_passes_that_are_named_are_written_and_by_rank_0_alone(tmp_path):
+    trained(3, (), dump=["fold", "lower"], directory=str(tmp_path))
+    names = {tuple(sorted(p.name[3:] for p in plan.iterdir())) for plan in tmp_path.iterdir()}
+    assert names == {("fold.txt", "lower.txt")}
+    assert len(list(tmp_path.iterdir())) == 5  # one of them made again, as variables become shared
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"disable": ["fodl"]}, "disable: 'fodl' is no pass; known are fold, simplify, merge, .*; did you mean 'fold'"),
+        ({"disable": ["shard_updates"]}, "disable: 'shard_updates' is not optional; known are fold"),
+        ({"disable": "fold"}, "disable: must be a list of names of passes, of fold"),
+        ({"dump": ["fuze"]}, f"dump: 'fuze' is no pass; known are {', '.join(STAGES)}"),
+        ({"dump": "al"}, "dump: must be 'all' or a list of names of passes, of prune"),
+    ],
+)
+def test_a_name_that_is_no_pass_is_refused_with_the_names_that_are(options, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        pf.CompilerOptions(**options)
