@@ -216,8 +216,8 @@ def _emit(build: Builder, group: Group, wanted: Sequence[Operation], moved: dict
         made[op] = len(states) + len(register) + len(nodes) - 1
     writes = tuple((k, made[op]) for k, op in enumerate(states))
     body = Body(len(states), len(leaves), len(scalars), tuple(nodes), writes)
-    rows = max((math.prod(group.shape) // math.prod(known(o.outputs[0].spec.shape)) for o in group.reductions), default=1)
-    elements = min(math.prod(group.shape), max(BLOCK, rows))
+    size = math.prod(group.shape)
+    rows = max((size // math.prod(known(o.outputs[0].spec.shape)) for o in group.reductions), default=1)
     attrs = {
         "body": body,
         "shape": group.shape,
@@ -225,7 +225,7 @@ def _emit(build: Builder, group: Group, wanted: Sequence[Operation], moved: dict
         "reductions": tuple(
             (o.type, states.index(o.inputs[0].op), o.attrs["axis"], o.attrs["keepdims"]) for o in group.reductions
         ),
-        "scratch": scratch_bytes(body, len(outputs), elements),
+        "scratch": scratch_bytes(body, len(outputs), min(size, max(BLOCK, rows))),
     }
     results = build.emit(group.all()[-1], "fused", (*leaves, *scalars), attrs)
     moved.update(zip((op.outputs[0] for op in (*outputs, *group.reductions)), results, strict=False))

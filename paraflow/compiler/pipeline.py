@@ -65,9 +65,9 @@ OPTIONAL = ("fold", "simplify", "merge", "fuse", "in_place", "reuse")
 class CompilerOptions:
     """What the user of a session tells the compiler.
 
-    ``disable`` names optional passes that are left out: fold, simplify, merge, fuse, in_place, reuse. ``dump`` names passes
-    whose result is written as text, or is "all": for each plan ``directory`` then has a directory with a file for each
-    pass, numbered in their order, so that diff shows what a pass did. Of several ranks, rank 0 writes.
+    ``disable`` names optional passes that are left out: fold, simplify, merge, fuse, in_place, reuse. ``dump`` names
+    passes whose result is written as text, or is "all": for each plan ``directory`` has a directory with a file for
+    each pass, numbered in their order, so that diff shows what a pass did. Of several ranks, rank 0 writes.
 
     Raises InvalidArgumentError for the name of no such pass.
     """

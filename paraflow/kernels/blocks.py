@@ -29,14 +29,15 @@ COMPILE_FROM = 1 << 15  # elements; below, a compilation (0.1 s, once in a machi
 
 
 class Segment(NamedTuple):
-    """Elementary operations that run together: ``body`` is compiled, or ``inner`` a single one of numpy's.
+    """Elementary operations that run together: a compiled ``loop``, or ``inner``, a single one of numpy's.
 
-    ``places`` are where the states, leaves and scalars of ``body`` lie.
+    ``places`` are where the ``arrays`` that the loop runs over lie, and the scalars after them.
     """
 
     inner: Inner | None
-    body: Body | None = None
+    loop: Callable[..., None] | None = None
     places: tuple[int, ...] = ()
+    arrays: int = 0
 
 
 def prepare(attrs: Mapping[str, Any], arrays: Sequence[Array]) -> Call:
@@ -80,6 +81,7 @@ class _Fused:
         self.registers = allocate_registers(body, [kinds[s] for s in range(body.states)])
         self.memory = arrays[-1]
         self.scratch: dict[tuple[int, ...], list[Array]] = {}
+        self.strides: dict[Any, Any] = {}
         self.dtypes = [
             *(kinds[s] for s in range(body.states)),
             *(leaf.dtype for leaf in leaves),
@@ -94,7 +96,7 @@ class _Fused:
         segments = self._segments() if may_compile else None
         if segments is None:
             segments = [Segment(inner) for inner in self.registers.steps]
-        alone = len(segments) == 1 and segments[0].body is not None and not self.temporary and not self.reductions
+        alone = len(segments) == 1 and segments[0].loop is not None and not self.temporary and not self.reductions
         for index in _blocks(self.sizes, self.whole, math.prod(self.sizes) if alone else BLOCK):
             yield from self._block(segments, index)
 
@@ -112,7 +114,7 @@ class _Fused:
                 yield self._loop(segment, places, shape)
         for (name, state, _, _), out in zip(self.reductions, self.reduced, strict=True):
             part = out[index]
-            kept = part[tuple(slice(None) if s else 0 for s in part.strides) + (...,)]
+            kept = part[(*(slice(None) if s else 0 for s in part.strides), ...)]
             rows = states[state].reshape(*kept.shape, -1)
             yield partial(KERNELS[name].bind({"axis": -1, "keepdims": False}), rows, kept)
 
@@ -134,35 +136,31 @@ class _Fused:
 
     def _rows_lie_together(self) -> bool:
         """Whether the elements of each row lie side by side, or are one and the same."""
-        return all(a.strides[-1] in (0, a.itemsize) and all(s % a.itemsize == 0 for s in a.strides) for a in self.arrays)
-
-    def _loop(self, segment: Segment, places: Sequence[Array], shape: tuple[int, ...]) -> Call:
-        body = segment.body
-        assert body is not None
-        operands = [places[p] for p in segment.places]
-        arrays, scalars = operands[: body.states + body.leaves], operands[body.states + body.leaves :]
-        rows = [a[None] if a.ndim < 2 else a for a in arrays]
-        function = self._function(segment)
-        assert function is not None
-        strides = [a.strides[0] // a.itemsize for a in rows]
-        return partial(
-            function,
-            ctypes.c_long(math.prod(shape[:-1])),
-            ctypes.c_long(shape[-1]),
-            (ctypes.c_long * len(strides))(*strides),
-            *(ctypes.c_void_p(a.ctypes.data) for a in (*arrays, *scalars)),
+        return all(
+            a.strides[-1] in (0, a.itemsize) and all(s % a.itemsize == 0 for s in a.strides) for a in self.arrays
         )
 
-    def _function(self, segment: Segment) -> Callable[..., None] | None:
-        body = segment.body
-        assert body is not None
-        leaves = segment.places[body.states : body.states + body.leaves]
-        fixed = {p for p, a in enumerate(self._fixed_places()) if a is not None and a.strides[-1] == 0}
-        steady = tuple(j for j, p in enumerate(leaves) if p in fixed)
-        return compiled(body, tuple(self.dtypes[p].name for p in segment.places), steady=steady)
+    def _loop(self, segment: Segment, places: Sequence[Array], shape: tuple[int, ...]) -> Call:
+        assert segment.loop is not None
+        operands = [places[p] for p in segment.places]
+        key = segment.places, shape
+        if key not in self.strides:
+            two = len(shape) > 1
+            strides = [a.strides[0] // a.itemsize if two else 0 for a in operands[: segment.arrays]]
+            self.strides[key] = (ctypes.c_long * len(strides))(*strides)
+        rows = shape[0] if len(shape) > 1 else 1
+        # The arrays are handed over as they are so that they outlive the call.
+        addresses = (a.ctypes.data for a in operands)
+        return partial(_run, segment.loop, (rows, shape[-1], self.strides[key], *addresses), operands)
 
-    def _fixed_places(self) -> list[Array | None]:
-        return [*self.arrays[: self.outputs], *(None for _ in self.temporary), *self.arrays[self.outputs :]]
+    def _compile(self, body: Body, places: tuple[int, ...]) -> Callable[..., None] | None:
+        first = self.body.states
+        steady = tuple(
+            j
+            for j, p in enumerate(places[body.states : body.states + body.leaves])
+            if first <= p < first + self.body.leaves and self.arrays[p - len(self.temporary)].strides[-1] == 0
+        )
+        return compiled(body, tuple(self.dtypes[p].name for p in places), steady=steady)
 
     def _segments(self) -> list[Segment] | None:
         """The steps with neighbours that can be compiled as one; None where nothing can be."""
@@ -177,14 +175,11 @@ class _Fused:
         segments: list[Segment] = []
         for run in runs:
             made = self._segment(run) if len(run) > 1 else None
-            if made is not None and self._function(made) is not None:
-                segments.append(made)
-            else:
-                segments += [Segment(steps[i if i >= 0 else ~i]) for i in run]
-        return segments if any(s.body is not None for s in segments) else None
+            segments += [Segment(steps[i if i >= 0 else ~i]) for i in run] if made is None else [made]
+        return segments if any(s.loop is not None for s in segments) else None
 
-    def _segment(self, run: Sequence[int]) -> Segment:
-        """The steps ``run`` as a body of their own, whose states are the places that somebody reads afterwards."""
+    def _segment(self, run: Sequence[int]) -> Segment | None:
+        """The steps ``run`` as a loop of their own, which writes the places that somebody reads afterwards."""
         steps = self.registers.steps
         first_scalar = self.body.states + self.body.leaves
         written = {steps[i].output for i in run}
@@ -204,7 +199,9 @@ class _Fused:
             nodes.append(Node(node.op, node.attrs, tuple(register[p] for p in steps[i].inputs), node.dtype))
             register[steps[i].output] = len(places) + len(nodes) - 1
         writes = tuple((k, register[p]) for k, p in enumerate(states))
-        return Segment(None, Body(len(states), len(leaves), len(scalars), tuple(nodes), writes), places)
+        body = Body(len(states), len(leaves), len(scalars), tuple(nodes), writes)
+        loop = self._compile(body, places)
+        return None if loop is None else Segment(None, loop, places, len(states) + len(leaves))
 
     def _live(self, place: int, start: int) -> bool:
         """Whether what lies in a place is needed from step ``start`` on."""
@@ -214,6 +211,10 @@ class _Fused:
             if place == step.output:
                 return False
         return place < self.body.states
+
+
+def _run(loop: Callable[..., None], arguments: tuple[Any, ...], operands: Sequence[Array]) -> None:
+    loop(*arguments)
 
 
 def scratch_bytes(body: Body, outputs: int, elements: int) -> int:

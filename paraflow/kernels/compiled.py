@@ -100,6 +100,8 @@ def compiled(
         return None
     function: Callable[..., None] = library.run
     function.restype = None  # type: ignore[attr-defined]
+    arrays = len(dtypes) + (ranks + (1 if equal else ranks) - 1 if exchanged else 0)
+    function.argtypes = [ctypes.c_long] * 2 + [ctypes.c_void_p] * (1 + arrays)  # type: ignore[attr-defined]
     return function
 
 

@@ -40,6 +40,8 @@ Call = Callable[[], Any]
 # Steps below this many elementary operations (a few microseconds) are not worth handing to another thread, nor a look
 # at what is under way between nodes.
 INLINE_COST = 1 << 14
+# Elements of a result of unknown place up to which copying it takes less than binding a step to where it is.
+COPIED = 1 << 14
 
 
 class Executable:
@@ -166,6 +168,20 @@ class Executable:
             arrays = [*(values[i] for i in inputs), *outputs]
             return partial(function, *arrays) if prepare is None else prepare(step.attrs, arrays)
         releases = step.releases
+        moving = {i: self.plan.slots[i] for i in inputs if self.plan.slots[i].kind == OBJECT}
+        if prepare is not None and all(math.prod(known(slot.shape)) <= COPIED for slot in moving.values()):
+            # What lies somewhere else in every run is copied to a place that it keeps.
+            kept = {i: np.empty(known(slot.shape), slot.dtype) for i, slot in moving.items()}
+            bound = prepare(step.attrs, [*(kept.get(i, values[i]) for i in inputs), *outputs])
+
+            def steady() -> None:
+                for i, cell in kept.items():
+                    cell[...] = values[i]
+                bound()
+                for slot in releases:
+                    values[slot] = None
+
+            return steady
 
         def call() -> None:
             function(*[values[i] for i in inputs], *outputs)

@@ -138,7 +138,8 @@ class Sliced:
             return None
         ranks = len(active) if self._exchanged else 1
         given = self._body.states + self._body.leaves + self._body.scalars
-        function = compiled(self._body, (self._dtype.name,) * given, exchanged=self._exchanged, ranks=ranks, equal=equal)
+        dtypes = (self._dtype.name,) * given
+        function = compiled(self._body, dtypes, exchanged=self._exchanged, ranks=ranks, equal=equal)
         if function is None:
             return None
         own = self._body.states + self._body.leaves - self._exchanged
