@@ -17,7 +17,7 @@ import numpy as np
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
 from paraflow.graph.shape import known, normal_axes
-from paraflow.kernels.blocks import BLOCK, scratch_bytes
+from paraflow.kernels.blocks import BLOCK, SEVERAL_PASSES, scratch_bytes
 from paraflow.kernels.numpy import KERNELS
 from paraflow.ops.update import Body, Node
 
@@ -101,7 +101,7 @@ class _Grouping:
             elif self._ends(op):
                 self._end(op)
         found = dict.fromkeys(self.group_of.values())
-        return [g for g in found if len(g.members) + len(g.reductions) > 1 and _readable(g)]
+        return [g for g in found if _pays(g) and _readable(g)]
 
     def _fusible(self, op: Operation) -> bool:
         kind = op.type
@@ -190,6 +190,10 @@ def _plain(shape: tuple[int, ...], operands: Iterable[tuple[int, ...]]) -> bool:
             sizes.append(n)
         before = pattern
     return len(sizes) <= 2 or math.prod(sizes[-2:]) >= _SMALL_BLOCK
+
+
+def _pays(group: Group) -> bool:
+    return len(group.members) + len(group.reductions) > 1 or group.members[0].type in SEVERAL_PASSES
 
 
 def _readable(group: Group) -> bool:

@@ -25,6 +25,8 @@ Array = np.ndarray[Any, Any]
 Call = Callable[[], Any]
 
 BLOCK = 1 << 14  # elements
+# Operations whose numpy kernels go over memory several times, so that a loop or blocks pay for one alone.
+SEVERAL_PASSES = {"relu_gradient", "erf", "rsqrt", "squared_difference", "multiply_no_nan"}
 COMPILE_FROM = 1 << 15  # elements; below, a compilation (0.1 s, once in a machine's life) is not worth it
 
 
@@ -65,7 +67,7 @@ class _Fused:
         self.reductions = attrs["reductions"]
         reduced = [
             _spread(out, shape, axis)
-            for (_, _, axis, _), out in zip(self.reductions, arrays[inputs + len(states) : -1], strict=True)
+            for (_, _, axis, _), out in zip(self.reductions, arrays[inputs + len(states) :], strict=False)
         ]
         kinds = {s: np.dtype(body.nodes[r - body.states - inputs].dtype) for s, r in body.writes}
         self.temporary = [kinds[s] for s in range(len(states), body.states)]
@@ -79,7 +81,7 @@ class _Fused:
         self.whole = min((sum(s != 0 for s in out.strides) for out in self.reduced), default=len(self.sizes))
         self.body, self.outputs = body, len(states)
         self.registers = allocate_registers(body, [kinds[s] for s in range(body.states)])
-        self.memory = arrays[-1]
+        self.memory = arrays[-1] if attrs["scratch"] else np.empty(0, np.uint8)
         self.scratch: dict[tuple[int, ...], list[Array]] = {}
         self.strides: dict[Any, Any] = {}
         self.dtypes = [
@@ -174,7 +176,8 @@ class _Fused:
                 runs.append([i] if can else [~i])
         segments: list[Segment] = []
         for run in runs:
-            made = self._segment(run) if len(run) > 1 else None
+            pays = len(run) > 1 or (run[0] >= 0 and steps[run[0]].node.op in SEVERAL_PASSES)
+            made = self._segment(run) if pays else None
             segments += [Segment(steps[i if i >= 0 else ~i]) for i in run] if made is None else [made]
         return segments if any(s.loop is not None for s in segments) else None
 

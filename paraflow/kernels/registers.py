@@ -47,7 +47,8 @@ def _by_body(name: str, attrs: Any) -> Call:
 def allocate_registers(body: Body, dtypes: Sequence[np.dtype[Any]]) -> Registers:
     """Decide where each value of ``body`` lies: in the state it becomes, where nobody needs the old one, or in scratch.
 
-    ``dtypes`` are those of the states. A value may take the place of an operand wherever the kernel can work in place.
+    ``dtypes`` are those of the states. A value may take the place of an operand wherever the kernel can work in place,
+    and that of a state that is only written until the state's own value comes.
     """
     given = body.states + body.leaves + body.scalars
     values = [n.inputs for n in body.nodes]
@@ -58,6 +59,7 @@ def allocate_registers(body: Body, dtypes: Sequence[np.dtype[Any]]) -> Registers
         sources = {other for s, other in body.writes if s != state}
         if r >= given and r not in becomes and state not in sources:
             becomes[r] = state
+    arrives = {state: value - given for value, state in becomes.items() if state not in last}
     found = Registers()
     place = {r: r for r in range(given)}
     free: list[int] = []
@@ -73,6 +75,10 @@ def allocate_registers(body: Body, dtypes: Sequence[np.dtype[Any]]) -> Registers
         else:
             usable = [*free, *(p for p in ending if p not in unsafe)]
             fitting = [p for p in usable if found.scratch[p - given] == wanted]
+            over = last.get(value, i)
+            held = unsafe | {place[r] for r in range(given, value) if last.get(r, -1) > i}
+            vacant = [s for s, at in arrives.items() if over <= at and wanted == dtypes[s] and s not in held]
+            fitting = vacant or fitting
             if not fitting:
                 found.scratch.append(wanted)
                 fitting = [given + len(found.scratch) - 1]
