@@ -181,12 +181,13 @@ class Lowering:
             self._add_step(operation, KERNEL, inputs, outputs, waits)
             return
         write = self.updates.get(operation)
-        if operation.outputs[0] in self.gradients:
-            slot = self._output(operation, GRADIENT, self.gradients[operation.outputs[0]])
-            self._add_step(operation, KERNEL, inputs, (slot,), waits)
-            return
         if write is None:
-            self._add_step(operation, KERNEL, inputs, (self._output(operation, ARENA),), waits)
+            outputs = tuple(
+                self._new_slot(GRADIENT, t, self.gradients[t]) if t in self.gradients else self._new_slot(ARENA, t)
+                for t in operation.outputs
+            )
+            self.slot_of.update(zip(operation.outputs, outputs, strict=True))
+            self._add_step(operation, KERNEL, inputs, outputs, waits)
             return
         slot = self._output(operation, VARIABLE, write.attrs["variable"])
         more = {s for o in (*write.control_inputs, *self.effects.after[write]) for s in self.done.get(o, ())}

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paraflow.compiler.draft import Draft, StepDraft
+from paraflow.compiler.draft import Draft, SlotDraft, StepDraft
 from paraflow.compiler.plan import ARENA, BIND_VIEW, KERNEL
 from paraflow.kernels.numpy import KERNELS
 
@@ -95,13 +95,13 @@ class _Placing:
                 ends[max(draft.users)].append(i)
         for index, step in enumerate(self.draft.steps):
             over = ancestors[index]
-            taken = self._take_over(index, step, ends[index], over) if self.in_place else None
+            taken = self._take_over(index, step, ends[index], over) if self.in_place else ()
             for slot in () if step.mode == BIND_VIEW else step.outputs:
                 draft = self.slots[slot]
                 if draft.kind == ARENA and draft.where is None:
                     draft.where = arena.allocate(draft.nbytes, over)
             for slot in ends[index] if reuse else ():
-                if slot != taken:
+                if slot not in taken:
                     draft = self.slots[slot]
                     arena.release(draft.where, draft.nbytes, self._mask(draft.users))
         return arena.bytes
@@ -114,28 +114,34 @@ class _Placing:
                 mask |= 1 << step
         return mask
 
-    def _take_over(self, index: int, step: StepDraft, ending: list[int], over: int) -> int | None:
-        """Give the output the memory of an input that ends here, where the kernel may work in place."""
-        if step.mode != KERNEL or len(step.outputs) > 1 or self.slots[step.outputs[0]].kind != ARENA:
-            return None
-        output = self.slots[step.outputs[0]]
-        for position in KERNELS[step.record_name].inplace:
-            if position >= len(step.inputs):
-                break
-            slot = step.inputs[position]
-            draft = self.slots[slot]
-            if (
-                slot in ending
-                and draft.kind == ARENA
-                and draft.tensor.spec.shape == output.tensor.spec.shape
-                and draft.tensor.dtype == output.tensor.dtype
-                and not self._mask(u for u in draft.users if u != index) & ~over
-                and self._alone(slot, step)
-            ):
-                output.where = draft.where
-                # The block now also has the readers of its former tenant behind it, all of them over.
-                return slot
-        return None
+    def _take_over(self, index: int, step: StepDraft, ending: list[int], over: int) -> set[int]:
+        """Give outputs the memory of inputs that end here, where the kernel may work in place; these inputs."""
+        taken: set[int] = set()
+        if step.mode != KERNEL:
+            return taken
+        # Of a fused operation, outputs behind these are smaller, and not made element by element.
+        several = len(step.operation.attrs["dtypes"]) if step.record_name == "fused" else 0
+        count = several or (1 if len(step.outputs) == 1 else 0)
+        for output in (self.slots[s] for s in step.outputs[:count]):
+            if output.kind == ARENA:
+                left = [s for s in step.inputs if s in ending and s not in taken]
+                slot = next((s for s in left if self._can_follow(output, s, index, over)), None)
+                if slot is not None:
+                    # The block now also has the readers of its former tenant behind it, all of them over.
+                    output.where = self.slots[slot].where
+                    taken.add(slot)
+        return taken
+
+    def _can_follow(self, output: SlotDraft, slot: int, index: int, over: int) -> bool:
+        """Whether an output of step ``index`` may have the memory of an input, ``slot``, that ends there."""
+        draft = self.slots[slot]
+        return (
+            draft.kind == ARENA
+            and draft.tensor.spec.shape == output.tensor.spec.shape
+            and draft.tensor.dtype == output.tensor.dtype
+            and not self._mask(u for u in draft.users if u != index) & ~over
+            and self._alone(slot, self.draft.steps[index])
+        )
 
     def _alone(self, slot: int, step: StepDraft) -> bool:
         """Whether no operand that the kernel cannot work on in place has the same memory, perhaps as a view."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from paraflow.compiler.fold import fold
+from paraflow.compiler.fuse import fuse
 from paraflow.compiler.lower import lower
 from paraflow.compiler.markers import resolve_markers
 from paraflow.compiler.merge import merge
@@ -61,17 +62,18 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("shard_updates", _shard_updates),
     ("share_rows", _share_rows),
     ("schedule", lambda program, options: schedule(program)),
+    ("fuse", lambda program, options: fuse(program)),
 )
 STAGES = tuple(dict.fromkeys(("prune", *(name for name, _ in PASSES), "lower")))
 # `in_place` and `reuse` are choices of `lower`: kernels write over their inputs, and results that are over make room.
-OPTIONAL = ("rematerialise", "fold", "simplify", "merge", "schedule", "in_place", "reuse")
+OPTIONAL = ("rematerialise", "fold", "simplify", "merge", "schedule", "fuse", "in_place", "reuse")
 
 
 @dataclass(frozen=True)
 class CompilerOptions:
     """What the user of a session tells the compiler.
 
-    ``disable`` names optional passes that are left out: rematerialise, fold, simplify, merge, schedule, in_place,
+    ``disable`` names optional passes that are left out: rematerialise, fold, simplify, merge, schedule, fuse, in_place,
     reuse. ``dump`` names passes whose result is written as text, or is "all": for each plan ``directory`` then has a
     directory with a file for each pass, numbered in their order, so that diff shows what a pass did. Of several ranks,
     rank 0 writes. With ``rematerialise`` training steps take less memory and more time: of n results that the forward

@@ -118,6 +118,16 @@ def _negative(build: Builder, op: Operation, inputs: Inputs) -> Result:
     return (x.op.inputs[0],) if x.op.type == "negative" else None
 
 
+def _pow(build: Builder, op: Operation, inputs: Inputs) -> Result:
+    """A square, a cube or a fourth power is a product, as its body has it."""
+    x, y = inputs
+    exponent = y.op.attrs["value"] if y.op.type == "constant" and y.spec.shape == () else None
+    if x.dtype.kind != "f" or exponent not in (2, 3, 4):
+        return None
+    (squared,) = build.emit(op, "square", (x,))
+    return (squared,) if exponent == 2 else build.emit(op, "multiply", (squared, x if exponent == 3 else squared))
+
+
 def _matmul(build: Builder, op: Operation, inputs: Inputs) -> Result:
     """Transposes become views, which cost nothing; BLAS takes either order."""
     flags = op.attrs["transpose_a"], op.attrs["transpose_b"]
@@ -140,5 +150,6 @@ RULES: dict[str, Callable[[Builder, Operation, Inputs], Result]] = {
     "multiply": _multiply,
     "divide": _divide,
     "negative": _negative,
+    "pow": _pow,
     "matmul": _matmul,
 }

@@ -21,18 +21,21 @@ from paraflow.ops.reduce import highest, lowest, mean_of
 Array = np.ndarray[Any, Any]
 Call = Callable[..., Any]
 
-ANY_INPUT = tuple(range(8))
+ANY_INPUT = tuple(range(64))
 
 
 @dataclass(frozen=True)
 class Kernel:
     """``bind(attributes)`` returns ``f(*inputs, *outputs)``.
 
-    ``inplace`` lists the inputs whose memory a single output may share, given equal shape and dtype.
+    ``inplace`` lists the inputs whose memory a single output may share, given equal shape and dtype (of a fused
+    operation any of the outputs). One that ``settles`` is much cheaper where arrays stay in their places, so that small
+    ones are copied there.
     """
 
     bind: Callable[[Mapping[str, Any]], Call]
     inplace: tuple[int, ...] = ()
+    settles: bool = False
 
     def steady(self, attrs: Mapping[str, Any], arrays: Sequence[Array]) -> Call:
         """The call, without arguments, for inputs and outputs that stay where they are."""

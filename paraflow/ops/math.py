@@ -281,10 +281,10 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 @op(elementwise=True, dtypes="numeric")
 def pow(x, y):
     """x to the power y; integers must have exponents of at least 0, or the run fails with InvalidArgumentError."""
-    if x.dtype.kind == "f" and np.ndim(y) == 0 and y in (3, 4):
-        # numpy takes a hundred times as long for these where x is negative.
+    if x.dtype.kind == "f" and np.ndim(y) == 0 and y in (2, 3, 4):
+        # numpy takes up to a hundred times as long for these; the compiler knows them as products (simplify.py).
         squared = np.square(x)
-        return squared * (x if y == 3 else squared)
+        return squared if y == 2 else squared * (x if y == 3 else squared)
     return np.power(x, y)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from paraflow.graph.node import records
 from paraflow.graph.record import op
 from paraflow.graph.shape import Spec
+from paraflow.ops.reduce import reduced_dims
 
 
 class Node(NamedTuple):
@@ -58,6 +59,34 @@ class Body(NamedTuple):
         """The states whose old values it uses."""
         used = {r for node in self.nodes for r in node.inputs} | {r for _, r in self.writes}
         return {r for r in used if r < self.states}
+
+
+@op(same=())
+def fused(*inputs, body=None, shape=(), dtypes=(), reductions=(), scratch=0):
+    """Run ``body`` on arrays that broadcast to ``shape``; what the compiler makes of several elementwise operations.
+
+    ``inputs`` are leaves and then scalars. The outputs are the states, of ``dtypes``, but for those after them that are
+    only reduced; what the ``reductions`` (operation, state, axes, keepdims) make of states; and, where any are
+    needed, ``scratch`` bytes of working memory, whose content means nothing.
+    """
+    registers = [None] * body.states + list(inputs)
+    for node in body.nodes:
+        registers.append(records[node.op].body(*(registers[r] for r in node.inputs), **dict(node.attrs)))
+    values = {state: np.array(np.broadcast_to(registers[r], shape)) for state, r in body.writes}
+    reduced = [
+        np.asarray(records[name].body(values[state], axis=axis, keepdims=keep))
+        for name, state, axis, keep in reductions
+    ]
+    memory = [np.empty(scratch, np.uint8)] if scratch else []
+    return (*(values[state] for state in range(len(dtypes))), *reduced, *memory)
+
+
+@fused.shape
+def _(*inputs: Spec, body: Body, shape: Any, dtypes: Any, reductions: Any, scratch: int) -> tuple[Spec, ...]:
+    kinds = {state: body.nodes[r - body.states - body.leaves - body.scalars].dtype for state, r in body.writes}
+    reduced = (Spec(np.dtype(kinds[s]), reduced_dims(shape, axis, keep)) for _, s, axis, keep in reductions)
+    memory = [Spec(np.dtype("uint8"), (scratch,))] if scratch else []
+    return (*(Spec(np.dtype(d), shape) for d in dtypes), *reduced, *memory)
 
 
 @op(reads=True, writes=True, same=())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
 from time import perf_counter
@@ -40,6 +40,8 @@ Call = Callable[[], Any]
 # Steps below this many elementary operations (a few microseconds) are not worth handing to another thread, nor a look
 # at what is under way between nodes.
 INLINE_COST = 1 << 14
+# Elements of a result of unknown place up to which copying it takes less than binding a step to where it is.
+COPIED = 1 << 14
 
 
 class Executable:
@@ -161,12 +163,31 @@ class Executable:
             return self._body(step)
         kernel = _WRITE if step.mode == WRITE else KERNELS[step.record.name]
         inputs, outputs, values = step.inputs, [self.values[i] for i in step.outputs], self.values
-        if all(self.plan.slots[i].kind != OBJECT for i in inputs):
+        moving = {i: self.plan.slots[i] for i in inputs if self.plan.slots[i].kind == OBJECT}
+        if not moving:
             return kernel.steady(step.attrs, [*(values[i] for i in inputs), *outputs])
+        if kernel.settles and all(_is_small(slot) for slot in moving.values()):
+            return self._settled(step, kernel, moving)
         function, releases = kernel.bind(step.attrs), step.releases
 
         def call() -> None:
             function(*[values[i] for i in inputs], *outputs)
+            for slot in releases:
+                values[slot] = None
+
+        return call
+
+    def _settled(self, step: Step, kernel: Kernel, moving: Mapping[int, Slot]) -> Call:
+        """The call for inputs of which some lie somewhere else in every run: these are copied to a place that stays."""
+        values, releases = self.values, step.releases
+        kept = {i: np.empty(known(slot.shape), slot.dtype) for i, slot in moving.items()}
+        outputs = [values[i] for i in step.outputs]
+        steady = kernel.steady(step.attrs, [*(kept.get(i, values[i]) for i in step.inputs), *outputs])
+
+        def call() -> None:
+            for i, cell in kept.items():
+                cell[...] = values[i]
+            steady()
             for slot in releases:
                 values[slot] = None
 
@@ -254,6 +275,10 @@ def _then(call: Call, after: Call) -> Call:
         after()
 
     return both
+
+
+def _is_small(slot: Slot) -> bool:
+    return slot.shape is not None and None not in slot.shape and math.prod(known(slot.shape)) <= COPIED
 
 
 _WRITE = Kernel(lambda attrs: lambda value, variable: np.copyto(variable, value))

@@ -2,7 +2,7 @@
 
 A block is small enough to stay in the core's own cache, so an update is one pass over memory, however many elementary
 operations it is made of: the gradients of all ranks are read, summed and applied, and the new values written. Where
-there is a C compiler, large updates are one compiled loop instead, with the same bits (paraflow/kernels/fused.py).
+there is a C compiler, large updates are one compiled loop instead, with the same bits (paraflow/kernels/compiled.py).
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 import ctypes
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from paraflow.compiler.plan import GRADIENT, OBJECT, Slot, Step
-from paraflow.kernels.fused import address, fused
-from paraflow.kernels.numpy import KERNELS
+from paraflow.kernels.compiled import NO_STRIDES, ONE, address, compiled
+from paraflow.kernels.registers import allocate_registers
 from paraflow.ops.update import Body
 from paraflow.runtime.buckets import Bucket
 from paraflow.runtime.exchange import Exchange
@@ -29,86 +28,6 @@ Array = np.ndarray[Any, Any]
 Call = Callable[[], Any]
 
 COMPILE_FROM = 1 << 15  # elements; below, a compilation (0.1 s, once in a machine's life) is not worth it
-
-class Inner(NamedTuple):
-    """One elementary operation on registers."""
-
-    function: Callable[..., Any]
-    inputs: tuple[int, ...]
-    output: int
-
-
-@dataclass
-class Registers:
-    """A body with a place for every value: states, leaves and scalars come first, scratch after them."""
-
-    steps: list[Inner] = field(default_factory=list)
-    scratch: list[np.dtype[Any]] = field(default_factory=list)
-
-
-def allocate_registers(body: Body, dtype: np.dtype[Any]) -> Registers:
-    """Decide where each value of ``body`` lies: in the state it becomes, where nobody needs the old one, or in scratch.
-
-    ``dtype`` is that of the states. A value may take the place of an operand wherever the kernel can work in place.
-    """
-    given = body.states + body.leaves + body.scalars
-    values = [n.inputs for n in body.nodes]
-    last = {r: i for i, inputs in enumerate(values) for r in inputs}
-    last |= {r: len(values) for _, r in body.writes}
-    becomes: dict[int, int] = {}
-    for state, r in body.writes:
-        sources = {other for s, other in body.writes if s != state}
-        if r >= given and r not in becomes and state not in sources:
-            becomes[r] = state
-    found = Registers()
-    place = {r: r for r in range(given)}
-    free: list[int] = []
-    for i, node in enumerate(body.nodes):
-        kernel = KERNELS[node.op]
-        value = given + i
-        ending = [place[r] for r in dict.fromkeys(node.inputs) if last[r] == i and place[r] >= given]
-        unsafe = {place[r] for position, r in enumerate(node.inputs) if position not in kernel.inplace}
-        home = becomes.get(value)
-        wanted = np.dtype(node.dtype)
-        if home is not None and last.get(home, -1) <= i and home not in unsafe and wanted == dtype:
-            place[value] = home
-        else:
-            usable = [*free, *(p for p in ending if p not in unsafe)]
-            fitting = [p for p in usable if found.scratch[p - given] == wanted]
-            if not fitting:
-                found.scratch.append(wanted)
-                fitting = [given + len(found.scratch) - 1]
-            place[value] = fitting[0]
-            if fitting[0] in free:
-                free.remove(fitting[0])
-        found.steps.append(Inner(kernel.bind(dict(node.attrs)), tuple(place[r] for r in node.inputs), place[value]))
-        free += [p for p in ending if p != place[value]]
-    spare = given + len(found.scratch)
-    copies = _copies({state: place[r] for state, r in body.writes if place[r] != state}, spare)
-    found.steps += [Inner(_copy, (source,), target) for source, target in copies]
-    if any(target == spare for _, target in copies):
-        found.scratch.append(dtype)
-    return found
-
-
-def _copies(sources: dict[int, int], spare: int) -> list[tuple[int, int]]:
-    """Copies (source, target), one after the other, that do what copying all ``sources`` (by target) at once would.
-
-    Where targets are sources in a ring, the old value of one of them is kept in ``spare`` meanwhile.
-    """
-    pending, copies = dict(sources), []
-    while pending:
-        target = next((t for t in pending if t not in pending.values()), None)
-        if target is None:
-            target = next(iter(pending))
-            copies.append((target, spare))
-            pending = {t: spare if s == target else s for t, s in pending.items()}
-        copies.append((pending.pop(target), target))
-    return copies
-
-
-def _copy(value: Array, out: Array) -> None:
-    np.copyto(out, value)
 
 
 class Sliced:
@@ -142,7 +61,7 @@ class Sliced:
         self._sets: tuple[int, ...] = step.attrs["sets"]
         self._dtype = store.flat(self._names[0][0]).base.dtype
         self._temporary = [np.empty(BLOCK, self._dtype) for _ in self._body.reduces]
-        self._registers = allocate_registers(self._body, self._dtype)
+        self._registers = allocate_registers(self._body, [self._dtype] * self._body.states)
         ranks = 1 if exchange is None else exchange.node_size
         self._sum = NodeSum(ranks, self._dtype, divide=True)
         self._factor = np.ones((), self._dtype)
@@ -217,7 +136,10 @@ class Sliced:
         factors = [self._factor] if weights is None else [self._sum.factors[r] for r in active]
         if not active:
             return None
-        function = fused(self._body, self._dtype.name, self._exchanged, len(active) if self._exchanged else 1, equal)
+        ranks = len(active) if self._exchanged else 1
+        given = self._body.states + self._body.leaves + self._body.scalars
+        dtypes = (self._dtype.name,) * given
+        function = compiled(self._body, dtypes, exchanged=self._exchanged, ranks=ranks, equal=equal)
         if function is None:
             return None
         own = self._body.states + self._body.leaves - self._exchanged
@@ -226,7 +148,9 @@ class Sliced:
         def run(columns: list[Array], scalars: list[Array]) -> Iterable[Call]:
             yield partial(
                 function,
+                ONE,
                 ctypes.c_long(columns[0].size),
+                NO_STRIDES,
                 *map(address, columns[:own]),
                 *(address(columns[own + r]) for r in (active if self._exchanged else ())),
                 *map(address, (*used, *scalars)),

@@ -47,12 +47,31 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
     [
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
         "compression.py", "simulate_check.py", "exchange.py", "autotune.py", "convolution.py",
+        "fusion.py", "memory.py",
     ],
 )
 def test_help_names_the_options(script: str) -> None:
     output = run(script, "--help")
     assert "--json" in output
     assert "default" in output
+
+
+def test_chains_have_the_same_values_fused_and_not_and_by_hand(tmp_path: Path) -> None:
+    output, written = results(tmp_path, "fusion.py", "--rounds", "1", "--calls", "1", "--peers", "none")
+    assert written["missing"] == {}
+    for result in written["results"]:
+        assert_times(result["seconds"], {"paraflow", "not fused", "by hand"}, 1)
+        if "dropout" not in result["case"]:
+            assert result["sums"]["paraflow"] == result["sums"]["not fused"]
+    assert output.count("gradient") == 3
+
+
+def test_memory_is_that_of_activations_and_variables(tmp_path: Path) -> None:
+    output, written = results(tmp_path, "memory.py", "--peers", "none")
+    assert [each["model"] for each in written["results"]] == ["20-layer MLP", "convolutional network"]
+    for each in written["results"]:
+        assert each["arena"] + each["variables"] < each["bytes"] < 3 * (each["arena"] + each["variables"])
+        assert each["model"] in output
 
 
 def test_training_step_trains_the_same_on_one_rank_and_on_two(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ TESTED_ELSEWHERE = {
     "push_pull": "parallel",
     "synchronize": "parallel",
     "update": "runtime",
+    "fused": "compiler",
     "average_gradient": "world",
     "start_exchange": "world",
     "settle": "world",

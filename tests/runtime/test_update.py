@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import paraflow as pf
+from paraflow.kernels.registers import allocate_registers
 from paraflow.ops.update import Body, Node
-from paraflow.runtime.update import allocate_registers
 
 F64 = np.dtype(np.float64)
 
 
 def run_in_place(body, registers):
     """The registers after the allocated steps, with scratch behind them."""
-    found = allocate_registers(body, F64)
+    found = allocate_registers(body, [F64] * body.states)
     registers = [np.array(r) for r in registers] + [np.full(2, np.nan) for _ in found.scratch]
     for step in found.steps:
         step.function(*(registers[r] for r in step.inputs), registers[step.output])
