@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -268,7 +268,7 @@ class Lowering:
             if draft.kind == ARENA:
                 ends[max(draft.users)].append(i)
         for index, step in enumerate(self.steps):
-            over = ancestors[index]
+            over = _contains(ancestors[index])
             taken = self._take_over(index, step, ends[index], over)
             for slot in () if step.mode == BIND_VIEW else step.outputs:
                 draft = self.slots[slot]
@@ -277,18 +277,16 @@ class Lowering:
             for slot in ends[index]:
                 if slot != taken:
                     draft = self.slots[slot]
-                    arena.release(draft.where, self._bytes(slot), self._mask(draft.users))
+                    arena.release(draft.where, self._bytes(slot), self._guard(draft.users))
         self.arena_bytes = arena.bytes
 
-    def _mask(self, steps: list[int]) -> int:
-        """The steps as a bit mask; with one lane program order says it all, so nothing needs guarding."""
-        mask = 0
-        if self.parallel:
-            for step in steps:
-                mask |= 1 << step
-        return mask
+    def _guard(self, steps: list[int]) -> tuple[int, ...]:
+        """The steps; with one lane program order says it all, so nothing needs guarding."""
+        return tuple(dict.fromkeys(steps)) if self.parallel else ()
 
-    def _take_over(self, index: int, step: StepDraft, ending: list[int], over: int) -> int | None:
+    def _take_over(
+        self, index: int, step: StepDraft, ending: list[int], over: Callable[[int], object]
+    ) -> int | None:
         """Give the output the memory of an input that ends here, where the kernel may work in place."""
         if step.mode != KERNEL or self.slots[step.outputs[0]].kind != ARENA:
             return None
@@ -303,7 +301,7 @@ class Lowering:
                 and draft.kind == ARENA
                 and draft.tensor.spec.shape == output.tensor.spec.shape
                 and draft.tensor.dtype == output.tensor.dtype
-                and not self._mask([u for u in draft.users if u != index]) & ~over
+                and all(over(user) for user in self._guard(draft.users) if user != index)
                 and self._alone(slot, step)
             ):
                 output.where = draft.where
@@ -324,9 +322,9 @@ class Lowering:
         return (num_elements(tensor.spec.shape) or 0) * tensor.dtype.itemsize
 
     def _ancestors(self) -> list[int]:
-        """For each step the bit mask of the steps that are over before it starts."""
+        """For each step the bit mask of the steps that are over before it starts; empty where nothing is guarded."""
         if not self.parallel:
-            return [-1] * len(self.steps)
+            return [0] * len(self.steps)
         masks: list[int] = []
         for step in self.steps:
             mask = 0
@@ -389,6 +387,12 @@ class Lowering:
             if operation.record.writes:
                 writes.update(dict.fromkeys(operation.variables))
         return tuple(reads), tuple(writes)
+
+
+def _contains(mask: int) -> Callable[[int], object]:
+    """Whether a step is in a bit mask, in a time that does not depend on its length."""
+    bits = mask.to_bytes(mask.bit_length() // 8 + 1, "little")
+    return lambda step: step >> 3 < len(bits) and bits[step >> 3] >> (step & 7) & 1
 
 
 def placed_gradients(operations: list[Operation]) -> Iterator[tuple[Tensor, str]]:

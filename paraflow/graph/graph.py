@@ -77,12 +77,14 @@ class Graph:
                     f"{record.name} '{name}' has an input from another graph: {tensor.op.where()}; "
                     "build it inside `with graph.as_default():`"
                 )
-        control = dict.fromkeys((*control_inputs, *(c for scope in self._control for c in scope)))
+        control = control_inputs
+        if control or self._control:
+            control = tuple(dict.fromkeys((*control, *(c for scope in self._control for c in scope))))
         for waited_for in control:
             if waited_for.graph is not self:
                 raise GraphError(f"{record.name} '{name}' has a control input from another graph: {waited_for.where()}")
         operation = Operation(
-            self, len(self.operations), self.unique_name(name), record, inputs, attrs, tuple(control), source, specs
+            self, len(self.operations), self.unique_name(name), record, inputs, attrs, control, source, specs
         )
         if self._devices:
             operation.device = resolve(self._devices, operation)

@@ -139,9 +139,6 @@ class Tensor:
     def __repr__(self) -> str:
         return f"<paraflow.Tensor '{self.name}' shape={format_dims(self.spec.shape)} dtype={self.dtype.name}>"
 
-    def __hash__(self) -> int:
-        return id(self)
-
     def __bool__(self) -> bool:
         raise TypeError(
             f"tensor '{self.name}' has no truth value while the graph is being built; "

@@ -65,8 +65,7 @@ class Builder:
         Tensors are converted by the record only when a user calls it; here dtypes have to fit already.
         """
         record = records[record] if isinstance(record, str) else record
-        full = dict(record.attributes)
-        full.update(attrs or {})
+        full = {**record.attributes, **attrs} if attrs else record.attributes
         inputs = tuple(inputs)
         control_inputs = self.control_inputs
         key = None
@@ -91,7 +90,7 @@ class Builder:
 
     def copy(self, operation: Operation, inputs: tuple[Tensor, ...]) -> Operation:
         """The same operation in the new graph, its shapes inferred again only where the inputs' changed."""
-        same = all(new.spec is old.spec for new, old in zip(inputs, operation.inputs, strict=True))
+        same = all([new.spec is old.spec for new, old in zip(inputs, operation.inputs, strict=True)])
         if not operation.outputs:
             return operation.record.build(
                 self.graph, inputs, operation.attrs, operation.name, operation.source, self.control_inputs
