@@ -90,7 +90,7 @@ class Builder:
 
     def copy(self, operation: Operation, inputs: tuple[Tensor, ...]) -> Operation:
         """The same operation in the new graph, its shapes inferred again only where the inputs' changed."""
-        same = all([new.spec is old.spec for new, old in zip(inputs, operation.inputs, strict=True)])
+        same = all(new.spec is old.spec for new, old in zip(inputs, operation.inputs, strict=True))
         if not operation.outputs:
             return operation.record.build(
                 self.graph, inputs, operation.attrs, operation.name, operation.source, self.control_inputs

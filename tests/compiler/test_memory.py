@@ -13,7 +13,6 @@ from paraflow.compiler.memory import ALIGNMENT, Arena
 from .checker import check_plan
 from .plans import plan_of
 
-
 NEVER = frozenset().__contains__  # no step is over
 
 
