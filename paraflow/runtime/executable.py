@@ -252,7 +252,7 @@ def _then(call: Call, after: Call) -> Call:
 
 
 def _write(value: Array, variable: Array) -> None:
-    np.copyto(variable, value)
+    variable[...] = value
 
 
 def _copier(values: list[Any], slot: int, kind: Slot) -> Callable[[], Any]:

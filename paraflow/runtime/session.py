@@ -20,7 +20,7 @@ from paraflow.compiler.pipeline import BUCKET_BYTES, Options, compile_plan
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree
-from paraflow.graph.context import default_session, stacks
+from paraflow.graph.context import stacks
 from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, dependents
@@ -30,7 +30,17 @@ from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecutor
-from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_shape, feed_tensor, fetch_key, given
+from paraflow.runtime.feeds import (
+    Fetches,
+    check_distinct,
+    check_feed,
+    check_shape,
+    count_samples,
+    feed_tensor,
+    fetch_key,
+    given,
+    weighs_samples,
+)
 from paraflow.runtime.store import VariableStore
 from paraflow.runtime.tuning import Tuning, buckets, candidates, choose, measure, put_back
 
@@ -161,7 +171,6 @@ class Session:
 
         return call
 
-    @np.errstate(all="ignore")
     def _run(self, fetches: Any, key: Any, tensors: tuple[Tensor, ...], arrays: list[Array]) -> Any:
         with self._lock:
             if self._closed:
@@ -181,7 +190,8 @@ class Session:
             if not loaded.checked:
                 self._check_initialized(executable.plan)
             self.context.batch_samples = loaded.samples
-            self._execute(executable, samples, arrays)
+            if executable.calls or arrays:
+                self._execute(executable, samples, arrays)
             if not loaded.checked:
                 self.store.initialized.update(executable.plan.writes)
                 loaded.checked = True
@@ -189,6 +199,7 @@ class Session:
                 accumulation.end()
             return loaded.fold(executable.results())
 
+    @np.errstate(all="ignore")
     def _execute(self, executable: Executable, samples: int, arrays: list[Array]) -> None:
         self.context.samples = samples
         executable.load(arrays)
@@ -209,6 +220,7 @@ class Session:
             exchange.break_off(error)
             raise
 
+    @np.errstate(all="ignore")
     def _load(
         self, structure: Any, key: Any, tensors: tuple[Tensor, ...], known: tuple[Given, ...], arrays: list[Array]
     ) -> Loaded:
@@ -235,7 +247,7 @@ class Session:
                 plan, _ = self._compile(wanted, feeds)
         samples = count_samples(tensors, shapes)
         accumulates = bool(trains) and self.strategy is not None and self.strategy.accumulate > 1
-        if samples is None and (accumulates or _weighs_samples(plan)):
+        if samples is None and (accumulates or weighs_samples(plan)):
             sizes = ", ".join(f"{t.name}: {s[0]}" for t, s in zip(tensors, shapes, strict=True) if s)
             raise InvalidArgumentError(
                 f"how many samples does this step have? The first sizes of the feeds differ ({sizes}); leave the first "
@@ -440,32 +452,6 @@ class Session:
             self._end()
 
 
-class InteractiveSession(Session):
-    """A session that is the default one from its making until it is closed, for the prompt and for notebooks.
-
-    Its arguments are those of `Session`. Its graph is the default graph as long.
-    """
-
-    def __init__(self, graph: Graph | None = None, **options: Any) -> None:
-        super().__init__(graph, **options)
-        stacks.graphs.append(self.graph)
-        stacks.sessions.append(self)
-
-    def close(self) -> None:
-        """End the session; the default session and graph are again those of before."""
-        super().close()
-        _remove_last(stacks.sessions, self)
-        _remove_last(stacks.graphs, self.graph)
-
-
-def _remove_last(stack: list[Any], item: Any) -> None:
-    """Take the last ``item`` off, if there is one: what was entered later stays."""
-    for i in reversed(range(len(stack))):
-        if stack[i] is item:
-            del stack[i]
-            return
-
-
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names[:5]) + (", ..." if len(names) > 5 else "")
 
@@ -476,27 +462,3 @@ def training_step(program: Program) -> tuple[str, ...]:
     exchanges = [o for o in operations if o.type in EXCHANGES]
     below = dependents(operations, exchanges)
     return tuple(o.name for o in [*exchanges, *(o for o in operations if o.record.writes and o in below)])
-
-
-def _weighs_samples(plan: Plan) -> bool:
-    """Whether the plan averages over ranks, so that the number of samples counts."""
-    runtime = {"samples", "batch_samples"}
-    return any(not runtime.isdisjoint(s.record.runtime) or s.attrs.get("exchanged") for s in plan.steps)
-
-
-def count_samples(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> int | None:
-    """The samples of a step: the first size of the fed tensors whose first size is unknown in the graph.
-
-    1 when there is no such feed; None when they differ.
-    """
-    counts = {
-        shape[0]
-        for tensor, shape in zip(tensors, shapes, strict=True)
-        if shape and (tensor.spec.shape is None or tensor.spec.shape[0] is None)
-    }
-    return 1 if not counts else counts.pop() if len(counts) == 1 else None
-
-
-def get_default_session() -> Any:
-    """The innermost session entered with ``with``, or None."""
-    return default_session()
