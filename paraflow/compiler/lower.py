@@ -28,6 +28,7 @@ from paraflow.compiler.plan import (
     Slot,
     Step,
 )
+from paraflow.graph.device import lane_number
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Program
 from paraflow.graph.shape import Dims, known, num_elements
@@ -65,14 +66,16 @@ class StepDraft:
     outputs: tuple[int, ...]
     depends: tuple[int, ...]
     record_name: str
+    lane: int | None = None
 
 
 class Lowering:
     """The state of one lowering; `lower` is the way in."""
 
-    def __init__(self, program: Program, parallel: bool) -> None:
+    def __init__(self, program: Program, threads: int) -> None:
         self.program = program
-        self.parallel = parallel
+        self.threads = threads
+        self.parallel = threads > 1
         self.operations = program.operations()
         self.effects: Effects = order_effects(program, self.operations)
         self.consumers: dict[Tensor, list[Operation]] = defaultdict(list)
@@ -81,6 +84,7 @@ class Lowering:
                 self.consumers[tensor].append(operation)
         self.slots: list[SlotDraft] = []
         self.steps: list[StepDraft] = []
+        self.last_on: dict[int, int] = {}  # the last step of each lane so far
         self.slot_of: dict[Tensor, int] = {}
         self.done: dict[Operation, tuple[int, ...]] = {}
         self.updates = self._in_place_updates()
@@ -165,13 +169,22 @@ class Lowering:
         record_name: str | None = None,
     ) -> None:
         index = len(self.steps)
+        lane = self._lane(operation)
+        if lane is not None:
+            waits = tuple(sorted({*waits, self.last_on.get(lane, index)} - {index}))
+            self.last_on[lane] = index
         for slot in inputs:
             self.slots[self._root(slot)].users.append(index)
         for slot in outputs:
             self.slots[slot].ready = (index,)
             self.slots[self._root(slot)].users.append(index)
-        self.steps.append(StepDraft(operation, mode, inputs, outputs, waits, record_name or operation.type))
+        self.steps.append(StepDraft(operation, mode, inputs, outputs, waits, record_name or operation.type, lane))
         self.done[operation] = (index,)
+
+    def _lane(self, operation: Operation) -> int | None:
+        """The lane that the author asked for, counted round where there are fewer; None where any will do."""
+        number = lane_number(operation.device) if self.parallel and operation.device else None
+        return None if number is None else number % self.threads
 
     def _lower(self, operation: Operation) -> None:
         inputs = tuple(self.slot_of[t] for t in operation.inputs)
@@ -363,6 +376,7 @@ class Lowering:
                 releases=tuple(releases[i]),
                 cost=step_cost(s.operation),
                 source=s.operation.source,
+                lane=s.lane,
             )
             for i, s in enumerate(self.steps)
         )
@@ -428,6 +442,6 @@ def step_cost(operation: Operation) -> int:
     return sum(n for n in sizes if n is not None)
 
 
-def lower(program: Program, parallel: bool = False) -> Plan:
-    """The plan of ``program``; with ``parallel`` its memory allows independent steps to run at the same time."""
-    return Lowering(program, parallel).run()
+def lower(program: Program, threads: int = 1) -> Plan:
+    """The plan of ``program``; with several ``threads`` its memory allows independent steps to run at the same time."""
+    return Lowering(program, threads).run()

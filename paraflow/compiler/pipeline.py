@@ -26,12 +26,12 @@ BUCKET_BYTES = 4 << 20
 class Options:
     """What the compiler may be told.
 
-    ``parallel``: independent steps may run at the same time; ``synchronous``: the variables in planes are shared with
-    other ranks, but for those that are this rank's own, which ``private`` tells; ``bucket_bytes``: size of the buckets
-    in which gradients are exchanged, a quarter of it for the first.
+    ``threads``: how many steps may run at the same time, each on a lane; ``synchronous``: the variables in planes are
+    shared with other ranks, but for those that are this rank's own, which ``private`` tells; ``bucket_bytes``: size of
+    the buckets in which gradients are exchanged, a quarter of it for the first.
     """
 
-    parallel: bool = False
+    threads: int = 1
     synchronous: bool = False
     bucket_bytes: int = BUCKET_BYTES
     private: Callable[[str], bool] = lambda name: False
@@ -70,4 +70,4 @@ def compile_plan(
     program = shard_updates(program, options.synchronous, options.bucket_bytes, options.private)
     if options.synchronous:
         program = share_rows(program, options.private)
-    return program, lower(program, options.parallel)
+    return program, lower(program, options.threads)

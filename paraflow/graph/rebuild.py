@@ -78,6 +78,7 @@ class Builder:
             made = self.graph.add(record, inputs, full, origin.name, origin.source, specs, control_inputs)
         else:
             made = record.build(self.graph, inputs, full, origin.name, origin.source, control_inputs)
+        made.device = origin.device
         if key is not None:
             self._memo[key] = made
         return made.outputs
@@ -92,9 +93,11 @@ class Builder:
         """The same operation in the new graph, its shapes inferred again only where the inputs' changed."""
         same = all(new.spec is old.spec for new, old in zip(inputs, operation.inputs, strict=True))
         if not operation.outputs:
-            return operation.record.build(
+            made = operation.record.build(
                 self.graph, inputs, operation.attrs, operation.name, operation.source, self.control_inputs
             )
+            made.device = operation.device
+            return made
         outputs = self.emit(operation, operation.record, inputs, operation.attrs, keep_specs=same)
         return outputs[0].op
 

@@ -89,11 +89,11 @@ class Session:
     """Runs operations of one graph and keeps the values of its variables between runs.
 
     ``graph`` defaults to the default graph. ``strategy`` says how several ranks train together (none: this process
-    alone). ``threads`` above 1 runs independent steps of a plan at the same time. ``bucket_bytes`` is the size of the
-    buckets in which synchronous ranks exchange gradients (default: 4 MiB; the first bucket is a quarter as large, but
-    1 MiB where the others are). With ``autotune`` it is chosen by measuring before the first training step, for which
-    that step runs some times on its first batch; all ranks choose alike, results are those of a session that was given
-    the size, and ``tuning`` then has what was measured.
+    alone). ``threads`` above 1 runs independent steps of a plan at the same time (`paraflow.device` chooses a thread).
+    ``bucket_bytes`` is the size of the buckets in which synchronous ranks exchange gradients (default: 4 MiB; the first
+    bucket is a quarter as large, but 1 MiB where the others are). With ``autotune`` it is chosen by measuring before
+    the first training step, for which that step runs some times on its first batch; all ranks choose alike, results are
+    those of a session that was given the size, and ``tuning`` then has what was measured.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Session:
         )
         self.tuning: Tuning | None = None
         self.autotune = autotune and synchronous  # until it is done
-        self._options = Options(threads > 1, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
+        self._options = Options(threads, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
         self._fetches: dict[Any, Fetches] = {}
         self._feeds: dict[Any, Tensor] = {}
