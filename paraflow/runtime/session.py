@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import zlib
@@ -42,6 +43,7 @@ from paraflow.runtime.feeds import (
     weighs_samples,
 )
 from paraflow.runtime.store import VariableStore
+from paraflow.runtime.trace import Trace
 from paraflow.runtime.tuning import Tuning, buckets, candidates, choose, measure, put_back
 
 Array = np.ndarray[Any, Any]
@@ -53,6 +55,7 @@ class Strategy(Protocol):
 
     comm: Communicator
     synchronous: bool
+    asynchronous: bool
     accumulate: int
     elsewhere: Set[str]
     under_way: bool
@@ -126,6 +129,7 @@ class Session:
             self.store, comm, entropy, shard=comm.rank, strategy=strategy, exchange=exchange
         )
         self.tuning: Tuning | None = None
+        self.tracer: Trace | None = None  # while there is one, runs are recorded
         self.autotune = autotune and synchronous  # until it is done
         self._options = Options(threads, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
@@ -202,11 +206,19 @@ class Session:
     @np.errstate(all="ignore")
     def _execute(self, executable: Executable, samples: int, arrays: list[Array]) -> None:
         self.context.samples = samples
-        executable.load(arrays)
+        if self.tracer is not None:
+            with self.tracer.span("run"):
+                executable.load(arrays)
+                self.tracer.run(executable, self._start)
+        else:
+            executable.load(arrays)
+            self._start(executable)
+
+    def _start(self, executable: Executable) -> None:
         if executable.synchronises is None:
             self._executor.execute(executable)
         else:
-            self._synchronise(executable, samples)
+            self._synchronise(executable, int(self.context.samples))
 
     def _synchronise(self, executable: Executable, samples: int) -> None:
         """Run a plan in which this rank meets others; if it breaks off, they have to be told."""
@@ -415,6 +427,26 @@ class Session:
             feeds[tensor] = given(tensor, array)
         wanted = Fetches(self.graph, fetches)
         return self._compile(wanted, feeds)[0]
+
+    @contextmanager
+    def trace(self, path: str | os.PathLike[str]) -> Iterator[Trace]:
+        """Inside, record which step runs where and when; rank 0 writes what all ranks have recorded to ``path``.
+
+        The file (paraflow/runtime/trace.py) opens in ui.perfetto.dev. Collective: all ranks of the strategy leave it
+        together. Where an error leaves it, nothing is written. Raises FailedPreconditionError where ranks are
+        asynchronous and so cannot meet.
+        """
+        if self.strategy is not None and self.strategy.asynchronous and self.comm.size > 1:
+            raise FailedPreconditionError(
+                "a trace brings all ranks together, but with this strategy they train by themselves: trace steps of a "
+                "configuration, by train.trace = [first, last]"
+            )
+        self.tracer = trace = Trace(self.context)
+        try:
+            yield trace
+        finally:
+            self.tracer = None
+        trace.save(path, self.comm)
 
     def close(self) -> None:
         """End the session: its threads stop and its variables are lost."""
