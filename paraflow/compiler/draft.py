@@ -41,6 +41,7 @@ class StepDraft:
     outputs: tuple[int, ...]
     depends: tuple[int, ...]
     record_name: str
+    lane: int | None = None
 
 
 @dataclass

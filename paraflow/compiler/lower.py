@@ -28,6 +28,7 @@ from paraflow.compiler.plan import (
     Slot,
     Step,
 )
+from paraflow.graph.device import lane_number
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Program
 from paraflow.graph.shape import Dims, known, num_elements
@@ -43,9 +44,10 @@ _CONVOLUTIONS = {
 class Lowering:
     """The state of one lowering; `lower` is the way in."""
 
-    def __init__(self, program: Program, parallel: bool, in_place: bool, reuse: bool) -> None:
+    def __init__(self, program: Program, threads: int, in_place: bool, reuse: bool) -> None:
         self.program = program
-        self.parallel = parallel
+        self.threads = threads
+        self.parallel = threads > 1
         self.in_place = in_place
         self.reuse = reuse
         self.operations = program.operations()
@@ -56,6 +58,7 @@ class Lowering:
                 self.consumers[tensor].append(operation)
         self.draft = Draft()
         self.slots, self.steps = self.draft.slots, self.draft.steps
+        self.last_on: dict[int, int] = {}  # the last step of each lane so far
         self.slot_of: dict[Tensor, int] = {}
         self.done: dict[Operation, tuple[int, ...]] = {}
         self.updates = updates_in_place(program, self.effects, self.consumers) if in_place else {}
@@ -94,13 +97,22 @@ class Lowering:
         record_name: str | None = None,
     ) -> None:
         index = len(self.steps)
+        lane = self._lane(operation)
+        if lane is not None:
+            waits = tuple(sorted({*waits, self.last_on.get(lane, index)} - {index}))
+            self.last_on[lane] = index
         for slot in inputs:
             self.slots[self.draft.root(slot)].users.append(index)
         for slot in outputs:
             self.slots[slot].ready = (index,)
             self.slots[self.draft.root(slot)].users.append(index)
-        self.steps.append(StepDraft(operation, mode, inputs, outputs, waits, record_name or operation.type))
+        self.steps.append(StepDraft(operation, mode, inputs, outputs, waits, record_name or operation.type, lane))
         self.done[operation] = (index,)
+
+    def _lane(self, operation: Operation) -> int | None:
+        """The lane that the author asked for, counted round where there are fewer; None where any will do."""
+        number = lane_number(operation.device) if self.parallel and operation.device else None
+        return None if number is None else number % self.threads
 
     def _lower(self, operation: Operation) -> None:
         inputs = tuple(self.slot_of[t] for t in operation.inputs)
@@ -223,6 +235,7 @@ class Lowering:
                 releases=tuple(releases[i]),
                 cost=step_cost(s.operation),
                 source=s.operation.source,
+                lane=s.lane,
             )
             for i, s in enumerate(self.steps)
         )
@@ -282,10 +295,10 @@ def step_cost(operation: Operation) -> int:
     return sum(n for n in sizes if n is not None)
 
 
-def lower(program: Program, parallel: bool = False, in_place: bool = True, reuse: bool = True) -> Plan:
-    """The plan of ``program``; with ``parallel`` its memory allows independent steps to run at the same time.
+def lower(program: Program, threads: int = 1, in_place: bool = True, reuse: bool = True) -> Plan:
+    """The plan of ``program``; with several ``threads`` its memory allows independent steps to run at the same time.
 
     ``in_place``: kernels may write into the memory of an input, and of a variable that is assigned their result;
     ``reuse``: results that are over leave their memory to others.
     """
-    return Lowering(program, parallel, in_place, reuse).run()
+    return Lowering(program, threads, in_place, reuse).run()

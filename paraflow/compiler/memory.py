@@ -7,15 +7,23 @@ reused only by a step that comes after all its readers by dependencies, so any o
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from paraflow.compiler.draft import Draft, SlotDraft, StepDraft
 from paraflow.compiler.plan import ARENA, BIND_VIEW, KERNEL
 from paraflow.kernels.numpy import KERNELS
 
+Over = Callable[[int], object]
+"""Tells of a step whether it is over before another one."""
+
 ALIGNMENT = 64
+
+# Free stretches that are looked at for one block. Where independent steps are many, all are guarded by steps that may
+# still run, and looking at each of them for every block would take a time that grows with the square of the plan.
+TRIES = 32
 
 
 def aligned(size: int) -> int:
@@ -23,13 +31,13 @@ def aligned(size: int) -> int:
     return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
 
-@dataclass
+@dataclass(eq=False, slots=True)
 class Free:
-    """A free stretch; ``guard`` is the set (bit mask) of steps that must be over before it may be written."""
+    """A free stretch; ``guard`` are the steps that must be over before it may be written."""
 
     offset: int
     size: int
-    guard: int
+    guard: tuple[int, ...]
 
 
 class Arena:
@@ -37,37 +45,59 @@ class Arena:
 
     def __init__(self) -> None:
         self.bytes = 0
-        self._free: list[Free] = []
+        self._sizes: list[int] = []  # of the free stretches, each once, ascending
+        self._free: dict[int, dict[Free, None]] = {}  # those of a size, the one that was released last at the end
+        self._begins: dict[int, Free] = {}  # by the offset where they begin, and where they end
+        self._ends: dict[int, Free] = {}
 
-    def allocate(self, size: int, over: int) -> int:
-        """The offset of ``size`` bytes for a step before which the steps ``over`` (bit mask) are over."""
+    def allocate(self, size: int, over: Over) -> int:
+        """The offset of ``size`` bytes for a step; ``over`` tells of other steps whether they are over before it."""
         size = aligned(max(size, 1))
-        fitting = [f for f in self._free if f.size >= size and not f.guard & ~over]
-        if not fitting:
+        best = self._fitting(size, over)
+        if best is None:
             offset = self.bytes
             self.bytes += size
             return offset
-        best = min(fitting, key=lambda f: f.size)
-        offset = best.offset
-        best.offset += size
-        best.size -= size
-        if not best.size:
-            self._free.remove(best)
-        return offset
+        self._take(best)
+        if best.size > size:
+            self._put(Free(best.offset + size, best.size - size, best.guard))
+        return best.offset
 
-    def release(self, offset: int, size: int, guard: int) -> None:
-        """Take a stretch back; it may be written when the steps ``guard`` (bit mask) are over."""
+    def release(self, offset: int, size: int, guard: tuple[int, ...] = ()) -> None:
+        """Take a stretch back; it may be written when the steps ``guard`` are over."""
         size = aligned(max(size, 1))
-        merged = Free(offset, size, guard)
-        rest = []
-        for other in self._free:
-            if other.offset + other.size == merged.offset and other.guard == merged.guard:
-                merged = Free(other.offset, other.size + merged.size, merged.guard)
-            elif merged.offset + merged.size == other.offset and other.guard == merged.guard:
-                merged = Free(merged.offset, merged.size + other.size, merged.guard)
-            else:
-                rest.append(other)
-        self._free = [*rest, merged]
+        before, after = self._ends.get(offset), self._begins.get(offset + size)
+        if before is not None and before.guard == guard:
+            self._take(before)
+            offset, size = before.offset, before.size + size
+        if after is not None and after.guard == guard:
+            self._take(after)
+            size += after.size
+        self._put(Free(offset, size, guard))
+
+    def _fitting(self, size: int, over: Over) -> Free | None:
+        """The smallest stretch that is large enough and not guarded; of several the one that was released last."""
+        tries = TRIES
+        for i in range(bisect_left(self._sizes, size), len(self._sizes)):
+            for free in reversed(self._free[self._sizes[i]]):
+                if all(map(over, free.guard)):
+                    return free
+                tries -= 1
+                if not tries:
+                    return None
+        return None
+
+    def _put(self, free: Free) -> None:
+        if free.size not in self._free:
+            self._free[free.size] = {}
+            insort(self._sizes, free.size)
+        self._free[free.size][free] = None
+        self._begins[free.offset] = self._ends[free.offset + free.size] = free
+
+    def _take(self, free: Free) -> None:
+        del self._free[free.size][free], self._begins[free.offset], self._ends[free.offset + free.size]
+        if not self._free[free.size]:
+            del self._free[free.size], self._sizes[bisect_left(self._sizes, free.size)]
 
 
 def place(draft: Draft, parallel: bool, in_place: bool, reuse: bool) -> int:
@@ -94,7 +124,7 @@ class _Placing:
             if draft.kind == ARENA:
                 ends[max(draft.users)].append(i)
         for index, step in enumerate(self.draft.steps):
-            over = ancestors[index]
+            over = _contains(ancestors[index])
             taken = self._take_over(index, step, ends[index], over) if self.in_place else ()
             for slot in () if step.mode == BIND_VIEW else step.outputs:
                 draft = self.slots[slot]
@@ -103,18 +133,14 @@ class _Placing:
             for slot in ends[index] if reuse else ():
                 if slot not in taken:
                     draft = self.slots[slot]
-                    arena.release(draft.where, draft.nbytes, self._mask(draft.users))
+                    arena.release(draft.where, draft.nbytes, self._guard(draft.users))
         return arena.bytes
 
-    def _mask(self, steps: Iterable[int]) -> int:
-        """The steps as a bit mask; with one lane program order says it all, so nothing needs guarding."""
-        mask = 0
-        if self.parallel:
-            for step in steps:
-                mask |= 1 << step
-        return mask
+    def _guard(self, steps: Iterable[int]) -> tuple[int, ...]:
+        """The steps; with one lane program order says it all, so nothing needs guarding."""
+        return tuple(dict.fromkeys(steps)) if self.parallel else ()
 
-    def _take_over(self, index: int, step: StepDraft, ending: list[int], over: int) -> set[int]:
+    def _take_over(self, index: int, step: StepDraft, ending: list[int], over: Over) -> set[int]:
         """Give outputs the memory of inputs that end here, where the kernel may work in place; these inputs."""
         taken: set[int] = set()
         if step.mode != KERNEL:
@@ -132,14 +158,14 @@ class _Placing:
                     taken.add(slot)
         return taken
 
-    def _can_follow(self, output: SlotDraft, slot: int, index: int, over: int) -> bool:
+    def _can_follow(self, output: SlotDraft, slot: int, index: int, over: Over) -> bool:
         """Whether an output of step ``index`` may have the memory of an input, ``slot``, that ends there."""
         draft = self.slots[slot]
         return (
             draft.kind == ARENA
             and draft.tensor.spec.shape == output.tensor.spec.shape
             and draft.tensor.dtype == output.tensor.dtype
-            and not self._mask(u for u in draft.users if u != index) & ~over
+            and all(over(user) for user in self._guard(draft.users) if user != index)
             and self._alone(slot, self.draft.steps[index])
         )
 
@@ -152,9 +178,9 @@ class _Placing:
         )
 
     def _ancestors(self) -> list[int]:
-        """For each step the bit mask of the steps that are over before it starts."""
+        """For each step the bit mask of the steps that are over before it starts; empty where nothing is guarded."""
         if not self.parallel:
-            return [-1] * len(self.draft.steps)
+            return [0] * len(self.draft.steps)
         masks: list[int] = []
         for step in self.draft.steps:
             mask = 0
@@ -162,3 +188,9 @@ class _Placing:
                 mask |= masks[d] | 1 << d
             masks.append(mask)
         return masks
+
+
+def _contains(mask: int) -> Over:
+    """Whether a step is in a bit mask, in a time that does not depend on its length."""
+    bits = mask.to_bytes(mask.bit_length() // 8 + 1, "little")
+    return lambda step: step >> 3 < len(bits) and bits[step >> 3] >> (step & 7) & 1

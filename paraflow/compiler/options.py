@@ -16,14 +16,14 @@ BUCKET_BYTES = 4 << 20
 class Options:
     """What a session tells the compiler of its runs.
 
-    ``parallel``: independent steps may run at the same time; ``synchronous``: the variables in planes are shared with
-    other ranks, but for those that are this rank's own, which ``private`` tells; ``bucket_bytes``: size of the buckets
-    in which gradients are exchanged, a quarter of it for the first. ``rewrite`` is the parallel strategy's: it sees the
+    ``threads``: how many steps may run at the same time, each on a lane; ``synchronous``: the variables in planes are
+    shared with other ranks, but for those that are this rank's own, which ``private`` tells; ``bucket_bytes``: size of
+    the buckets in which gradients are exchanged, a quarter of it for the first. ``rewrite`` is the parallel strategy's: it sees the
     pruned program with its ``exchange`` markers. ``rematerialise``: what backward needs of the forward pass is computed
     again; ``recomputed`` are name scopes and their results, of which that is asked in any case.
     """
 
-    parallel: bool = False
+    threads: int = 1
     synchronous: bool = False
     bucket_bytes: int = BUCKET_BYTES
     private: Callable[[str], bool] = lambda name: False

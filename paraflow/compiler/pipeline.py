@@ -6,7 +6,9 @@ the same bytes, and only takes more time or memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import gc
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -105,6 +107,19 @@ def _check(key: str, names: str | Sequence[str], known: Collection[str]) -> None
             raise InvalidArgumentError(f"{key}: {name!r} {why}; known are {', '.join(known)}{hint}")
 
 
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Inside, Python looks for no garbage: a compilation keeps nearly all that it makes, and looking takes a third."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@_collecting_later()
 def compile_plan(
     graph: Graph,
     fetches: Sequence[Tensor],
@@ -126,6 +141,6 @@ def compile_plan(
         if name not in disable:
             program = function(program, options)
             observe(number, name, program)
-    plan = lower(program, options.parallel, "in_place" not in disable, "reuse" not in disable)
+    plan = lower(program, options.threads, "in_place" not in disable, "reuse" not in disable)
     observe(len(PASSES) + 1, "lower", plan)
     return program, plan

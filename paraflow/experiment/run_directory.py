@@ -22,6 +22,7 @@ METRICS_FILE = "metrics.jsonl"
 PARAMETERS_FILE = "parameters.safetensors"
 WAITS_FILE = "waits.svg"
 PLANS_DIRECTORY = "plans"
+TRACE_FILE = "trace.json"
 
 
 def create_run_directory(config: Config, communicator: Communicator) -> Path:

@@ -22,7 +22,7 @@ def plan_of(
     shapes = {t: v if isinstance(v, tuple) else np.shape(v) for t, v in (feeds or {}).items()}
     synchronous = rewrite is all_reduce_each_exchange
     options = Options(
-        parallel=parallel, synchronous=synchronous, bucket_bytes=bucket_bytes, rewrite=rewrite,
+        threads=1 + parallel, synchronous=synchronous, bucket_bytes=bucket_bytes, rewrite=rewrite,
         rematerialise=rematerialise, recomputed=tuple(wanted[0].graph.get_collection(RECOMPUTED)),
     )  # fmt: skip
     return compile_plan(wanted[0].graph, tensors, targets, shapes, options, disable)[1]

@@ -124,7 +124,7 @@ def test_only_the_passes_that_are_named_are_written_and_by_rank_0_alone(tmp_path
     [
         ({"disable": ["fodl"]}, f"disable: 'fodl' is no pass; known are {', '.join(OPTIONAL)}; did you mean 'fold'"),
         ({"disable": ["shard_updates"]}, f"disable: 'shard_updates' is not optional; known are {', '.join(OPTIONAL)}"),
-        ({"disable": "fold"}, "disable: must be a list of names of passes, of rematerialise"),
+        ({"disable": "fold"}, f"disable: must be a list of names of passes, of {', '.join(OPTIONAL)}"),
         ({"dump": ["fuze"]}, f"dump: 'fuze' is no pass; known are {', '.join(STAGES)}"),
         ({"dump": "al"}, "dump: must be 'all' or a list of names of passes, of prune"),
     ],
