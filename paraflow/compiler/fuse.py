@@ -18,7 +18,7 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
 from paraflow.graph.shape import known, normal_axes
 from paraflow.kernels.blocks import BLOCK, SEVERAL_PASSES, scratch_bytes
-from paraflow.kernels.numpy import KERNELS
+from paraflow.kernels.numpy import KERNELS, Kernel
 from paraflow.ops.update import Body, Node
 
 FUSE_FROM = 1 << 14  # elements; arrays of fewer stay in the core's own cache between operations anyway
@@ -105,7 +105,8 @@ class _Grouping:
 
     def _fusible(self, op: Operation) -> bool:
         kind = op.type
-        if not (op.record.elementwise and (kind in KERNELS or kind in _BODIES)) and kind != "cast":
+        own = type(KERNELS.get(kind)) is Kernel  # a user's kernel is one step, of its own
+        if not (op.record.elementwise and (own or kind in _BODIES)) and kind != "cast":
             return False
         if not op.record.pure or op.control_inputs or any(not t.spec.static for t in (*op.inputs, *op.outputs)):
             return False
@@ -124,6 +125,8 @@ class _Grouping:
             other = self.group_of.get(tensor.op)
             if other is None or other is group or other.shape != group.shape or tensor.op in other.reductions:
                 continue
+            if tensor.op.device != op.device:  # steps of different lanes
+                continue
             merged = Group(group.shape, [*other.members, *group.members], [*other.reductions, *group.reductions])
             if self._holds(merged, op):
                 for member in merged.all():
@@ -133,6 +136,8 @@ class _Grouping:
     def _ends(self, op: Operation) -> bool:
         group = self.group_of.get(op.inputs[0].op) if op.type in _REDUCTIONS else None
         if group is None or op.control_inputs or op.inputs[0].op not in group.members:
+            return False
+        if op.device != op.inputs[0].op.device:
             return False
         rank = len(group.shape)
         axes = normal_axes(op.attrs["axis"], rank)

@@ -94,19 +94,15 @@ class Builder:
     def copy(self, operation: Operation, inputs: tuple[Tensor, ...]) -> Operation:
         """The same operation in the new graph, its shapes inferred again only where the inputs' changed."""
         same = all(_alike(new.spec, old.spec) for new, old in zip(inputs, operation.inputs, strict=True))
-        if same and not self.merging:
-            specs = tuple(t.spec for t in operation.outputs)
-            return self.graph.add(
-                operation.record, inputs, operation.attrs, operation.name, operation.source, specs, self.control_inputs
-            )
-        if not operation.outputs:
-            made = operation.record.build(
-                self.graph, inputs, operation.attrs, operation.name, operation.source, self.control_inputs
-            )
-            made.device = operation.device
-            return made
-        outputs = self.emit(operation, operation.record, inputs, operation.attrs, keep_specs=same)
-        return outputs[0].op
+        if operation.outputs and (not same or self.merging):
+            outputs = self.emit(operation, operation.record, inputs, operation.attrs, keep_specs=same)
+            return outputs[0].op
+        specs = tuple(t.spec for t in operation.outputs)
+        made = self.graph.add(
+            operation.record, inputs, operation.attrs, operation.name, operation.source, specs, self.control_inputs
+        )
+        made.device = operation.device
+        return made
 
 
 def rebuild(
