@@ -18,6 +18,7 @@ COMMANDS = {
     "launch": "start ranks under mpirun and supervise them",
     "run": "run an experiment in this process; under your own mpirun or srun it is a rank",
     "simulate": "predict what an experiment would do on more ranks and nodes than there are here",
+    "graph": "show the graph and the plan of an experiment or a script, as text, DOT or a picture",
     "bench": "time exchange and all-reduce on -n RANKS ranks, beside MPI's and what the memory allows",
     "doctor": "tell what -n RANKS ranks find on this machine, and what is wrong with its MPI",
 }
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         if command in _MEASURING and not {"-h", "--help"}.intersection(arguments):
             return _measure(command, arguments[1:])
         if command in COMMANDS:
-            if command == "simulate":  # the rank whose step is measured has one core, unless the user says otherwise
+            if command in ("simulate", "graph"):  # the rank whose step is measured has one core, unless told otherwise
                 os.environ.setdefault("OMP_NUM_THREADS", "1")
             rank = importlib.import_module("paraflow_launch.rank")  # not needed, and not paid for, by a launch
             code: int = rank.run_command(arguments)

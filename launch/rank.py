@@ -49,7 +49,7 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    part = "simulate" if arguments[0] == "simulate" else "experiment"
+    part = {"simulate": "simulate", "graph": "show"}.get(arguments[0], "experiment")
     code: int = importlib.import_module(f"paraflow.{part}.cli").main(arguments)
     return code
 

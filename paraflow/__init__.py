@@ -97,6 +97,7 @@ from paraflow.ops.collective import exchange
 from paraflow.ops.python import custom_gradient, py_func
 from paraflow.ops.python import print_ as Print  # noqa: N812
 from paraflow.ops.python import tuple_ as tuple
+from paraflow.ops.recompute import recompute_grad
 from paraflow.ops.rows import scatter_add_to as scatter_add
 from paraflow.ops.rows import scatter_sub, scatter_update
 from paraflow.ops.slices import IndexedSlices, IndexedSlicesValue
@@ -237,6 +238,7 @@ __all__ = [
     "random",
     "random_normal_initializer",
     "random_uniform_initializer",
+    "recompute_grad",
     "report_uninitialized_variables",
     "reset_default_graph",
     "scatter_add",

@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "data": {"data"},
     "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
+    "show": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate", "show"},
     **dict.fromkeys(NAMESPACES, OPS),
     "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", *NAMESPACES},
 }

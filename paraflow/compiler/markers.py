@@ -14,7 +14,8 @@ def resolve_markers(program: Program) -> Program:
 
     One below an all-reduce stays where the gradient's size is known only at run time, and has to be looked at.
     """
-    return rebuild(program, _rule)
+    marked = any(o.type in (*STATISTICS, "all_reduce") for o in program.operations())
+    return rebuild(program, _rule) if marked else program
 
 
 def _rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:

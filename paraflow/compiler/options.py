@@ -19,7 +19,8 @@ class Options:
     ``parallel``: independent steps may run at the same time; ``synchronous``: the variables in planes are shared with
     other ranks, but for those that are this rank's own, which ``private`` tells; ``bucket_bytes``: size of the buckets
     in which gradients are exchanged, a quarter of it for the first. ``rewrite`` is the parallel strategy's: it sees the
-    pruned program with its ``exchange`` markers.
+    pruned program with its ``exchange`` markers. ``rematerialise``: what backward needs of the forward pass is computed
+    again; ``recomputed`` are name scopes and their results, of which that is asked in any case.
     """
 
     parallel: bool = False
@@ -27,3 +28,5 @@ class Options:
     bucket_bytes: int = BUCKET_BYTES
     private: Callable[[str], bool] = lambda name: False
     rewrite: Rewrite | None = None
+    rematerialise: bool = False
+    recomputed: tuple[tuple[str, tuple[str, ...]], ...] = ()

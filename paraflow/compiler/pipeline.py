@@ -18,7 +18,9 @@ from paraflow.compiler.merge import merge
 from paraflow.compiler.options import Options
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.planes import shard_updates
+from paraflow.compiler.rematerialise import rematerialise
 from paraflow.compiler.rows import share_rows
+from paraflow.compiler.schedule import schedule
 from paraflow.compiler.simplify import simplify
 from paraflow.compiler.specialise import Given, specialise
 from paraflow.errors import InvalidArgumentError
@@ -35,6 +37,10 @@ def _strategy(program: Program, options: Options) -> Program:
     return program if options.rewrite is None else options.rewrite(program)
 
 
+def _rematerialise(program: Program, options: Options) -> Program:
+    return rematerialise(program, options.rematerialise, options.recomputed)
+
+
 def _shard_updates(program: Program, options: Options) -> Program:
     return shard_updates(program, options.synchronous, options.bucket_bytes, options.private)
 
@@ -47,6 +53,7 @@ def _share_rows(program: Program, options: Options) -> Program:
 # twice: what is the same in the user's graph is exchanged once, and simplification makes more things the same.
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("merge", lambda program, options: merge(program)),
+    ("rematerialise", _rematerialise),
     ("strategy", _strategy),
     ("fold", lambda program, options: fold(program)),
     ("simplify", lambda program, options: simplify(program)),
@@ -55,19 +62,22 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("shard_updates", _shard_updates),
     ("share_rows", _share_rows),
     ("fuse", lambda program, options: fuse(program)),
+    ("schedule", lambda program, options: schedule(program)),
 )
 STAGES = tuple(dict.fromkeys(("prune", *(name for name, _ in PASSES), "lower")))
 # `in_place` and `reuse` are choices of `lower`: kernels write over their inputs, and results that are over make room.
-OPTIONAL = ("fold", "simplify", "merge", "fuse", "in_place", "reuse")
+OPTIONAL = ("rematerialise", "fold", "simplify", "merge", "fuse", "schedule", "in_place", "reuse")
 
 
 @dataclass(frozen=True)
 class CompilerOptions:
     """What the user of a session tells the compiler.
 
-    ``disable`` names optional passes that are left out: fold, simplify, merge, fuse, in_place, reuse. ``dump`` names
-    passes whose result is written as text, or is "all": for each plan ``directory`` has a directory with a file for
-    each pass, numbered in their order, so that diff shows what a pass did. Of several ranks, rank 0 writes.
+    ``disable`` names optional passes that are left out: rematerialise, fold, simplify, merge, fuse, schedule, in_place,
+    reuse. ``dump`` names passes whose result is written as text, or is "all": for each plan ``directory`` then has a
+    directory with a file for each pass, numbered in their order, so that diff shows what a pass did. Of several ranks,
+    rank 0 writes. With ``rematerialise`` training steps take less memory and more time: of n results that the forward
+    pass leaves to backward they keep about sqrt(n), and compute the others again.
 
     Raises InvalidArgumentError for the name of no such pass.
     """
@@ -75,6 +85,7 @@ class CompilerOptions:
     disable: Sequence[str] = ()
     dump: str | Sequence[str] = ()
     directory: str = "compiler"
+    rematerialise: bool = False
 
     def __post_init__(self) -> None:
         _check("disable", self.disable, OPTIONAL)

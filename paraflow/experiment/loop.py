@@ -58,7 +58,7 @@ def train(config: Config, communicator: Communicator) -> None:
             threads=config.experiment.threads,
             bucket_bytes=config.parallel.bucket_bytes,
             autotune=config.parallel.autotune,
-            compiler=CompilerOptions(config.compiler.disable),
+            compiler=CompilerOptions(config.compiler.disable, rematerialise=config.compiler.rematerialise),
         ) as session:
             session.run(initialize)
             _Run(config, communicator, strategy, session, model, parameters, train_op, test).carry_out(training)

@@ -378,6 +378,12 @@ class Compiler(Table):
         f"of {', '.join(STAGES)}, or 'all'",
     )
 
+    rematerialise: bool = Field(
+        default=False,
+        description="training steps keep about sqrt(n) of the n results that backward needs, and compute the others "
+        "again: the same bytes in less memory and more time",
+    )
+
     @field_validator("disable", "dump")
     @classmethod
     def _names_passes(cls, value: Any, info: ValidationInfo) -> Any:

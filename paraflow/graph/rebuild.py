@@ -15,6 +15,7 @@ import numpy as np
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.record import OpRecord
+from paraflow.graph.shape import Spec
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,12 @@ class Builder:
 
     def copy(self, operation: Operation, inputs: tuple[Tensor, ...]) -> Operation:
         """The same operation in the new graph, its shapes inferred again only where the inputs' changed."""
-        same = all(new.spec is old.spec for new, old in zip(inputs, operation.inputs, strict=True))
+        same = all(_alike(new.spec, old.spec) for new, old in zip(inputs, operation.inputs, strict=True))
+        if same and not self.merging:
+            specs = tuple(t.spec for t in operation.outputs)
+            return self.graph.add(
+                operation.record, inputs, operation.attrs, operation.name, operation.source, specs, self.control_inputs
+            )
         if not operation.outputs:
             return operation.record.build(
                 self.graph, inputs, operation.attrs, operation.name, operation.source, self.control_inputs
@@ -107,18 +113,19 @@ def rebuild(
     moved: dict[Tensor, Tensor] | None = None,
     after: Callable[[Builder, Operation], None] | None = None,
     merging: bool = False,
+    order: Sequence[Operation] | None = None,
 ) -> Program:
     """Copy what ``program`` needs into a fresh graph, asking ``rule`` about each operation in turn.
 
     ``moved`` is filled with old tensor -> new tensor as the rebuild goes on, for rules that look beyond the inputs.
     ``after`` is called when an operation of the old program has been dealt with. With ``merging`` equal uses of pure
-    operations become one.
+    operations become one. ``order`` has the operations in another valid order than that of the program.
     """
     builder = Builder(merging)
     builder.graph.variables = dict(program.graph.variables)
     tensors: dict[Tensor, Tensor] = {} if moved is None else moved
     operations: dict[Operation, tuple[Operation, ...]] = {}
-    for operation in program.operations():
+    for operation in program.operations() if order is None else order:
         inputs = tuple(tensors[t] for t in operation.inputs)
         builder.control_inputs = tuple(
             dict.fromkeys(new for old in operation.control_inputs for new in operations[old])
@@ -182,6 +189,11 @@ def dependents(operations: Iterable[Operation], roots: Iterable[Operation]) -> s
         if any(t.op in below for t in operation.inputs) or any(o in below for o in operation.control_inputs):
             below.add(operation)
     return below - start
+
+
+def _alike(a: Spec, b: Spec) -> bool:
+    """Whether as much, and the same, is known of two tensors; without a look at values."""
+    return a is b or (a.shape == b.shape and a.dtype == b.dtype and a.value is b.value)
 
 
 def attr_key(value: Any) -> Any:

@@ -70,13 +70,13 @@ class Executable:
         self.calls: list[Call] = []
         self._planes = PlaneSteps(plan, self.values, context.store, context.exchange, trains)
         self.synchronises, self.text = self._planes.digest, self._planes.text
-        self._numbers: dict[int, int] = {}  # position in the plan -> position among the calls
+        self.numbers: dict[int, int] = {}  # position in the plan -> position among the calls
         for number, step in enumerate(plan.steps):
             if step.mode == BIND_VIEW:
                 inputs = [self.values[i] for i in step.inputs]
                 self.values[step.outputs[0]] = step.record.body(*inputs, **step.attrs)
                 continue
-            self._numbers[number] = len(self.calls)
+            self.numbers[number] = len(self.calls)
             self.steps.append(step)
             call = self._call(step)
             self.calls.append(call if kept.isdisjoint(self._written(step)) else partial(_unless_idle, context, call))
@@ -103,7 +103,7 @@ class Executable:
         waits: list[int] = []
         above: list[int] = []  # for each call, the calls that must be over as a bit mask
         for i, step in enumerate(self.steps):
-            needed = [self._numbers[d] for d in step.depends]
+            needed = [self.numbers[d] for d in step.depends]
             implied = 0
             for d in needed:
                 implied |= above[d]
@@ -116,12 +116,18 @@ class Executable:
         return users, waits
 
     @cached_property
-    def ranks(self) -> list[int]:
-        """For each call, the cost of the longest chain that begins with it."""
+    def ranks(self) -> list[tuple[float, int]]:
+        """For each call how early it should run: the first bucket that waits for it, then the longest chain below it.
+
+        The earlier the bucket, and the dearer the chain that begins with the call, the greater the rank.
+        """
         users, _ = self.dependents
-        ranks = [0] * len(self.steps)
+        ranks: list[tuple[float, int]] = [(-math.inf, 0)] * len(self.steps)
         for i in reversed(range(len(self.steps))):
-            ranks[i] = self.steps[i].cost + max((ranks[u] for u in users[i]), default=0)
+            step, below = self.steps[i], [ranks[u] for u in users[i]]
+            bucket = step.attrs["bucket"] if step.record.name == "start_exchange" else math.inf
+            first = max((urgency for urgency, _ in below), default=-math.inf)
+            ranks[i] = max(first, -bucket), step.cost + max((cost for _, cost in below), default=0)
         return ranks
 
     def load(self, feeds: Sequence[Array]) -> None:

@@ -27,6 +27,7 @@ from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, dependents
 from paraflow.ops.collective import EXCHANGES
+from paraflow.ops.recompute import RECOMPUTED
 from paraflow.runtime.accumulation import Accumulation
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
@@ -35,6 +36,7 @@ from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecu
 from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_shape, feed_tensor, fetch_key, given
 from paraflow.runtime.store import VariableStore
 from paraflow.runtime.tuning import Tuning, buckets, candidates, choose, measure, put_back
+from paraflow.runtime.watch import new_watched, time_steps
 
 Array = np.ndarray[Any, Any]
 Feeds = Mapping[Tensor, Given]
@@ -291,6 +293,7 @@ class Session:
             self._accumulations[trains] = Accumulation(self.strategy.accumulate)
         accumulation = self.context.accumulation = self._accumulations[trains]
         adding = Executable(self._compile(wanted, feeds, adding=True)[0], self.context)
+        time_steps(adding)
         closing = self._executable(plan, trains, samples)
         return Loaded(closing, samples, wanted.fold, accumulation, Loaded(adding, samples, wanted.fold))
 
@@ -302,7 +305,9 @@ class Session:
         if samples == 0 and trains:
             steps = (self.graph.get_operation_by_name(name) for name in trains)
             kept.update(name for step in steps if step.record.writes for name in step.variables)
-        return Executable(plan, self.context, trains, kept, beside)
+        executable = Executable(plan, self.context, trains, kept, beside)
+        time_steps(executable)
+        return executable
 
     def _compile(
         self, wanted: Fetches, feeds: Feeds, adding: bool = False, bucket_bytes: int | None = None
@@ -328,6 +333,8 @@ class Session:
                 self._options,
                 bucket_bytes=bucket_bytes or self._options.bucket_bytes,
                 rewrite=rewrite if strategy is not None else None,
+                rematerialise=self.compiler.rematerialise,
+                recomputed=tuple(self.graph.get_collection(RECOMPUTED)),
             ),
             self.compiler.disable,
             self._observer(),
@@ -336,9 +343,16 @@ class Session:
 
     def _observer(self) -> Observer | None:
         """Who is told what the passes make of the next program."""
-        if not self.compiler.dump or self.comm.rank:
-            return None
-        return Dump(self.compiler.directory, self.compiler.dump)
+        dump = Dump(self.compiler.directory, self.compiler.dump) if self.compiler.dump and not self.comm.rank else None
+        watched = new_watched()
+        if dump is None or watched is None:
+            return dump or watched
+
+        def both(number: int, name: str, result: Program | Plan) -> None:
+            dump(number, name, result)
+            watched(number, name, result)
+
+        return both
 
     def _check_initialized(self, plan: Plan) -> None:
         self._need_values(plan.reads)

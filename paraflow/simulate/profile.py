@@ -119,7 +119,7 @@ class Profile:
         return self.work + self.update
 
 
-class _Alone(Strategy):
+class Alone(Strategy):
     """One process with the plan of several: its exchanges have nobody to wait for, even among ``ranks`` of a node."""
 
     synchronous = True
@@ -168,7 +168,7 @@ def _measure(config: Config, training: Dataset, samples: int, ranks: int) -> Pro
         model = build_model(config, training)
         train_op = build_train_op(config.optimizer, model.loss)
         initialize = global_variables_initializer()
-        with Session(strategy=_Alone(ranks), bucket_bytes=config.parallel.bucket_bytes) as session:
+        with Session(strategy=Alone(ranks), bucket_bytes=config.parallel.bucket_bytes) as session:
             session.run(initialize)
             run = _Measured(session, model, train_op, training, samples)
             return run.profile(config)

@@ -8,17 +8,23 @@ from paraflow.compiler.pipeline import compile_plan
 from paraflow.compiler.plan import BIND_VIEW
 from paraflow.graph.graph import as_operation
 from paraflow.graph.node import Tensor
+from paraflow.ops.recompute import RECOMPUTED
 from paraflow.parallel import AllReduce
 
 
-def plan_of(fetches, feeds=None, *, parallel=False, rewrite=None, bucket_bytes=4 << 20, disable=()):
+def plan_of(
+    fetches, feeds=None, *, parallel=False, rewrite=None, bucket_bytes=4 << 20, disable=(), rematerialise=False
+):
     """The plan for fetches (tensors or operations) and fed arrays or shapes."""
     wanted = [f.__tensor__() if hasattr(f, "__tensor__") else f for f in fetches]
     tensors = [f for f in wanted if isinstance(f, Tensor)]
     targets = [as_operation(f) for f in wanted if not isinstance(f, Tensor)]
     shapes = {t: v if isinstance(v, tuple) else np.shape(v) for t, v in (feeds or {}).items()}
     synchronous = rewrite is all_reduce_each_exchange
-    options = Options(parallel=parallel, synchronous=synchronous, bucket_bytes=bucket_bytes, rewrite=rewrite)
+    options = Options(
+        parallel=parallel, synchronous=synchronous, bucket_bytes=bucket_bytes, rewrite=rewrite,
+        rematerialise=rematerialise, recomputed=tuple(wanted[0].graph.get_collection(RECOMPUTED)),
+    )  # fmt: skip
     return compile_plan(wanted[0].graph, tensors, targets, shapes, options, disable)[1]
 
 

@@ -64,14 +64,14 @@ def test_the_plan_of_a_training_step_on_several_ranks():
     assert steps == textwrap.dedent("""\
         s3 = kernel matmul(s0, s2, transpose_a=False, transpose_b=False)  # matmul
         s4 = kernel subtract(s3, s1)  after 0  # subtract
-        s5 = kernel square(s4)  after 1  # square
-        s6 = kernel reduce_mean(s5, axis=None, keepdims=False)  after 2  # loss
-        s9 = kernel multiply(s8, s4)  after 1  # gradients/multiply
-        s10 = kernel multiply(s7, s9)  after 4  # gradients/multiply_1
-        s11 = view matrix_transpose(s0)  # gradients/matmul_1
-        s12 = kernel matmul(s11, s10, transpose_a=False, transpose_b=False)  after 5  # gradients/matmul_1_1
-        - = planes start_exchange(s12, variables=('w', 'w/Momentum'), exchanged=('w',), placed=(True,), bucket=0)  after 0,7  # w/exchange_1
-        - = planes update(s13, s14, body={n0 = multiply(s1, c0); n1 = add(n0, l0); n2 = multiply(n1, c1); n3 = subtract(s0, n2); s1 := n1; s0 := n3}, variables=('w', 'w/Momentum'), states=(('w',), ('w/Momentum',)), exchanged=True, bucket=0, placed=(), sets=(0,))  after 8  # w/Momentum/Assign_1
+        s7 = kernel multiply(s6, s4)  after 1  # gradients/multiply
+        s8 = kernel multiply(s5, s7)  after 2  # gradients/multiply_1
+        s9 = view matrix_transpose(s0)  # gradients/matmul_1
+        s10 = kernel matmul(s9, s8, transpose_a=False, transpose_b=False)  after 3  # gradients/matmul_1_1
+        - = planes start_exchange(s10, variables=('w', 'w/Momentum'), exchanged=('w',), placed=(True,), bucket=0)  after 0,5  # w/exchange_1
+        s11 = kernel square(s4)  after 1  # square
+        s12 = kernel reduce_mean(s11, axis=None, keepdims=False)  after 7  # loss
+        - = planes update(s13, s14, body={n0 = multiply(s1, c0); n1 = add(n0, l0); n2 = multiply(n1, c1); n3 = subtract(s0, n2); s1 := n1; s0 := n3}, variables=('w', 'w/Momentum'), states=(('w',), ('w/Momentum',)), exchanged=True, bucket=0, placed=(), sets=(0,))  after 6  # w/Momentum/Assign_1
         - = planes settle(, variables=('w', 'w/Momentum'))  after 9  # w/Momentum/Assign_1_1""").splitlines()
 
 

@@ -3,12 +3,14 @@
 import random
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from ops.interpreter import interpret
 
 import paraflow as pf
 from paraflow.comm import run_threads, solo
+from paraflow.compiler import rematerialise
 from paraflow.compiler.pipeline import OPTIONAL
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
@@ -23,6 +25,12 @@ PASSES = st.sampled_from([(), *((name,) for name in OPTIONAL), OPTIONAL]) | st.s
 WORLDS = [(2, 1), (2, 2), (3, 1), (3, 2), (3, 3)]  # ranks, and how many of them share memory
 
 few = settings(max_examples=60, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_too_small(monkeypatch):
+    """Random programs have small tensors, and these too are to be computed again."""
+    monkeypatch.setattr(rematerialise, "SMALL", 0)
 
 
 def choose(program, seed):
@@ -48,8 +56,9 @@ def assert_same(program, found, expected, store, expected_store):
         np.testing.assert_array_equal(store[v.spec.name], expected_store[v.spec.name])
 
 
-def compiled(program, tensors, targets, parallel, rewrite=None, bucket_bytes=4 << 20, disable=()):
-    options = {"parallel": parallel, "rewrite": rewrite, "bucket_bytes": bucket_bytes, "disable": disable}
+def compiled(program, tensors, targets, parallel, rewrite=None, bucket_bytes=4 << 20, disable=(), again=False):
+    options = {"parallel": parallel, "rewrite": rewrite, "bucket_bytes": bucket_bytes}
+    options |= {"disable": disable, "rematerialise": again}
     return plan_of([*tensors, *targets], program.feeds, **options)
 
 
@@ -79,11 +88,11 @@ def run_in_random_order(executable, rng):
 
 
 @few
-@given(RECIPES, st.integers(0, 2**32), st.sampled_from([1, 2, 4]), PASSES)
-def test_sessions_give_the_interpreter_s_values(recipe, seed, threads, disable):
+@given(RECIPES, st.integers(0, 2**32), st.sampled_from([1, 2, 4]), PASSES, st.booleans())
+def test_sessions_give_the_interpreter_s_values(recipe, seed, threads, disable, again):
     program = build(recipe)
     store = program.initial_store()
-    compiler = pf.CompilerOptions(tuple(disable))
+    compiler = pf.CompilerOptions(tuple(disable), rematerialise=again)
     with pf.Session(program.graph, threads=threads, compiler=compiler) as session:
         for variable in program.variables:
             session.run(variable.initializer)
@@ -95,23 +104,23 @@ def test_sessions_give_the_interpreter_s_values(recipe, seed, threads, disable):
 
 
 @few
-@given(RECIPES, st.integers(0, 2**32), st.booleans(), st.sampled_from([None, 1, 100, 4 << 20]), PASSES)
-def test_no_two_live_values_overlap(recipe, seed, parallel, bucket_bytes, disable):
+@given(RECIPES, st.integers(0, 2**32), st.booleans(), st.sampled_from([None, 1, 100, 4 << 20]), PASSES, st.booleans())
+def test_no_two_live_values_overlap(recipe, seed, parallel, bucket_bytes, disable, again):
     program = build(recipe)
     tensors, targets = choose(program, seed)
     rewrite = all_reduce_each_exchange if bucket_bytes else None
-    check_plan(compiled(program, tensors, targets, parallel, rewrite, bucket_bytes or 1, disable), parallel)
+    check_plan(compiled(program, tensors, targets, parallel, rewrite, bucket_bytes or 1, disable, again), parallel)
 
 
 @few
-@given(RECIPES, st.integers(0, 2**32), st.sampled_from([None, 1, 100, 4 << 20]), PASSES)
-def test_every_order_that_dependencies_allow_gives_the_same_values(recipe, seed, bucket_bytes, disable):
+@given(RECIPES, st.integers(0, 2**32), st.sampled_from([None, 1, 100, 4 << 20]), PASSES, st.booleans())
+def test_every_order_that_dependencies_allow_gives_the_same_values(recipe, seed, bucket_bytes, disable, again):
     program = build(recipe)
     tensors, targets = choose(program, seed)
     store = program.initial_store()
     expected = reference(program, tensors, targets, store)
     rewrite = all_reduce_each_exchange if bucket_bytes else None
-    plan = compiled(program, tensors, targets, True, rewrite, bucket_bytes or 1, disable)
+    plan = compiled(program, tensors, targets, True, rewrite, bucket_bytes or 1, disable, again)
     for order in range(4):
         executable = loaded(program, plan)
         with np.errstate(all="ignore"):
@@ -122,16 +131,18 @@ def test_every_order_that_dependencies_allow_gives_the_same_values(recipe, seed,
 @settings(few, max_examples=25)
 @given(
     RECIPES, st.integers(0, 2**32), st.sampled_from([1, 2]), st.sampled_from(WORLDS), st.sampled_from([1, 4 << 20]),
-    PASSES,
+    PASSES, st.booleans(),
 )  # fmt: skip
-def test_ranks_that_share_variables_give_the_interpreter_s_values(recipe, seed, threads, world, bucket_bytes, disable):
+def test_ranks_that_share_variables_give_the_interpreter_s_values(
+    recipe, seed, threads, world, bucket_bytes, disable, again
+):
     """Ranks with the same data: the average of their gradients is the gradient of each, exactly."""
     size, ranks_per_node = world
 
     def rank(comm):
         program = build(recipe, unknown_rank=False)
         store = program.initial_store()
-        compiler = pf.CompilerOptions(tuple(disable))
+        compiler = pf.CompilerOptions(tuple(disable), rematerialise=again)
         options = {"threads": threads, "bucket_bytes": bucket_bytes, "compiler": compiler}
         with pf.Session(program.graph, strategy=pf.parallel.AllReduce(comm), **options) as session:
             session.run([variable.initializer for variable in program.variables])

@@ -56,7 +56,7 @@ MISSING = {
     # the language
     **dict.fromkeys(("case", "cond", "switch_case", "while_loop", "map_fn", "fold[lr]", "scan", "vectorized_map",
                      "TensorArray*", "CriticalSection", "grad_pass_through",
-                     "recompute_grad", "*py_func*", "numpy_function", "function", "print", "hessians",
+                     "*py_func*", "numpy_function", "function", "print", "hessians",
                      "UnconnectedGradients"), CONTROL),
     **dict.fromkeys(("assert_*", "add_check_numerics_ops", "check_numerics", "verify_tensor_all_finite",
                      "debugging", "debugging.*", "is_numeric_tensor", "is_tensor"), CHECKS),

@@ -1,0 +1,1 @@
+"""Graphs and plans, shown: as text, as DOT and as pictures."""
