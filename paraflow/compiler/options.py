@@ -18,9 +18,10 @@ class Options:
 
     ``threads``: how many steps may run at the same time, each on a lane; ``synchronous``: the variables in planes are
     shared with other ranks, but for those that are this rank's own, which ``private`` tells; ``bucket_bytes``: size of
-    the buckets in which gradients are exchanged, a quarter of it for the first. ``rewrite`` is the parallel strategy's: it sees the
-    pruned program with its ``exchange`` markers. ``rematerialise``: what backward needs of the forward pass is computed
-    again; ``recomputed`` are name scopes and their results, of which that is asked in any case.
+    the buckets in which gradients are exchanged, a quarter of it for the first. ``rewrite`` is the parallel
+    strategy's: it sees the pruned program with its ``exchange`` markers. ``rematerialise``: what backward needs of the
+    forward pass is computed again; ``recomputed`` are name scopes and their results, of which that is asked in any
+    case.
     """
 
     threads: int = 1

@@ -63,19 +63,19 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("markers", lambda program, options: resolve_markers(program)),
     ("shard_updates", _shard_updates),
     ("share_rows", _share_rows),
-    ("schedule", lambda program, options: schedule(program)),
     ("fuse", lambda program, options: fuse(program)),
+    ("schedule", lambda program, options: schedule(program)),
 )
 STAGES = tuple(dict.fromkeys(("prune", *(name for name, _ in PASSES), "lower")))
 # `in_place` and `reuse` are choices of `lower`: kernels write over their inputs, and results that are over make room.
-OPTIONAL = ("rematerialise", "fold", "simplify", "merge", "schedule", "fuse", "in_place", "reuse")
+OPTIONAL = ("rematerialise", "fold", "simplify", "merge", "fuse", "schedule", "in_place", "reuse")
 
 
 @dataclass(frozen=True)
 class CompilerOptions:
     """What the user of a session tells the compiler.
 
-    ``disable`` names optional passes that are left out: rematerialise, fold, simplify, merge, schedule, fuse, in_place,
+    ``disable`` names optional passes that are left out: rematerialise, fold, simplify, merge, fuse, schedule, in_place,
     reuse. ``dump`` names passes whose result is written as text, or is "all": for each plan ``directory`` then has a
     directory with a file for each pass, numbered in their order, so that diff shows what a pass did. Of several ranks,
     rank 0 writes. With ``rematerialise`` training steps take less memory and more time: of n results that the forward
