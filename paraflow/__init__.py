@@ -16,6 +16,9 @@ TensorFlow 1.x::
 
 from paraflow import bitwise, comm, data, dtypes, errors, linalg, manip, math, nn, parallel, random, train, vocabulary
 from paraflow.autodiff import gradients
+from paraflow.control.branches import case, cond, switch_case
+from paraflow.control.loops import while_loop
+from paraflow.control.tensor_array import TensorArray
 from paraflow.graph.dtypes import (
     as_dtype,
     complex64,
@@ -147,6 +150,7 @@ __all__ = [
     "Session",
     "Spec",
     "Tensor",
+    "TensorArray",
     "TensorShape",
     "Variable",
     "VariableScope",
@@ -176,9 +180,11 @@ __all__ = [
     "assign_sub",
     "bitwise",
     "bool",
+    "case",
     "comm",
     "complex64",
     "complex128",
+    "cond",
     "constant_initializer",
     "control_dependencies",
     "convert_to_tensor",
@@ -247,6 +253,7 @@ __all__ = [
     "scatter_nd_update",
     "scatter_sub",
     "scatter_update",
+    "switch_case",
     "train",
     "trainable_variables",
     "truncated_normal_initializer",
@@ -259,6 +266,7 @@ __all__ = [
     "variable_scope",
     "variables_initializer",
     "variance_scaling_initializer",
+    "while_loop",
     "zeros_initializer",
 ]
 __all__ += vocabulary.__all__
