@@ -17,6 +17,7 @@ TensorFlow 1.x::
 from paraflow import bitwise, comm, data, dtypes, errors, linalg, manip, math, nn, parallel, random, train, vocabulary
 from paraflow.autodiff import gradients
 from paraflow.control.branches import case, cond, switch_case
+from paraflow.control.functional import foldl, foldr, map_fn, scan
 from paraflow.control.loops import while_loop
 from paraflow.control.tensor_array import TensorArray
 from paraflow.graph.dtypes import (
@@ -199,6 +200,8 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "foldl",
+    "foldr",
     "get_collection",
     "get_collection_ref",
     "get_default_graph",
@@ -226,6 +229,7 @@ __all__ = [
     "local_variables_initializer",
     "losses",
     "manip",
+    "map_fn",
     "math",
     "model_variables",
     "moving_average_variables",
@@ -243,6 +247,7 @@ __all__ = [
     "random_uniform_initializer",
     "report_uninitialized_variables",
     "reset_default_graph",
+    "scan",
     "scatter_add",
     "scatter_div",
     "scatter_max",

@@ -11,13 +11,14 @@ from typing import Any
 
 from paraflow.autodiff import influential, pull_back
 from paraflow.control.branches import conditional
-from paraflow.control.tracing import kept_of, operation_of
+from paraflow.control.loops import looping
+from paraflow.control.tracing import kept_of
 from paraflow.graph.dtypes import is_differentiable, items
-from paraflow.graph.graph import control_dependencies, get_default_graph, name_scope
+from paraflow.graph.graph import get_default_graph, name_scope
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Program
 from paraflow.graph.shape import Spec
-from paraflow.graph.subgraph import SubGraph, touched_by, written_by
+from paraflow.graph.subgraph import SubGraph, written_by
 from paraflow.ops import control
 from paraflow.ops.array import zeros_like
 from paraflow.ops.items import empty, items_sum
@@ -249,15 +250,16 @@ def _backward_loop(
     graph.hoist(plain, written_by(plain))
     inputs = graph.feeds(feeds)
     kept = kept_of(Program(graph, plain.fetches, (), inputs), feeds)
-    body = Program(graph, (*leaving, *elements, *kept), (), inputs)
-    names, acts = touched_by(body)
-    record = control.while_loop if acts else control.stateless_while
-    with control_dependencies(list(graph.waits)):
-        return operation_of(record(
-            turns, *start, *(outer for outer, _ in graph.inputs), *(outer for outer, _ in graph.followed), body=body,
-            carried=len(start), followed=len(graph.followed), reverse=not op.attrs["reverse"], variables=names,
-            name=scope,
-        ))  # fmt: skip
+    return looping(
+        Program(graph, (*leaving, *elements, *kept), (), inputs),
+        start,
+        [outer for outer, _ in graph.inputs],
+        turns=turns,
+        lists=[outer for outer, _ in graph.followed],
+        reverse=not op.attrs["reverse"],
+        waits=list(graph.waits),
+        name=scope,
+    )
 
 
 for _record in (control.cond, control.stateless_cond):

@@ -12,8 +12,8 @@ from paraflow.control.tracing import kept_of, operation_of
 from paraflow.errors import GraphError
 from paraflow.graph.graph import control_dependencies, get_default_graph, name_scope
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.rebuild import Program
+from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import format_dims
 from paraflow.graph.subgraph import SubGraph, check_own, touched_by, written_by
 from paraflow.ops import control

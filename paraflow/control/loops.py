@@ -11,8 +11,8 @@ from paraflow.control.tracing import kept_of, operation_of
 from paraflow.errors import GraphError
 from paraflow.graph.graph import control_dependencies, get_default_graph, name_scope
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.rebuild import Program
+from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import Dims, Spec, as_dims, compatible, format_dims
 from paraflow.graph.subgraph import SubGraph, check_own, touched_by, written_by
 from paraflow.ops import control
@@ -122,7 +122,7 @@ class Loop:
         check_own(self.cond, [self.holds], "the condition of a loop")
         check_own(self.body, self.results, "the body of a loop")
         for number, (result, feed) in enumerate(zip(self.results, self.body_feeds, strict=True)):
-            _check_kept(number, result, feed)
+            check_kept("body", number, result, feed)
 
     def _invariants(self, given: Any) -> list[Dims]:
         """The shape that each variable has in all turns."""
@@ -153,26 +153,28 @@ class Loop:
         feeds = (*self.body_feeds, *(inner for _, inner in self.body.inputs))
         kept = kept_of(Program(self.body, tuple(self.results), (), feeds), self.body_feeds)
         return looping(
-            self.tensors,
-            Program(self.cond, (self.holds,), (), (*self.cond_feeds, *(inner for _, inner in self.cond.inputs))),
             Program(self.body, (*self.results, *kept), (), feeds),
-            [outer for outer, _ in self.cond.inputs],
+            self.tensors,
             [outer for outer, _ in self.body.inputs],
-            (*self.cond.waits, *self.body.waits),
-            name,
+            cond=Program(self.cond, (self.holds,), (), (*self.cond_feeds, *(inner for _, inner in self.cond.inputs))),
+            to_cond=[outer for outer, _ in self.cond.inputs],
+            waits=(*self.cond.waits, *self.body.waits),
+            name=name,
         )
 
 
 def looping(
-    carried: Sequence[Tensor], cond: Program, body: Program, to_cond: Sequence[Tensor], to_body: Sequence[Tensor],
-    waits: Sequence[Operation], name: str,
+    body: Program, carried: Sequence[Tensor], to_body: Sequence[Tensor], *, cond: Program | None = None,
+    to_cond: Sequence[Tensor] = (), turns: Tensor | None = None, lists: Sequence[Tensor] = (), reverse: bool = False,
+    waits: Sequence[Operation] = (), name: str,
 ) -> Operation:  # fmt: skip
-    """The operation that runs ``body`` as long as ``cond`` holds."""
-    touched = [touched_by(cond), touched_by(body)]
+    """The operation that runs ``body`` as long as ``cond`` holds, or ``turns`` times; see `paraflow.ops.control`."""
+    touched = [touched_by(program) for program in (cond, body) if program is not None]
     record = control.while_loop if any(acts for _, acts in touched) else control.stateless_while
     with control_dependencies(list(waits)):
         return operation_of(record(
-            *carried, *to_cond, *to_body, cond=cond, body=body, carried=len(carried), given=len(to_cond),
+            *([] if turns is None else [turns]), *carried, *to_cond, *to_body, *lists, cond=cond, body=body,
+            carried=len(carried), given=len(to_cond), followed=len(lists), reverse=reverse,
             variables=tuple(dict.fromkeys(n for names, _ in touched for n in names)), name=name,
         ))  # fmt: skip
 
@@ -197,15 +199,16 @@ def _less_known(dims: Dims, than: Dims) -> bool:
     )
 
 
-def _check_kept(number: int, result: Tensor, feed: Tensor) -> None:
+def check_kept(what: str, number: int, result: Tensor, feed: Tensor) -> None:
+    """Raise TypeError or ValueError unless what one turn carries on can be given to the next one."""
     if result.dtype != feed.dtype:
         raise TypeError(
-            f"while_loop: loop variable {number} enters the loop as {feed.dtype.name}, but body returns "
-            f"{result.dtype.name}{at_user_line()}"
+            f"loop variable {number} enters the loop as {feed.dtype.name}, but {what} returns {result.dtype.name}"
+            f"{at_user_line()}"
         )
     if not _less_known(feed.spec.shape, result.spec.shape):
         raise ValueError(
-            f"while_loop: the shape of loop variable {number} is not an invariant: it enters the loop with shape "
-            f"{format_dims(feed.spec.shape)}, but has shape {format_dims(result.spec.shape)} after one turn; give "
-            f"shape_invariants, or use set_shape on what body returns{at_user_line()}"
+            f"the shape of loop variable {number} is not an invariant of the loop: it enters with shape "
+            f"{format_dims(feed.spec.shape)}, but {what} returns {format_dims(result.spec.shape)}; give while_loop "
+            f"shape_invariants, or use set_shape on what {what} returns{at_user_line()}"
         )

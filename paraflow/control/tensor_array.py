@@ -152,10 +152,7 @@ class TensorArray:
     def concat(self, name: str | None = None) -> Tensor:
         """All elements, one after the other along their first axis, in which their sizes may differ."""
         dims = self._element_shape[0]
-        if self._infer_shape or dims is None:
-            known = dims
-        else:
-            known = (None, *dims[1:])
+        known = dims if self._infer_shape or dims is None else (None, *dims[1:])
         tensor: Tensor = lists.items_concat(self._flow, self._dtype, known, name=name or "TensorArrayConcat")
         return tensor
 

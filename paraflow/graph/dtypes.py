@@ -53,7 +53,7 @@ def sum_dtype(dtype: DType) -> DType:
 
 
 def is_differentiable(dtype: DType) -> bool:
-    """Whether `gradients` looks for a way through tensors of this dtype: floating point, and lists, which may hold it."""
+    """Whether `gradients` goes through tensors of this dtype: floating point, and lists, which may hold that."""
     return dtype.kind in "fO"
 
 

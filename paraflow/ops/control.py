@@ -23,7 +23,6 @@ from paraflow.graph.record import op
 from paraflow.graph.shape import Dims, Spec, format_dims
 from paraflow.ops.items import LIST, listed
 
-
 # -- branches ---------------------------------------------------------------------------------------------------------
 
 

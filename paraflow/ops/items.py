@@ -288,7 +288,7 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
 
 @op(same=())
 def items_gather_like(items, indices, like):
-    """The elements at ``indices``, stacked; rows of zeros, of the shape of those of ``like``, where they are missing."""
+    """The elements at ``indices``, stacked; zeros of the shape of the rows of ``like`` where they are missing."""
     result = np.zeros(like.shape, like.dtype)
     of = items.item()
     for row, index in zip(result, indices, strict=True):

@@ -98,9 +98,8 @@ def bind_cond(outer: Executable, step: Step) -> Callable[[], None]:
         for i in range(plain[number], len(given)):
             given[i] = element(given[i], 0)
         results = branches[number].run(given)
-        lists = [
-            listed([results[count + i]] if b == number else []) for b, several in enumerate(kept) for i in range(several)
-        ]
+        own = results[count:]
+        lists = [listed([own[i]] if b == number else []) for b, several in enumerate(kept) for i in range(several)]
         outlet.put([*results[:count], *lists])
 
     return run
@@ -165,7 +164,8 @@ class Loop:
         limit = None if self._cond is not None else int(inputs.pop(0))
         state, rest = inputs[: self._carried], inputs[self._carried :]
         plain = len(rest) - self._followed
-        to_cond, to_body, lists = rest[: self._given], rest[self._given : plain], [x.item().values() for x in rest[plain:]]
+        to_cond, to_body = rest[: self._given], rest[self._given : plain]
+        lists = [x.item().values() for x in rest[plain:]]
         kept: list[list[Any]] = [[] for _ in range(self._kept)]
         turns = 0
         goes_on = limit > 0 if limit is not None else bool(self._condition([*state, *to_cond]))

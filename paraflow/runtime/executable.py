@@ -264,7 +264,7 @@ def _write(value: Array, variable: Array) -> None:
 
 def _copier(values: list[Any], slot: int, kind: Slot) -> Callable[[], Any]:
     if kind.dtype == items:
-        return lambda: values[slot].copy()  # the list in a box of its own
+        return lambda: values[slot].copy()  # noqa: PLW0108  (a list in a box of its own, which changes with each run)
     if kind.kind == OBJECT:
         return lambda: values[slot][()] if values[slot].ndim == 0 else values[slot].copy()
     array = values[slot]

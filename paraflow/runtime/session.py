@@ -25,8 +25,8 @@ from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, dependents
 from paraflow.ops.collective import EXCHANGES
-from paraflow.runtime.accumulation import Accumulation
 from paraflow.runtime import control  # noqa: F401  (it says how branches and loops run)
+from paraflow.runtime.accumulation import Accumulation
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.executable import Executable
