@@ -20,6 +20,7 @@ MAX_LINES = 600
 GRAPH = {"graph"}
 OPS = {*GRAPH, "ops"}
 AUTODIFF = {*OPS, "autodiff"}
+CONTROL = {*AUTODIFF, "control"}
 KERNELS = {*OPS, "native", "kernels"}
 COMPILER = {*KERNELS, "compiler"}
 RUNTIME = {*COMPILER, "comm", "runtime"}
@@ -31,8 +32,9 @@ MAY_IMPORT = {
     "graph": GRAPH,
     "ops": OPS,
     "autodiff": AUTODIFF,
-    "nn": {*AUTODIFF, "nn"},
-    "train": {*AUTODIFF, "train"},
+    "control": CONTROL,
+    "nn": {*CONTROL, "nn"},
+    "train": {*CONTROL, "train"},
     "kernels": KERNELS,
     "compiler": COMPILER,
     "comm": {"native", "comm"},
@@ -42,7 +44,7 @@ MAY_IMPORT = {
     "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
     **dict.fromkeys(NAMESPACES, OPS),
-    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", *NAMESPACES},
+    "__init__": {*PARALLEL, *CONTROL, "nn", "train", "data", *NAMESPACES},
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {
