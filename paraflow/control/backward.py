@@ -55,7 +55,8 @@ class Backward(SubGraph):
             if tensor in self.given:
                 self._held[tensor] = super().capture(self.given[tensor])
             else:
-                self._held[tensor] = self._known(tensor) or self.follow(self.lists[tensor], tensor.spec)
+                known = self._known(tensor)
+                self._held[tensor] = self.follow(self.lists[tensor], tensor.spec) if known is None else known
         return self._held[tensor]
 
     def _known(self, tensor: Tensor) -> Tensor | None:

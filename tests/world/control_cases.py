@@ -1,4 +1,4 @@
-"""What ranks that train models of loops and branches have to do, as functions of a communicator; as a script on world().
+"""What ranks that train models of loops and branches have to do, as functions of a communicator; a script on world().
 
 Every rank computes what it expects by itself, in one process.
 """
@@ -11,7 +11,7 @@ import pytest
 
 import paraflow as pf
 from paraflow.comm import Communicator, world
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, RanksDisagree
 from paraflow.parallel import AllReduce, LocalSGD, ParameterServer
 
 
@@ -146,11 +146,24 @@ def parameters_are_not_assigned_inside(comm: Communicator) -> None:
     with pf.Graph().as_default():
         w = pf.Variable(1.0)
         p = pf.placeholder(pf.bool, ())
-        halved = pf.cond(p, lambda: w.assign(w * 0.5), lambda: w.value())
+        halved = pf.cond(p, lambda: w.assign(w * 0.5), w.value)
         with pf.Session(strategy=AllReduce(comm)) as session:
             session.run(pf.global_variables_initializer())
             with pytest.raises(GraphError, match=r"assigns variable 'Variable', .* in common, inside .*'cond'"):
                 session.run(halved, {p: True})
+
+
+def another_body_is_found_out(comm: Communicator) -> None:
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None,))
+        w = pf.Variable(np.array(2.0))
+        factor = 3.0 if comm.rank == comm.size - 1 else 2.0
+        _, y = pf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, y * w * factor), (0, x))
+        step = pf.train.GradientDescentOptimizer(1.0).minimize(pf.reduce_mean(y))
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            with pytest.raises(RanksDisagree, match=rf"rank {comm.size - 1}: operation while: .*float64 3.0"):
+                session.run(step, {x: [1.0]})
 
 
 CASES: list[Callable[[Communicator], None]] = [
@@ -160,6 +173,7 @@ CASES: list[Callable[[Communicator], None]] = [
     ranks_may_make_other_numbers_of_turns,
     gradients_are_not_exchanged_inside,
     parameters_are_not_assigned_inside,
+    another_body_is_found_out,
 ]
 
 
