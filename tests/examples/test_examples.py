@@ -149,6 +149,12 @@ def test_checkpoints(tmp_path):
     assert scores[-1] > 0.95
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_loops(ranks, tmp_path):
+    out = run(PARAFLOW, "launch", "-n", ranks, EXAMPLES / "15_loops.py", cwd=tmp_path)
+    assert out.endswith("length 1.200, friction 0.300\n")
+
+
 def test_seed_experiment(tmp_path):
     # examples/seed_experiment.py holds the builders of this configuration.
     config = EXAMPLES.parent / "configs" / "seed_program.toml"
