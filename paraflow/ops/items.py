@@ -194,7 +194,7 @@ def _(items: Spec) -> Spec:
 @op(same=())
 def items_rows(value):
     """The list of the rows of ``value``."""
-    return listed(np.array(value))
+    return listed(list(np.array(value)))
 
 
 @items_rows.shape
