@@ -7,7 +7,7 @@ from typing import Any
 
 from paraflow.errors import GraphError
 from paraflow.graph.dtypes import is_differentiable, is_floating, items
-from paraflow.graph.graph import get_default_graph
+from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert
 from paraflow.graph.shape import compatible, format_dims
@@ -42,8 +42,8 @@ def gradients(
     wanted = _as_list(xs)
     graph = outputs[0].graph if outputs else get_default_graph()
     with graph.as_default(), graph.name_scope(name):
-        sources = [_sources(x, graph.operations) for x in wanted]
-        stops = {t for stop in _as_list(stop_gradients) for t in _sources(stop, graph.operations)}
+        sources = [_sources(x, graph) for x in wanted]
+        stops = {t for stop in _as_list(stop_gradients) for t in _sources(stop, graph)}
         _check_read_outside([x.spec.name for x in wanted if isinstance(x, Variable)], outputs)
         cotangents = _by_tensor(outputs, _cotangents_of(outputs, grad_ys))
         _walk(outputs, cotangents, {t for source in sources for t in source}, stops)
@@ -86,13 +86,13 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
 
 
-def _sources(x: Any, operations: list[Operation]) -> list[Tensor]:
+def _sources(x: Any, graph: Graph) -> list[Tensor]:
     """The tensors that stand for ``x``: itself, or every read of a variable."""
     if isinstance(x, Variable):
         return [
-            o.outputs[0] for o in operations if o.record is read_variable and o.attrs["variable"] == x.spec.name
+            o.outputs[0] for o in graph.operations if o.record is read_variable and o.attrs["variable"] == x.spec.name
         ]
-    return [convert(x)]
+    return [graph.capture(convert(x))]
 
 
 def _check_read_outside(names: list[str], outputs: list[Tensor]) -> None:

@@ -28,8 +28,9 @@ def check_scalar_bool(tensor: Tensor, what: str) -> None:
 
 
 def operation_of(made: Any) -> Operation:
-    """The operation that the call of a record has made."""
-    if isinstance(made, Operation):
-        return made
-    tensor: Tensor = made[0] if isinstance(made, tuple) else made
-    return tensor.op
+    """The operation that the call of a record has made; what it writes is read anew from now on."""
+    first = made[0] if isinstance(made, tuple) else made
+    operation: Operation = first if isinstance(first, Operation) else first.op
+    for name in operation.variables:
+        operation.graph.last_reads.pop(name, None)
+    return operation

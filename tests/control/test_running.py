@@ -133,9 +133,9 @@ def test_reads_and_assignments_in_a_body_are_in_program_order():
         after = v.assign_add([1.0, 2.0])
         return i + 1, y + pf.reduce_sum(before) + 10 * pf.reduce_sum(after)
 
-    before = v.read_value()
+    before = v + 0.0
     i, y = pf.while_loop(lambda i, y: i < 3, body, (0, 0.0))
-    after = v.read_value()
+    after = v + 0.0
     with pf.Session() as session:
         session.run(pf.global_variables_initializer())
         for start in (0, 3):
@@ -226,6 +226,21 @@ def test_training_inside_a_loop_is_training_outside(optimizer):
             session.run(step)
         session.run(loop)
         np.testing.assert_array_equal(session.run(inside), session.run(w))
+
+
+def test_gradients_are_made_inside_of_a_body_too():
+    """Newton's method for sqrt(x): the derivative is taken in each turn, by the turn's value and by what is outside."""
+    x = pf.constant(3.0, pf.float64)
+
+    def body(i, y):
+        error = y * y - x
+        by_y, by_x = pf.gradients(error, [y, x])
+        return i + 1, y + error / by_y * by_x
+
+    _, root = pf.while_loop(lambda i, y: i < 6, body, (0, x))
+    (slope,) = pf.gradients(root, x)
+    with pf.Session() as session:
+        np.testing.assert_allclose(session.run([root, slope]), [3**0.5, 0.5 / 3**0.5], rtol=1e-12)
 
 
 def test_the_gradient_by_a_variable_that_is_assigned_inside_is_refused():
