@@ -41,7 +41,8 @@ def while_loop(
     Random operations draw anew in each turn.
 
     Gradients of any order pass unless ``back_prop`` is false; what the backward pass needs of each turn is kept.
-    ``parallel_iterations`` and ``swap_memory`` are accepted and mean nothing: turns run one after the other.
+    ``parallel_iterations`` and ``swap_memory`` are accepted and mean nothing: turns run one after the other. A body is
+    compiled for each shape that it comes to, once in a session, which takes some milliseconds each time.
 
     Raises TypeError for what is no function, and ValueError without loop variables, for shapes that change against
     the invariants and for another structure.
