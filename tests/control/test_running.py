@@ -354,6 +354,19 @@ def test_a_loop_keeps_only_what_the_backward_pass_needs():
     assert both[1].attrs["reverse"]
 
 
+@pytest.mark.parametrize(
+    ("start", "limit"), [(0, 3), (5, 3), (3, 3), (-2, 1), (2**31 - 4, 2**31 - 1), (-(2**31), 2 - 2**31)]
+)
+def test_a_loop_that_counts_makes_the_turns_that_its_condition_says(start, limit):
+    a, n, x = pf.placeholder(pf.int32, ()), pf.placeholder(pf.int32, ()), pf.constant(2.0)
+    i, y = pf.while_loop(lambda i, y: n > i, lambda i, y: (1 + i, y * x), (a, 1.0))
+    turns = max(limit - start, 0)
+    with pf.Session() as session:
+        assert "cond=None" in session.plan([i, y], {a: start, n: limit}).text()
+        found = session.run([i, y, pf.gradients(y, x)[0]], {a: start, n: limit})
+    assert found == [start + turns, 2.0**turns, turns * 2.0 ** (turns - 1)]
+
+
 def test_the_digest_and_the_text_of_a_plan_have_what_is_inside():
     digests = set()
     for factor in (2.0, 3.0):
