@@ -33,6 +33,10 @@ from paraflow import (
 )
 from paraflow.autodiff import gradients
 from paraflow.compiler.pipeline import CompilerOptions
+from paraflow.control.branches import case, cond, switch_case
+from paraflow.control.functional import foldl, foldr, map_fn, scan
+from paraflow.control.loops import while_loop
+from paraflow.control.tensor_array import TensorArray
 from paraflow.graph.dtypes import (
     as_dtype,
     complex64,
@@ -168,6 +172,7 @@ __all__ = [
     "Session",
     "Spec",
     "Tensor",
+    "TensorArray",
     "TensorShape",
     "Variable",
     "VariableScope",
@@ -197,9 +202,11 @@ __all__ = [
     "assign_sub",
     "bitwise",
     "bool",
+    "case",
     "comm",
     "complex64",
     "complex128",
+    "cond",
     "constant_initializer",
     "control_dependencies",
     "convert_to_tensor",
@@ -214,6 +221,8 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "foldl",
+    "foldr",
     "get_collection",
     "get_collection_ref",
     "get_default_graph",
@@ -241,6 +250,7 @@ __all__ = [
     "local_variables_initializer",
     "losses",
     "manip",
+    "map_fn",
     "math",
     "model_variables",
     "moving_average_variables",
@@ -260,6 +270,7 @@ __all__ = [
     "recompute_grad",
     "report_uninitialized_variables",
     "reset_default_graph",
+    "scan",
     "scatter_add",
     "scatter_div",
     "scatter_max",
@@ -270,6 +281,7 @@ __all__ = [
     "scatter_nd_update",
     "scatter_sub",
     "scatter_update",
+    "switch_case",
     "sysconfig",
     "testing",
     "train",
@@ -284,6 +296,7 @@ __all__ = [
     "variable_scope",
     "variables_initializer",
     "variance_scaling_initializer",
+    "while_loop",
     "zeros_initializer",
 ]
 __all__ += vocabulary.__all__

@@ -20,6 +20,7 @@ MAX_LINES = 600
 GRAPH = {"graph"}
 OPS = {*GRAPH, "ops"}
 AUTODIFF = {*OPS, "autodiff"}
+CONTROL = {*AUTODIFF, "control"}
 KERNELS = {*OPS, "native", "kernels"}
 COMPILER = {*KERNELS, "compiler"}
 RUNTIME = {*COMPILER, "comm", "runtime"}
@@ -31,8 +32,9 @@ MAY_IMPORT = {
     "graph": GRAPH,
     "ops": OPS,
     "autodiff": AUTODIFF,
-    "nn": {*AUTODIFF, "nn"},
-    "train": {*AUTODIFF, "train"},
+    "control": CONTROL,
+    "nn": {*CONTROL, "nn"},
+    "train": {*CONTROL, "train"},
     "sysconfig": {"native"},
     "kernels": KERNELS,
     "compiler": COMPILER,
@@ -45,7 +47,7 @@ MAY_IMPORT = {
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
     "show": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate", "show"},
     **dict.fromkeys(NAMESPACES, OPS),
-    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "sysconfig", "testing", *NAMESPACES},
+    "__init__": {*PARALLEL, *CONTROL, "nn", "train", "data", "sysconfig", "testing", *NAMESPACES},
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {

@@ -44,7 +44,7 @@ def _fits(program: Program, effects: Effects, consumers: Consumers, write: Opera
             root = root.op.inputs[0]
         shares = (
             (root.op.record.reads or root.op.record.writes)
-            and root.op.attrs["variable"] == variable.name
+            and root.op.attrs.get("variable") == variable.name
             and root.op not in effects.snapshots
         )
         if shares and (root is not operand or position not in kernel.inplace):

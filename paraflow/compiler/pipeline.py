@@ -14,6 +14,7 @@ from difflib import get_close_matches
 
 from paraflow.compiler.fold import fold
 from paraflow.compiler.fuse import fuse
+from paraflow.compiler.inside import check_inside, narrow
 from paraflow.compiler.lower import lower
 from paraflow.compiler.markers import resolve_markers
 from paraflow.compiler.merge import merge
@@ -36,7 +37,10 @@ Observer = Callable[[int, str, Program | Plan], None]
 
 
 def _strategy(program: Program, options: Options) -> Program:
-    return program if options.rewrite is None else options.rewrite(program)
+    if options.rewrite is None:
+        return program
+    check_inside(program, options.synchronous, options.private)
+    return options.rewrite(program)
 
 
 def _rematerialise(program: Program, options: Options) -> Program:
@@ -135,7 +139,7 @@ def compile_plan(
     """
     options = options or Options()
     observe = observe or (lambda number, name, result: None)
-    program = specialise(graph, fetches, targets, feeds)
+    program = narrow(specialise(graph, fetches, targets, feeds))
     observe(0, "prune", program)
     for number, (name, function) in enumerate(PASSES, start=1):
         if name not in disable:

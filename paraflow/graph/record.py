@@ -34,7 +34,7 @@ import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import KINDS, DType, as_dtype
-from paraflow.graph.graph import get_default_graph
+from paraflow.graph.graph import get_default_graph, innermost
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.shape import Spec, broadcast, format_dims
 
@@ -147,8 +147,9 @@ class OpRecord:
         not fit, each naming the operation and the user's line.
         """
         operands, attrs, name = self._bind(args, kwargs)
-        graph = next((x.graph for x in operands if isinstance(x, Tensor)), None) or get_default_graph()
-        tensors = self._convert(operands)
+        first = next((x.graph for x in operands if isinstance(x, Tensor)), None)
+        graph = get_default_graph() if first is None else innermost(first)
+        tensors = tuple(map(graph.capture, self._convert(operands)))
         operation = self.build(graph, tensors, attrs, name or self.name, user_line())
         return operation.outputs[0] if len(operation.outputs) == 1 else operation.outputs or operation
 
@@ -215,14 +216,20 @@ class OpRecord:
         control_inputs: tuple[Operation, ...] = (),
     ) -> Operation:
         """Add an operation with converted inputs to ``graph``; the shape rule runs here."""
-        try:
-            specs = self.infer(tuple(x.spec for x in inputs), attrs)
-        except GraphError as error:
-            shapes = ", ".join(format_dims(x.spec.shape) for x in inputs)
-            place = f" at {source[0]}:{source[1]}" if source else ""
-            raise GraphError(f"{self.name}({shapes}){place}: {error}") from None
+        specs = self.infer_at(source, tuple(x.spec for x in inputs), attrs)
         operation: Operation = graph.add(self, inputs, attrs, name, source, specs, control_inputs)
         return operation
+
+    def infer_at(
+        self, source: tuple[str, int] | None, specs: tuple[Spec, ...], attrs: Mapping[str, Any]
+    ) -> tuple[Spec, ...]:
+        """What `infer` says; its errors name the operation and the user's line."""
+        try:
+            return self.infer(specs, attrs)
+        except GraphError as error:
+            shapes = ", ".join(format_dims(spec.shape) for spec in specs)
+            place = f" at {source[0]}:{source[1]}" if source else ""
+            raise GraphError(f"{self.name}({shapes}){place}: {error}") from None
 
     def infer(self, specs: tuple[Spec, ...], attrs: Mapping[str, Any]) -> tuple[Spec, ...]:
         """Dtype and shape of every output, by the shape rule or, for elementwise records, by broadcasting."""

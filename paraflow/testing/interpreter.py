@@ -5,13 +5,14 @@ It shares nothing with the compiler and the runtime, so it is what their results
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from paraflow.graph.graph import as_operation
 from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.rebuild import Program
 
 
 def interpret(
@@ -27,7 +28,9 @@ def interpret(
     with np.errstate(all="ignore"):
         for operation in _needed([as_operation(f) for f in wanted], values):
             record = operation.record
-            supplied = {key: (runtime or {})[key] for key in record.runtime}
+            supplied = {key: (runtime or {})[key] for key in record.runtime if key != "call"}
+            if "call" in record.runtime:
+                supplied["call"] = lambda program, arrays: _called(program, arrays, runtime)
             if "draw" in supplied:
                 supplied["draw"] = supplied["draw"](operation)
             result = record.body(*(values[t] for t in operation.inputs), **operation.attrs, **supplied)
@@ -37,6 +40,12 @@ def interpret(
                 values[tensor] = np.array(part) if record.reads or record.writes else np.asarray(part)
     results = [values.get(f.__tensor__() if hasattr(f, "__tensor__") else f) for f in wanted]
     return results if isinstance(fetches, (list, tuple)) else results[0]
+
+
+def _called(program: Program, arrays: Sequence[Any], runtime: Mapping[str, Any] | None) -> list[Any]:
+    """The fetches of a program that an operation runs."""
+    results: list[Any] = interpret([*program.fetches, *program.targets], dict(zip(program.feeds, arrays, strict=True)), runtime)
+    return results[: len(program.fetches)]
 
 
 def _needed(roots: list[Operation], fed: Mapping[Tensor, Any]) -> list[Operation]:

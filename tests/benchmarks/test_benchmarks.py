@@ -47,7 +47,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
     [
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
         "compression.py", "simulate_check.py", "exchange.py", "autotune.py", "convolution.py",
-        "fusion.py", "memory.py", "graph_building.py",
+        "fusion.py", "memory.py", "graph_building.py", "loops.py",
     ],
 )
 def test_help_names_the_options(script: str) -> None:
@@ -210,3 +210,13 @@ def test_convolution_times_every_part(tmp_path: Path) -> None:
     parts = [found["part"] for found in written["results"]]
     assert parts == ["forward", "input gradient", "filter gradient", "pool", "pool gradient", "step"]
     assert "network, batch 2, step" in output
+
+
+def test_loops_times_each_loop(tmp_path: Path) -> None:
+    options = ["--rounds", "2", "--calls", "1", "--turns", "5", "--samples", "2", "--width", "3", "--peers", "none"]
+    output, written = results(tmp_path, "loops.py", *options)
+    assert len(written["results"]) == 7
+    for result in written["results"]:
+        assert_times(result["seconds"], {"paraflow"}, rounds=2)
+        assert result["sums"]["paraflow"] > 0
+    assert "gradient of scan" in output

@@ -151,6 +151,12 @@ def test_checkpoints(tmp_path):
     assert scores[-1] > 0.95
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_loops(ranks, tmp_path):
+    out = run(PARAFLOW, "launch", "-n", ranks, EXAMPLES / "15_loops.py", cwd=tmp_path)
+    assert out.endswith("length 1.200, friction 0.300\n")
+
+
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_kernel_in_c(ranks, tmp_path):
     """Ranks that all come to compile at once leave one library, and nothing unfinished."""
