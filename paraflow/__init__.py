@@ -14,7 +14,22 @@ TensorFlow 1.x::
         session.run(step, {x: [[1.0, 2.0]]})
 """
 
-from paraflow import bitwise, comm, data, dtypes, errors, linalg, manip, math, nn, parallel, random, train, vocabulary
+from paraflow import (
+    bitwise,
+    comm,
+    data,
+    dtypes,
+    errors,
+    linalg,
+    manip,
+    math,
+    metrics,
+    nn,
+    parallel,
+    random,
+    train,
+    vocabulary,
+)
 from paraflow.autodiff import gradients
 from paraflow.graph.dtypes import (
     as_dtype,
@@ -221,6 +236,7 @@ __all__ = [
     "losses",
     "manip",
     "math",
+    "metrics",
     "model_variables",
     "moving_average_variables",
     "name_scope",

@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "ops": OPS,
     "autodiff": AUTODIFF,
     "nn": {*AUTODIFF, "nn"},
+    "metrics": {*AUTODIFF, "nn", "metrics"},
     "train": {*AUTODIFF, "train"},
     "kernels": KERNELS,
     "compiler": COMPILER,
@@ -42,7 +43,7 @@ MAY_IMPORT = {
     "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
     **dict.fromkeys(NAMESPACES, OPS),
-    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", *NAMESPACES},
+    "__init__": {*PARALLEL, *AUTODIFF, "nn", "metrics", "train", "data", *NAMESPACES},
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {

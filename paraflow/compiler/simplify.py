@@ -182,6 +182,7 @@ RULES: dict[str, Callable[[Builder, Operation, Inputs], Result]] = {
     "all_reduce": _all_reduce,
     "global_moments": _alone,
     "global_average": _alone,
+    "global_sums": _alone,
     "reshape": _shaped,
     "broadcast_to": _shaped,
     "sum_to": _sum_to,

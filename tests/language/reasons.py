@@ -20,7 +20,6 @@ CHECKS = "not built yet; Assert and the assert_* of the root namespace are there
 STATE = "not built yet; collections, variable scopes and get_variable are there"
 SCATTER = "not built yet; scatter_add, scatter_update and their kin are there"
 LAYERS = "layers are functions; their classes, and pooling in three dimensions, are not built"
-METRICS = "running metrics are not in the language; pf.nn.metrics has accuracy, the trainer averages over batches"
 IMAGES = "not built yet; convolutions and pooling in 1 to 3 dimensions are there"
 RECURRENT = "recurrent networks and their losses are not built yet"
 SAMPLING = "not built yet; the uniform and log-uniform samplers and the losses over them are in pf.nn"
@@ -84,7 +83,6 @@ MISSING = {
                      "nn.*embedding_lookup_sparse"), SAMPLING),
     "nn.quantized*": QUANTISED,
     "layers.*": LAYERS,
-    **dict.fromkeys(("metrics", "metrics.*"), METRICS),
     # training
     "train.*Optimizer": OPTIMIZERS,
     "train.piecewise_constant_decay": "train.piecewise_constant is its older name",
