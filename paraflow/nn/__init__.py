@@ -1,6 +1,6 @@
 """Neural networks: what ``tf.nn`` has of operations, and initializers, layers, losses and metrics made of them."""
 
-from paraflow.nn import initializers, layers, losses, metrics
+from paraflow.nn import initializers, layers, losses, metrics, rnn_cell
 from paraflow.nn.activations import crelu, gelu, relu_layer, softsign, swish, zero_fraction
 from paraflow.nn.convolution import (
     atrous_conv2d,
@@ -24,6 +24,7 @@ from paraflow.nn.pooling import (
     max_pool_with_argmax,
 )
 from paraflow.nn.sampled import nce_loss, sampled_softmax_loss
+from paraflow.nn.static_rnn import static_bidirectional_rnn, static_rnn, static_state_saving_rnn
 from paraflow.nn.statistics import (
     local_response_normalization,
     normalize_moments,
@@ -106,6 +107,7 @@ __all__ = [
     "relu",
     "relu6",
     "relu_layer",
+    "rnn_cell",
     "sampled_softmax_loss",
     "selu",
     "separable_conv2d",
@@ -119,6 +121,9 @@ __all__ = [
     "space_to_batch",
     "space_to_depth",
     "sparse_softmax_cross_entropy_with_logits",
+    "static_bidirectional_rnn",
+    "static_rnn",
+    "static_state_saving_rnn",
     "sufficient_statistics",
     "swish",
     "tanh",
