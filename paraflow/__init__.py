@@ -31,6 +31,10 @@ from paraflow import (
     vocabulary,
 )
 from paraflow.autodiff import gradients
+from paraflow.control.branches import case, cond, switch_case
+from paraflow.control.functional import foldl, foldr, map_fn, scan
+from paraflow.control.loops import while_loop
+from paraflow.control.tensor_array import TensorArray
 from paraflow.graph.dtypes import (
     as_dtype,
     complex64,
@@ -162,6 +166,7 @@ __all__ = [
     "Session",
     "Spec",
     "Tensor",
+    "TensorArray",
     "TensorShape",
     "Variable",
     "VariableScope",
@@ -191,9 +196,11 @@ __all__ = [
     "assign_sub",
     "bitwise",
     "bool",
+    "case",
     "comm",
     "complex64",
     "complex128",
+    "cond",
     "constant_initializer",
     "control_dependencies",
     "convert_to_tensor",
@@ -208,6 +215,8 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "foldl",
+    "foldr",
     "get_collection",
     "get_collection_ref",
     "get_default_graph",
@@ -235,6 +244,7 @@ __all__ = [
     "local_variables_initializer",
     "losses",
     "manip",
+    "map_fn",
     "math",
     "metrics",
     "model_variables",
@@ -253,6 +263,7 @@ __all__ = [
     "random_uniform_initializer",
     "report_uninitialized_variables",
     "reset_default_graph",
+    "scan",
     "scatter_add",
     "scatter_div",
     "scatter_max",
@@ -263,6 +274,7 @@ __all__ = [
     "scatter_nd_update",
     "scatter_sub",
     "scatter_update",
+    "switch_case",
     "train",
     "trainable_variables",
     "truncated_normal_initializer",
@@ -275,6 +287,7 @@ __all__ = [
     "variable_scope",
     "variables_initializer",
     "variance_scaling_initializer",
+    "while_loop",
     "zeros_initializer",
 ]
 __all__ += vocabulary.__all__

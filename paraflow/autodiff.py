@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import is_floating
+from paraflow.graph.dtypes import is_differentiable, is_floating, items
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert
 from paraflow.graph.shape import compatible, format_dims
 from paraflow.ops.array import ones_like, stop_gradient
+from paraflow.ops.items import items_sum
 from paraflow.ops.math import add
 from paraflow.ops.slices import IndexedSlices, slices_of
 from paraflow.ops.state import Variable, read_variable
@@ -42,16 +43,39 @@ def gradients(
     with graph.as_default(), graph.name_scope(name):
         sources = [_sources(x, graph.operations) for x in wanted]
         stops = {t for stop in _as_list(stop_gradients) for t in _sources(stop, graph.operations)}
-        cotangents: dict[Tensor, list[Tensor]] = {}
-        for y, dy in zip(outputs, _cotangents_of(outputs, grad_ys), strict=True):
-            cotangents.setdefault(y, []).append(dy)
-        path = _between({t for source in sources for t in source}, outputs, stops)
-        keep = {t for source in sources for t in source}
-        for operation in reversed(path):
-            _backward(operation, cotangents, keep, stops)
+        cotangents = _by_tensor(outputs, _cotangents_of(outputs, grad_ys))
+        _walk(outputs, cotangents, {t for source in sources for t in source}, stops)
         parts = [[c for t in source for c in cotangents.get(t, ())] for source in sources]
         rows = [slices_of(p) if isinstance(x, Variable) else None for p, x in zip(parts, wanted, strict=True)]
         return [_total(p) if r is None else r for p, r in zip(parts, rows, strict=True)]
+
+
+def pull_back(ys: Sequence[Tensor], dys: Sequence[Tensor], xs: Sequence[Tensor]) -> list[Tensor | None]:
+    """The cotangents of tensors ``xs`` of one graph, given those of its ``ys``; they are built in the default graph."""
+    cotangents = _by_tensor(ys, dys)
+    _walk(list(ys), cotangents, set(xs), set())
+    return [_total(cotangents.get(x, [])) for x in xs]
+
+
+def influential(xs: Sequence[Tensor], ys: Sequence[Tensor]) -> set[Tensor]:
+    """Those of ``xs`` on which ``ys`` depend differentiably."""
+    path = _between(set(xs), list(ys), set())
+    return {t for t in (*ys, *(t for operation in path for t in operation.inputs)) if t in set(xs)}
+
+
+def _by_tensor(ys: Sequence[Tensor], dys: Sequence[Tensor]) -> dict[Tensor, list[Tensor]]:
+    cotangents: dict[Tensor, list[Tensor]] = {}
+    for y, dy in zip(ys, dys, strict=True):
+        cotangents.setdefault(y, []).append(dy)
+    return cotangents
+
+
+def _walk(
+    outputs: list[Tensor], cotangents: dict[Tensor, list[Tensor]], sources: set[Tensor], stops: set[Tensor]
+) -> None:
+    """Go back from ``outputs``, whose cotangents are given, to ``sources``, and fill in theirs."""
+    for operation in reversed(_between(sources, outputs, stops)):
+        _backward(operation, cotangents, sources, stops)
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -105,7 +129,7 @@ def _between(sources: set[Tensor], outputs: list[Tensor], stops: set[Tensor]) ->
             continue
         if any(t in depends for t in operation.inputs):
             path.append(operation)
-            depends.update(t for t in operation.outputs if is_floating(t.dtype) and t not in stops)
+            depends.update(t for t in operation.outputs if is_differentiable(t.dtype) and t not in stops)
     return path
 
 
@@ -146,5 +170,5 @@ def _total(parts: list[Tensor]) -> Tensor | None:
         return None
     total = parts[0]
     for part in parts[1:]:
-        total = add(total, part)
+        total = items_sum(total, part) if total.dtype == items else add(total, part)
     return total

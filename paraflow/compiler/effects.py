@@ -15,7 +15,7 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program
 
 # Their inputs are read while they write.
-PIECEWISE = ("update", "write_rows")
+PIECEWISE = ("update", "write_rows", "cond", "while_loop")
 
 
 @dataclass

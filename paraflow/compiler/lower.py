@@ -28,14 +28,17 @@ from paraflow.compiler.plan import (
     Slot,
     Step,
 )
+from paraflow.graph.dtypes import items
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Program
 from paraflow.graph.shape import Dims, known, num_elements
 from paraflow.kernels.numpy import KERNELS
+from paraflow.ops.control import CONDS, LOOPS
 
 Array = np.ndarray[Any, Any]
 
 UNKNOWN_COST = 1 << 16
+RUNS_PROGRAMS = (*CONDS, *LOOPS)
 # Where, among inputs and output, the faces of a convolution have its result and its filter (their gradients' places).
 _CONVOLUTIONS = {
     "convolution": (2, 1), "convolution_input_gradient": (1, 0), "convolution_filter_gradient": (1, 3)
@@ -120,7 +123,7 @@ class Lowering:
                 root = root.op.inputs[0]
             shares = (
                 (root.op.record.reads or root.op.record.writes)
-                and root.op.attrs["variable"] == variable.name
+                and root.op.attrs.get("variable") == variable.name
                 and root.op not in self.effects.snapshots
             )
             if shares and (root is not operand or position not in kernel.inplace):
@@ -238,7 +241,13 @@ class Lowering:
         return draft.dummy
 
     def _compute(self, operation: Operation, inputs: tuple[int, ...], waits: tuple[int, ...]) -> None:
-        static = all(t.spec.static for t in operation.outputs)
+        if operation.type in RUNS_PROGRAMS:
+            kinds = [ARENA if t.spec.static and t.dtype != items else OBJECT for t in operation.outputs]
+            outputs = tuple(self._new_slot(*pair) for pair in zip(kinds, operation.outputs, strict=True))
+            self.slot_of.update(zip(operation.outputs, outputs, strict=True))
+            self._add_step(operation, BODY, inputs, outputs, waits)
+            return
+        static = all(t.spec.static and t.dtype != items for t in operation.outputs)
         if len(operation.outputs) > 1 or operation.type not in KERNELS or not static:
             # What a body returns is memory of its own, or a view of its first input and so of the arena.
             shares = operation.record.view and self.slots[self._root(inputs[0])].kind != OBJECT
@@ -368,7 +377,7 @@ class Lowering:
             )
             for i, s in enumerate(self.steps)
         )
-        reads, writes = self._variables()
+        reads, writes, may_write = self._variables()
         return Plan(
             slots,
             steps,
@@ -377,18 +386,21 @@ class Lowering:
             self.arena_bytes,
             reads,
             writes,
+            may_write,
         )
 
-    def _variables(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The variables read before they are written, and those written."""
+    def _variables(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """The variables read before they are written, those written, and those written perhaps."""
         reads: dict[str, None] = {}
         writes: dict[str, None] = {}
+        may_write: dict[str, None] = {}
         for operation in self.operations:
             if operation.record.reads:
                 reads.update((name, None) for name in variables_read(operation) if name not in writes)
             if operation.record.writes:
-                writes.update(dict.fromkeys(operation.variables))
-        return tuple(reads), tuple(writes)
+                written = may_write if operation.type in RUNS_PROGRAMS else writes
+                written.update(dict.fromkeys(operation.variables))
+        return tuple(reads), tuple(writes), tuple(may_write)
 
 
 def placed_gradients(operations: list[Operation]) -> Iterator[tuple[Tensor, str]]:
@@ -403,8 +415,8 @@ def placed_gradients(operations: list[Operation]) -> Iterator[tuple[Tensor, str]
 
 def variables_read(operation: Operation) -> Iterable[str]:
     """The variables that have to have a value before a reading operation runs."""
-    if operation.type == "value_or_initial":
-        return ()
+    if operation.type == "value_or_initial" or operation.type in RUNS_PROGRAMS:
+        return ()  # for what runs programs that is looked at when one of them runs
     if operation.type not in ("update", "reduce_slices"):
         return operation.variables
     return (name for state in operation.attrs["body"].reads() for name in operation.attrs["states"][state])
@@ -414,7 +426,7 @@ def step_cost(operation: Operation) -> int:
     """A rough count of elementary operations, to tell cheap steps from dear ones."""
     shapes: list[Dims] = [t.spec.shape for t in (*operation.inputs, *operation.outputs)]
     sizes = [num_elements(s) for s in shapes]
-    if None in sizes or operation.record.collective:
+    if None in sizes or operation.record.collective or operation.type in RUNS_PROGRAMS:
         return UNKNOWN_COST  # a collective also waits for other ranks
     if operation.type == "matmul":
         return (sizes[-1] or 0) * known(shapes[0])[-1]

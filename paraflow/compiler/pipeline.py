@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from paraflow.compiler.inside import check_inside, narrow
 from paraflow.compiler.lower import lower
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.planes import shard_updates
@@ -48,8 +49,9 @@ def compile_plan(
     ``rewrite`` is the parallel strategy's: it sees the pruned program with its ``exchange`` markers.
     """
     options = options or Options()
-    program = specialise(graph, fetches, targets, feeds)
+    program = narrow(specialise(graph, fetches, targets, feeds))
     if rewrite is not None:
+        check_inside(program, options.synchronous, options.private)
         program = rewrite(program)
     program = simplify(program)
     program = rebuild(program)  # what simplification left unused goes

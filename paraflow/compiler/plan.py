@@ -82,7 +82,8 @@ class Step:
 class Plan:
     """A compiled run: slots, steps in a valid serial order, where feeds go and where fetches come from.
 
-    ``reads`` are the variables that must be initialised before the plan can run; ``writes`` those it assigns.
+    ``reads`` are the variables that must be initialised before the plan can run; ``writes`` those it assigns, and
+    ``may_write`` those that a branch or a loop in it assigns if it comes to that.
     """
 
     slots: tuple[Slot, ...]
@@ -92,6 +93,7 @@ class Plan:
     arena_bytes: int
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    may_write: tuple[str, ...]
 
     def text(self) -> str:
         """The whole plan, one line a slot and one line a step."""

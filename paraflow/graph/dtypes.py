@@ -18,6 +18,8 @@ uint16: DType = np.dtype("uint16")
 uint32: DType = np.dtype("uint32")
 uint64: DType = np.dtype("uint64")
 bool_: DType = np.dtype("bool")
+# A list of arrays as one value: the elements of a TensorArray, or what a loop keeps of each turn.
+items: DType = np.dtype("O")
 complex64: DType = np.dtype("complex64")
 complex128: DType = np.dtype("complex128")
 
@@ -48,6 +50,11 @@ def as_dtype(value: Any) -> DType:
 def sum_dtype(dtype: DType) -> DType:
     """The dtype in which numbers of ``dtype`` are summed up: sums of float16 soon pass its end, 65504."""
     return float32 if dtype == float16 else dtype
+
+
+def is_differentiable(dtype: DType) -> bool:
+    """Whether `gradients` goes through tensors of this dtype: floating point, and lists, which may hold that."""
+    return dtype.kind in "fO"
 
 
 def is_floating(dtype: DType) -> bool:

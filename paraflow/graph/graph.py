@@ -156,6 +156,19 @@ class Graph:
             self._control = outer
 
     @property
+    def root(self) -> Graph:
+        """The graph itself; of the graph of a branch or of a loop's body the one that all is built in."""
+        return self
+
+    def sees(self, graph: Graph) -> bool:
+        """Whether operations added here may have inputs from ``graph``."""
+        return graph is self
+
+    def capture(self, tensor: Tensor) -> Tensor:
+        """The tensor of this graph that stands for ``tensor``, which may belong to a graph around it."""
+        return tensor
+
+    @property
     def in_control_scope(self) -> bool:
         """Whether operations added now would get control inputs."""
         return any(self._control)
@@ -288,6 +301,12 @@ _global_graph: list[Graph] = [Graph()]
 def get_default_graph() -> Graph:
     """The graph that operations are added to: the innermost ``as_default()``, else the program's one graph."""
     return stacks.graphs[-1] if stacks.graphs else _global_graph[0]
+
+
+def innermost(graph: Graph) -> Graph:
+    """``graph``, or the graph of a branch or body inside it that is being built."""
+    default = get_default_graph()
+    return default if default.sees(graph) else graph
 
 
 def reset_default_graph() -> None:

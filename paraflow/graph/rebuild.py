@@ -6,6 +6,7 @@ a fresh graph. Equal uses of pure operations come out as one node, so common sub
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,9 +16,11 @@ import numpy as np
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.record import OpRecord
+from paraflow.graph.shape import Spec, merge
+from paraflow.graph.text import text
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Program:
     """A graph and what is wanted of it.
 
@@ -33,6 +36,32 @@ class Program:
     def operations(self) -> list[Operation]:
         """The operations that the fetches and targets need, in program order."""
         return reachable([*(t.op for t in self.fetches), *self.targets, *(t.op for t in self.feeds)])
+
+    def infer(self, specs: Sequence[Spec]) -> list[Spec]:
+        """What is known of the fetches where this is known of the feeds.
+
+        Raises GraphError where a shape rule refuses it.
+        """
+        known = dict(zip(self.feeds, specs, strict=True))
+        for operation in self.operations():
+            if not operation.outputs or all(t in known for t in operation.outputs):
+                continue
+            found = operation.record.infer(tuple(known[t] for t in operation.inputs), operation.attrs)
+            for tensor, spec in zip(operation.outputs, found, strict=True):
+                # What the author said of a shape is known beside what follows from the inputs'.
+                known.setdefault(tensor, Spec(spec.dtype, merge(spec.shape, tensor.spec.shape), spec.value))
+        return [known[t] for t in self.fetches]
+
+    def text(self) -> str:
+        """The operations, one line each, and what goes in and comes out."""
+        ends = [f"feeds {[t.name for t in self.feeds]}", f"fetches {[t.name for t in self.fetches]}"]
+        if self.targets:
+            ends.append(f"targets {[o.name for o in self.targets]}")
+        return "\n".join([text(self.operations()), *ends])
+
+    def __repr__(self) -> str:
+        digest = hashlib.sha256(self.text().encode()).hexdigest()[:16]
+        return f"<{len(self.operations())} operations #{digest}>"
 
 
 # A rule sees an operation of the old program and its inputs in the new one; it returns the tensors that take the
@@ -136,6 +165,33 @@ def rebuild(
         tuple(tensors[t] for t in program.fetches),
         tuple(dict.fromkeys(new for old in program.targets for new in operations[old])),
         tuple(tensors[t] for t in program.feeds),
+    )
+
+
+def join(first: Program, second: Program, given: Mapping[Tensor, Tensor]) -> Program:
+    """Both programs, one after the other; ``given`` are feeds of the second that the first computes.
+
+    The feeds are those of the first and what else the second needs, the fetches are those of both.
+    """
+    builder = Builder()
+    builder.graph.variables = dict(first.graph.variables)
+    tensors: dict[Tensor, Tensor] = {}
+    operations: dict[Operation, Operation] = {}
+    for program in (first, second):
+        if program is second:
+            tensors.update((feed, tensors[value]) for feed, value in given.items())
+        for operation in program.operations():
+            if operation.outputs and all(t in tensors for t in operation.outputs):
+                continue
+            builder.control_inputs = tuple(operations[o] for o in operation.control_inputs)
+            operations[operation] = builder.copy(operation, tuple(tensors[t] for t in operation.inputs))
+            for old, new in zip(operation.outputs, operations[operation].outputs, strict=True):
+                tensors.setdefault(old, new)
+    return Program(
+        builder.graph,
+        tuple(tensors[t] for t in (*first.fetches, *second.fetches)),
+        tuple(operations[o] for o in (*first.targets, *second.targets)),
+        tuple(tensors[t] for t in (*first.feeds, *(t for t in second.feeds if t not in given))),
     )
 
 

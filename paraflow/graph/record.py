@@ -34,7 +34,7 @@ import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import KINDS, DType, as_dtype
-from paraflow.graph.graph import get_default_graph
+from paraflow.graph.graph import get_default_graph, innermost
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.shape import Spec, broadcast, format_dims
 
@@ -150,8 +150,9 @@ class OpRecord:
         not fit, each naming the operation and the user's line.
         """
         operands, attrs, name = self._bind(args, kwargs)
-        graph = next((x.graph for x in operands if isinstance(x, Tensor)), None) or get_default_graph()
-        tensors = self._convert(operands)
+        first = next((x.graph for x in operands if isinstance(x, Tensor)), None)
+        graph = get_default_graph() if first is None else innermost(first)
+        tensors = tuple(map(graph.capture, self._convert(operands)))
         operation = self.build(graph, tensors, attrs, name or self.name, user_line())
         return operation.outputs[0] if len(operation.outputs) == 1 else operation.outputs or operation
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,5 +32,14 @@ def attr_text(value: Any) -> str:
 
 
 def text(operations: Iterable[Operation]) -> str:
-    """The operations, one line each."""
-    return "\n".join(map(operation_line, operations))
+    """The operations, one line each; under those that run graphs of their own these, indented."""
+    return "\n".join(line for operation in operations for line in _lines(operation))
+
+
+def _lines(operation: Operation) -> Iterator[str]:
+    yield operation_line(operation)
+    for key, value in operation.attrs.items():
+        for inner in value if isinstance(value, tuple) else (value,):
+            if hasattr(inner, "operations"):
+                yield f"  {key}:"
+                yield from (f"    {line}" for line in inner.text().splitlines())

@@ -132,7 +132,7 @@ _stores: WeakKeyDictionary[Graph, _Store] = WeakKeyDictionary()
 
 
 def _store() -> _Store:
-    return _stores.setdefault(get_default_graph(), _Store())
+    return _stores.setdefault(get_default_graph().root, _Store())
 
 
 def get_variable_scope() -> VariableScope:
@@ -280,8 +280,8 @@ def _get(
             f"variable {name} does not exist, or was not made by get_variable: set reuse=AUTO_REUSE in the "
             f"variable_scope to make it here{at_user_line()}"
         )
-    graph = get_default_graph()
-    with graph.control_dependencies(None), graph.name_scope(None):
+    graph = get_default_graph().root
+    with graph.as_default(), graph.control_dependencies(None), graph.name_scope(None):
         start = _initial(name, shape, dtype, initializer)
         made = Variable(start, trainable, collections, name=name, dtype=dtype, constraint=constraint)
         store.variables[name], store.made_at[name] = made, user_line()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.graph import name_scope
+from paraflow.graph.graph import innermost, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims
@@ -66,9 +66,10 @@ class VariableRows(Variable):
         return rows
 
     def _assign(self, value: Any, name: str | None, default: str = "Assign") -> Tensor:
-        self.graph.last_reads.pop(self.spec.name, None)
+        graph = innermost(self.graph)
+        graph.last_reads.pop(self.spec.name, None)
         attrs = {"variable": self.spec.name, "shape": self.spec.shape}
-        with self.graph.as_default(), self.graph.name_scope(self.spec.name + "/"):
+        with graph.as_default(), graph.name_scope(self.spec.name + "/"):
             rows = convert(value, self.spec.dtype)
             if rows.dtype != self.spec.dtype:
                 raise GraphError(f"variable '{self.spec.name}' is {self.spec.dtype.name}, the rows {rows.dtype.name}")
@@ -128,7 +129,7 @@ def _rows(ref: Variable, indices: Any, updates: Any) -> tuple[Tensor, Tensor]:
 
 
 def _written(ref: Variable, rows: Tensor) -> Tensor:
-    with ref.graph.control_dependencies([rows.op]):
+    with innermost(ref.graph).control_dependencies([rows.op]):
         return ref.read_value()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from paraflow.errors import GraphError
 from paraflow.graph.context import Runner
 from paraflow.graph.dtypes import DType, as_dtype
-from paraflow.graph.graph import Graph, get_default_graph
+from paraflow.graph.graph import Graph, get_default_graph, innermost
 from paraflow.graph.node import Operation, Tensor, operators
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims
@@ -141,9 +141,9 @@ class Variable:
             raise ValueError(f"initial_value must be specified{at_user_line()}")
         if isinstance(collections, str) or variable_def is not None:
             raise TypeError(f"collections is a list of names, and variable_def is not taken{at_user_line()}")
-        graph = get_default_graph()
+        graph = get_default_graph().root
         trainable = trainable is None or trainable
-        with graph.control_dependencies(None):
+        with graph.as_default(), graph.control_dependencies(None):
             name = graph.unique_name(name or "Variable")
             with graph.name_scope(name + "/"):
                 value = initial_value() if callable(initial_value) else initial_value
@@ -162,7 +162,7 @@ class Variable:
 
     def __tensor__(self) -> Tensor:
         """The value at this place of the program: one read serves all uses up to the next assignment."""
-        graph = self.graph
+        graph = innermost(self.graph)
         if graph.in_control_scope:
             return self._read()
         if self.spec.name not in graph.last_reads:
@@ -171,20 +171,22 @@ class Variable:
 
     def _read(self, name: str = "read") -> Tensor:
         spec = self.spec
-        with self.graph.as_default(), self.graph.name_scope(spec.name + "/"):
+        graph = innermost(self.graph)
+        with graph.as_default(), graph.name_scope(spec.name + "/"):
             tensor: Tensor = read_variable(variable=spec.name, dtype=spec.dtype, shape=spec.shape, name=name)
             return tensor
 
     def _assign(self, value: Any, name: str | None, default: str = "Assign") -> Tensor:
         """A name that the user gave stands in the user's scope, the ``default`` one in the variable's."""
-        self.graph.last_reads.pop(self.spec.name, None)
+        graph = innermost(self.graph)
+        graph.last_reads.pop(self.spec.name, None)
         tensor = convert(value, self.spec.dtype)
         if tensor.dtype != self.spec.dtype:
             raise GraphError(f"variable '{self.spec.name}' is {self.spec.dtype.name}, the value {tensor.dtype.name}")
         attrs = {"variable": self.spec.name, "shape": self.spec.shape}
-        with self.graph.as_default():
+        with graph.as_default():
             if name is None:
-                with self.graph.name_scope(self.spec.name + "/"):
+                with graph.name_scope(self.spec.name + "/"):
                     result: Tensor = assign_variable(tensor, name=default, **attrs)
             else:
                 result = assign_variable(tensor, name=name, **attrs)
@@ -233,8 +235,9 @@ class Variable:
 
         For initial values that depend on other variables.
         """
-        with self.graph.as_default(), self.graph.control_dependencies(None):
-            with self.graph.name_scope(self.spec.name + "/"):
+        graph = innermost(self.graph)
+        with graph.as_default(), graph.control_dependencies(None):
+            with graph.name_scope(self.spec.name + "/"):
                 tensor: Tensor = value_or_initial(self.initial_value, variable=self.spec.name, name="initialized")
             return tensor
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError, OutOfRangeError
 from paraflow.graph.dtypes import DType
-from paraflow.graph.graph import control_dependencies, get_default_graph, name_scope
+from paraflow.graph.graph import control_dependencies, get_default_graph, innermost, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims
@@ -42,7 +42,7 @@ def local_variables_initializer() -> Any:
 
 def is_variable_initialized(variable: Variable) -> Tensor:
     """Whether ``variable`` has a value before the run, a bool scalar."""
-    with variable.graph.as_default():
+    with innermost(variable.graph).as_default():
         tensor: Tensor = is_initialized(variable=variable.spec.name, name="IsVariableInitialized")
         return tensor
 

@@ -28,6 +28,7 @@ from paraflow.compiler.plan import (
     Step,
 )
 from paraflow.errors import InvalidArgumentError, ParaflowError
+from paraflow.graph.dtypes import items
 from paraflow.graph.shape import compatible, format_dims, known
 from paraflow.kernels.numpy import KERNELS
 from paraflow.runtime.context import Draw, RunContext
@@ -40,6 +41,10 @@ Call = Callable[[], Any]
 # Steps below this many elementary operations (a few microseconds) are not worth handing to another thread, nor a look
 # at what is under way between nodes.
 INLINE_COST = 1 << 14
+
+
+# What runs the steps that have programs of their own, by record; runtime/control.py fills it in.
+DRIVERS: dict[str, Callable[[Executable, Step], Call]] = {}
 
 
 class Executable:
@@ -63,7 +68,7 @@ class Executable:
             self.arena = aligned_empty(plan.arena_bytes)
             self.arena.fill(0)
         self.values: list[Any] = [self._array(slot) for slot in plan.slots]
-        self._fed: list[Array] = [self.values[slot] for slot in plan.feeds]
+        self.fed: list[Array] = [self.values[slot] for slot in plan.feeds]
         self.steps: list[Step] = []
         self.calls: list[Call] = []
         self._planes = PlaneSteps(plan, self.values, context.store, context.exchange, trains)
@@ -124,7 +129,7 @@ class Executable:
 
     def load(self, feeds: Sequence[Array]) -> None:
         """Copy the fed arrays, whose shapes and values fit already, into their buffers."""
-        for buffer, array in zip(self._fed, feeds, strict=True):
+        for buffer, array in zip(self.fed, feeds, strict=True):
             buffer[...] = array
 
     def results(self) -> list[Any]:
@@ -147,6 +152,8 @@ class Executable:
         return None
 
     def _call(self, step: Step) -> Call:
+        if step.record.name in DRIVERS:
+            return DRIVERS[step.record.name](self, step)
         if step.mode == PLANES:
             return self._planes.bind(step)
         if step.mode == BODY and not {"comm", "strategy"}.isdisjoint(step.record.runtime):
@@ -256,6 +263,8 @@ def _write(value: Array, variable: Array) -> None:
 
 
 def _copier(values: list[Any], slot: int, kind: Slot) -> Callable[[], Any]:
+    if kind.dtype == items:
+        return lambda: values[slot].copy()  # noqa: PLW0108  (a list in a box of its own, which changes with each run)
     if kind.kind == OBJECT:
         return lambda: values[slot][()] if values[slot].ndim == 0 else values[slot].copy()
     array = values[slot]

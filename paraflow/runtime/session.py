@@ -25,13 +25,14 @@ from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, dependents
 from paraflow.ops.collective import EXCHANGES
+from paraflow.runtime import control  # noqa: F401  (it says how branches and loops run)
 from paraflow.runtime.accumulation import Accumulation
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecutor
 from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_shape, feed_tensor, fetch_key, given
-from paraflow.runtime.store import VariableStore
+from paraflow.runtime.store import VariableStore, listed
 from paraflow.runtime.tuning import Tuning, buckets, candidates, choose, measure, put_back
 
 Array = np.ndarray[Any, Any]
@@ -179,7 +180,7 @@ class Session:
                 samples = accumulation.samples
             executable = loaded.executable
             if not loaded.checked:
-                self._check_initialized(executable.plan)
+                self.store.need(executable.plan.reads)
             self.context.batch_samples = loaded.samples
             self._execute(executable, samples, arrays)
             if not loaded.checked:
@@ -225,7 +226,7 @@ class Session:
         starts = bool(trains) and trains not in self._started
         if starts:
             assert self.strategy is not None
-            self._check_initialized(plan)
+            self.store.need(plan.reads)
             if self.context.exchange is not None:
                 self.context.exchange.meet(zlib.crc32(repr(trains).encode()), ", ".join(trains))
             self._started.add(trains)
@@ -268,7 +269,7 @@ class Session:
             if loaded.accumulation is not None:
                 loaded.accumulation.begin(loaded.samples)
             self.context.batch_samples = loaded.samples
-            with put_back(self.context, first.plan.writes):
+            with put_back(self.context, (*first.plan.writes, *first.plan.may_write)):
                 runs = {size: partial(self._execute, e, loaded.samples, arrays) for size, e in tried.items()}
                 rounds = measure(self.context.comm, runs)
         chosen = choose(rounds)
@@ -324,17 +325,6 @@ class Session:
         )
         return plan, trains
 
-    def _check_initialized(self, plan: Plan) -> None:
-        self._need_values(plan.reads)
-
-    def _need_values(self, names: Sequence[str]) -> None:
-        missing = [name for name in names if name not in self.store.initialized]
-        if missing:
-            raise FailedPreconditionError(
-                f"variable {_listed(missing)} has no value yet: run global_variables_initializer() or restore a "
-                "checkpoint first"
-            )
-
     def connect(self, exchanged: Sequence[str], shared_memory: bool) -> str | None:
         """Share the variables with the other ranks of the node, for a synchronous strategy; collective.
 
@@ -362,11 +352,11 @@ class Session:
         """
         with self._lock, self.strategy.evaluating(self) if self.strategy is not None else nullcontext():
             self.store.allocate(self.graph.variables)
-            self._need_values(names)
+            self.store.need(names)
             away = sorted(set(names) & self.strategy.elsewhere) if self.strategy is not None else []
             if away:
                 raise FailedPreconditionError(
-                    f"variable {_listed(away)} is on the parameter servers while they train: save after the strategy's "
+                    f"variable {listed(away)} is on the parameter servers while they train: save after the strategy's "
                     "finish(), or only trainable_variables()"
                 )
             yield {name: self.store[name] for name in names}
@@ -464,10 +454,6 @@ def _remove_last(stack: list[Any], item: Any) -> None:
         if stack[i] is item:
             del stack[i]
             return
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def training_step(program: Program) -> tuple[str, ...]:

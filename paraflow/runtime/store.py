@@ -19,6 +19,7 @@ import numpy as np
 
 from paraflow.comm import Communicator, SharedMemory
 from paraflow.compiler.memory import ALIGNMENT, aligned
+from paraflow.errors import FailedPreconditionError
 from paraflow.graph.dtypes import DType
 from paraflow.graph.graph import VariableSpec
 
@@ -133,6 +134,15 @@ class VariableStore(Mapping[str, Array]):
         for v in new:
             if not v.trainable:
                 self._add_other(v)
+
+    def need(self, names: Sequence[str]) -> None:
+        """Raise FailedPreconditionError unless all these variables have values."""
+        missing = [name for name in names if name not in self.initialized]
+        if missing:
+            raise FailedPreconditionError(
+                f"variable {listed(missing)} has no value yet: run global_variables_initializer() or restore a "
+                "checkpoint first"
+            )
 
     def uncovered(self, exchanged: Iterable[str], common: Iterable[str]) -> bool:
         """Whether a parameter or slot among ``common``, or the gradient of an ``exchanged`` variable, is not shared."""
@@ -257,3 +267,8 @@ def _zeros(nbytes: int) -> Array:
     memory = aligned_empty(nbytes)
     memory.fill(0)
     return memory
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few of ``names``, for messages."""
+    return ", ".join(f"'{name}'" for name in names[:5]) + (", ..." if len(names) > 5 else "")

@@ -1,0 +1,154 @@
+"""The programs inside a program: what of them nobody needs, and what must not be in them where ranks train together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paraflow.errors import GraphError
+from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
+from paraflow.ops.collective import EXCHANGES, STATISTICS
+from paraflow.ops.control import CONDS, LOOPS
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """An operation without what nobody needs of it: its attributes, and which inputs and outputs it keeps."""
+
+    attrs: dict[str, Any]
+    inputs: list[int]
+    outputs: list[int]
+
+
+def narrow(program: Program) -> Program:
+    """Leave out what loops and branches offer to keep for nobody, and what loops carry on for nobody.
+
+    It goes from the program's end to its beginning: what a backward loop does not need the forward one need not keep.
+    """
+    operations = program.operations()
+    if not any(op.type in CONDS or op.type in LOOPS for op in operations):
+        return program
+    used = set(program.fetches)
+    needed = set(program.targets)
+    found: dict[Operation, Narrow] = {}
+    for op in reversed(operations):
+        if op not in needed and used.isdisjoint(op.outputs):
+            continue
+        needed.update(op.control_inputs)
+        inputs: Iterable[Tensor] = op.inputs
+        if op.type in CONDS or op.type in LOOPS:
+            wanted = {t.index for t in op.outputs if t in used}
+            found[op] = _cond(op, wanted) if op.type in CONDS else _loop(op, wanted)
+            inputs = [op.inputs[i] for i in found[op].inputs]
+        used.update(inputs)
+
+    def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+        if op not in found:
+            return None
+        less = found[op]
+        made = op.record.build(
+            build.graph, tuple(inputs[i] for i in less.inputs), less.attrs, op.name, op.source, build.control_inputs
+        )
+        kept = dict(zip(less.outputs, made.outputs, strict=True))
+        # Nobody looks at what stands for an output that is left out.
+        return [kept.get(t.index, made.outputs[0] if made.outputs else inputs[0]) for t in op.outputs]
+
+    return rebuild(rebuild(program, rule))
+
+
+def _reached(feeds: Sequence[Tensor], fetches: Sequence[Tensor], targets: Sequence[Operation] = ()) -> set[Tensor]:
+    """The feeds on which ``fetches`` and ``targets`` depend."""
+    fed = set(feeds)
+    above = reachable(
+        [*(t.op for t in fetches), *targets], lambda op: bool(op.outputs) and all(t in fed for t in op.outputs)
+    )
+    return {t for op in above for t in op.outputs if t in fed}
+
+
+def _loop(op: Operation, wanted: set[int]) -> Narrow:
+    attrs, cond, body = op.attrs, op.attrs["cond"], op.attrs["body"]
+    carried, given, followed = attrs["carried"], attrs["given"], attrs["followed"]
+    first = 1 if cond is None else 0
+    kept = [i for i in range(carried + 1, len(op.outputs)) if i in wanted]
+    live = {i for i in range(carried) if i in wanted or op.record.effect}
+    tested = set() if cond is None else _reached(cond.feeds, cond.fetches)
+    live |= {i for i in range(carried) if cond is not None and cond.feeds[i] in tested}
+    while True:
+        fetches = [body.fetches[i] for i in sorted(live)] + [body.fetches[i - 1] for i in kept]
+        reached = _reached(body.feeds, fetches, body.targets)
+        more = live | {i for i in range(carried) if body.feeds[i] in reached}
+        if more == live:
+            break
+        live = more
+    state = sorted(live)
+    to_cond = [] if cond is None else [i for i in range(carried, len(cond.feeds)) if cond.feeds[i] in tested]
+    to_body = [i for i in range(carried, len(body.feeds)) if body.feeds[i] in reached]
+    new = dict(attrs)
+    if cond is not None:
+        new["cond"] = Program(cond.graph, cond.fetches, cond.targets, tuple(cond.feeds[i] for i in (*state, *to_cond)))
+    new["body"] = Program(body.graph, tuple(fetches), body.targets, tuple(body.feeds[i] for i in (*state, *to_body)))
+    new["carried"], new["given"] = len(state), len(to_cond)
+    new["followed"] = sum(i >= len(body.feeds) - followed for i in to_body)
+    inputs = [
+        *range(first), *(first + i for i in state), *(first + i for i in to_cond), *(first + given + i for i in to_body)
+    ]  # fmt: skip
+    return Narrow(new, inputs, [*state, carried, *kept])
+
+
+def _cond(op: Operation, wanted: set[int]) -> Narrow:
+    attrs = op.attrs
+    count: int = attrs["outputs"]
+    values = [i for i in range(count) if i in wanted]
+    outputs = list(values)
+    branches, taken = [], []
+    follows: list[int] = []
+    at = count
+    for branch, takes, followed in zip(attrs["branches"], attrs["takes"], attrs["followed"], strict=True):
+        kept = [i for i in range(at, at + len(branch.fetches) - count) if i in wanted]
+        outputs += kept
+        fetches = [*(branch.fetches[i] for i in values), *(branch.fetches[i - at + count] for i in kept)]
+        at += len(branch.fetches) - count
+        reached = _reached(branch.feeds, fetches, branch.targets)
+        feeds = [i for i, t in enumerate(branch.feeds) if t in reached]
+        branches.append(Program(branch.graph, tuple(fetches), branch.targets, tuple(branch.feeds[i] for i in feeds)))
+        taken.append([takes[i] for i in feeds])
+        follows.append(sum(i >= len(branch.feeds) - followed for i in feeds))
+    inputs = sorted({i for takes in taken for i in takes})
+    takes = tuple(tuple(inputs.index(i) for i in takes) for takes in taken)
+    new = {**attrs, "branches": tuple(branches), "takes": takes, "followed": tuple(follows), "outputs": len(values)}
+    return Narrow(new, [0, *(1 + i for i in inputs)], outputs)
+
+
+def inside(op: Operation) -> Iterator[Program]:
+    """The programs that an operation runs."""
+    if op.type in CONDS:
+        yield from op.attrs["branches"]
+    elif op.type in LOOPS:
+        yield from (p for p in (op.attrs["cond"], op.attrs["body"]) if p is not None)
+
+
+def all_inside(op: Operation) -> Iterator[Operation]:
+    """The operations of the programs that an operation runs, and of those inside these."""
+    for program in inside(op):
+        for inner in program.operations():
+            yield inner
+            yield from all_inside(inner)
+
+
+def check_inside(program: Program, synchronous: bool, private: Callable[[str], bool]) -> None:
+    """Raise GraphError where a branch or a loop does what all ranks do together, which they might not all do alike."""
+    for op in program.operations():
+        for inner in all_inside(op):
+            if inner.record.collective or inner.type in (*EXCHANGES, *STATISTICS):
+                raise GraphError(
+                    f"{inner.where()} takes part in what ranks do together, and is inside {op.where()}: ranks may run "
+                    "different branches and numbers of turns, so compute gradients and statistics outside"
+                )
+            for name in inner.variables if synchronous and inner.record.writes else ():
+                if program.graph.variables[name].owner and not private(name):
+                    raise GraphError(
+                        f"{inner.where()} assigns variable '{name}', which the ranks of a node have in common, inside "
+                        f"{op.where()}: assign it outside, or make it with trainable=False"
+                    )

@@ -1,0 +1,431 @@
+"""Lists of arrays as values: what a TensorArray holds, and what a loop keeps of each of its turns.
+
+A list is one tensor, of dtype `items` and rank 0, whatever the number and the shapes of its elements. A list as the
+cotangent of a list has no element where nothing depends on it: missing elements are zeros.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from paraflow.errors import InvalidArgumentError
+from paraflow.graph.dtypes import DType, int32, is_floating, items
+from paraflow.graph.node import Tensor
+from paraflow.graph.record import convert, op
+from paraflow.graph.shape import Dims, Spec, compatible, format_dims, known
+
+Array = np.ndarray[Any, Any]
+
+LIST = Spec(items, ())
+
+_lock = threading.Lock()
+
+
+class Items:
+    """A list of arrays that never changes: what changes it returns another one.
+
+    All that come of one another share the elements, which the last of them owns, so to change that one costs the same
+    whatever its length; an older one keeps what it differs by from the next (Baker, "Shallow binding makes functional
+    arrays fast", 1991). Elements that nobody has written are missing.
+    """
+
+    __slots__ = ("_elements", "_next", "size")
+
+    def __init__(self, elements: dict[int, Any], size: int) -> None:
+        self.size = size
+        self._elements: dict[int, Any] | None = elements
+        self._next: tuple[int, Any, Items] | None = None
+
+    def get(self, index: int) -> Any:
+        """The element, or None where it is missing."""
+        with _lock:
+            return self._own().get(index)
+
+    def elements(self) -> list[tuple[int, Any]]:
+        """The elements that are there, with their places."""
+        with _lock:
+            return sorted(self._own().items())
+
+    def set(self, index: int, element: Any) -> Items:
+        """The list with this element."""
+        with _lock:
+            elements = self._own()
+            changed = Items(elements, max(self.size, index + 1))
+            self._elements, self._next = None, (index, elements.get(index), changed)
+            elements[index] = element
+            return changed
+
+    def _own(self) -> dict[int, Any]:
+        """The elements, made those of this list."""
+        if self._elements is None:
+            chain: list[Items] = []
+            at = self
+            while at._next is not None:
+                chain.append(at)
+                at = at._next[2]
+            for older in reversed(chain):
+                assert older._next is not None
+                index, before, newer = older._next
+                elements = newer._elements
+                assert elements is not None
+                newer._elements, newer._next = None, (index, elements.get(index), older)
+                if before is None:
+                    del elements[index]
+                else:
+                    elements[index] = before
+                older._elements, older._next = elements, None
+        assert self._elements is not None
+        return self._elements
+
+    def count(self) -> int:
+        """How many elements are there."""
+        with _lock:
+            return len(self._own())
+
+    def values(self) -> list[Any]:
+        """All elements, None where one is missing."""
+        with _lock:
+            elements = self._own()
+            return [elements.get(i) for i in range(self.size)]
+
+
+def boxed(value: Any) -> Array:
+    """``value`` as an array of rank 0 and of dtype `items`."""
+    box = np.empty((), items)
+    box[()] = value
+    return box
+
+
+def listed(elements: Sequence[Any]) -> Array:
+    """The list of ``elements``, as the value of a tensor."""
+    return boxed(Items(dict(enumerate(elements)), len(elements)))
+
+
+def _place(index: Any, of: Items, what: str, resizeable: bool = False) -> int:
+    place = int(index)
+    if place < 0 or (place >= of.size and not resizeable):
+        hint = "is negative" if place < 0 else f"array is not resizeable and size is: {of.size}"
+        raise InvalidArgumentError(f"tried to {what} index {place} of a TensorArray, but {hint}")
+    return place
+
+
+def _found(of: Items, place: int, dtype: DType, dims: Dims) -> Any:
+    element = of.get(place)
+    if element is not None:
+        if not compatible(element.shape, dims):
+            raise InvalidArgumentError(
+                f"element {place} of a TensorArray has shape {element.shape}, not {format_dims(dims)}"
+            )
+        return element
+    if dims is None or None in dims:
+        raise InvalidArgumentError(
+            f"could not read index {place} of a TensorArray: it has not been written to, and its shape is not known"
+        )
+    return np.zeros(known(dims), dtype)
+
+
+# -- making and asking ------------------------------------------------------------------------------------------------
+
+
+@op(same=())
+def items_empty(size):
+    """A list of ``size`` missing elements."""
+    if size < 0:
+        raise InvalidArgumentError(f"the size of a TensorArray cannot be {int(size)}")
+    return boxed(Items({}, int(size)))
+
+
+@items_empty.shape
+def _(size: Spec) -> Spec:
+    return LIST
+
+
+@op(same=())
+def items_size(items):
+    """The number of elements, missing ones among them."""
+    return np.array(items.item().size, int32)
+
+
+@items_size.shape
+def _(items: Spec) -> Spec:
+    return Spec(int32, ())
+
+
+def empty() -> Tensor:
+    """A list of nothing: the zero of lists."""
+    tensor: Tensor = items_empty(convert(0))
+    return tensor
+
+
+# -- single elements --------------------------------------------------------------------------------------------------
+
+
+@op(same=())
+def items_write(items, index, value, resizeable=False):
+    """The list with the element ``value`` at ``index``, where none may be; it grows if it is ``resizeable``."""
+    old = items.item()
+    place = _place(index, old, "write to", resizeable)
+    if old.get(place) is not None:
+        raise InvalidArgumentError(
+            f"could not write to index {place} of a TensorArray, because it has already been written to"
+        )
+    return boxed(old.set(place, np.array(value)))
+
+
+@items_write.shape
+def _(items: Spec, index: Spec, value: Spec, resizeable: bool) -> Spec:
+    return LIST
+
+
+@items_write.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor | None, ...]:
+    _, index, value = y.op.inputs
+    return dy, None, items_read_like(dy, index, value) if is_floating(value.dtype) else None
+
+
+@op(same=())
+def items_read(items, index, dtype=None, dims=None):
+    """The element at ``index``; zeros where it is missing and its shape ``dims`` is known."""
+    of = items.item()
+    return _found(of, _place(index, of, "read from"), dtype, dims)
+
+
+@items_read.shape
+def _(items: Spec, index: Spec, dtype: DType, dims: Dims) -> Spec:
+    return Spec(dtype, dims)
+
+
+@items_read.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
+    return items_write(empty(), y.op.inputs[1], dy, resizeable=True), None
+
+
+@op(same=())
+def items_read_like(items, index, like):
+    """The element at ``index``; zeros of the shape of ``like`` where it is missing."""
+    element = items.item().get(int(index))
+    return np.zeros_like(like) if element is None else element
+
+
+@items_read_like.shape
+def _(items: Spec, index: Spec, like: Spec) -> Spec:
+    return Spec(like.dtype, like.shape)
+
+
+@items_read_like.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None, None]:
+    return items_write(empty(), y.op.inputs[1], dy, resizeable=True), None, None
+
+
+# -- several elements of one shape ------------------------------------------------------------------------------------
+
+
+@op(same=())
+def items_scatter(items, indices, value, resizeable=False, add=False):
+    """The list with row i of ``value`` at ``indices[i]``; with ``add`` rows of one place are added up."""
+    of, rows = items.item(), np.array(value)
+    if len(indices) != len(rows):
+        raise InvalidArgumentError(f"{len(indices)} indices of a TensorArray, but values of shape {rows.shape}")
+    for index, row in zip(indices, rows, strict=True):
+        place = _place(index, of, "write to", resizeable)
+        there = of.get(place)
+        if there is not None and not add:
+            raise InvalidArgumentError(
+                f"could not write to index {place} of a TensorArray, because it has already been written to"
+            )
+        of = of.set(place, row[...] if there is None else there + row)
+    return boxed(of)
+
+
+@items_scatter.shape
+def _(items: Spec, indices: Spec, value: Spec, resizeable: bool, add: bool) -> Spec:
+    return LIST
+
+
+@items_scatter.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor | None, ...]:
+    _, indices, value = y.op.inputs
+    return dy, None, items_gather_like(dy, indices, value) if is_floating(value.dtype) else None
+
+
+def _stacked(rows: list[Any], dtype: DType, dims: Dims) -> Array:
+    if not rows:
+        if dims is None or None in dims:
+            raise InvalidArgumentError(
+                f"a TensorArray has size zero, but its element shape {format_dims(dims)} is not fully defined; only "
+                "arrays of known shape can be stacked when they are empty"
+            )
+        return np.zeros((0, *known(dims)), dtype)
+    shapes = {row.shape for row in rows}
+    if len(shapes) > 1:
+        raise InvalidArgumentError(
+            f"elements of a TensorArray of shapes {' and '.join(map(str, sorted(shapes)))} cannot be stacked"
+        )
+    return np.stack(rows)
+
+
+@op(same=())
+def items_gather(items, indices, dtype=None, dims=None):
+    """The elements at ``indices``, stacked."""
+    of = items.item()
+    return _stacked([_found(of, _place(i, of, "read from"), dtype, dims) for i in indices], dtype, dims)
+
+
+@items_gather.shape
+def _(items: Spec, indices: Spec, dtype: DType, dims: Dims) -> Spec:
+    count = None if indices.shape is None else indices.shape[0]
+    return Spec(dtype, None if dims is None else (count, *dims))
+
+
+@items_gather.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
+    return items_scatter(empty(), y.op.inputs[1], dy, resizeable=True, add=True), None
+
+
+@op(same=())
+def items_gather_like(items, indices, like):
+    """The elements at ``indices``, stacked; zeros of the shape of the rows of ``like`` where they are missing."""
+    result = np.zeros(like.shape, like.dtype)
+    of = items.item()
+    for row, index in zip(result, indices, strict=True):
+        element = of.get(int(index))
+        if element is not None:
+            row[...] = element
+    return result
+
+
+@items_gather_like.shape
+def _(items: Spec, indices: Spec, like: Spec) -> Spec:
+    return Spec(like.dtype, like.shape)
+
+
+@items_gather_like.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None, None]:
+    return items_scatter(empty(), y.op.inputs[1], dy, resizeable=True, add=True), None, None
+
+
+# -- elements of several lengths --------------------------------------------------------------------------------------
+
+
+@op(same=())
+def items_lengths(items, dtype=None, dims=None):
+    """The first size of every element, int32."""
+    of = items.item()
+    return np.array([len(_found(of, i, dtype, dims)) for i in range(of.size)], int32)
+
+
+@items_lengths.shape
+def _(items: Spec, dtype: DType, dims: Dims) -> Spec:
+    return Spec(int32, (None,))
+
+
+@op(same=())
+def items_concat(items, dtype=None, dims=None):
+    """The elements, one after the other along their first axis."""
+    of = items.item()
+    parts = [_found(of, i, dtype, dims) for i in range(of.size)]
+    if any(part.ndim == 0 for part in parts):
+        raise InvalidArgumentError("scalars of a TensorArray cannot be concatenated; stack them")
+    if not parts:
+        return _stacked([], dtype, None if dims is None else dims[1:])
+    return np.concatenate(parts)
+
+
+@items_concat.shape
+def _(items: Spec, dtype: DType, dims: Dims) -> Spec:
+    return Spec(dtype, None if dims is None else (None, *dims[1:]))
+
+
+@items_concat.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor:
+    return items_split(empty(), dy, items_lengths(y.op.inputs[0], **y.op.attrs), resizeable=True)
+
+
+@op(same=())
+def items_split(items, value, lengths, resizeable=False):
+    """The list whose elements are stretches of these ``lengths`` of ``value``."""
+    of, rows = items.item(), np.array(value)
+    if sum(lengths) != len(rows):
+        raise InvalidArgumentError(f"lengths {lengths.tolist()} of a TensorArray do not add up to {len(rows)} rows")
+    if of.size != len(lengths) and not resizeable:
+        raise InvalidArgumentError(f"a TensorArray of size {of.size}, not resizeable, cannot take {len(lengths)} parts")
+    start = 0
+    for place, length in enumerate(lengths):
+        if of.get(place) is not None:
+            raise InvalidArgumentError(
+                f"could not write to index {place} of a TensorArray, because it has already been written to"
+            )
+        of = of.set(place, rows[start : start + length])
+        start += length
+    return boxed(of)
+
+
+@items_split.shape
+def _(items: Spec, value: Spec, lengths: Spec, resizeable: bool) -> Spec:
+    return LIST
+
+
+@items_split.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor | None, ...]:
+    _, value, lengths = y.op.inputs
+    return dy, items_concat_like(dy, value, lengths) if is_floating(value.dtype) else None, None
+
+
+@op(same=())
+def items_concat_like(items, like, lengths):
+    """The elements, of these ``lengths``, one after the other; zeros where they are missing."""
+    result = np.zeros(like.shape, like.dtype)
+    start = 0
+    for place, length in enumerate(lengths):
+        element = items.item().get(place)
+        if element is not None:
+            result[start : start + length] = element
+        start += length
+    return result
+
+
+@items_concat_like.shape
+def _(items: Spec, like: Spec, lengths: Spec) -> Spec:
+    return Spec(like.dtype, like.shape)
+
+
+@items_concat_like.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None, None]:
+    return items_split(empty(), dy, y.op.inputs[2], resizeable=True), None, None
+
+
+# -- whole lists ------------------------------------------------------------------------------------------------------
+
+
+@op(same=())
+def items_sum(a, b):
+    """Both lists added up, element by element; missing elements are zeros, and elements may be lists themselves."""
+    return boxed(_sum(a.item(), b.item()))
+
+
+def _sum(a: Items, b: Items) -> Items:
+    total, other = (a, b) if a.count() >= b.count() else (b, a)
+    for place, element in other.elements():
+        there = total.get(place)
+        if there is None:
+            both = element
+        elif element.dtype == items:
+            both = boxed(_sum(there.item(), element.item()))
+        else:
+            both = there + element
+        total = total.set(place, both)
+    return total if total.size >= other.size else Items(dict(total.elements()), other.size)
+
+
+@items_sum.shape
+def _(a: Spec, b: Spec) -> Spec:
+    return LIST
+
+
+@items_sum.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+    return dy, dy
