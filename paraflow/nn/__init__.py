@@ -14,6 +14,7 @@ from paraflow.nn.convolution import (
     depthwise_conv2d,
     separable_conv2d,
 )
+from paraflow.nn.dynamic_rnn import bidirectional_dynamic_rnn, dynamic_rnn, raw_rnn
 from paraflow.nn.pooling import (
     avg_pool,
     avg_pool1d,
@@ -68,6 +69,7 @@ __all__ = [
     "avg_pool3d",
     "batch_normalization",
     "bias_add",
+    "bidirectional_dynamic_rnn",
     "conv1d",
     "conv2d",
     "conv2d_backprop_filter",
@@ -79,6 +81,7 @@ __all__ = [
     "depth_to_space",
     "depthwise_conv2d",
     "dropout",
+    "dynamic_rnn",
     "elu",
     "embedding_lookup",
     "fused_batch_norm",
@@ -104,6 +107,7 @@ __all__ = [
     "moments",
     "nce_loss",
     "normalize_moments",
+    "raw_rnn",
     "relu",
     "relu6",
     "relu_layer",

@@ -10,7 +10,7 @@ from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import format_dims
 from paraflow.nn.rnn_cell.cell import check_like_cell, zeros_of
-from paraflow.nn.rnn_cell.structure import flatten, mapped, pack
+from paraflow.control.structure import flatten, mapped, pack
 from paraflow.nn.variable_scope import variable_scope
 from paraflow.ops.array import cast, identity, size_along
 from paraflow.ops.joining import concat, stack, unstack
@@ -83,15 +83,17 @@ class Ended:
         if self.lengths is None:
             return output, new
         over = greater_equal(time, self.lengths)
+        outputs = mapped(lambda zeros, y: chosen_where(over, zeros, y), self.zeros, output)
+        return outputs, mapped(lambda before, after: chosen_where(over, before, after), state, new)
 
-        def choose(ended: Tensor, going: Tensor) -> Tensor:
-            if going.spec.rank == 0:
-                return going
-            chosen: Tensor = where(over, ended, going)
-            chosen.set_shape(going.spec.shape)
-            return chosen
 
-        return mapped(choose, self.zeros, output), mapped(choose, state, new)
+def chosen_where(over: Tensor, ended: Any, going: Any) -> Any:
+    """The rows of ``ended`` where a sample is over, and those of ``going`` elsewhere; what has no rows is going on."""
+    if not isinstance(going, Tensor) or going.spec.rank == 0:
+        return going
+    chosen: Tensor = where(over, ended, going)
+    chosen.set_shape(going.spec.shape)
+    return chosen
 
 
 def dtype_of(dtype: Any, state: Any) -> Any:
