@@ -20,6 +20,7 @@ MAX_LINES = 600
 GRAPH = {"graph"}
 OPS = {*GRAPH, "ops"}
 AUTODIFF = {*OPS, "autodiff"}
+CONTROL = {*AUTODIFF, "control"}
 KERNELS = {*OPS, "native", "kernels"}
 COMPILER = {*KERNELS, "compiler"}
 RUNTIME = {*COMPILER, "comm", "runtime"}
@@ -31,9 +32,10 @@ MAY_IMPORT = {
     "graph": GRAPH,
     "ops": OPS,
     "autodiff": AUTODIFF,
-    "nn": {*AUTODIFF, "nn"},
-    "metrics": {*AUTODIFF, "nn", "metrics"},
-    "train": {*AUTODIFF, "train"},
+    "control": CONTROL,
+    "nn": {*CONTROL, "nn"},
+    "metrics": {*CONTROL, "nn", "metrics"},
+    "train": {*CONTROL, "train"},
     "kernels": KERNELS,
     "compiler": COMPILER,
     "comm": {"native", "comm"},
@@ -43,7 +45,7 @@ MAY_IMPORT = {
     "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
     **dict.fromkeys(NAMESPACES, OPS),
-    "__init__": {*PARALLEL, *AUTODIFF, "nn", "metrics", "train", "data", *NAMESPACES},
+    "__init__": {*PARALLEL, *CONTROL, "nn", "metrics", "train", "data", *NAMESPACES},
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {

@@ -55,7 +55,8 @@ class Backward(SubGraph):
             if tensor in self.given:
                 self._held[tensor] = super().capture(self.given[tensor])
             else:
-                self._held[tensor] = self._known(tensor) or self.follow(self.lists[tensor], tensor.spec)
+                known = self._known(tensor)
+                self._held[tensor] = self.follow(self.lists[tensor], tensor.spec) if known is None else known
         return self._held[tensor]
 
     def _known(self, tensor: Tensor) -> Tensor | None:
@@ -152,8 +153,7 @@ def _of_inputs(op: Operation, built: list[tuple[Backward, list[Tensor | None]]],
     for number, (graph, _) in enumerate(built):
         with graph.as_default():
             fetches = [
-                _zeros(graph.capture(inputs[i])) if c[number] is None else graph.capture(c[number])
-                for i, c in whole.items()
+                _or_zeros(several[number], graph, inputs[i]) for i, several in whole.items()
             ]
         elements = [graph.capture(c) for several in of_list.values() for c in several[number]]
         graph.hoist(Program(graph, (*fetches, *elements), ()), written_by(Program(graph, (*fetches, *elements), ())))

@@ -63,10 +63,9 @@ def _over(
     body = Program(graph, (*fetches, *kept_of(Program(graph, fetches, (), feeds), state)), (), feeds)
     count = convert(size_along(rows[0], 0))
     places = numbers(count)
-    followed = [lists.items_scatter(lists.items_empty(count), places, row) for row in rows]
     loop = looping(
-        body, start, [outer for outer, _ in graph.inputs], turns=count, lists=followed, reverse=reverse,
-        waits=list(graph.waits), name=name,
+        body, start, [outer for outer, _ in graph.inputs], turns=count, lists=[lists.items_rows(row) for row in rows],
+        reverse=reverse, waits=list(graph.waits), name=name,
     )  # fmt: skip
     kept = loop.outputs[len(start) + 1 :]
     finals: list[Tensor] = list(loop.outputs[: len(start)])

@@ -20,11 +20,15 @@ Dims = tuple[int | None, ...] | None
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spec:
-    """What is known of one output of an operation: its dtype, its shape and, for constants, its value."""
+    """What is known of one output of an operation: its dtype, its shape and, for constants, its value.
+
+    Of a list (dtype `items`) it is what is known of each ``element``.
+    """
 
     dtype: DType
     shape: Dims
     value: np.ndarray[Any, Any] | None = None
+    element: Spec | None = None
 
     @property
     def static(self) -> bool:

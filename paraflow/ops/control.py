@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import int32
+from paraflow.graph.dtypes import int32, items
+from paraflow.graph.node import Tensor
 from paraflow.graph.rebuild import Program
 from paraflow.graph.record import op
-from paraflow.graph.shape import Dims, Spec, format_dims
-from paraflow.ops.items import LIST, listed
+from paraflow.graph.shape import Dims, Spec, format_dims, merge
+from paraflow.ops.items import listed
 
 # -- branches ---------------------------------------------------------------------------------------------------------
 
@@ -64,12 +65,22 @@ def _cond_shape(
     for branch, taken, follows in zip(branches, takes, followed, strict=True):
         plain = len(taken) - follows
         given = [inputs[i] for i in taken[:plain]]
-        elements = [Spec(t.dtype, t.spec.shape) for t in branch.feeds[plain:]]
-        found.append(branch.infer([*given, *elements])[:outputs])
+        elements = [_element(inputs[i], t) for i, t in zip(taken[plain:], branch.feeds[plain:], strict=True)]
+        found.append(branch.infer([*given, *elements]))
     results = [
-        Spec(several[0].dtype, common(*(s.shape for s in several))) for several in zip(*found, strict=True)
+        Spec(several[0].dtype, common(*(s.shape for s in several)))
+        for several in zip(*(specs[:outputs] for specs in found), strict=True)
     ]
-    return (*results, *(LIST for branch in branches for _ in branch.fetches[outputs:]))
+    return (*results, *(_list_of(spec) for specs in found for spec in specs[outputs:]))
+
+
+def _element(of: Spec, feed: Tensor) -> Spec:
+    """What is known of an element of a list, for which there is this feed."""
+    return Spec(feed.dtype, feed.spec.shape if of.element is None else merge(feed.spec.shape, of.element.shape))
+
+
+def _list_of(spec: Spec) -> Spec:
+    return Spec(items, (), element=Spec(spec.dtype, spec.shape))
 
 
 def common(*shapes: Dims) -> Dims:
@@ -116,12 +127,13 @@ def _while_shape(
     start = 1 if cond is None else 0
     state = [Spec(s.dtype, s.shape) for s in inputs[start : start + carried]]
     rest = inputs[start + carried + given : len(inputs) - followed]
-    elements = [Spec(t.dtype, t.spec.shape) for t in body.feeds[len(body.feeds) - followed :]]
+    lists = zip(inputs[len(inputs) - followed :], body.feeds[len(body.feeds) - followed :], strict=True)
+    elements = [_element(of, feed) for of, feed in lists]
     while True:
-        after = body.infer([*state, *rest, *elements])[:carried]
-        both = [Spec(s.dtype, common(s.shape, a.shape)) for s, a in zip(state, after, strict=True)]
+        after = body.infer([*state, *rest, *elements])
+        both = [Spec(s.dtype, common(s.shape, a.shape)) for s, a in zip(state, after, strict=False)]
         if all(b.shape == s.shape for b, s in zip(both, state, strict=True)):
-            return (*state, Spec(int32, ()), *(LIST for _ in body.fetches[carried:]))
+            return (*state, Spec(int32, ()), *map(_list_of, after[carried:]))
         state = both
 
 

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import DType, int32, is_floating, items
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
-from paraflow.graph.shape import Dims, Spec, compatible, format_dims, known
+from paraflow.graph.shape import Dims, Spec, compatible, format_dims, known, merge
+from paraflow.ops.array import size_along
+from paraflow.ops.sequences import range as numbers
 
 Array = np.ndarray[Any, Any]
 
@@ -155,6 +157,25 @@ def _(items: Spec) -> Spec:
     return Spec(int32, ())
 
 
+@op(same=())
+def items_rows(value):
+    """The list of the rows of ``value``."""
+    return listed(np.array(value))
+
+
+@items_rows.shape
+def _(value: Spec) -> Spec:
+    if value.shape == ():
+        raise GraphError("a scalar has no rows")
+    return Spec(items, (), element=Spec(value.dtype, None if value.shape is None else value.shape[1:]))
+
+
+@items_rows.gradient
+def _(y: Tensor, dy: Tensor) -> Tensor | None:
+    (value,) = y.op.inputs
+    return items_gather_like(dy, numbers(size_along(value, 0)), value) if is_floating(value.dtype) else None
+
+
 def empty() -> Tensor:
     """A list of nothing: the zero of lists."""
     tensor: Tensor = items_empty(convert(0))
@@ -278,7 +299,8 @@ def items_gather(items, indices, dtype=None, dims=None):
 @items_gather.shape
 def _(items: Spec, indices: Spec, dtype: DType, dims: Dims) -> Spec:
     count = None if indices.shape is None else indices.shape[0]
-    return Spec(dtype, None if dims is None else (count, *dims))
+    rows = dims if items.element is None else merge(dims, items.element.shape)
+    return Spec(dtype, None if rows is None else (count, *rows))
 
 
 @items_gather.gradient

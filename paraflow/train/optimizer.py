@@ -9,7 +9,7 @@ import numpy as np
 
 from paraflow.autodiff import Gradient, gradients
 from paraflow.errors import GraphError
-from paraflow.graph.graph import Graph, control_dependencies
+from paraflow.graph.graph import Graph, control_dependencies, innermost
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert
 from paraflow.ops.array import cast, group
@@ -95,7 +95,7 @@ class Optimizer:
         if not pairs:
             names = ", ".join(v.name for _, v in grads_and_vars)
             raise GraphError(f"no gradients for any variable: the loss does not depend on {names or 'any of them'}")
-        graph = pairs[0][1].graph
+        graph = innermost(pairs[0][1].graph)
         with graph.as_default(), graph.name_scope(name or self._name) as scope:
             carried = _carrying_exchange(graph)
             ready = [(g if g.op in carried else _exchanged(g, v), v) for g, v in pairs]
