@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from paraflow.control.structure import flatten, mapped, pack
 from paraflow.graph.dtypes import int32
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import format_dims
 from paraflow.nn.rnn_cell.cell import check_like_cell, zeros_of
-from paraflow.control.structure import flatten, mapped, pack
 from paraflow.nn.variable_scope import variable_scope
 from paraflow.ops.array import cast, identity, size_along
 from paraflow.ops.joining import concat, stack, unstack

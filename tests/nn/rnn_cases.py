@@ -142,7 +142,105 @@ STATIC = {
     "shared": shared,
     "own cells": own_cells,
 }  # fmt: skip
-CASES = dict(STATIC)
+
+
+def dynamic(name, lengths=None, **options):
+    return lambda tf, x: tf.nn.dynamic_rnn(cell(tf, name), x, lengths, dtype=tf.float64, **options)
+
+
+def dynamic_given(tf, x):
+    state = tf.nn.rnn_cell.LSTMStateTuple(x[:, 0, :1] * [1.0, 2.0, 3.0], x[:, 1, :1] * [3.0, 2.0, 1.0])
+    return tf.nn.dynamic_rnn(cell(tf, "basic lstm"), x, [3, 9, 0], state, scope="given", parallel_iterations=4,
+                             swap_memory=True)  # fmt: skip
+
+
+def time_major(tf, x):
+    return tf.nn.dynamic_rnn(cell(tf, "gru"), tf.transpose(x, [1, 0, 2]), LENGTHS, dtype=tf.float64, time_major=True)
+
+
+def unknown_sizes(tf, x):
+    """Neither the number of steps nor the batch is known, and the loop ends before the last step."""
+    fed = tf.placeholder_with_default(x, [None, None, WIDTH])
+    outputs, state = tf.nn.dynamic_rnn(cell(tf, "stack"), fed, [1, 3, 2], dtype=tf.float64)
+    for tensor, units in zip(leaves([outputs, state]), (UNITS, UNITS, UNITS, 2, UNITS), strict=True):
+        assert tensor.shape.as_list()[-1] == units
+    assert outputs.shape.as_list()[1] is None
+    outputs.set_shape([BATCH, STEPS, UNITS])
+    for part in leaves(state):
+        part.set_shape([BATCH, part.shape.as_list()[-1]])
+    return outputs, state
+
+
+def both_ways(lengths=None, **options):
+    return lambda tf, x: tf.nn.bidirectional_dynamic_rnn(
+        cell(tf, "basic lstm"), cell(tf, "gru"), x, lengths, dtype=tf.float64, **options)
+
+
+def structures(tf, x):
+    """A cell of a program's own, whose inputs, outputs and state are structures."""
+    class Pair(tf.nn.rnn_cell.RNNCell):
+        state_size = (2, (tf.TensorShape([2, 2]), 1))
+        output_size = (tf.TensorShape([2, 1]), 2)
+
+        def call(self, inputs, state):
+            a, b = inputs
+            s, (t, u) = state
+            w = tf.get_variable("w", [WIDTH, 2], tf.float64)
+            s = s + tf.matmul(a, w)
+            t = tf.sin(t + b)
+            u = u + tf.reduce_sum(t * s[:, :, None], [1, 2])[:, None]
+            return (t[:, :, :1] + u[:, :, None], s * u), (s, (t, u))
+
+    inputs = (x, tf.stack([x, 2.0 * x], 3))
+    (y, z), state = tf.nn.dynamic_rnn(Pair(), inputs, LENGTHS, dtype=tf.float64)
+    return y, z, state
+
+
+def raw(tf, x):
+    """A loop that feeds outputs back, of samples that end at different times, with a state of its own."""
+    gru = cell(tf, "gru")
+    steps = tf.constant(LENGTHS)
+
+    def loop_fn(time, output, state, loop_state):
+        if output is None:
+            return time >= steps, x[:, 0], tf.zeros([BATCH, UNITS], tf.float64), None, tf.constant(0.0, tf.float64)
+        return time >= steps, output[:, :WIDTH] * 2.0, state, output, loop_state + tf.reduce_sum(output)
+
+    emitted, state, loop_state = tf.nn.raw_rnn(gru, loop_fn)
+    outputs = emitted.stack()
+    outputs.set_shape([STEPS, BATCH, UNITS])
+    return outputs, state, loop_state
+
+
+def raw_emits(tf, x):
+    """What is emitted has a form of its own, and there is no loop state."""
+    rnn = cell(tf, "rnn")
+
+    def loop_fn(time, output, state, loop_state):
+        if output is None:
+            return time >= [2, 2, 1], x[:, 0], tf.ones([BATCH, UNITS], tf.float64), tf.zeros([2], tf.float64), None
+        return time >= [2, 2, 1], x[:, 1], state, output[:, :2], None
+
+    emitted, state, loop_state = tf.nn.raw_rnn(rnn, loop_fn, scope="raw")
+    assert loop_state is None
+    outputs = emitted.stack()
+    outputs.set_shape([2, BATCH, 2])
+    return outputs, state
+
+
+DYNAMIC = {
+    **{f"dynamic {name}": dynamic(name) for name in CELLS if "dropout" not in name},
+    **{f"dynamic {name}, lengths": dynamic(name, LENGTHS) for name in ("rnn", "basic lstm", "stack", "lstm full")},
+    "dynamic given state": dynamic_given,
+    "dynamic time major": time_major,
+    "dynamic unknown sizes": unknown_sizes,
+    "dynamic both ways": both_ways(),
+    "dynamic both ways, lengths": both_ways(LENGTHS),
+    "dynamic structures": structures,
+    "raw": raw,
+    "raw emits": raw_emits,
+}  # fmt: skip
+CASES = STATIC | DYNAMIC
 
 
 def weight(shape):

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from paraflow.control.structure import flatten, mapped
 from paraflow.errors import GraphError
 from paraflow.graph.dtypes import as_dtype, float32
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import TensorShape, format_dims
-from paraflow.control.structure import flatten, mapped
 from paraflow.nn.variable_scope import VariableScope, get_variable, variable_scope
 from paraflow.nn.weights import Regularizer
 from paraflow.ops.array import shape_tensor, size_along, zeros
@@ -166,7 +166,9 @@ def zeros_of(sizes: Any, batch_size: Any, dtype: Any) -> Any:
         rest = size.as_list() if isinstance(size, TensorShape) else [size]
         if isinstance(batch_size, int):
             return zeros([batch_size, *rest], dtype)
-        return zeros(concat([shape_tensor([batch_size]), shape_tensor(rest)], 0), dtype)
+        made = zeros(concat([shape_tensor([batch_size]), shape_tensor(rest)], 0), dtype)
+        made.set_shape([None, *rest])
+        return made
 
     return mapped(one, sizes)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.control.structure import flatten, mapped, pack
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.graph import device as on_device
 from paraflow.graph.graph import name_scope
@@ -17,7 +18,6 @@ from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import TensorShape, compatible, format_dims
 from paraflow.nn.rnn_cell.cell import RNNCell, check_like_cell
 from paraflow.nn.rnn_cell.lstm import LSTMStateTuple
-from paraflow.control.structure import flatten, mapped, pack
 from paraflow.nn.variable_scope import variable_scope
 from paraflow.ops.joining import concat, split
 from paraflow.ops.math import divide, floor
