@@ -102,8 +102,8 @@ def _sizes(steps: list[Tensor], time_major: bool) -> tuple[Any, Any]:
                 f"inputs of one network have one number of steps and one batch, not {format_dims(sizes)} and "
                 f"{format_dims(dims[:2])}{at_user_line()}"
             ) from None
-    known = [next((i for i, x in enumerate(steps) if x.spec.shape[axis] is not None), 0) for axis in (0, 1)]
-    return size_along(steps[known[0]], 0), size_along(steps[known[1]], 1)
+    number, batch = (size_along(steps[0], axis) if sizes[axis] is None else sizes[axis] for axis in (0, 1))
+    return number, batch
 
 
 def _with_rest(y: Tensor, rest: Any, number: Any) -> Tensor:
@@ -138,10 +138,12 @@ def bidirectional_dynamic_rnn(
     time, batch = (0, 1) if time_major else (1, 0)
 
     def backwards(x: Any) -> Tensor:
+        tensor = convert(x)
         if sequence_length is None:
-            turned: Tensor = reverse(convert(x), [time])
-            return turned
-        return reverse_sequence(convert(x), sequence_length, time, batch)
+            turned: Tensor = reverse(tensor, [time])
+        else:
+            turned = reverse_sequence(tensor, sequence_length, time, batch)
+        return turned
 
     lengths = sequence_length
     with variable_scope(scope or "bidirectional_rnn"):
