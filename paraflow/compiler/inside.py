@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from paraflow.errors import GraphError
-from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
 from paraflow.ops.collective import EXCHANGES, STATISTICS
 from paraflow.ops.control import CONDS, LOOPS
@@ -26,10 +28,13 @@ def narrow(program: Program) -> Program:
     """Leave out what loops and branches offer to keep for nobody, and what loops carry on for nobody.
 
     It goes from the program's end to its beginning: what a backward loop does not need the forward one need not keep.
+    Loops that count up to a limit are told how many turns there are.
     """
     operations = program.operations()
     if not any(op.type in CONDS or op.type in LOOPS for op in operations):
         return program
+    program = rebuild(program, _counted)
+    operations = program.operations()
     used = set(program.fetches)
     needed = set(program.targets)
     found: dict[Operation, Narrow] = {}
@@ -56,6 +61,48 @@ def narrow(program: Program) -> Program:
         return [kept.get(t.index, made.outputs[0] if made.outputs else inputs[0]) for t in op.outputs]
 
     return rebuild(rebuild(program, rule))
+
+
+def _counted(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+    """A loop while i < limit, in each turn of which i grows by 1, has limit - i turns: nothing has to be tested."""
+    if op.type not in LOOPS or op.attrs["cond"] is None:
+        return None
+    cond, body, carried = op.attrs["cond"], op.attrs["body"], op.attrs["carried"]
+    test = cond.fetches[0].op
+    if test.type not in ("less", "greater"):
+        return None
+    counter, limit = test.inputs if test.type == "less" else test.inputs[::-1]
+    state = cond.feeds[:carried]
+    if counter not in state or limit in state or counter.dtype != np.int32 or limit.spec.shape != ():
+        return None
+    k = state.index(counter)
+    steps = body.fetches[k].op.inputs if body.fetches[k].op.type == "add" else ()
+    ones = [t for t in steps if t.op.type == "constant" and t.spec.shape == () and t.op.attrs["value"] == 1]
+    if body.feeds[k] not in steps or len(ones) != 1 or inputs[k].spec.shape != ():
+        return None
+    if limit.op.type == "constant":
+        limits = (records["constant"].build(build.graph, (), limit.op.attrs, f"{op.name}/limit", op.source).outputs)
+    elif limit in cond.feeds:
+        limits = (inputs[cond.feeds.index(limit)],)
+    else:
+        return None
+    given = inputs[carried + op.attrs["given"] :]
+    attrs = {**op.attrs, "cond": None, "given": 0}
+    turns = _difference(build, op, *limits, inputs[k])
+    made = op.record.build(
+        build.graph, (turns, *inputs[:carried], *given), attrs, op.name, op.source, build.control_inputs
+    )
+    return made.outputs
+
+
+def _difference(build: Builder, op: Operation, x: Tensor, y: Tensor) -> Tensor:
+    """x - y in int64, under a name of its own beside that of ``op``."""
+
+    def make(name: str, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Tensor:
+        record = records[name]
+        return record.build(build.graph, inputs, attrs, f"{op.name}/turns", op.source).outputs[0]
+
+    return make("subtract", tuple(make("cast", (t,), {"dtype": np.dtype("int64")}) for t in (x, y)), {})
 
 
 def _reached(feeds: Sequence[Tensor], fetches: Sequence[Tensor], targets: Sequence[Operation] = ()) -> set[Tensor]:

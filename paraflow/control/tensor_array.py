@@ -169,6 +169,9 @@ class TensorArray:
         """The list of the rows of ``value``."""
         tensor = self._value(value)
         with name_scope(name or "TensorArrayUnstack"):
+            if self._flow.op.record is lists.items_empty and tensor.spec.rank and tensor.spec.shape[0] == self._size:
+                self._element(tensor.spec.shape[1:])
+                return self.with_flow(lists.items_rows(tensor))
             return self.scatter(numbers(size_along(tensor, 0)), tensor)
 
     def split(self, value: Any, lengths: Any, name: str | None = None) -> TensorArray:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.graph.node import records
 from paraflow.ops.convolution import convolve, filter_gradient, input_gradient
 from paraflow.ops.linalg import swapped
 from paraflow.ops.reduce import highest, lowest, mean_of
@@ -152,6 +153,20 @@ def _sigmoid(x: Array, out: Array) -> None:
     np.reciprocal(out, out)
 
 
+def _items_read(attrs: Mapping[str, Any]) -> Call:
+    dims = attrs["dims"]
+    body = records["items_read"].body
+
+    def read(items: Array, index: Array, out: Array) -> None:
+        of = items.item()
+        element = of.get(int(index))
+        if element is None or element.shape != out.shape:
+            element = body(items, index, out.dtype, dims)  # zeros, or an error
+        out[...] = element
+
+    return read
+
+
 def _copy(x: Array, out: Array) -> None:
     np.copyto(out, x)
 
@@ -229,6 +244,7 @@ KERNELS: dict[str, Kernel] = {
     "clip_by_value": _plain(_clip, (0,)),
     "relu": _plain(_relu, (0,)),
     "relu_gradient": _plain(_relu_gradient, (0, 1)),
+    "items_read": Kernel(_items_read),
     "select": _plain(_select),
     "sigmoid": _plain(_sigmoid, (0,)),
     "copy": _plain(_copy),

@@ -25,6 +25,7 @@ Array = np.ndarray[Any, Any]
 LIST = Spec(items, ())
 
 _lock = threading.Lock()
+_FAR = 32  # changes
 
 
 class Items:
@@ -32,7 +33,7 @@ class Items:
 
     All that come of one another share the elements, which the last of them owns, so to change that one costs the same
     whatever its length; an older one keeps what it differs by from the next (Baker, "Shallow binding makes functional
-    arrays fast", 1991). Elements that nobody has written are missing.
+    arrays fast", 1991), and one that differs by much gets elements of its own. What nobody has written is missing.
     """
 
     __slots__ = ("_elements", "_next", "size")
@@ -55,11 +56,23 @@ class Items:
     def set(self, index: int, element: Any) -> Items:
         """The list with this element."""
         with _lock:
-            elements = self._own()
+            elements = self._own() or {}
             changed = Items(elements, max(self.size, index + 1))
-            self._elements, self._next = None, (index, elements.get(index), changed)
+            if elements:
+                self._elements, self._next = None, (index, elements.get(index), changed)
             elements[index] = element
             return changed
+
+    def update(self, elements: dict[int, Any]) -> Items:
+        """The list with all these elements."""
+        size = max(self.size, *(index + 1 for index in elements), 0) if elements else self.size
+        with _lock:
+            if not self._own():
+                return Items(elements, size)
+        changed = self
+        for index, element in elements.items():
+            changed = changed.set(index, element)
+        return changed
 
     def _own(self) -> dict[int, Any]:
         """The elements, made those of this list."""
@@ -69,6 +82,9 @@ class Items:
             while at._next is not None:
                 chain.append(at)
                 at = at._next[2]
+            if len(chain) > _FAR:
+                self._part(chain)
+                chain = []
             for older in reversed(chain):
                 assert older._next is not None
                 index, before, newer = older._next
@@ -82,6 +98,20 @@ class Items:
                 older._elements, older._next = elements, None
         assert self._elements is not None
         return self._elements
+
+    def _part(self, chain: list[Items]) -> None:
+        """Take elements of its own, given the way to those that it shares."""
+        last = chain[-1]._next
+        assert last is not None
+        elements = dict(last[2]._elements or {})
+        for older in reversed(chain):
+            assert older._next is not None
+            index, before, _ = older._next
+            if before is None:
+                del elements[index]
+            else:
+                elements[index] = before
+        self._elements, self._next = elements, None
 
     def count(self) -> int:
         """How many elements are there."""
@@ -251,15 +281,16 @@ def items_scatter(items, indices, value, resizeable=False, add=False):
     of, rows = items.item(), np.array(value)
     if len(indices) != len(rows):
         raise InvalidArgumentError(f"{len(indices)} indices of a TensorArray, but values of shape {rows.shape}")
-    for index, row in zip(indices, rows, strict=True):
+    new: dict[int, Any] = {}
+    for index, row in zip(indices.tolist(), rows, strict=True):
         place = _place(index, of, "write to", resizeable)
-        there = of.get(place)
+        there = new[place] if place in new else of.get(place)
         if there is not None and not add:
             raise InvalidArgumentError(
                 f"could not write to index {place} of a TensorArray, because it has already been written to"
             )
-        of = of.set(place, row[...] if there is None else there + row)
-    return boxed(of)
+        new[place] = row if there is None else there + row
+    return boxed(of.update(new))
 
 
 @items_scatter.shape
@@ -293,7 +324,10 @@ def _stacked(rows: list[Any], dtype: DType, dims: Dims) -> Array:
 def items_gather(items, indices, dtype=None, dims=None):
     """The elements at ``indices``, stacked."""
     of = items.item()
-    return _stacked([_found(of, _place(i, of, "read from"), dtype, dims) for i in indices], dtype, dims)
+    places = [_place(i, of, "read from") for i in indices.tolist()]
+    values = of.values()
+    rows = [_found(of, i, dtype, dims) if values[i] is None else values[i] for i in places]
+    return _stacked(rows, dtype, dims)
 
 
 @items_gather.shape
@@ -312,11 +346,10 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
 def items_gather_like(items, indices, like):
     """The elements at ``indices``, stacked; zeros of the shape of the rows of ``like`` where they are missing."""
     result = np.zeros(like.shape, like.dtype)
-    of = items.item()
-    for row, index in zip(result, indices, strict=True):
-        element = of.get(int(index))
-        if element is not None:
-            row[...] = element
+    values = items.item().values()
+    for place, index in enumerate(indices.tolist()):
+        if index < len(values) and values[index] is not None:
+            result[place] = values[index]
     return result
 
 

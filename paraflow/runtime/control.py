@@ -15,6 +15,7 @@ import numpy as np
 
 from paraflow.compiler.pipeline import compile_plan
 from paraflow.compiler.plan import ARENA, OBJECT, Step
+from paraflow.graph.dtypes import items
 from paraflow.graph.rebuild import Program, join
 from paraflow.ops.control import CONDS, LOOPS, branch_number, element
 from paraflow.ops.items import listed
@@ -54,12 +55,12 @@ class Routine:
         """Its results for ``arrays``, copied."""
         executable = self.at(arrays)
         executable.load(arrays)
-        self.execute(executable)
+        _execute(executable)
+        self.ran(executable)
         return executable.results()
 
-    def execute(self, executable: Executable) -> None:
-        """Run a plan that is loaded."""
-        _execute(executable)
+    def ran(self, executable: Executable) -> None:
+        """Note that a plan has run: what it assigns has a value now."""
         if executable.plan.writes:
             self._context.store.initialized.update(executable.plan.writes)
 
@@ -108,39 +109,62 @@ def bind_cond(outer: Executable, step: Step) -> Callable[[], None]:
 class Turn:
     """The plan of one turn of a loop, for certain shapes.
 
-    ``closed``: what it carries on has the shapes of what it was given, so the next turn needs no other plan.
+    ``calls`` make the turn, hand what is to be kept to ``kept`` and what it carries on to the next turn. ``closed``:
+    that has the shapes of what the turn was given, so the next one needs no other plan.
     """
 
-    def __init__(self, executable: Executable, carried: int, given: int, followed: int, kept: int) -> None:
+    def __init__(self, executable: Executable, carried: int, given: int, followed: int, kept: list[list[Any]]) -> None:
         self.executable = executable
-        plan, values, fed = executable.plan, executable.values, executable.fed
-        sources, targets = plan.fetches[:carried], plan.feeds[:carried]
-        self.closed = all(plan.slots[s].shape == fed[k].shape for k, s in enumerate(sources))
+        plan, fed = executable.plan, executable.fed
+        self.closed = all(plan.slots[s].shape == fed[k].shape for k, s in enumerate(plan.fetches[:carried]))
         self.carried = fed[:carried]
         self.followed = fed[carried + given : carried + given + followed]
-        self.kept = executable.fetches[carried : carried + kept]
         self.results = executable.fetches[:carried]
         self.holds = executable.fetches[-1]
-        # What shows a place to which another one is copied has to be copied first.
-        self._early: list[tuple[Callable[[], Array], Array]] = []
-        self._moves: list[Callable[[], Any]] = []
-        for k, (source, target) in enumerate(zip(sources, targets, strict=True)):
-            if source == target:
-                continue
-            array = values[source]
-            moving = plan.slots[source].kind == OBJECT
-            if moving or any(np.may_share_memory(array, other) for other in self.carried):
-                self._early.append((self.results[k], fed[k]))
-            else:
-                self._moves.append(partial(np.copyto, fed[k], array))
+        copies = executable.fetches[carried : carried + len(kept)]
+        keeps = [partial(_keep, values, copy) for values, copy in zip(kept, copies, strict=True)]
+        self.calls: list[Callable[[], Any]] = [*executable.in_turn, *keeps, *(self._moves() if self.closed else ())]
 
-    def move(self) -> None:
-        """Give what this turn carries on to the next one."""
-        copies = [(target, copy()) for copy, target in self._early]
-        for move in self._moves:
-            move()
-        for target, copy in copies:
-            target[...] = copy
+    def _moves(self) -> list[Callable[[], Any]]:
+        """What gives the next turn what this one carries on."""
+        plan = self.executable.plan
+        moves: list[Callable[[], Any]] = []
+        early: list[tuple[Callable[[], Any], Array]] = []
+        for copy, source, slot, target in zip(self.results, plan.fetches, plan.feeds, self.carried, strict=False):
+            array = self.executable.values[source]
+            if source == slot:
+                continue
+            if array is None and plan.slots[source].dtype == items:
+                moves.append(partial(_move_list, self.executable.values, source, target))
+                continue
+            # What shows a place to which something else is copied has to be copied first.
+            if plan.slots[source].kind == OBJECT or any(np.may_share_memory(array, other) for other in self.carried):
+                early.append((copy, target))
+            else:
+                moves.append(partial(target.__setitem__, ..., array))
+        if not early:
+            return moves
+
+        def together() -> None:
+            for target, value in [(target, copy()) for copy, target in early]:
+                target[...] = value
+
+        return [together, *moves]
+
+    def explain(self, call: Callable[[], Any] | None, error: Exception) -> Exception:
+        """The error of ``call``, with the operation and the user's line that made it."""
+        for number, other in enumerate(self.executable.in_turn):
+            if other is call:
+                return self.executable.explain(number, error)
+        return error
+
+
+def _move_list(values: list[Any], source: int, target: Array) -> None:
+    target[()] = values[source].item()
+
+
+def _keep(values: list[Any], copy: Callable[[], Any]) -> None:
+    values.append(copy())
 
 
 class Loop:
@@ -152,7 +176,7 @@ class Loop:
         self._carried, self._given, self._followed = attrs["carried"], attrs["given"], attrs["followed"]
         self._reverse = attrs["reverse"]
         cond, body = attrs["cond"], attrs["body"]
-        self._kept = len(body.fetches) - self._carried
+        self._kept: list[list[Any]] = [[] for _ in body.fetches[self._carried :]]
         self._cond = None if cond is None else Routine(cond, outer)
         feeds = {} if cond is None else dict(zip(cond.feeds, body.fetches[: self._carried], strict=False))
         self._turn = Routine(body if cond is None else join(body, cond, feeds), outer)
@@ -166,40 +190,45 @@ class Loop:
         plain = len(rest) - self._followed
         to_cond, to_body = rest[: self._given], rest[self._given : plain]
         lists = [x.item().values() for x in rest[plain:]]
-        kept: list[list[Any]] = [[] for _ in range(self._kept)]
+        if self._reverse and limit is not None:
+            lists = [elements[limit - 1 :: -1] for elements in lists]
+        for values in self._kept:
+            values.clear()
         turns = 0
         goes_on = limit > 0 if limit is not None else bool(self._condition([*state, *to_cond]))
         while goes_on:
-            elements = self._elements(lists, limit, turns)
+            elements = [x[turns] for x in lists]
             turn = self._turn_for([*state, *to_body, *elements, *to_cond])
+            turns, goes_on = self._run(turn, turns, limit, lists)
+            self._turn.ran(turn.executable)
+            state = list(turn.carried) if turn.closed else [copy() for copy in turn.results]
+        kept = [listed(v[::-1] if self._reverse else v) for v in self._kept]
+        for values in self._kept:
+            values.clear()
+        self._outlet.put([*state, np.int32(turns), *kept])
+
+    def _run(self, turn: Turn, turns: int, limit: int | None, lists: list[list[Any]]) -> tuple[int, bool]:
+        """Turns by one plan, as long as shapes allow: how many have been made now, and whether there are more."""
+        calls, closed, holds = turn.calls, turn.closed, turn.holds
+        followed = list(zip(turn.followed, lists, strict=True))
+        call = None
+        try:
             while True:
-                self._turn.execute(turn.executable)
-                for values, copy in zip(kept, turn.kept, strict=True):
-                    values.append(copy())
+                for call in calls:
+                    call()
                 turns += 1
-                goes_on = turns < limit if limit is not None else bool(turn.holds())
-                if not turn.closed:
-                    state = [copy() for copy in turn.results]
-                    break
-                turn.move()
-                state = turn.carried
-                if not goes_on:
-                    break
-                elements = self._elements(lists, limit, turns)
-                if any(x.shape != buffer.shape for x, buffer in zip(elements, turn.followed, strict=True)):
-                    break
-                for x, buffer in zip(elements, turn.followed, strict=True):
-                    buffer[...] = x
-        self._outlet.put([*state, np.int32(turns), *(listed(v[::-1] if self._reverse else v) for v in kept)])
+                if turns == limit or (limit is None and not holds()):
+                    return turns, False
+                if not closed or any(x[turns].shape != buffer.shape for buffer, x in followed):
+                    return turns, True
+                for buffer, x in followed:
+                    buffer[...] = x[turns]
+        except Exception as error:
+            raise turn.explain(call, error) from error.__cause__
 
     def _condition(self, arrays: Sequence[Array]) -> Any:
         assert self._cond is not None
         return self._cond.run(arrays)[0]
-
-    def _elements(self, lists: list[list[Any]], limit: int | None, turns: int) -> list[Any]:
-        """What a turn follows."""
-        place = limit - 1 - turns if limit is not None and self._reverse else turns
-        return [elements[place] for elements in lists]
 
     def _turn_for(self, arrays: Sequence[Array]) -> Turn:
         """The turn for ``arrays``, which are loaded."""
