@@ -47,6 +47,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
     [
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
         "compression.py", "simulate_check.py", "exchange.py", "autotune.py", "convolution.py",
+        "recurrent.py",
     ],
 )
 def test_help_names_the_options(script: str) -> None:
@@ -181,3 +182,13 @@ def test_convolution_times_every_part(tmp_path: Path) -> None:
     parts = [found["part"] for found in written["results"]]
     assert parts == ["forward", "input gradient", "filter gradient", "pool", "pool gradient", "step"]
     assert "network, batch 2, step" in output
+
+
+def test_recurrent_trains_the_same_in_a_loop_and_unrolled(tmp_path: Path) -> None:
+    options = ["--rounds", "2", "--calls", "2", "--peers", "none", "--sizes", "3x4x2x5"]
+    output, written = results(tmp_path, "recurrent.py", *options)
+    (found,) = written["results"]
+    assert_times(found["seconds"], {"paraflow, dynamic_rnn", "static_rnn"}, rounds=2)
+    first, second = found["losses"].values()
+    assert first == pytest.approx(second, rel=1e-5)
+    assert "3 x 4 steps of 2, 5 units" in output

@@ -43,7 +43,8 @@ def trained(strategy: Any, ranks: list[int], loops: bool) -> dict[str, np.ndarra
             session.run(pf.global_variables_initializer())
             for number in range(STEPS):
                 parts = [samples(rank, number) for rank in ranks]
-                session.run(step, {t: np.concatenate(p) for t, p in zip((x, lengths), zip(*parts, strict=True), strict=True)})
+                whole = map(np.concatenate, zip(*parts, strict=True))
+                session.run(step, dict(zip((x, lengths), whole, strict=True)))
             return session.run({v.name: v for v in pf.global_variables()})
 
 
