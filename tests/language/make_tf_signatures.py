@@ -1,7 +1,7 @@
 """Writes tf_signatures.txt: every public function and class of TensorFlow 1's namespaces that paraflow answers for.
 
-Run it where TensorFlow and tf_keras are installed (the tests need only the file): ``python -m language.make_tf_signatures``
-in tests/.
+Run it where TensorFlow and tf_keras are installed (the tests need only the file):
+``python -m language.make_tf_signatures`` in tests/.
 A line is ``namespace.name(parameter, parameter=default, ...)``, without the arguments for what cannot be called.
 """
 
@@ -16,8 +16,8 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 import tensorflow.compat.v1 as tf
 
 NAMESPACES = (
-    "", "math", "linalg", "random", "manip", "bitwise", "dtypes", "sets", "debugging", "initializers", "nn", "nn.rnn_cell", "losses",
-    "layers", "metrics", "train",
+    "", "math", "linalg", "random", "manip", "bitwise", "dtypes", "sets", "debugging", "initializers", "nn",
+    "nn.rnn_cell", "losses", "layers", "metrics", "train",
 )  # fmt: skip
 
 
