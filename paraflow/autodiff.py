@@ -12,6 +12,7 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert
 from paraflow.graph.shape import compatible, format_dims
 from paraflow.ops.array import ones_like, stop_gradient
+from paraflow.ops.control import CONDS, LOOPS
 from paraflow.ops.items import items_sum
 from paraflow.ops.math import add
 from paraflow.ops.slices import IndexedSlices, slices_of
@@ -43,6 +44,7 @@ def gradients(
     with graph.as_default(), graph.name_scope(name):
         sources = [_sources(x, graph.operations) for x in wanted]
         stops = {t for stop in _as_list(stop_gradients) for t in _sources(stop, graph.operations)}
+        _check_read_outside([x.spec.name for x in wanted if isinstance(x, Variable)], outputs)
         cotangents = _by_tensor(outputs, _cotangents_of(outputs, grad_ys))
         _walk(outputs, cotangents, {t for source in sources for t in source}, stops)
         parts = [[c for t in source for c in cotangents.get(t, ())] for source in sources]
@@ -91,6 +93,24 @@ def _sources(x: Any, operations: list[Operation]) -> list[Tensor]:
             o.outputs[0] for o in operations if o.record is read_variable and o.attrs["variable"] == x.spec.name
         ]
     return [convert(x)]
+
+
+def _check_read_outside(names: list[str], outputs: list[Tensor]) -> None:
+    """Raise GraphError for a variable that a branch or loop above ``outputs`` reads and assigns inside."""
+    seen: set[Operation] = set()
+    stack = [y.op for y in outputs] if names else []
+    while stack:
+        operation = stack.pop()
+        if operation in seen:
+            continue
+        seen.add(operation)
+        stack.extend(t.op for t in operation.inputs)
+        for name in operation.variables if operation.type in (*CONDS, *LOOPS) else ():
+            if name in names:
+                raise GraphError(
+                    f"no gradient by variable '{name}' is defined for what {operation.where()} makes of it: it is "
+                    "assigned inside, so it has several values there; read it before, and carry its value on"
+                )
 
 
 def _cotangents_of(ys: list[Tensor], grad_ys: Any) -> list[Tensor]:

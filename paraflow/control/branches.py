@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from paraflow.control.structure import check_same, flatten, leaf_of, pack, tensor_of
-from paraflow.control.tracing import kept_of, operation_of
-from paraflow.errors import GraphError
+from paraflow.control.tracing import check_scalar_bool, kept_of, operation_of
 from paraflow.graph.graph import control_dependencies, get_default_graph, name_scope
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program
 from paraflow.graph.record import at_user_line, convert
-from paraflow.graph.shape import format_dims
 from paraflow.graph.subgraph import SubGraph, check_own, touched_by, written_by
 from paraflow.ops import control
 from paraflow.ops.array import cast
@@ -29,10 +27,12 @@ Function = Callable[[], Any]
 class Branch:
     """A function's graph: ``structure`` is what it returned, ``leaves`` and ``tensors`` the parts of that."""
 
-    def __init__(self, function: Function, number: int) -> None:
+    def __init__(self, function: Function, number: int, name: str) -> None:
         self.graph = SubGraph(get_default_graph())
         with self.graph.as_default():
             self.structure = function()
+            if self.structure is None:
+                raise ValueError(f"{name} must have a return value{at_user_line()}")
             self.leaves = flatten(self.structure)
             # What stands for an operation, which runs with the branch, is whether it is the second of two.
             self.tensors = [self._tensor(leaf, number) for leaf in self.leaves]
@@ -99,8 +99,8 @@ def cond(
     pass. Inside, reads and writes of variables follow program order as they do outside. ``fn1`` and ``fn2`` are older
     names of the functions.
 
-    Raises TypeError for what is no function and for a Python bool, ValueError where the functions return other
-    structures or dtypes than each other.
+    Raises TypeError for what is no function, and for a Python bool and what else is no bool tensor, ValueError where
+    the functions return nothing, or other structures or dtypes than each other.
     """
     true_fn, false_fn = true_fn or fn1, false_fn or fn2
     for function, what in ((true_fn, "true_fn"), (false_fn, "false_fn")):
@@ -112,20 +112,14 @@ def cond(
     assert false_fn is not None
     with name_scope(name or "cond") as scope:
         predicate = convert(pred)
-        if predicate.dtype.kind != "b" or predicate.spec.shape not in ((), None):
-            raise GraphError(
-                f"cond: pred must be a bool scalar, not {predicate.dtype.name} of shape "
-                f"{format_dims(predicate.spec.shape)}{at_user_line()}"
-            )
+        check_scalar_bool(predicate, "cond: pred must be")
         return _chosen(predicate, [false_fn, true_fn], ["false_fn", "true_fn"], strict, scope)
 
 
 def _chosen(index: Tensor, functions: Sequence[Function], names: Sequence[str], strict: bool, scope: str) -> Any:
-    branches = [Branch(function, number) for number, function in enumerate(functions)]
+    branches = [Branch(*pair) for pair in zip(functions, range(len(functions)), names, strict=True)]
     first = branches[-1]
     for branch, name in zip(branches, names, strict=True):
-        if branch.structure is None:
-            raise ValueError(f"{name} must have a return value{at_user_line()}")
         check_same(first.structure, branch.structure, f"the outputs of {names[-1]} and {name}")
         for mine, other in zip(branch.tensors, first.tensors, strict=True):
             if mine.dtype != other.dtype:
@@ -181,11 +175,9 @@ def case(
     """What the function of the first of the pairs (bool scalar, function) returns whose predicate holds.
 
     ``default()`` where none does; without ``default`` the run ends with an InvalidArgumentError then. With
-    ``exclusive`` it does so too where more than one holds, and the pairs may be a dictionary. Otherwise like `cond`.
+    ``exclusive`` it does so too where more than one holds. The pairs may be a dictionary. Otherwise like `cond`.
     """
     pairs = _pairs(pred_fn_pairs, "pred_fn_pairs", bool)
-    if isinstance(pred_fn_pairs, Mapping) and not exclusive:
-        raise TypeError(f"case: pred_fn_pairs can be a dict only with exclusive=True{at_user_line()}")
     for predicate, function in pairs:
         if not isinstance(predicate, Tensor) and not hasattr(predicate, "__tensor__"):
             raise TypeError(f"case: pred must be a tensor, not {predicate!r}{at_user_line()}")

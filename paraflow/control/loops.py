@@ -7,13 +7,12 @@ from typing import Any
 
 from paraflow.control.structure import check_same, flatten, leaf_of, pack, tensor_of
 from paraflow.control.tensor_array import TensorArray
-from paraflow.control.tracing import kept_of, operation_of
-from paraflow.errors import GraphError
+from paraflow.control.tracing import check_scalar_bool, kept_of, operation_of
 from paraflow.graph.graph import control_dependencies, get_default_graph, name_scope
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program
 from paraflow.graph.record import at_user_line, convert
-from paraflow.graph.shape import Dims, Spec, as_dims, compatible, format_dims
+from paraflow.graph.shape import Dims, Spec, as_dims, format_dims
 from paraflow.graph.subgraph import SubGraph, check_own, touched_by, written_by
 from paraflow.ops import control
 from paraflow.ops.array import stop_gradient
@@ -36,8 +35,8 @@ def while_loop(
 
     ``loop_vars`` is a list or tuple of tensors, `TensorArray`s and structures of these; ``body`` returns the same
     structure, of the same dtypes and shapes, or of those shapes that ``shape_invariants`` say, in the same structure.
-    There are ``maximum_iterations`` turns at most. The result has the structure of ``loop_vars``; where that is a list
-    of one it is that one, unless ``return_same_structure``. The functions are called once, to build what a turn does:
+    There are ``maximum_iterations`` turns at most. The result has that structure too; where it is a list of one it is
+    that one, unless ``return_same_structure``. The functions are called once, to build what a turn does:
     tensors made outside keep their values for all turns, and so do variables, but for those that are assigned inside.
     Random operations draw anew in each turn.
 
@@ -61,7 +60,7 @@ def while_loop(
             loop = _limited(cond, body, loop_vars, shape_invariants, maximum_iterations)
         results = loop.operation(scope).outputs[: len(loop.leaves)]
         tensors = results if back_prop else tuple(stop_gradient(tensor) for tensor in results)
-        packed = pack(loop.structure, [leaf_of(*pair) for pair in zip(loop.leaves, tensors, strict=True)])
+        packed = pack(loop.returned, [leaf_of(*pair) for pair in zip(loop.leaves, tensors, strict=True)])
     if maximum_iterations is not None:
         packed = packed[1]
     return packed[0] if len(packed) == 1 and not return_same_structure else packed
@@ -81,15 +80,20 @@ def _limited(
         return logical_and(less(count, most), convert(cond(*inner)))  # type: ignore[no-any-return]
 
     def turn(count: Tensor, inner: Any) -> Any:
-        return count + one, _as_sequence(body(*inner), loop_vars)
+        return count + one, _alike(_as_sequence(body(*inner), loop_vars), loop_vars)
 
     return Loop(goes_on, turn, (zero, loop_vars), invariants)
 
 
 def _as_sequence(returned: Any, loop_vars: Any) -> Any:
-    """What a body returned, as ``loop_vars`` are: one value may stand for a list of it, and a tuple for a list."""
+    """What a body returned; one value may stand for a list of it."""
     if len(loop_vars) == 1 and (not isinstance(returned, (list, tuple)) or len(returned) != 1):
-        returned = [returned]
+        return type(loop_vars)([returned])
+    return returned
+
+
+def _alike(returned: Any, loop_vars: Any) -> Any:
+    """What a body returned, a tuple where ``loop_vars`` are one, and a list where they are one."""
     if isinstance(returned, (list, tuple)) and isinstance(loop_vars, (list, tuple)):
         return returned if hasattr(loop_vars, "_fields") else type(loop_vars)(returned)
     return returned
@@ -108,16 +112,12 @@ class Loop:
         self.cond_feeds, given = self._inputs(self.cond, shapes)
         with self.cond.as_default():
             self.holds = self.cond.capture(convert(cond(*given)))
-        if self.holds.dtype.kind != "b" or not compatible(self.holds.spec.shape, ()):
-            raise GraphError(
-                f"while_loop: cond must return a bool scalar, not {self.holds.dtype.name} of shape "
-                f"{format_dims(self.holds.spec.shape)}{at_user_line()}"
-            )
+        check_scalar_bool(self.holds, "while_loop: what cond returns must be")
         self.body_feeds, given = self._inputs(self.body, shapes)
         with self.body.as_default():
-            returned = _as_sequence(body(*given), loop_vars)
-            check_same(loop_vars, returned, "while_loop: loop_vars and what body returns")
-            results = zip(flatten(returned), self.tensors, strict=True)
+            self.returned = _as_sequence(body(*given), loop_vars)
+            check_same(loop_vars, _alike(self.returned, loop_vars), "while_loop: loop_vars and what body returns")
+            results = zip(flatten(self.returned), self.tensors, strict=True)
             self.results = [self.body.capture(tensor_of(leaf, tensor)) for leaf, tensor in results]
         check_own(self.cond, [self.holds], "the condition of a loop")
         check_own(self.body, self.results, "the body of a loop")

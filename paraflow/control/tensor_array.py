@@ -154,6 +154,8 @@ class TensorArray:
         dims = self._element_shape[0]
         known = dims if self._infer_shape or dims is None else (None, *dims[1:])
         tensor: Tensor = lists.items_concat(self._flow, self._dtype, known, name=name or "TensorArrayConcat")
+        if self._infer_shape and known and known[0] is not None and self._size is not None:
+            tensor.set_shape((self._size * known[0], *known[1:]))
         return tensor
 
     def scatter(self, indices: Any, value: Any, name: str | None = None) -> TensorArray:

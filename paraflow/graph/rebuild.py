@@ -46,7 +46,8 @@ class Program:
         for operation in self.operations():
             if not operation.outputs or all(t in known for t in operation.outputs):
                 continue
-            found = operation.record.infer(tuple(known[t] for t in operation.inputs), operation.attrs)
+            inputs = tuple(known[t] for t in operation.inputs)
+            found = operation.record.infer_at(operation.source, inputs, operation.attrs)
             for tensor, spec in zip(operation.outputs, found, strict=True):
                 # What the author said of a shape is known beside what follows from the inputs'.
                 known.setdefault(tensor, Spec(spec.dtype, merge(spec.shape, tensor.spec.shape), spec.value))

@@ -219,14 +219,20 @@ class OpRecord:
         control_inputs: tuple[Operation, ...] = (),
     ) -> Operation:
         """Add an operation with converted inputs to ``graph``; the shape rule runs here."""
-        try:
-            specs = self.infer(tuple(x.spec for x in inputs), attrs)
-        except GraphError as error:
-            shapes = ", ".join(format_dims(x.spec.shape) for x in inputs)
-            place = f" at {source[0]}:{source[1]}" if source else ""
-            raise GraphError(f"{self.name}({shapes}){place}: {error}") from None
+        specs = self.infer_at(source, tuple(x.spec for x in inputs), attrs)
         operation: Operation = graph.add(self, inputs, attrs, name, source, specs, control_inputs)
         return operation
+
+    def infer_at(
+        self, source: tuple[str, int] | None, specs: tuple[Spec, ...], attrs: Mapping[str, Any]
+    ) -> tuple[Spec, ...]:
+        """What `infer` says; its errors name the operation and the user's line."""
+        try:
+            return self.infer(specs, attrs)
+        except GraphError as error:
+            shapes = ", ".join(format_dims(spec.shape) for spec in specs)
+            place = f" at {source[0]}:{source[1]}" if source else ""
+            raise GraphError(f"{self.name}({shapes}){place}: {error}") from None
 
     def infer(self, specs: tuple[Spec, ...], attrs: Mapping[str, Any]) -> tuple[Spec, ...]:
         """Dtype and shape of every output, by the shape rule or, for elementwise records, by broadcasting."""

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from paraflow.errors import GraphError
-from paraflow.graph.graph import Graph, as_operation
+from paraflow.graph.graph import Graph, as_operation, get_default_graph
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Program
+from paraflow.graph.record import OpRecord, at_user_line
 from paraflow.graph.shape import Spec
 
 
@@ -54,6 +55,15 @@ class SubGraph(Graph):
             self._captured[tensor] = self.input(tensor.spec)
             self.inputs.append((tensor, self._captured[tensor]))
         return self._captured[tensor]
+
+    def add(self, record: OpRecord, *args: Any, **kwargs: Any) -> Operation:
+        """As for any graph, but only while it is being built."""
+        if not get_default_graph().sees(self):
+            raise GraphError(
+                f"{record.name} has an input from another graph: a tensor made inside a branch or loop is used outside "
+                f"of it; have the function return it{at_user_line()}"
+            )
+        return super().add(record, *args, **kwargs)
 
     def input(self, spec: Spec) -> Tensor:
         """A new input of this dtype and shape; its value, where there is one, is what is known of it."""

@@ -33,11 +33,11 @@ def attr_text(value: Any) -> str:
 
 def text(operations: Iterable[Operation]) -> str:
     """The operations, one line each; under those that run graphs of their own these, indented."""
-    return "\n".join(line for operation in operations for line in _lines(operation))
+    return "\n".join(line for o in operations for line in (operation_line(o), *inside(o)))
 
 
-def _lines(operation: Operation) -> Iterator[str]:
-    yield operation_line(operation)
+def inside(operation: Operation) -> Iterator[str]:
+    """The programs that an operation runs, its attributes."""
     for key, value in operation.attrs.items():
         for inner in value if isinstance(value, tuple) else (value,):
             if hasattr(inner, "operations"):

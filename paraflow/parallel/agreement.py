@@ -14,7 +14,7 @@ from itertools import zip_longest
 from paraflow.comm import Communicator
 from paraflow.errors import RanksDisagree
 from paraflow.graph.node import Operation
-from paraflow.graph.text import operation_line
+from paraflow.graph.text import inside, operation_line
 
 
 def check_agreement(comm: Communicator, lines: Sequence[str]) -> None:
@@ -45,5 +45,12 @@ def check_agreement(comm: Communicator, lines: Sequence[str]) -> None:
 
 
 def graph_lines(operations: Iterable[Operation]) -> list[str]:
-    """One line an operation, with shapes as the user declared them, so that uneven shards compare equal."""
-    return [f"operation {operation_line(o)}" for o in operations]
+    """One line an operation, with shapes as the user declared them, so that uneven shards compare equal.
+
+    Those inside branches and loops come first: the line of what runs them has no more than their digest.
+    """
+    return [line for o in operations for line in (*_inside(o), f"operation {operation_line(o)}")]
+
+
+def _inside(operation: Operation) -> list[str]:
+    return [f"operation {operation.name}: {line.strip()}" for line in inside(operation)]

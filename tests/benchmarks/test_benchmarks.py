@@ -46,7 +46,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
     "script",
     [
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
-        "compression.py", "simulate_check.py", "exchange.py", "autotune.py", "convolution.py",
+        "compression.py", "simulate_check.py", "exchange.py", "autotune.py", "convolution.py", "loops.py",
         "recurrent.py",
     ],
 )
@@ -182,6 +182,16 @@ def test_convolution_times_every_part(tmp_path: Path) -> None:
     parts = [found["part"] for found in written["results"]]
     assert parts == ["forward", "input gradient", "filter gradient", "pool", "pool gradient", "step"]
     assert "network, batch 2, step" in output
+
+
+def test_loops_times_each_loop(tmp_path: Path) -> None:
+    options = ["--rounds", "2", "--calls", "1", "--turns", "5", "--samples", "2", "--width", "3", "--peers", "none"]
+    output, written = results(tmp_path, "loops.py", *options)
+    assert len(written["results"]) == 7
+    for result in written["results"]:
+        assert_times(result["seconds"], {"paraflow"}, rounds=2)
+        assert result["sums"]["paraflow"] > 0
+    assert "gradient of scan" in output
 
 
 def test_recurrent_trains_the_same_in_a_loop_and_unrolled(tmp_path: Path) -> None:

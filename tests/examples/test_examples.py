@@ -130,7 +130,7 @@ def test_convolutions(ranks, tmp_path):
 
 
 def test_recurrent(tmp_path):
-    out = run(PARAFLOW, "launch", "-n", 2, EXAMPLES / "15_recurrent.py", cwd=tmp_path)
+    out = run(PARAFLOW, "launch", "-n", 2, EXAMPLES / "16_recurrent.py", cwd=tmp_path)
     own, whole = map(float, re.fullmatch(r"rank 0: test accuracy ([\d.]+), over all ranks ([\d.]+)\n", out).groups())
     assert whole > 0.95
     assert own == pytest.approx(whole, abs=0.02)
@@ -154,6 +154,12 @@ def test_checkpoints(tmp_path):
         scores.append(float(score))
     assert scores[0] > 0.85
     assert scores[-1] > 0.95
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_loops(ranks, tmp_path):
+    out = run(PARAFLOW, "launch", "-n", ranks, EXAMPLES / "15_loops.py", cwd=tmp_path)
+    assert out.endswith("length 1.200, friction 0.300\n")
 
 
 def test_seed_experiment(tmp_path):

@@ -19,7 +19,9 @@ def interpret(fetches, feeds=None, runtime=None):
     with np.errstate(all="ignore"):
         for operation in _needed([as_operation(f) for f in wanted], values):
             record = operation.record
-            supplied = {key: (runtime or {})[key] for key in record.runtime}
+            supplied = {key: (runtime or {})[key] for key in record.runtime if key != "call"}
+            if "call" in record.runtime:
+                supplied["call"] = lambda program, arrays: _called(program, arrays, runtime)
             if "draw" in supplied:
                 supplied["draw"] = supplied["draw"](operation)
             result = record.body(*(values[t] for t in operation.inputs), **operation.attrs, **supplied)
@@ -29,6 +31,12 @@ def interpret(fetches, feeds=None, runtime=None):
                 values[tensor] = np.array(part) if record.reads or record.writes else np.asarray(part)
     results = [values.get(f.__tensor__() if hasattr(f, "__tensor__") else f) for f in wanted]
     return results if isinstance(fetches, (list, tuple)) else results[0]
+
+
+def _called(program, arrays, runtime):
+    """The fetches of a program that an operation runs."""
+    results = interpret([*program.fetches, *program.targets], dict(zip(program.feeds, arrays, strict=True)), runtime)
+    return results[: len(program.fetches)]
 
 
 def _needed(roots, fed):

@@ -66,4 +66,5 @@ def main():
 
 if __name__ == "__main__":
     tf.disable_eager_execution()
+    tf.disable_control_flow_v2()  # whose graphs cannot be run before their gradients are made
     main()

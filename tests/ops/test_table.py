@@ -61,6 +61,11 @@ TESTED_ELSEWHERE = {
     "print_values": "ops/test_python.py",
     "call_python": "ops/test_python.py",
     "with_gradient": "ops/test_python.py",
+    **dict.fromkeys(("cond", "stateless_cond", "while_loop", "stateless_while"), "control"),
+    **{f"items_{name}": "control and the cases of tf_control_cases.py" for name in (
+        "empty", "rows", "size", "write", "read", "read_like", "scatter", "gather", "gather_like", "lengths", "concat",
+        "split", "concat_like", "sum",
+    )},
 }
 
 TABLES = {path.stem: importlib.import_module(f".{path.stem}", __package__)

@@ -1,7 +1,7 @@
 """An LSTM learns which symbol a sequence began with: sequences of different lengths, and metrics over all ranks.
 
-    python examples/15_recurrent.py
-    paraflow launch -n 2 examples/15_recurrent.py
+    python examples/16_recurrent.py
+    paraflow launch -n 2 examples/16_recurrent.py
     paraflow launch -n 2 configs/digits_lstm.toml              digits read row by row, without a program
 """
 
