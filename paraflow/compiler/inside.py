@@ -81,14 +81,14 @@ def _counted(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Seque
     if body.feeds[k] not in steps or len(ones) != 1 or inputs[k].spec.shape != ():
         return None
     if limit.op.type == "constant":
-        limits = (records["constant"].build(build.graph, (), limit.op.attrs, f"{op.name}/limit", op.source).outputs)
+        end = records["constant"].build(build.graph, (), limit.op.attrs, f"{op.name}/limit", op.source).outputs[0]
     elif limit in cond.feeds:
-        limits = (inputs[cond.feeds.index(limit)],)
+        end = inputs[cond.feeds.index(limit)]
     else:
         return None
     given = inputs[carried + op.attrs["given"] :]
     attrs = {**op.attrs, "cond": None, "given": 0}
-    turns = _difference(build, op, *limits, inputs[k])
+    turns = _difference(build, op, end, inputs[k])
     made = op.record.build(
         build.graph, (turns, *inputs[:carried], *given), attrs, op.name, op.source, build.control_inputs
     )

@@ -171,8 +171,9 @@ class TensorArray:
         """The list of the rows of ``value``."""
         tensor = self._value(value)
         with name_scope(name or "TensorArrayUnstack"):
-            if self._flow.op.record is lists.items_empty and tensor.spec.rank and tensor.spec.shape[0] == self._size:
-                self._element(tensor.spec.shape[1:])
+            dims = tensor.spec.shape
+            if self._flow.op.record is lists.items_empty and dims and dims[0] is not None and dims[0] == self._size:
+                self._element(dims[1:])
                 return self.with_flow(lists.items_rows(tensor))
             return self.scatter(numbers(size_along(tensor, 0)), tensor)
 

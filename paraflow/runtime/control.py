@@ -241,5 +241,19 @@ class Loop:
         return turn
 
 
+def bind_write(outer: Executable, step: Step) -> Callable[[], None]:
+    """A step that writes to a list, as turns of a loop do all the time: what its body does, without the checks."""
+    values, (of, index, value), (output,) = outer.values, step.inputs, step.outputs
+    write = partial(step.record.body, **step.attrs)
+
+    def run() -> None:
+        values[output] = write(values[of], values[index], values[value])
+        for slot in step.releases:
+            values[slot] = None
+
+    return run
+
+
+DRIVERS["items_write"] = bind_write
 DRIVERS.update(dict.fromkeys(CONDS, bind_cond))
 DRIVERS.update(dict.fromkeys(LOOPS, Loop))

@@ -9,7 +9,8 @@ import numpy as np
 import worker
 
 LOOPS = (
-    "two scalars", "tanh(h w + x)", "its gradient", "scan", "gradient of scan", "TensorArrays", "gradient of TensorArrays"
+    "two scalars", "tanh(h w + x)", "its gradient", "scan", "gradient of scan", "TensorArrays",
+    "gradient of TensorArrays",
 )  # fmt: skip
 
 
