@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "autodiff": AUTODIFF,
     "control": CONTROL,
     "nn": {*CONTROL, "nn"},
+    "metrics": {*CONTROL, "nn", "metrics"},
     "train": {*CONTROL, "train"},
     "sysconfig": {"native"},
     "kernels": KERNELS,
@@ -47,7 +48,7 @@ MAY_IMPORT = {
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
     "show": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate", "show"},
     **dict.fromkeys(NAMESPACES, OPS),
-    "__init__": {*PARALLEL, *CONTROL, "nn", "train", "data", "sysconfig", "testing", *NAMESPACES},
+    "__init__": {*PARALLEL, *CONTROL, "nn", "metrics", "train", "data", "sysconfig", "testing", *NAMESPACES},
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from paraflow.control.tensor_array import TensorArray
@@ -78,3 +78,9 @@ def tensor_of(leaf: Any, like: Any = None) -> Tensor:
 def leaf_of(template: Any, tensor: Tensor) -> Any:
     """``tensor`` as the kind of leaf that ``template`` is."""
     return template.with_flow(tensor) if isinstance(template, TensorArray) else tensor
+
+
+def mapped(function: Callable[..., Any], *structures: Any) -> Any:
+    """The structure of what ``function`` makes of the leaves at each place; raises ValueError where there are more."""
+    leaves = zip(*map(flatten, structures), strict=True)
+    return pack(structures[0], [function(*several) for several in leaves])

@@ -15,9 +15,10 @@ from paraflow import nn
 from paraflow.data import Dataset
 from paraflow.errors import ConfigError, GraphError
 from paraflow.experiment.builder import load_builder
-from paraflow.experiment.schema import BuiltModel, CNNModel, Config, MLPModel
+from paraflow.experiment.schema import BuiltModel, CNNModel, Config, MLPModel, RNNModel
 from paraflow.graph.node import Tensor
 from paraflow.graph.shape import format_dims
+from paraflow.nn.variable_scope import variable_scope
 from paraflow.ops.array import make_placeholder, reshape
 from paraflow.ops.reduce import argmax
 
@@ -88,6 +89,8 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         return _mlp(config.model, config.experiment.dtype, dataset)
     if isinstance(config.model, CNNModel):
         return _cnn(config.model, config.experiment.dtype, dataset)
+    if isinstance(config.model, RNNModel):
+        return _rnn(config.model, config.experiment.dtype, dataset)
     return _built(config.model, config.experiment.dtype, dataset)
 
 
@@ -129,11 +132,18 @@ def _cnn(table: CNNModel, dtype: str, dataset: Dataset) -> Model:
     x = nn.layers.flatten(x)
     for units in table.units:
         x = nn.layers.dense(x, units, activation, **initial)
+    return _last_layer(features, labels, x, table, dataset)
+
+
+def _last_layer(features: Tensor, labels: Tensor, x: Tensor, table: CNNModel | RNNModel, dataset: Dataset) -> Model:
+    """The model whose classes are told from ``x``, perhaps with dropout."""
     training = None
     if table.dropout:
         training = make_placeholder("bool", (), name="training")
         x = nn.layers.dropout(x, table.dropout, training=training)
-    return _classifier(features, labels, nn.layers.dense(x, dataset.classes, **initial), training)
+    initial = getattr(nn.initializers, table.initializer)()
+    logits = nn.layers.dense(x, dataset.classes, kernel_initializer=initial)
+    return _classifier(features, labels, logits, training)
 
 
 def _image(table: CNNModel, dataset: Dataset) -> tuple[int, int, int]:
@@ -149,6 +159,33 @@ def _image(table: CNNModel, dataset: Dataset) -> tuple[int, int, int]:
             f"[height, width] or [height, width, channels] of {pixels} numbers"
         )
     return image[0], image[1], image[2] if len(image) == 3 else 1
+
+
+CELLS = {"lstm": nn.rnn_cell.LSTMCell, "gru": nn.rnn_cell.GRUCell, "basic_rnn": nn.rnn_cell.BasicRNNCell}
+
+
+def _rnn(table: RNNModel, dtype: str, dataset: Dataset) -> Model:
+    _need_classes(table.name, dataset)
+    steps, width = _sequence(table, dataset)
+    features, labels = _placeholders(dtype, dataset)
+    cell = nn.rnn_cell.MultiRNNCell([CELLS[table.cell](units) for units in table.units])
+    with variable_scope("", initializer=getattr(nn.initializers, table.initializer)()):
+        outputs, _ = nn.dynamic_rnn(cell, reshape(features, [-1, steps, width]), dtype=dtype)
+    return _last_layer(features, labels, outputs[:, -1], table, dataset)
+
+
+def _sequence(table: RNNModel, dataset: Dataset) -> tuple[int, int]:
+    """Steps of a sample, and numbers of a step; raises ConfigError where they cannot be told or do not fit."""
+    shape = dataset.sample_shape
+    numbers = math.prod(shape)
+    steps = table.steps or (shape[0] if len(shape) > 1 else math.isqrt(numbers))
+    if numbers % steps or (table.steps is None and len(shape) == 1 and steps * steps != numbers):
+        given = "is not set" if table.steps is None else f"= {table.steps}"
+        raise ConfigError(
+            f"model.steps {given}, but the samples of data set {dataset.name!r} have shape {list(shape)}: set it to a "
+            f"number that divides {numbers}"
+        )
+    return steps, numbers // steps
 
 
 def _need_classes(name: str, dataset: Dataset) -> None:

@@ -199,6 +199,25 @@ class CNNModel(Table):
     )
 
 
+class RNNModel(Table):
+    """A recurrent network that reads a sample step by step; the outputs after the last step are classified."""
+
+    name: Literal["rnn"] = Field(description="recurrent network")
+    cell: Literal["lstm", "gru", "basic_rnn"] = Field(default="lstm", description="kind of the cells")
+    units: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)] = Field(
+        default=(64,), description="widths of the cells, one above the other"
+    )
+    steps: PositiveInt | None = Field(
+        default=None,
+        description="steps into which the numbers of a sample are cut; unset: its first size, or the rows of a square "
+        "where it is flat",
+    )
+    dropout: DecayRate = Field(default=0.0, description="share of what enters the last layer that training drops")
+    initializer: Initializer = Field(
+        default="glorot_uniform", description="initial values of the weights; biases begin as the cells' authors say"
+    )
+
+
 class BuiltModel(Table):
     """A model built by a function of the user's own."""
 
@@ -436,7 +455,10 @@ class Config(Table):
         Discriminator(_kind),
     ] = Field(description="The samples, and how they are cut into batches.")
     model: Annotated[
-        Annotated[MLPModel, Tag("mlp")] | Annotated[CNNModel, Tag("cnn")] | Annotated[BuiltModel, Tag(BUILDER_KEY)],
+        Annotated[MLPModel, Tag("mlp")]
+        | Annotated[CNNModel, Tag("cnn")]
+        | Annotated[RNNModel, Tag("rnn")]
+        | Annotated[BuiltModel, Tag(BUILDER_KEY)],
         Discriminator(_kind),
     ] = Field(description="What is trained.")
     optimizer: (

@@ -1,6 +1,6 @@
 """Neural networks: what ``tf.nn`` has of operations, and initializers, layers, losses and metrics made of them."""
 
-from paraflow.nn import initializers, layers, losses, metrics
+from paraflow.nn import initializers, layers, losses, metrics, rnn_cell
 from paraflow.nn.activations import crelu, gelu, relu_layer, softsign, swish, zero_fraction
 from paraflow.nn.convolution import (
     atrous_conv2d,
@@ -14,6 +14,7 @@ from paraflow.nn.convolution import (
     depthwise_conv2d,
     separable_conv2d,
 )
+from paraflow.nn.dynamic_rnn import bidirectional_dynamic_rnn, dynamic_rnn, raw_rnn
 from paraflow.nn.pooling import (
     avg_pool,
     avg_pool1d,
@@ -24,6 +25,7 @@ from paraflow.nn.pooling import (
     max_pool_with_argmax,
 )
 from paraflow.nn.sampled import nce_loss, sampled_softmax_loss
+from paraflow.nn.static_rnn import static_bidirectional_rnn, static_rnn, static_state_saving_rnn
 from paraflow.nn.statistics import (
     local_response_normalization,
     normalize_moments,
@@ -67,6 +69,7 @@ __all__ = [
     "avg_pool3d",
     "batch_normalization",
     "bias_add",
+    "bidirectional_dynamic_rnn",
     "conv1d",
     "conv2d",
     "conv2d_backprop_filter",
@@ -78,6 +81,7 @@ __all__ = [
     "depth_to_space",
     "depthwise_conv2d",
     "dropout",
+    "dynamic_rnn",
     "elu",
     "embedding_lookup",
     "fused_batch_norm",
@@ -103,9 +107,11 @@ __all__ = [
     "moments",
     "nce_loss",
     "normalize_moments",
+    "raw_rnn",
     "relu",
     "relu6",
     "relu_layer",
+    "rnn_cell",
     "sampled_softmax_loss",
     "selu",
     "separable_conv2d",
@@ -119,6 +125,9 @@ __all__ = [
     "space_to_batch",
     "space_to_depth",
     "sparse_softmax_cross_entropy_with_logits",
+    "static_bidirectional_rnn",
+    "static_rnn",
+    "static_state_saving_rnn",
     "sufficient_statistics",
     "swish",
     "tanh",

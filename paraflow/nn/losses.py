@@ -138,20 +138,21 @@ def compute_weighted_loss(
         if isinstance(weights, (int, float)) and weights == 1 and reduction not in (Reduction.NONE, Reduction.SUM):
             loss: Tensor = reduce_mean(each, name="value")
         else:
-            loss = _reduced(each, _weights_for(each, weights), reduction)
+            loss = _reduced(each, fitting_weights("losses", each, weights), reduction)
         add_loss(loss, loss_collection)
         return loss
 
 
-def _weights_for(losses: Tensor, weights: Any) -> Tensor:
-    w: Tensor = cast(convert(weights), losses.dtype)
-    given, needed = w.spec.shape, losses.spec.shape
+def fitting_weights(what: str, values: Tensor, weights: Any) -> Tensor:
+    """``weights`` as numbers of the dtype of ``values``; raises GraphError unless they broadcast to their shape."""
+    w: Tensor = cast(convert(weights), values.dtype)
+    given, needed = w.spec.shape, values.spec.shape
     if given and needed is not None and not (
         len(given) == len(needed) and all(a in (1, b, None) or b is None for a, b in zip(given, needed, strict=True))
     ):
         raise GraphError(
-            f"weights {format_dims(given)} do not fit losses {format_dims(needed)}: they are a scalar, or have as many "
-            f"axes, each of size 1 or the losses'{at_user_line()}"
+            f"weights {format_dims(given)} do not fit {what} {format_dims(needed)}: they are a scalar, or have as many "
+            f"axes, each of size 1 or the {what}'{at_user_line()}"
         )
     return w
 
@@ -279,7 +280,7 @@ def mean_pairwise_squared_error(
         if difference.spec.rank is None:
             raise GraphError(f"mean_pairwise_squared_error needs predictions of known rank{at_user_line()}")
         inner = tuple(range(1, difference.spec.rank))
-        w = _weights_for(difference, weights)
+        w = fitting_weights("losses", difference, weights)
         present = broadcast_to(cast(not_equal(w, 0), difference.dtype), known_shape(difference))
         count = reduce_sum(present, inner, True)
         squares = div_no_nan(reduce_sum(square(difference), inner, True), maximum(count - 1, 0))

@@ -1,4 +1,4 @@
-"""Metrics: scalar means over the samples of one run. (``tf.metrics`` keeps running means in variables instead.)"""
+"""Metrics: scalar means over the samples of one run. (`paraflow.metrics` keeps running means in variables instead.)"""
 
 from __future__ import annotations
 

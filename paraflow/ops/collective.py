@@ -17,7 +17,7 @@ from paraflow.ops.slices import merge_rows
 
 # The markers of gradients, and those of statistics: what strategies look for in a program.
 EXCHANGES = ("exchange", "exchange_rows")
-STATISTICS = ("global_moments", "global_average")
+STATISTICS = {"global_moments": "all_moments", "global_average": "all_average", "global_sums": "all_sums"}
 
 
 @op(view=True)
@@ -160,6 +160,20 @@ def _(y: tuple[Tensor, Tensor], dy: tuple[Tensor | None, Tensor | None]) -> tupl
     return *global_average(*given, y[0].op.inputs[2], cotangents=not y[0].op.attrs["cotangents"]), None
 
 
+@op(same=())
+def global_sums(*values):
+    """The sums of each of ``values`` over all ranks.
+
+    Alone it is the identity; a strategy whose ranks step together makes it `all_sums`.
+    """
+    return tuple(np.array(v) for v in values)
+
+
+@global_sums.shape
+def _(*values: Spec) -> tuple[Spec, ...]:
+    return tuple(Spec(v.dtype, v.shape) for v in values)
+
+
 @op(collective=True, same=(0, 1))
 def all_moments(mean, variance, count, operation="", *, comm, batch_samples, exchange):
     """`global_moments` over the ranks of ``comm``; ``operation`` is its name, which the ranks compare.
@@ -203,6 +217,19 @@ def all_average(first, second, count, cotangents=False, operation="", *, comm, b
 @all_average.shape
 def _(first: Spec, second: Spec, count: Spec, cotangents: bool, operation: str) -> tuple[Spec, Spec]:
     return Spec(first.dtype, first.shape), Spec(second.dtype, second.shape)
+
+
+@op(collective=True, same=())
+def all_sums(*values, operation="", comm, exchange):
+    """`global_sums` over the ranks of ``comm``; in float64, and in the order of ranks."""
+    _, every = _gather_statistics(comm, exchange, operation, (1.0, 0), values, "count")
+    parts = np.split(every.sum(axis=0), np.cumsum([v.size for v in values])[:-1])
+    return tuple(p.astype(v.dtype).reshape(v.shape) for p, v in zip(parts, values, strict=True))
+
+
+@all_sums.shape
+def _(*values: Spec, operation: str) -> tuple[Spec, ...]:
+    return tuple(Spec(v.dtype, v.shape) for v in values)
 
 
 def _gather_statistics(

@@ -73,8 +73,7 @@ class AllReduce(Strategy):
             if op.type == "exchange_rows":
                 return build.emit(op, "all_gather_rows", inputs, {"variable": op.attrs["variable"]})
             if op.type in STATISTICS:
-                real = "all_moments" if op.type == "global_moments" else "all_average"
-                return build.emit(op, real, inputs, {**op.attrs, "operation": op.name})
+                return build.emit(op, STATISTICS[op.type], inputs, {**op.attrs, "operation": op.name})
             if op.type != "exchange":
                 return None
             if self.compress is not None and op in packed:

@@ -105,5 +105,6 @@ def refuse_global_statistics(strategy: Strategy, operations: Iterable[Operation]
         if operation.type in STATISTICS:
             raise GraphError(
                 f"{operation.where()} takes statistics over the batches of all ranks, which have to step together for "
-                f"that, but with {type(strategy).__name__} they do not: leave out synchronized, or use AllReduce"
+                f"that, but with {type(strategy).__name__} they do not: leave out synchronized, or "
+                "over_ranks, or use AllReduce"
             )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.compiler.plan import Plan, Step
+from paraflow.ops.collective import STATISTICS
 from paraflow.runtime.buckets import Bucket
 from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.reduction import Average, Reduction
@@ -18,7 +19,7 @@ from paraflow.runtime.update import Update
 
 Call = Callable[[], Any]
 
-_MEETINGS = ("start_exchange", "combine_slices", "write_rows", "all_gather_rows", "all_moments", "all_average")
+_MEETINGS = {"start_exchange", "combine_slices", "write_rows", "all_gather_rows", *STATISTICS.values()}
 
 
 class PlaneSteps:

@@ -47,7 +47,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
     [
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
         "compression.py", "simulate_check.py", "exchange.py", "autotune.py", "convolution.py",
-        "fusion.py", "memory.py", "graph_building.py", "loops.py",
+        "fusion.py", "memory.py", "graph_building.py", "loops.py", "recurrent.py",
     ],
 )
 def test_help_names_the_options(script: str) -> None:
@@ -220,3 +220,13 @@ def test_loops_times_each_loop(tmp_path: Path) -> None:
         assert_times(result["seconds"], {"paraflow"}, rounds=2)
         assert result["sums"]["paraflow"] > 0
     assert "gradient of scan" in output
+
+
+def test_recurrent_trains_the_same_in_a_loop_and_unrolled(tmp_path: Path) -> None:
+    options = ["--rounds", "2", "--calls", "2", "--peers", "none", "--sizes", "3x4x2x5"]
+    output, written = results(tmp_path, "recurrent.py", *options)
+    (found,) = written["results"]
+    assert_times(found["seconds"], {"paraflow, dynamic_rnn", "static_rnn"}, rounds=2)
+    first, second = found["losses"].values()
+    assert first == pytest.approx(second, rel=1e-5)
+    assert "3 x 4 steps of 2, 5 units" in output

@@ -131,6 +131,13 @@ def test_convolutions(ranks, tmp_path):
     assert float(re.fullmatch(rf"{ranks} ranks: test accuracy ([\d.]+)\n", out)[1]) > 0.97
 
 
+def test_recurrent(tmp_path):
+    out = run(PARAFLOW, "launch", "-n", 2, EXAMPLES / "16_recurrent.py", cwd=tmp_path)
+    own, whole = map(float, re.fullmatch(r"rank 0: test accuracy ([\d.]+), over all ranks ([\d.]+)\n", out).groups())
+    assert whole > 0.95
+    assert own == pytest.approx(whole, abs=0.02)
+
+
 def test_checkpoints(tmp_path):
     """Killed between runs or not: each goes on where the last one was, on another number of ranks."""
     script = EXAMPLES / "14_checkpoints.py"

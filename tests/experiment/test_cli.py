@@ -36,7 +36,7 @@ def test_schema_is_a_json_schema_with_descriptions(capsys):
         "type": "integer",
     }
     models = [variant["$ref"] for variant in schema["properties"]["model"]["oneOf"]]
-    assert models == ["#/$defs/MLPModel", "#/$defs/CNNModel", "#/$defs/BuiltModel"]
+    assert models == ["#/$defs/MLPModel", "#/$defs/CNNModel", "#/$defs/RNNModel", "#/$defs/BuiltModel"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from paraflow import data, nn
 from paraflow.errors import ConfigError, InvalidArgumentError
 from paraflow.experiment.config import load_config
-from paraflow.experiment.schema import CNNModel, Config, MLPModel, shared_leaves, variants
+from paraflow.experiment.model import CELLS
+from paraflow.experiment.schema import CNNModel, Config, MLPModel, RNNModel, shared_leaves, variants
 from paraflow.experiment.toml_text import toml_document
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
@@ -377,6 +378,7 @@ def test_the_choices_of_the_schema_exist():
     for model in (MLPModel, CNNModel):
         assert all(callable(getattr(nn, name)) for name in choices(model, "activation"))
         assert all(callable(getattr(nn.initializers, name)) for name in choices(model, "initializer"))
+    assert set(choices(RNNModel, "cell")) == set(CELLS)
     with pytest.raises(InvalidArgumentError) as caught:
         data.load("")
     known = re.findall(r"\w+", str(caught.value).partition("there are ")[2])

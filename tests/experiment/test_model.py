@@ -1,4 +1,4 @@
-"""The convolutional network of a configuration: how samples become images, and what does not fit."""
+"""The networks of a configuration: how samples become images or sequences, and what does not fit."""
 
 from types import SimpleNamespace
 
@@ -9,15 +9,17 @@ import paraflow as pf
 from paraflow.data import Dataset
 from paraflow.errors import ConfigError
 from paraflow.experiment.model import build_model
-from paraflow.experiment.schema import CNNModel
+from paraflow.experiment.schema import CNNModel, RNNModel
 
 
 def build(shape, classes=3, **table):
     """The model for samples of this shape."""
     samples = np.ones((5, *shape), np.float32)
     labels = np.arange(5, dtype=np.int32) % 3 if classes else np.ones((5, 1), np.float32)
+    model = RNNModel if table.get("name") == "rnn" else CNNModel
+    filters = {"filters": (2, 4)} if model is CNNModel else {}
     config = SimpleNamespace(
-        model=CNNModel(**{"name": "cnn", "filters": (2, 4), "units": (6,), **table}),
+        model=model(**{"name": "cnn", "units": (6,), **filters, **table}),
         experiment=SimpleNamespace(dtype="float32"),
     )
     return build_model(config, Dataset("some", samples, labels, classes))
@@ -42,9 +44,24 @@ def test_samples_are_images(graph, shape, table, channels, flat):
     assert model.features.shape.as_list() == [None, *shape]
 
 
-def test_dropout_is_for_training(graph):
+@pytest.mark.parametrize(
+    ("shape", "table", "width"),
+    [((64,), {}, 8), ((6, 5), {}, 5), ((4, 7, 3), {}, 21), ((24,), {"steps": 2}, 12), ((8, 3), {"steps": 4}, 6)],
+)
+def test_samples_are_sequences(graph, shape, table, width):
+    build(shape, name="rnn", units=(6, 4), **table)
+    scope = "rnn/multi_rnn_cell/cell_"
+    assert {v.name: v.shape.as_list() for v in pf.trainable_variables()} == {
+        f"{scope}0/lstm_cell/kernel:0": [width + 6, 24], f"{scope}0/lstm_cell/bias:0": [24],
+        f"{scope}1/lstm_cell/kernel:0": [6 + 4, 16], f"{scope}1/lstm_cell/bias:0": [16],
+        "dense/kernel:0": [4, 3], "dense/bias:0": [3],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["cnn", "rnn"])
+def test_dropout_is_for_training(graph, name):
     pf.set_random_seed(2)
-    model = build((8, 8), dropout=0.5)
+    model = build((8, 8), name=name, dropout=0.5)
     features = np.random.default_rng(1).normal(size=(4, 8, 8)).astype(np.float32)
     with pf.Session() as session:
         session.run(pf.global_variables_initializer())
@@ -63,6 +80,8 @@ def test_dropout_is_for_training(graph):
     [
         ((63,), 3, {}, r"model.image is not set, but the samples of data set 'some' have shape \[63\]: .* 63 numbers"),
         ((64,), 3, {"image": (8, 9)}, r"model.image = \[8, 9\], but"),
+        ((63,), 3, {"name": "rnn"}, r"model.steps is not set, but .* \[63\]: set it to a number that divides 63"),
+        ((64,), 3, {"name": "rnn", "steps": 7}, r"model.steps = 7, but the samples"),
         ((64,), 0, {}, "model.name = 'cnn' is for classes, but the labels of"),
     ],
 )

@@ -1,11 +1,12 @@
 """Writes tf_signatures.txt: every public function and class of TensorFlow 1's namespaces that paraflow answers for.
 
-Run it where TensorFlow is installed (the tests need only the file): ``python -m language.make_tf_signatures``
-in tests/.
+Run it where TensorFlow and tf_keras are installed (the tests need only the file):
+``python -m language.make_tf_signatures`` in tests/.
 A line is ``namespace.name(parameter, parameter=default, ...)``, without the arguments for what cannot be called.
 """
 
 import inspect
+import operator
 import os
 import re
 from pathlib import Path
@@ -15,8 +16,8 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 import tensorflow.compat.v1 as tf
 
 NAMESPACES = (
-    "", "math", "linalg", "random", "manip", "bitwise", "dtypes", "sets", "debugging", "initializers", "nn", "losses",
-    "layers", "metrics", "train",
+    "", "math", "linalg", "random", "manip", "bitwise", "dtypes", "sets", "debugging", "initializers", "nn",
+    "nn.rnn_cell", "losses", "layers", "metrics", "train",
 )  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def line(name, thing):
 def main():
     lines = []
     for namespace in NAMESPACES:
-        module = getattr(tf, namespace) if namespace else tf
+        module = operator.attrgetter(namespace)(tf) if namespace else tf
         for name in sorted(n for n in dir(module) if not n.startswith("_")):
             lines.append(line(f"{namespace}.{name}" if namespace else name, getattr(module, name)))
     Path(__file__).with_name("tf_signatures.txt").write_text("\n".join([f"# TensorFlow {tf.__version__}", *lines, ""]))

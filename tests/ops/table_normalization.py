@@ -41,6 +41,7 @@ ROWS = [
         differentiable=(0, 1)),
     Row(collective.global_average, (normal(3), normal(3), COUNT), lambda first, second, count, cotangents: (
         first, second), {"cotangents": True}, differentiable=(0, 1)),
+    Row(collective.global_sums, (normal(3), normal(2, 2)), lambda *values: values, differentiable=()),
     Row(normalization.batch_normalization, (normal(4, 3), *STATISTICS), normalized, {"variance_epsilon": 0.1},
         dtypes=FLOATS, differentiable=(0, 1, 2, 3, 4), tolerance=32, empty=(normal(0, 3), *STATISTICS)),
     Row(plain, (normal(2, 4, 3), normal(1, 1, 3), positive(1, 1, 3)), normalized, {"variance_epsilon": 1e-3},

@@ -37,6 +37,7 @@ TESTED_ELSEWHERE = {
     "all_reduce": "parallel",
     "all_moments": "world",
     "all_average": "world",
+    "all_sums": "world",
     "compressed_all_reduce": "parallel",
     "push_pull": "parallel",
     "synchronize": "parallel",

@@ -1,0 +1,20 @@
+"""Metrics over ranks: on threads that play one node or several, and under a real mpirun."""
+
+import pytest
+from mpirun import run_ranks
+
+from paraflow.comm import run_threads
+
+from . import metric_cases
+
+
+@pytest.mark.parametrize(("size", "ranks_per_node"), [(1, 1), (2, 2), (3, 2)])
+@pytest.mark.parametrize("case", metric_cases.CASES, ids=lambda case: case.__name__)
+def test_on_threads(case, size, ranks_per_node):
+    run_threads(size, case, ranks_per_node=ranks_per_node)
+
+
+def test_under_mpirun():
+    done = run_ranks(3, metric_cases.__file__)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
