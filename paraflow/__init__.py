@@ -14,7 +14,22 @@ TensorFlow 1.x::
         session.run(step, {x: [[1.0, 2.0]]})
 """
 
-from paraflow import bitwise, comm, data, dtypes, errors, linalg, manip, math, nn, parallel, random, train, vocabulary
+from paraflow import (
+    bitwise,
+    comm,
+    data,
+    dtypes,
+    errors,
+    graph_util,
+    linalg,
+    manip,
+    math,
+    nn,
+    parallel,
+    random,
+    train,
+    vocabulary,
+)
 from paraflow.autodiff import gradients
 from paraflow.graph.dtypes import (
     as_dtype,
@@ -93,6 +108,7 @@ from paraflow.ops.checks import (
     assert_type,
 )
 from paraflow.ops.collective import exchange
+from paraflow.ops.graph_defs import import_graph_def
 from paraflow.ops.python import custom_gradient, py_func
 from paraflow.ops.python import print_ as Print  # noqa: N812
 from paraflow.ops.python import tuple_ as tuple
@@ -205,7 +221,9 @@ __all__ = [
     "glorot_normal_initializer",
     "glorot_uniform_initializer",
     "gradients",
+    "graph_util",
     "half",
+    "import_graph_def",
     "initialize_all_variables",
     "initialize_variables",
     "initializers",

@@ -18,7 +18,7 @@ from paraflow.experiment.journal import Journal
 from paraflow.experiment.measure import Meter, evaluate
 from paraflow.experiment.model import Model, build_model
 from paraflow.experiment.optimizers import build_train_op
-from paraflow.experiment.run_directory import PARAMETERS_FILE, create_run_directory, save_config
+from paraflow.experiment.run_directory import GRAPH_FILE, PARAMETERS_FILE, create_run_directory, save_config
 from paraflow.experiment.schema import Config, shared_leaves
 from paraflow.experiment.strategies import check_mode, check_normalization, make_strategy
 from paraflow.graph.graph import Graph
@@ -28,6 +28,8 @@ from paraflow.parallel import Strategy
 from paraflow.parallel.agreement import check_agreement
 from paraflow.runtime.session import Session
 from paraflow.train.checkpoint_files import save_arrays
+from paraflow.train.graph_files import keep_meta_graph
+from paraflow.train.saver import Saver
 
 
 def train(config: Config, communicator: Communicator) -> None:
@@ -51,6 +53,7 @@ def train(config: Config, communicator: Communicator) -> None:
         model = build_model(config, training)
         parameters = global_variables()
         train_op = build_train_op(config.optimizer, model.loss)
+        saver = Saver(parameters, allow_empty=True)
         initialize = global_variables_initializer()
         with Session(
             strategy=strategy,
@@ -59,12 +62,15 @@ def train(config: Config, communicator: Communicator) -> None:
             autotune=config.parallel.autotune,
         ) as session:
             session.run(initialize)
-            _Run(config, communicator, strategy, session, model, parameters, train_op, test).carry_out(training)
+            _Run(config, communicator, strategy, session, model, parameters, saver, train_op, test).carry_out(training)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What one rank's part of a run is made of; ``parameters`` are the model's variables, trained or not."""
+    """What one rank's part of a run is made of.
+
+    ``parameters`` are the model's variables, trained or not, and ``saver`` is one for them.
+    """
 
     config: Config
     communicator: Communicator
@@ -72,6 +78,7 @@ class _Run:
     session: Session
     model: Model
     parameters: list[Variable]
+    saver: Saver
     train_op: Operation
     test: Dataset
 
@@ -80,6 +87,8 @@ class _Run:
         batches = self._batches(training)
         total_steps = _total_steps(self.config, batches.steps_per_epoch)
         directory = create_run_directory(self.config, self.communicator)
+        if self.communicator.rank == 0:
+            keep_meta_graph(directory / GRAPH_FILE, self.session.graph, self.saver.to_proto())
         with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs) as journal:
             worker = None
             if self.strategy.is_server:

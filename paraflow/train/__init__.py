@@ -19,6 +19,7 @@ from paraflow.train.global_step import (
     get_or_create_global_step,
     global_step,
 )
+from paraflow.train.graph_files import export_meta_graph, write_graph
 from paraflow.train.layerwise import AdamWOptimizer, LAMBOptimizer, LARSOptimizer
 from paraflow.train.moving_averages import ExponentialMovingAverage
 from paraflow.train.optimizer import Optimizer
@@ -36,7 +37,7 @@ from paraflow.train.proximal import (
     ProximalAdagradOptimizer,
     ProximalGradientDescentOptimizer,
 )
-from paraflow.train.saver import Saver
+from paraflow.train.saver import Saver, import_meta_graph
 from paraflow.train.schedules import (
     cosine_decay,
     cosine_decay_restarts,
@@ -76,10 +77,12 @@ __all__ = [
     "cosine_decay_restarts",
     "create_global_step",
     "exponential_decay",
+    "export_meta_graph",
     "get_checkpoint_state",
     "get_global_step",
     "get_or_create_global_step",
     "global_step",
+    "import_meta_graph",
     "inverse_time_decay",
     "latest_checkpoint",
     "linear_cosine_decay",
@@ -92,4 +95,5 @@ __all__ = [
     "piecewise_constant",
     "polynomial_decay",
     "update_checkpoint_state",
+    "write_graph",
 ]

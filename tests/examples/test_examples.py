@@ -143,10 +143,19 @@ def test_checkpoints(tmp_path):
         assert path == f"checkpoints/digits-{steps}"
         kept = [f"digits-{steps - 23}.safetensors", f"digits-{steps}.safetensors"]
         assert set(kept) <= {p.name for p in (tmp_path / "checkpoints").iterdir()}
-        assert len(list((tmp_path / "checkpoints").iterdir())) == 3
+        assert len(list((tmp_path / "checkpoints").iterdir())) == 5  # each with its graph
         scores.append(float(score))
     assert scores[0] > 0.85
     assert scores[-1] > 0.95
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_export_and_serve(ranks, tmp_path):
+    out = run(PARAFLOW, "launch", "-n", ranks, EXAMPLES / "16_export_and_serve.py", cwd=tmp_path)
+    written, all_operations = map(int, re.fullmatch(r"(\d+) of (\d+) operations written\n", out).groups())
+    assert written < all_operations / 3
+    out = run(sys.executable, "-W", "error", EXAMPLES / "16_export_and_serve.py", "digits", cwd=tmp_path)
+    assert float(re.fullmatch(r"first answers \[\d(?:, \d){7}\], accuracy ([\d.]+)\n", out)[1]) > 0.95
 
 
 def test_seed_experiment(tmp_path):

@@ -3,13 +3,16 @@
 import json
 import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import paraflow as pf
 from paraflow.comm import run_threads, solo
 from paraflow.errors import ConfigError
 from paraflow.experiment.config import load_config
+from paraflow.experiment.loop import train
 from paraflow.experiment.metrics import MetricsWriter, read_metrics
 from paraflow.experiment.run_directory import create_run_directory
 from paraflow.train.checkpoint_files import save_arrays
@@ -54,6 +57,25 @@ def test_the_configuration_and_the_environment_are_kept(config):
     assert environment["world"] == "threads"
     assert len(environment["ranks"]) == 3
     assert all(rank["host"] and rank["cores"] >= 1 for rank in environment["ranks"])
+
+
+@pytest.mark.parametrize("overrides", [[], ["model.normalization=batch", "model.layers=[64,16,10]"]], ids=["mlp", "batch normalization"])
+def test_graph_and_parameters_are_all_that_is_needed_to_ask_the_model(config, overrides):
+    config = load_config("x.toml", [*overrides, "experiment.directory=deep/runs"])
+    results = run_threads(2, lambda communicator: train(config, communicator))
+    assert results == [None, None]
+    (path,) = Path("deep/runs").iterdir()
+    (record,) = [r for r in read_metrics(path / "metrics.jsonl") if r["event"] == "evaluate"][-1:]
+    features, labels = pf.data.load("digits")[1].take(range(359))
+    with pf.Graph().as_default(), pf.Session() as session:
+        saver = pf.train.import_meta_graph(path / "graph.json")
+        saver.restore(session, path / "parameters")
+        feeds = {pf.get_collection("features")[0]: features}
+        feeds.update(dict.fromkeys(pf.get_collection("training"), False))
+        answers = session.run(pf.get_collection("logits")[0], feeds).argmax(1)
+        assert (answers == labels).mean() == pytest.approx(record["accuracy"], abs=1e-6)
+        loss = session.run(pf.get_collection("loss")[0], {**feeds, pf.get_collection("labels")[0]: labels})
+        assert loss == pytest.approx(record["loss"], rel=1e-5)
 
 
 def test_no_directory_is_used_twice(config):

@@ -97,7 +97,7 @@ MISSING = {
                      "train.NanLossDuringTrainingError", "*_session_*"), SESSIONS),
     **dict.fromkeys(("train.Cluster*", "train.Job*", "train.Server*", "train.replica_device_setter", "distribute",
                      "*ConditionalAccumulator*"), CLUSTER),
-    **dict.fromkeys(("train.*List*", "train.Example", "train.Feature*", "train.SequenceExample", "train.*_graph*",
+    **dict.fromkeys(("train.*List*", "train.Example", "train.Feature*", "train.SequenceExample",
                      "train.summary_iterator", "train.do_quantize*"), PROTOBUF),
     **dict.fromkeys(("train.sdca_*", "train.experimental"), PLATFORM),
     # beside the language
@@ -110,8 +110,7 @@ MISSING = {
     **dict.fromkeys(("*Reader*", "*Feature", "decode_*", "parse_*", "read_file", "write_file", "matching_files",
                      "python_io", "gfile", "io", "lookup", "feature_column", "*tables*"), FILES),
     **dict.fromkeys(("*Def", "*Proto", "*Options", "*Metadata", "*Value", "*Log", "Event", "LogMessage", "NameAttrList",
-                     "Summary", "TensorInfo", "summary", "import_graph_def", "make_ndarray", "make_tensor_proto",
-                     "graph_util"), PROTOBUF),
+                     "Summary", "TensorInfo", "summary", "make_ndarray", "make_tensor_proto"), PROTOBUF),
     **dict.fromkeys(("*able_*", "executing_eagerly", "GradientTape", "control_flow_v2_*", "*Spec", "Module", "compat",
                      "wrap_function"), SWITCH),
     **dict.fromkeys(("*VERSION*", "*FLAG", "MONOLITHIC_BUILD", "app", "audio", "autograph", "config",
