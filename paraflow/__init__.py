@@ -27,6 +27,7 @@ from paraflow import (
     nn,
     parallel,
     random,
+    summary,
     train,
     vocabulary,
 )
@@ -129,6 +130,7 @@ from paraflow.ops.state import (
 )
 from paraflow.ops.state import global_variables as all_variables
 from paraflow.ops.state import variables_initializer as initialize_variables
+from paraflow.ops.summaries import Summary
 from paraflow.ops.variables import (
     count_up_to,
     is_variable_initialized,
@@ -162,6 +164,7 @@ __all__ = [
     "Print",
     "Session",
     "Spec",
+    "Summary",
     "Tensor",
     "TensorShape",
     "Variable",
@@ -265,6 +268,7 @@ __all__ = [
     "scatter_nd_update",
     "scatter_sub",
     "scatter_update",
+    "summary",
     "train",
     "trainable_variables",
     "truncated_normal_initializer",

@@ -47,6 +47,10 @@ class DataError(ParaflowError):
     """A data file is missing, truncated or not what it claims to be, or a split is impossible."""
 
 
+class MissingPackageError(ParaflowError, ImportError):
+    """A package is not installed that belongs to an extra of paraflow; the message names the extra."""
+
+
 class ConfigError(ParaflowError):
     """A configuration or command line that cannot be used; lists every fault at once."""
 

@@ -39,16 +39,18 @@ MAY_IMPORT = {
     "runtime": RUNTIME,
     "parallel": PARALLEL,
     "data": {"data"},
-    "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment"},
+    "summary": {*OPS, "comm", "summary"},
+    "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "summary", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
     **dict.fromkeys(NAMESPACES, OPS),
-    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", *NAMESPACES},
+    "__init__": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "summary", *NAMESPACES},
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {
     "comm": {"mpi4py"},
     "experiment": {"pydantic", "pydantic_core", "rich", "safetensors", "matplotlib"},
     "simulate": {"matplotlib"},
+    "summary": {"tensorboard", "PIL"},
     "train": {"safetensors"},
     "launch": {"rich"},
 }
@@ -58,6 +60,7 @@ IMPORTED_LATER = {
     ("paraflow/experiment/journal.py", "_draw"): "matplotlib need not be there, and takes a second",
     ("paraflow/simulate/cli.py", "_plot_module"): "matplotlib is of an extra, and only --plot needs it",
     ("paraflow/train/checkpoint_files.py", "_safetensors"): "a script that keeps no checkpoint starts sooner by 20 ms",
+    ("paraflow/summary/writer.py", "__init__"): "tensorboard is of an extra, and takes half a second",
     ("paraflow/experiment/bench.py", "_drawing"): "matplotlib need not be there, and takes a second",
     ("paraflow/experiment/timings.py", "gloo"): "torch need not be there, and is only a peer to measure",
     ("paraflow/experiment/timings.py", "tensor"): "torch need not be there, and is only a peer to measure",

@@ -12,7 +12,7 @@ import numpy as np
 
 from paraflow.comm import Communicator, solo
 from paraflow.data import Batch, Batches, Dataset, OwnBatches, shard
-from paraflow.errors import ConfigError, NumericError
+from paraflow.errors import ConfigError, MissingPackageError, NumericError
 from paraflow.experiment.datasets import has_own_data, load_datasets, load_own_datasets
 from paraflow.experiment.journal import Journal
 from paraflow.experiment.measure import Meter, evaluate
@@ -27,6 +27,7 @@ from paraflow.ops.state import Variable, global_variables, global_variables_init
 from paraflow.parallel import Strategy
 from paraflow.parallel.agreement import check_agreement
 from paraflow.runtime.session import Session
+from paraflow.summary import FileWriter
 from paraflow.train.checkpoint_files import save_arrays
 from paraflow.train.graph_files import keep_meta_graph
 from paraflow.train.saver import Saver
@@ -89,7 +90,8 @@ class _Run:
         directory = create_run_directory(self.config, self.communicator)
         if self.communicator.rank == 0:
             keep_meta_graph(directory / GRAPH_FILE, self.session.graph, self.saver.to_proto())
-        with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs) as journal:
+        board = self._board(directory)
+        with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs, board) as journal:
             worker = None
             if self.strategy.is_server:
                 self.strategy.serve(self.session, self.train_op)
@@ -112,6 +114,14 @@ class _Run:
         else:  # a server has those of a worker
             mine = np.arange(0 if self.strategy.is_server else len(self.test))
         return evaluate(self.session, self.model, self.test, mine, group)
+
+    def _board(self, directory: Path) -> FileWriter | None:
+        if not self.config.experiment.tensorboard or self.communicator.rank:
+            return None
+        try:
+            return FileWriter(directory, self.session.graph)
+        except MissingPackageError as error:
+            raise ConfigError(f"experiment.tensorboard = true: {error}") from None
 
     def _batches(self, training: Dataset) -> Batches | OwnBatches:
         table, seed, rank = self.config.data, self.config.experiment.seed, _place(self.strategy)

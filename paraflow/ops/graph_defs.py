@@ -191,9 +191,9 @@ class _Reader:
             return inferred
         specs = []
         for spec, (name, sizes) in zip(inferred, node["output"], strict=True):
-            dtype, dims = decode_dtype(name), None if sizes is None else tuple(n and _size(n) for n in sizes)
-            if dtype.kind == "S":  # as long as the longest name is here
-                dtype = spec.dtype
+            dims = None if sizes is None else tuple(n and _size(n) for n in sizes)
+            # Byte strings are as long as the longest name is here, and objects are of one kind only, summaries.
+            dtype = spec.dtype if spec.dtype.kind in "SO" else decode_dtype(name)
             if dtype != spec.dtype or not compatible(dims, spec.shape):
                 raise ValueError(
                     f"its output is {spec.dtype.name}{format_dims(spec.shape)}, not {dtype.name}{format_dims(dims)}"

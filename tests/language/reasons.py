@@ -110,7 +110,7 @@ MISSING = {
     **dict.fromkeys(("*Reader*", "*Feature", "decode_*", "parse_*", "read_file", "write_file", "matching_files",
                      "python_io", "gfile", "io", "lookup", "feature_column", "*tables*"), FILES),
     **dict.fromkeys(("*Def", "*Proto", "*Options", "*Metadata", "*Value", "*Log", "Event", "LogMessage", "NameAttrList",
-                     "Summary", "TensorInfo", "summary", "make_ndarray", "make_tensor_proto"), PROTOBUF),
+                     "TensorInfo", "make_ndarray", "make_tensor_proto"), PROTOBUF),
     **dict.fromkeys(("*able_*", "executing_eagerly", "GradientTape", "control_flow_v2_*", "*Spec", "Module", "compat",
                      "wrap_function"), SWITCH),
     **dict.fromkeys(("*VERSION*", "*FLAG", "MONOLITHIC_BUILD", "app", "audio", "autograph", "config",
