@@ -19,7 +19,8 @@ CONTROL = "control flow is not in the language yet"
 CHECKS = "not built yet; Assert and the assert_* of the root namespace are there"
 STATE = "not built yet; collections, variable scopes and get_variable are there"
 SCATTER = "not built yet; scatter_add, scatter_update and their kin are there"
-LAYERS = "layers are functions; their classes, and pooling in three dimensions, are not built"
+LAYERS = "the transpose of a convolution over three axes is not built"
+VALUES = "initial values of 0 and 1 are written None, and one number stands for all axes"
 METRICS = "running metrics are not in the language; pf.nn.metrics has accuracy, the trainer averages over batches"
 IMAGES = "not built yet; convolutions and pooling in 1 to 3 dimensions are there"
 RECURRENT = "recurrent networks and their losses are not built yet"
@@ -83,7 +84,7 @@ MISSING = {
     **dict.fromkeys(("*candidate_sampler", "nn.compute_accidental_hits",
                      "nn.*embedding_lookup_sparse"), SAMPLING),
     "nn.quantized*": QUANTISED,
-    "layers.*": LAYERS,
+    **dict.fromkeys(("layers.Conv3DTranspose", "layers.conv3d_transpose"), LAYERS),
     **dict.fromkeys(("metrics", "metrics.*"), METRICS),
     # training
     "train.*Optimizer": OPTIMIZERS,
@@ -139,15 +140,16 @@ DIFFERS = {
                      "nn.sparse_softmax_cross_entropy_with_logits"),
                     "by keyword only, as TensorFlow enforces with its sentinel"),
     "nn.softmax_cross_entropy_with_logits_v2": "the older name dim is left to softmax_cross_entropy_with_logits",
-    "layers.dense": "a bias starts at 0 where no initializer is given, which is written None",
     "layers.flatten": "channels come last",
     **dict.fromkeys(("scatter_nd_add", "scatter_nd_sub"), "updates of variables are never concurrent; it is accepted"),
     **dict.fromkeys(("nn.conv2d", "nn.conv2d_backprop_filter", "nn.conv2d_backprop_input", "nn.conv3d"),
                     "dilations of 1 are written None"),
     **dict.fromkeys(("nn.fused_batch_norm", "nn.swish", "train.FtrlOptimizer"), "an argument that came after 1.15"),
-    **dict.fromkeys(("layers.batch_normalization", "layers.conv1d", "layers.conv2d_transpose",
-                     "layers.separable_conv2d"), "0 and 1 as initial values are written None"),
-    **dict.fromkeys(("layers.conv2d", "layers.conv3d"), "one number stands for all axes"),
+    **dict.fromkeys(("layers.BatchNormalization", "layers.batch_normalization", "layers.Dense", "layers.dense",
+                     "layers.Conv1D", "layers.Conv2D", "layers.Conv3D", "layers.Conv2DTranspose",
+                     "layers.SeparableConv1D", "layers.SeparableConv2D", "layers.conv1d", "layers.conv2d",
+                     "layers.conv3d", "layers.conv2d_transpose", "layers.separable_conv1d",
+                     "layers.separable_conv2d"), VALUES),
     "VariableScope": "scopes are made by variable_scope; variables are not cached on devices",
     "get_variable": "variables are in the ranks' planes: there is no synchronization to choose",
     "custom_gradient": "it decorates a function",
