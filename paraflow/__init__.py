@@ -18,6 +18,7 @@ from paraflow import (
     bitwise,
     comm,
     data,
+    debugging,
     dtypes,
     errors,
     graph_util,
@@ -79,6 +80,7 @@ from paraflow.nn.initializers import truncated_normal as truncated_normal_initia
 from paraflow.nn.initializers import uniform_unit_scaling as uniform_unit_scaling_initializer
 from paraflow.nn.initializers import variance_scaling as variance_scaling_initializer
 from paraflow.nn.initializers import zeros as zeros_initializer
+from paraflow.nn.template import make_template
 from paraflow.nn.variable_scope import (
     AUTO_REUSE,
     VariableScope,
@@ -109,10 +111,24 @@ from paraflow.ops.checks import (
     assert_type,
 )
 from paraflow.ops.collective import exchange
+from paraflow.ops.debugging import (
+    AggregationMethod,
+    add_check_numerics_ops,
+    assert_proper_iterable,
+    assert_same_float_dtype,
+    assert_variables_initialized,
+    check_numerics,
+    convert_to_tensor_or_indexed_slices,
+    get_static_value,
+    is_numeric_tensor,
+    is_tensor,
+    verify_tensor_all_finite,
+)
 from paraflow.ops.graph_defs import import_graph_def
 from paraflow.ops.python import custom_gradient, py_func
 from paraflow.ops.python import print_ as Print  # noqa: N812
 from paraflow.ops.python import tuple_ as tuple
+from paraflow.ops.random import get_seed
 from paraflow.ops.rows import scatter_add_to as scatter_add
 from paraflow.ops.rows import scatter_sub, scatter_update
 from paraflow.ops.slices import IndexedSlices, IndexedSlicesValue
@@ -147,6 +163,7 @@ from paraflow.ops.variables import (
     scatter_nd_sub,
     scatter_nd_update,
 )
+from paraflow.ops.variables import local_variables_initializer as initialize_local_variables
 from paraflow.runtime.session import InteractiveSession, Session, get_default_session
 from paraflow.vocabulary import *  # noqa: F403
 
@@ -154,6 +171,7 @@ newaxis = None  # in a tensor's key: a new axis of size 1
 
 __all__ = [
     "AUTO_REUSE",
+    "AggregationMethod",
     "Assert",
     "Graph",
     "GraphKeys",
@@ -169,6 +187,7 @@ __all__ = [
     "TensorShape",
     "Variable",
     "VariableScope",
+    "add_check_numerics_ops",
     "add_to_collection",
     "add_to_collections",
     "all_variables",
@@ -185,25 +204,31 @@ __all__ = [
     "assert_non_positive",
     "assert_none_equal",
     "assert_positive",
+    "assert_proper_iterable",
     "assert_rank",
     "assert_rank_at_least",
     "assert_rank_in",
+    "assert_same_float_dtype",
     "assert_scalar",
     "assert_type",
+    "assert_variables_initialized",
     "assign",
     "assign_add",
     "assign_sub",
     "bitwise",
     "bool",
+    "check_numerics",
     "comm",
     "complex64",
     "complex128",
     "constant_initializer",
     "control_dependencies",
     "convert_to_tensor",
+    "convert_to_tensor_or_indexed_slices",
     "count_up_to",
     "custom_gradient",
     "data",
+    "debugging",
     "device",
     "double",
     "dtypes",
@@ -217,6 +242,8 @@ __all__ = [
     "get_default_graph",
     "get_default_session",
     "get_local_variable",
+    "get_seed",
+    "get_static_value",
     "get_variable",
     "get_variable_scope",
     "global_variables",
@@ -228,18 +255,22 @@ __all__ = [
     "half",
     "import_graph_def",
     "initialize_all_variables",
+    "initialize_local_variables",
     "initialize_variables",
     "initializers",
     "int8",
     "int16",
     "int32",
     "int64",
+    "is_numeric_tensor",
+    "is_tensor",
     "is_variable_initialized",
     "layers",
     "linalg",
     "local_variables",
     "local_variables_initializer",
     "losses",
+    "make_template",
     "manip",
     "math",
     "model_variables",
@@ -281,6 +312,7 @@ __all__ = [
     "variable_scope",
     "variables_initializer",
     "variance_scaling_initializer",
+    "verify_tensor_all_finite",
     "zeros_initializer",
 ]
 __all__ += vocabulary.__all__

@@ -20,6 +20,10 @@ class GraphError(ParaflowError, ValueError):
     """A graph that cannot be built or compiled: shapes that do not fit, a name that is not there."""
 
 
+class FinalizedError(GraphError, RuntimeError):
+    """An operation that was to be added to a graph after ``finalize()``."""
+
+
 class UnknownNameError(GraphError, KeyError):
     """A name that no operation, tensor or variable of the graph bears."""
 

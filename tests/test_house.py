@@ -24,7 +24,7 @@ KERNELS = {*OPS, "native", "kernels"}
 COMPILER = {*KERNELS, "compiler"}
 RUNTIME = {*COMPILER, "comm", "runtime"}
 PARALLEL = {*RUNTIME, "parallel"}
-NAMESPACES = ("vocabulary", "bitwise", "dtypes", "graph_util", "linalg", "manip", "math", "random")
+NAMESPACES = ("vocabulary", "bitwise", "debugging", "dtypes", "graph_util", "linalg", "manip", "math", "random")
 MAY_IMPORT = {
     "errors": set(),
     "native": set(),

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from paraflow.errors import GraphError, UnknownNameError
+from paraflow.errors import FinalizedError, GraphError, UnknownNameError
 from paraflow.graph.context import stacks
 from paraflow.graph.device import DeviceScope, resolve
 from paraflow.graph.dtypes import DType
@@ -71,7 +71,7 @@ class Graph:
     ) -> Operation:
         """Append an operation; `OpRecord.__call__` is the way to come here."""
         if self._finalized and not record.reads:
-            raise GraphError(f"the graph is finalized: {record.name} '{name}' cannot be added")
+            raise FinalizedError(f"the graph is finalized: {record.name} '{name}' cannot be added")
         for tensor in inputs:
             if tensor.op.graph is not self:
                 raise GraphError(

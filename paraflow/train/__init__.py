@@ -9,6 +9,7 @@ from paraflow.train.checkpoint_files import (
     list_variables,
     load_checkpoint,
     load_variable,
+    remove_checkpoint,
     update_checkpoint_state,
 )
 from paraflow.train.checkpoint_files import CheckpointReader as NewCheckpointReader
@@ -48,6 +49,7 @@ from paraflow.train.schedules import (
     natural_exp_decay,
     noisy_linear_cosine_decay,
     piecewise_constant,
+    piecewise_constant_decay,
     polynomial_decay,
 )
 
@@ -93,7 +95,9 @@ __all__ = [
     "natural_exp_decay",
     "noisy_linear_cosine_decay",
     "piecewise_constant",
+    "piecewise_constant_decay",
     "polynomial_decay",
+    "remove_checkpoint",
     "update_checkpoint_state",
     "write_graph",
 ]

@@ -182,6 +182,14 @@ def checkpoint_exists(checkpoint_prefix: str) -> bool:
     return file_of(checkpoint_prefix).is_file()
 
 
+def remove_checkpoint(
+    checkpoint_prefix: str, checkpoint_format_version: int = 2, meta_graph_suffix: str = "meta"
+) -> None:
+    """Remove the checkpoint of that path, and its graph, where they are there."""
+    file_of(checkpoint_prefix).unlink(missing_ok=True)
+    Path(f"{checkpoint_prefix}.{meta_graph_suffix}").unlink(missing_ok=True)
+
+
 def latest_checkpoint(checkpoint_dir: str, latest_filename: str | None = None) -> str | None:
     """The path of the latest checkpoint of a directory, for `Saver.restore`; None where there is none."""
     state = get_checkpoint_state(checkpoint_dir, latest_filename)

@@ -19,6 +19,7 @@ from paraflow.train.checkpoint_files import (
     CheckpointReader,
     checkpoint_exists,
     file_of,
+    remove_checkpoint,
     remove_unfinished,
     save_arrays,
     update_checkpoint_state,
@@ -141,8 +142,7 @@ class Saver:
             if sess.comm.rank == 0:
                 update_checkpoint_state(str(path.parent), prefix, self.last_checkpoints, state_name)
                 for old in removed:
-                    file_of(old).unlink(missing_ok=True)
-                    Path(f"{old}.{meta_graph_suffix}").unlink(missing_ok=True)
+                    remove_checkpoint(old, meta_graph_suffix=meta_graph_suffix)
         return prefix
 
     def restore(self, sess: Any, save_path: str | os.PathLike[str] | None) -> None:

@@ -16,7 +16,8 @@ QUEUES = "queues and their runners: pf.data.Batches gives each rank its part of 
 SESSIONS = "supervised sessions and hooks: the trainer (paraflow run, paraflow launch) has what they do"
 CLUSTER = "clusters of TensorFlow servers: ranks are MPI processes, parallel.mode says what they do"
 CONTROL = "control flow is not in the language yet"
-CHECKS = "not built yet; Assert and the assert_* of the root namespace are there"
+CHECKS = "not built yet; the other assertions are there"
+PLACEMENT = "operations are placed on no devices"
 STATE = "not built yet; collections, variable scopes and get_variable are there"
 SCATTER = "not built yet; scatter_add, scatter_update and their kin are there"
 LAYERS = "the transpose of a convolution over three axes is not built"
@@ -25,7 +26,7 @@ METRICS = "running metrics are not in the language; pf.nn.metrics has accuracy, 
 IMAGES = "not built yet; convolutions and pooling in 1 to 3 dimensions are there"
 RECURRENT = "recurrent networks and their losses are not built yet"
 SAMPLING = "not built yet; the uniform and log-uniform samplers and the losses over them are in pf.nn"
-INITIALIZERS = "there are no tables; variables_initializer and its kin are in the root namespace"
+INITIALIZERS = "there are no tables"
 RANDOM = "samplers whose loops of rejection would have to be TensorFlow's to the bit are not built yet"
 SPECTRAL = "Fourier transforms are not built"
 DECOMPOSED = "numpy has no such decomposition, and none is asked for"
@@ -59,15 +60,12 @@ MISSING = {
                      "TensorArray*", "CriticalSection", "grad_pass_through",
                      "recompute_grad", "*py_func*", "numpy_function", "function", "print", "hessians",
                      "UnconnectedGradients"), CONTROL),
-    **dict.fromkeys(("assert_*", "add_check_numerics_ops", "check_numerics", "verify_tensor_all_finite",
-                     "debugging", "debugging.*", "is_numeric_tensor", "is_tensor"), CHECKS),
-    **dict.fromkeys(("VariableA*", "VariableS*", "initialize_local_variables", "variable_*", "*partitioner",
-                     "create_partitioned_variables",
-                     "make_template", "op_scope", "init_scope", "colocate_with",
-                     "get_seed", "random.get_seed", "container", "get_static_value", "AggregationMethod",
-                     "convert_to_tensor_or_indexed_slices"), STATE),
+    **dict.fromkeys(("debugging.assert_shapes", "debugging.experimental"), CHECKS),
+    "debugging.*_log_device_placement": PLACEMENT,
+    **dict.fromkeys(("VariableA*", "VariableS*", "variable_*", "*partitioner", "create_partitioned_variables",
+                     "op_scope", "init_scope", "colocate_with", "container"), STATE),
     "batch_scatter_update": SCATTER,
-    **dict.fromkeys(("*initializer", "initializers.*"), INITIALIZERS),
+    **dict.fromkeys(("tables_initializer", "initializers.tables_initializer"), INITIALIZERS),
     **dict.fromkeys(("bfloat16", "to_bfloat16", "dtypes.bfloat16"), BFLOAT16),
     **dict.fromkeys(("multinomial", "random_gamma", "random_poisson", "random.categorical",
                      "random.gamma", "random.multinomial", "random.poisson", "random.stateless_*"), RANDOM),
@@ -88,7 +86,6 @@ MISSING = {
     **dict.fromkeys(("metrics", "metrics.*"), METRICS),
     # training
     "train.*Optimizer": OPTIMIZERS,
-    "train.piecewise_constant_decay": "train.piecewise_constant is its older name",
     **dict.fromkeys(("train.*[Cc]heckpoint*", "train.Saver*", "train.init_from_*", "train.warm_start",
                      "train.VocabInfo", "saved_model"), SAVING),
     **dict.fromkeys(("train.*batch*", "train.*producer", "train.limit_epochs", "train.*queue_runner*", "*Queue*",

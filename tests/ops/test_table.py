@@ -60,6 +60,7 @@ TESTED_ELSEWHERE = {
     "print_values": "ops/test_python.py",
     "call_python": "ops/test_python.py",
     "with_gradient": "ops/test_python.py",
+    "check_numerics": "ops/test_debugging.py",
     **dict.fromkeys(("scalar_summary", "histogram_summary", "image_summary", "merge_summary"), "summary"),
 }
 
