@@ -59,8 +59,8 @@ class Template:
 
     @property
     def variable_scope_name(self) -> str | None:
-        """The name of that scope, None before the first call."""
-        return None if self._scope is None else self._scope.name
+        """The name of that scope with a ``/`` at its end, None before the first call."""
+        return None if self._scope is None else f"{self._scope.name}/"
 
     @property
     def trainable_variables(self) -> list[Variable]:

@@ -23,25 +23,26 @@ def test_calls_share_variables():
     assert template.trainable_variables == template.global_variables == pf.global_variables()
     assert [v.name for v in template.variables] == ["scale/w:0", "scale/seen:0"]
     assert [v.name for v in template.local_variables] == ["scale/seen:0"]
-    assert template.variable_scope_name == "scale"
+    assert template.variable_scope_name == "scale/"
     with pf.Session() as session:
         session.run(pf.global_variables_initializer())
         assert session.run([a, b]) == [6.0, 30.0]
 
 
 def test_names_of_scopes():
+    """Those of TensorFlow 2.21's tf.compat.v1 for the same program."""
     first, second = pf.make_template("s", scale), pf.make_template("s", scale)
     second(1.0), first(1.0)
-    assert (second.variable_scope_name, first.variable_scope_name) == ("s", "s_1")
+    assert (second.variable_scope_name, first.variable_scope_name) == ("s/", "s_1/")
     early = pf.make_template("s", scale, create_scope_now_=True)
-    assert early.variable_scope_name == "s_2"
+    assert early.variable_scope_name == "s_2/"
     assert early.variables == []
     early(1.0), early(2.0)
     with pf.variable_scope("outer"):
         inner = pf.make_template("s", scale)
         inner(1.0)
     inner(2.0)
-    assert inner.variable_scope_name == "outer/s"
+    assert inner.variable_scope_name == "outer/s/"
     shared = [pf.make_template("x", scale, unique_name_="same") for _ in range(2)]
     shared[0](1.0)
     with pytest.raises(ValueError, match="same/w already exists"):
