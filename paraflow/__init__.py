@@ -18,8 +18,10 @@ from paraflow import (
     bitwise,
     comm,
     data,
+    debugging,
     dtypes,
     errors,
+    graph_util,
     linalg,
     manip,
     math,
@@ -27,6 +29,7 @@ from paraflow import (
     nn,
     parallel,
     random,
+    summary,
     sysconfig,
     testing,
     train,
@@ -86,6 +89,7 @@ from paraflow.nn.initializers import truncated_normal as truncated_normal_initia
 from paraflow.nn.initializers import uniform_unit_scaling as uniform_unit_scaling_initializer
 from paraflow.nn.initializers import variance_scaling as variance_scaling_initializer
 from paraflow.nn.initializers import zeros as zeros_initializer
+from paraflow.nn.template import make_template
 from paraflow.nn.variable_scope import (
     AUTO_REUSE,
     VariableScope,
@@ -116,9 +120,24 @@ from paraflow.ops.checks import (
     assert_type,
 )
 from paraflow.ops.collective import exchange
+from paraflow.ops.debugging import (
+    AggregationMethod,
+    add_check_numerics_ops,
+    assert_proper_iterable,
+    assert_same_float_dtype,
+    assert_variables_initialized,
+    check_numerics,
+    convert_to_tensor_or_indexed_slices,
+    get_static_value,
+    is_numeric_tensor,
+    is_tensor,
+    verify_tensor_all_finite,
+)
+from paraflow.ops.graph_defs import import_graph_def
 from paraflow.ops.python import custom_gradient, py_func
 from paraflow.ops.python import print_ as Print  # noqa: N812
 from paraflow.ops.python import tuple_ as tuple
+from paraflow.ops.random import get_seed
 from paraflow.ops.recompute import recompute_grad
 from paraflow.ops.rows import scatter_add_to as scatter_add
 from paraflow.ops.rows import scatter_sub, scatter_update
@@ -137,6 +156,7 @@ from paraflow.ops.state import (
 )
 from paraflow.ops.state import global_variables as all_variables
 from paraflow.ops.state import variables_initializer as initialize_variables
+from paraflow.ops.summaries import Summary
 from paraflow.ops.variables import (
     count_up_to,
     is_variable_initialized,
@@ -153,6 +173,7 @@ from paraflow.ops.variables import (
     scatter_nd_sub,
     scatter_nd_update,
 )
+from paraflow.ops.variables import local_variables_initializer as initialize_local_variables
 from paraflow.runtime.interactive import InteractiveSession, get_default_session
 from paraflow.runtime.session import Session
 from paraflow.vocabulary import *  # noqa: F403
@@ -161,6 +182,7 @@ newaxis = None  # in a tensor's key: a new axis of size 1
 
 __all__ = [
     "AUTO_REUSE",
+    "AggregationMethod",
     "Assert",
     "CompilerOptions",
     "Graph",
@@ -172,11 +194,13 @@ __all__ = [
     "Print",
     "Session",
     "Spec",
+    "Summary",
     "Tensor",
     "TensorArray",
     "TensorShape",
     "Variable",
     "VariableScope",
+    "add_check_numerics_ops",
     "add_to_collection",
     "add_to_collections",
     "all_variables",
@@ -193,17 +217,21 @@ __all__ = [
     "assert_non_positive",
     "assert_none_equal",
     "assert_positive",
+    "assert_proper_iterable",
     "assert_rank",
     "assert_rank_at_least",
     "assert_rank_in",
+    "assert_same_float_dtype",
     "assert_scalar",
     "assert_type",
+    "assert_variables_initialized",
     "assign",
     "assign_add",
     "assign_sub",
     "bitwise",
     "bool",
     "case",
+    "check_numerics",
     "comm",
     "complex64",
     "complex128",
@@ -211,9 +239,11 @@ __all__ = [
     "constant_initializer",
     "control_dependencies",
     "convert_to_tensor",
+    "convert_to_tensor_or_indexed_slices",
     "count_up_to",
     "custom_gradient",
     "data",
+    "debugging",
     "device",
     "double",
     "dtypes",
@@ -229,6 +259,8 @@ __all__ = [
     "get_default_graph",
     "get_default_session",
     "get_local_variable",
+    "get_seed",
+    "get_static_value",
     "get_variable",
     "get_variable_scope",
     "global_variables",
@@ -236,20 +268,26 @@ __all__ = [
     "glorot_normal_initializer",
     "glorot_uniform_initializer",
     "gradients",
+    "graph_util",
     "half",
+    "import_graph_def",
     "initialize_all_variables",
+    "initialize_local_variables",
     "initialize_variables",
     "initializers",
     "int8",
     "int16",
     "int32",
     "int64",
+    "is_numeric_tensor",
+    "is_tensor",
     "is_variable_initialized",
     "layers",
     "linalg",
     "local_variables",
     "local_variables_initializer",
     "losses",
+    "make_template",
     "manip",
     "map_fn",
     "math",
@@ -283,6 +321,7 @@ __all__ = [
     "scatter_nd_update",
     "scatter_sub",
     "scatter_update",
+    "summary",
     "switch_case",
     "sysconfig",
     "testing",
@@ -298,6 +337,7 @@ __all__ = [
     "variable_scope",
     "variables_initializer",
     "variance_scaling_initializer",
+    "verify_tensor_all_finite",
     "while_loop",
     "zeros_initializer",
 ]

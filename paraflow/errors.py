@@ -20,6 +20,10 @@ class GraphError(ParaflowError, ValueError):
     """A graph that cannot be built or compiled: shapes that do not fit, a name that is not there."""
 
 
+class FinalizedError(GraphError, RuntimeError):
+    """An operation that was to be added to a graph after ``finalize()``."""
+
+
 class UnknownNameError(GraphError, KeyError):
     """A name that no operation, tensor or variable of the graph bears."""
 
@@ -49,6 +53,10 @@ class CompileError(ParaflowError):
 
 class DataError(ParaflowError):
     """A data file is missing, truncated or not what it claims to be, or a split is impossible."""
+
+
+class MissingPackageError(ParaflowError, ImportError):
+    """A package is not installed that belongs to an extra of paraflow; the message names the extra."""
 
 
 class ConfigError(ParaflowError):

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ KERNELS = {*OPS, "native", "kernels"}
 COMPILER = {*KERNELS, "compiler"}
 RUNTIME = {*COMPILER, "comm", "runtime"}
 PARALLEL = {*RUNTIME, "parallel"}
-NAMESPACES = ("vocabulary", "bitwise", "dtypes", "linalg", "manip", "math", "random")
+NAMESPACES = ("vocabulary", "bitwise", "debugging", "dtypes", "graph_util", "linalg", "manip", "math", "random")
 MAY_IMPORT = {
     "errors": set(),
     "native": set(),
@@ -44,17 +45,21 @@ MAY_IMPORT = {
     "parallel": PARALLEL,
     "testing": {*PARALLEL, "autodiff", "testing"},
     "data": {"data"},
-    "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment"},
+    "summary": {*OPS, "comm", "summary"},
+    "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "summary", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},
     "show": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate", "show"},
     **dict.fromkeys(NAMESPACES, OPS),
-    "__init__": {*PARALLEL, *CONTROL, "nn", "metrics", "train", "data", "sysconfig", "testing", *NAMESPACES},
+    "__init__": {
+        *PARALLEL, *CONTROL, "nn", "metrics", "train", "data", "summary", "sysconfig", "testing", *NAMESPACES
+    },
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {
     "comm": {"mpi4py"},
     "experiment": {"pydantic", "pydantic_core", "rich", "safetensors", "matplotlib"},
     "simulate": {"matplotlib"},
+    "summary": {"tensorboard", "PIL"},
     "train": {"safetensors"},
     "launch": {"rich"},
 }
@@ -64,6 +69,7 @@ IMPORTED_LATER = {
     ("paraflow/experiment/journal.py", "_draw"): "matplotlib need not be there, and takes a second",
     ("paraflow/simulate/cli.py", "_plot_module"): "matplotlib is of an extra, and only --plot needs it",
     ("paraflow/train/checkpoint_files.py", "_safetensors"): "a script that keeps no checkpoint starts sooner by 20 ms",
+    ("paraflow/summary/writer.py", "__init__"): "tensorboard is of an extra, and takes half a second",
     ("paraflow/experiment/bench.py", "_drawing"): "matplotlib need not be there, and takes a second",
     ("paraflow/experiment/timings.py", "gloo"): "torch need not be there, and is only a peer to measure",
     ("paraflow/experiment/timings.py", "tensor"): "torch need not be there, and is only a peer to measure",
@@ -105,6 +111,13 @@ def called_imports(tree):
 
 def of_each_file(test):
     return pytest.mark.parametrize("path", FILES, ids=[str(p.relative_to(ROOT)) for p in FILES])(test)
+
+
+def test_every_package_is_installed():
+    """An editable installation would not miss one."""
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "paraflow").rglob("__init__.py")}
+    assert listed == found | {"paraflow_launch"}
 
 
 def test_every_part_has_its_place_in_the_order():

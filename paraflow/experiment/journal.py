@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -13,16 +13,23 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from paraflow.experiment.metrics import MetricsWriter
 from paraflow.experiment.progress import Progress, formatted
 from paraflow.experiment.run_directory import METRICS_FILE, WAITS_FILE
 from paraflow.experiment.sizes import tuning_text
 from paraflow.experiment.waits import Waits
+from paraflow.ops.summaries import Summary, SummaryValue
 from paraflow.runtime.tuning import Tuning
+from paraflow.summary import FileWriter
 
 
 class Journal:
     """Records the events of a run in metrics.jsonl, and shows them. On ranks other than 0 it does nothing.
+
+    With a ``board`` it also writes the numbers of "train" and "evaluate" for TensorBoard, as ``train/loss`` and so on,
+    those by rank as ``train/samples_per_second/0``; it closes the board at its end.
 
     Every record has ``event``, ``step`` and ``epoch`` (from 1) and ``time``, seconds since the journal was opened:
 
@@ -43,10 +50,13 @@ class Journal:
       its ``slowdown``: its time for a step, without communication, in medians of the other ranks'.
     """
 
-    def __init__(self, rank: int, directory: Path, total_steps: int, epochs: int | None) -> None:
+    def __init__(
+        self, rank: int, directory: Path, total_steps: int, epochs: int | None, board: FileWriter | None = None
+    ) -> None:
         self._directory = directory
         self._began = perf_counter()
         self._open = ExitStack()
+        self._board = None if board is None else self._open.enter_context(board)
         self._writer = self._open.enter_context(MetricsWriter(directory / METRICS_FILE)) if rank == 0 else None
         stream = sys.stdout if rank == 0 else None
         self._progress = self._open.enter_context(Progress(stream, total_steps, epochs))
@@ -114,6 +124,17 @@ class Journal:
         if self._writer is not None:
             seconds = perf_counter() - self._began
             self._writer.write({"event": event, "step": self._step, "epoch": self._epoch, "time": seconds, **record})
+            if self._board is not None and event in ("train", "evaluate"):
+                self._board.add_summary(Summary(list(_numbers(event, record))), self._step)
+
+
+def _numbers(prefix: str, record: Mapping[str, object]) -> Iterator[SummaryValue]:
+    """The numbers of a record, also those in lists, by their places."""
+    for name, value in record.items():
+        if isinstance(value, (int, float, np.number)):
+            yield SummaryValue(f"{prefix}/{name}", float(value))
+        elif isinstance(value, (list, tuple, np.ndarray)):
+            yield from _numbers(f"{prefix}/{name}", {str(i): item for i, item in enumerate(value)})
 
 
 def _draw(waits: Waits, directory: Path) -> None:

@@ -15,13 +15,14 @@ import numpy as np
 from paraflow.comm import Communicator, solo
 from paraflow.compiler.pipeline import CompilerOptions
 from paraflow.data import Batch, Batches, Dataset, OwnBatches, shard
-from paraflow.errors import ConfigError, NumericError
+from paraflow.errors import ConfigError, MissingPackageError, NumericError
 from paraflow.experiment.datasets import has_own_data, load_datasets, load_own_datasets
 from paraflow.experiment.journal import Journal
 from paraflow.experiment.measure import Meter, evaluate
 from paraflow.experiment.model import Model, build_model
 from paraflow.experiment.optimizers import build_train_op
 from paraflow.experiment.run_directory import (
+    GRAPH_FILE,
     PARAMETERS_FILE,
     PLANS_DIRECTORY,
     TRACE_FILE,
@@ -37,7 +38,10 @@ from paraflow.parallel import Strategy
 from paraflow.parallel.agreement import check_agreement
 from paraflow.runtime.session import Session
 from paraflow.runtime.trace import Trace
+from paraflow.summary import FileWriter
 from paraflow.train.checkpoint_files import save_arrays
+from paraflow.train.graph_files import keep_meta_graph
+from paraflow.train.saver import Saver
 
 
 def train(config: Config, communicator: Communicator) -> None:
@@ -61,6 +65,7 @@ def train(config: Config, communicator: Communicator) -> None:
         model = build_model(config, training)
         parameters = global_variables()
         train_op = build_train_op(config.optimizer, model.loss)
+        saver = Saver(parameters, allow_empty=True)
         initialize = global_variables_initializer()
         with Session(
             strategy=strategy,
@@ -70,12 +75,15 @@ def train(config: Config, communicator: Communicator) -> None:
             compiler=CompilerOptions(config.compiler.disable, rematerialise=config.compiler.rematerialise),
         ) as session:
             session.run(initialize)
-            _Run(config, communicator, strategy, session, model, parameters, train_op, test).carry_out(training)
+            _Run(config, communicator, strategy, session, model, parameters, saver, train_op, test).carry_out(training)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What one rank's part of a run is made of; ``parameters`` are the model's variables, trained or not."""
+    """What one rank's part of a run is made of.
+
+    ``parameters`` are the model's variables, trained or not, and ``saver`` is one for them.
+    """
 
     config: Config
     communicator: Communicator
@@ -83,6 +91,7 @@ class _Run:
     session: Session
     model: Model
     parameters: list[Variable]
+    saver: Saver
     train_op: Operation
     test: Dataset
 
@@ -94,7 +103,10 @@ class _Run:
         directory = create_run_directory(self.config, self.communicator)
         dump = self.config.compiler.dump
         self.session.compiler = replace(self.session.compiler, dump=dump, directory=str(directory / PLANS_DIRECTORY))
-        with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs) as journal:
+        if self.communicator.rank == 0:
+            keep_meta_graph(directory / GRAPH_FILE, self.session.graph, self.saver.to_proto())
+        board = self._board(directory)
+        with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs, board) as journal:
             worker = None
             if self.strategy.is_server:
                 self.strategy.serve(self.session, self.train_op)
@@ -119,6 +131,14 @@ class _Run:
         else:  # a server has those of a worker
             mine = np.arange(0 if self.strategy.is_server else len(self.test))
         return evaluate(self.session, self.model, self.test, mine, group)
+
+    def _board(self, directory: Path) -> FileWriter | None:
+        if not self.config.experiment.tensorboard or self.communicator.rank:
+            return None
+        try:
+            return FileWriter(directory, self.session.graph)
+        except MissingPackageError as error:
+            raise ConfigError(f"experiment.tensorboard = true: {error}") from None
 
     def _batches(self, training: Dataset) -> Batches | OwnBatches:
         table, seed, rank = self.config.data, self.config.experiment.seed, _place(self.strategy)

@@ -83,15 +83,22 @@ def build_model(config: Config, dataset: Dataset) -> Model:
 
     A builder is called as ``function(features_shape, classes, dtype, **options)``: the shape [d...] of one sample's
     features, the number of classes (0 where labels are no classes), the name of the dtype of features and variables.
-    Raises ConfigError, with the key and both sizes, where model and data do not fit.
+    What is fed, loss and metrics are in collections of the graph by their names, and so are the logits of models by
+    name. Raises ConfigError, with the key and both sizes, where model and data do not fit.
     """
     if isinstance(config.model, MLPModel):
-        return _mlp(config.model, config.experiment.dtype, dataset)
-    if isinstance(config.model, CNNModel):
-        return _cnn(config.model, config.experiment.dtype, dataset)
-    if isinstance(config.model, RNNModel):
-        return _rnn(config.model, config.experiment.dtype, dataset)
-    return _built(config.model, config.experiment.dtype, dataset)
+        model = _mlp(config.model, config.experiment.dtype, dataset)
+    elif isinstance(config.model, CNNModel):
+        model = _cnn(config.model, config.experiment.dtype, dataset)
+    elif isinstance(config.model, RNNModel):
+        model = _rnn(config.model, config.experiment.dtype, dataset)
+    else:
+        model = _built(config.model, config.experiment.dtype, dataset)
+    for name, tensor in zip(("features", "labels", "training"), model.feeds, strict=False):
+        tensor.graph.add_to_collection(name, tensor)
+    for name, tensor in model.values.items():
+        tensor.graph.add_to_collection(name, tensor)
+    return model
 
 
 def _mlp(table: MLPModel, dtype: str, dataset: Dataset) -> Model:
@@ -201,6 +208,7 @@ def _placeholders(dtype: str, dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def _classifier(features: Tensor, labels: Tensor, logits: Tensor, training: Tensor | None = None) -> Model:
+    logits.graph.add_to_collection("logits", logits)
     loss = nn.losses.sparse_softmax_cross_entropy(labels, logits)
     return Model(features, labels, loss, {"accuracy": nn.metrics.accuracy(labels, argmax(logits, -1))}, training)
 

@@ -1,4 +1,4 @@
-"""The directory of one run: its configuration, its environment, its metrics and the parameters it ended with."""
+"""The directory of one run: configuration, environment, graph, metrics and the parameters it ended with."""
 
 import json
 import os
@@ -19,6 +19,7 @@ from paraflow.experiment.toml_text import toml_document
 CONFIG_FILE = "config.toml"
 ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.jsonl"
+GRAPH_FILE = "graph.json"
 PARAMETERS_FILE = "parameters.safetensors"
 WAITS_FILE = "waits.svg"
 PLANS_DIRECTORY = "plans"

@@ -72,6 +72,9 @@ class Experiment(Table):
     threads: PositiveInt = Field(
         default=1, description="threads of each rank that run independent operations at the same time"
     )
+    tensorboard: bool = Field(
+        default=False, description="write metrics and graph for TensorBoard as well; needs paraflow[tensorboard]"
+    )
 
 
 class _Batches(Table):

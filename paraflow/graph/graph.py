@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from paraflow.errors import GraphError, UnknownNameError
+from paraflow.errors import FinalizedError, GraphError, UnknownNameError
 from paraflow.graph.context import stacks
 from paraflow.graph.device import DeviceScope, resolve
 from paraflow.graph.dtypes import DType
+from paraflow.graph.graph_def import GraphDef, graph_def, scopes
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.shape import Dims, Spec
 
@@ -70,7 +71,7 @@ class Graph:
     ) -> Operation:
         """Append an operation; `OpRecord.__call__` is the way to come here."""
         if self._finalized and not record.reads:
-            raise GraphError(f"the graph is finalized: {record.name} '{name}' cannot be added")
+            raise FinalizedError(f"the graph is finalized: {record.name} '{name}' cannot be added")
         for tensor in inputs:
             if tensor.op.graph is not self:
                 raise GraphError(
@@ -113,6 +114,11 @@ class Graph:
         counts[key] = count + 1
         counts[f"{key}_{count}"] = 1
         return f"{full}_{count}"
+
+    def mark_scopes(self, names: Iterable[str]) -> None:
+        """Have the scopes of ``names`` count as used, so that a `name_scope` of such a name is another one."""
+        for scope in scopes(names):
+            self._name_counts.setdefault(scope.lower(), 1)
 
     @contextmanager
     def name_scope(self, name: str | None) -> Iterator[str]:
@@ -178,6 +184,10 @@ class Graph:
     def get_operations(self) -> list[Operation]:
         """All operations, in the order of their making."""
         return list(self.operations)
+
+    def has_operation(self, name: str) -> bool:
+        """Whether there is an operation of that name."""
+        return name in self._by_name
 
     def get_operation_by_name(self, name: str) -> Operation:
         """The operation of that name; raises UnknownNameError, a KeyError, naming near misses."""
@@ -265,6 +275,22 @@ class Graph:
         spec = VariableSpec(name, dtype, tuple(size for size in shape if size is not None), trainable, slot_of)
         self.variables[name] = spec
         return spec
+
+    def as_graph_def(
+        self, from_version: None = None, add_shapes: bool = False, *, outputs: Sequence[Any] | None = None
+    ) -> GraphDef:
+        """The graph as a dictionary of values that JSON has, which `import_graph_def` reads.
+
+        With ``outputs`` (tensors, operations, variables or names) only the part that they need, with the initializers
+        of the variables in it. Shapes are always there, whatever ``add_shapes`` says, and ``from_version`` has to be
+        None. Collections and the functions that constrain variables are no part of it.
+
+        Raises GraphError for an operation that holds a Python function (`py_func`, `custom_gradient`), with its line.
+        """
+        if from_version is not None:
+            raise GraphError("as_graph_def: graphs have no versions, so from_version has to be None")
+        wanted = None if outputs is None else [as_operation(self.as_graph_element(item)) for item in outputs]
+        return graph_def(self, wanted)
 
     @property
     def finalized(self) -> bool:

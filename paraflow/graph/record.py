@@ -70,6 +70,7 @@ class OpRecord:
         writes: bool = False,
         collective: bool = False,
         effect: bool = False,
+        python: bool = False,
     ) -> None:
         self.name = body.__name__
         self.body = body
@@ -86,6 +87,7 @@ class OpRecord:
         self.writes = writes
         self.collective = collective
         self.effect = effect
+        self.python = python
         self.inputs: list[str]
         self.variadic: bool
         self.attributes: dict[str, Any]
@@ -264,7 +266,8 @@ def op(body: Callable[..., Any] | None = None, **properties: Any) -> Any:
     dtype; default all), ``result`` (fixed result dtype of an elementwise op), ``view`` (the output may share the
     first input's memory), ``shape_only`` (the value depends on the inputs' shapes alone), ``random``, ``reads`` and
     ``writes`` (of the variable named by the attribute ``variable``, or of those named by ``variables``),
-    ``collective`` (all ranks take part), ``effect`` (must run when asked for, never merged).
+    ``collective`` (all ranks take part), ``effect`` (must run when asked for, never merged), ``python`` (among its
+    attributes is a Python function, so that no graph definition can have it).
     """
     if body is None:
         return lambda b: op(b, **properties)

@@ -19,10 +19,14 @@ from paraflow.ops import array, random
 from paraflow.ops.linalg import eye, orthonormal
 from paraflow.ops.math import multiply
 from paraflow.ops.rearrange import transpose
+from paraflow.ops.state import global_variables_initializer as global_variables
 from paraflow.ops.state import make_shape
+from paraflow.ops.state import variables_initializer as variables
+from paraflow.ops.variables import local_variables_initializer as local_variables
 
 __all__ = [
     "constant",
+    "global_variables",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
@@ -30,12 +34,14 @@ __all__ = [
     "identity",
     "lecun_normal",
     "lecun_uniform",
+    "local_variables",
     "ones",
     "orthogonal",
     "random_normal",
     "random_uniform",
     "truncated_normal",
     "uniform_unit_scaling",
+    "variables",
     "variance_scaling",
     "zeros",
 ]

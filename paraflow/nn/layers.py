@@ -1,4 +1,4 @@
-"""Layers: functions that add variables and operations to the graph. Names and arguments of ``tf.layers``."""
+"""Layers: classes that keep their variables, and functions that use one once. Names and arguments of ``tf.layers``."""
 
 from __future__ import annotations
 
@@ -6,37 +6,72 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from paraflow.errors import GraphError
-from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import convert
-from paraflow.graph.shape import format_dims
+from paraflow.graph.record import at_user_line, convert
+from paraflow.graph.shape import TensorShape, format_dims
 from paraflow.nn import initializers
 from paraflow.nn.convolution_layers import (
-    average_pooling1d,
-    average_pooling2d,
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
+    Conv3D,
+    SeparableConv1D,
+    SeparableConv2D,
     conv1d,
     conv2d,
     conv2d_transpose,
     conv3d,
-    max_pooling1d,
-    max_pooling2d,
+    separable_conv1d,
     separable_conv2d,
 )
 from paraflow.nn.initializers import Initializer
-from paraflow.nn.normalization import batch_normalization
-from paraflow.nn.weights import Activation, Regularizer, finished, layer_variable
+from paraflow.nn.layer import Activation, Constraint, Layer, Regularizer, as_function, finished
+from paraflow.nn.normalization import BatchNormalization, batch_normalization
+from paraflow.nn.pooling_layers import (
+    AveragePooling1D,
+    AveragePooling2D,
+    AveragePooling3D,
+    MaxPooling1D,
+    MaxPooling2D,
+    MaxPooling3D,
+    average_pooling1d,
+    average_pooling2d,
+    average_pooling3d,
+    max_pooling1d,
+    max_pooling2d,
+    max_pooling3d,
+)
+from paraflow.nn.variable_scope import get_variable, variable_scope
 from paraflow.ops import nn as ops
 from paraflow.ops.contraction import tensordot
 from paraflow.ops.linalg import matmul
 from paraflow.ops.logic import select
 from paraflow.ops.math import multiply, rsqrt
 from paraflow.ops.nn import relu
-from paraflow.ops.rearrange import flatten
+from paraflow.ops.rearrange import flatten, transpose
 from paraflow.ops.reduce import moments_of
 
 __all__ = [
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "AveragePooling3D",
+    "BatchNormalization",
+    "Conv1D",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "MaxPooling3D",
+    "SeparableConv1D",
+    "SeparableConv2D",
     "average_pooling1d",
     "average_pooling2d",
+    "average_pooling3d",
     "batch_normalization",
     "conv1d",
     "conv2d",
@@ -48,73 +83,116 @@ __all__ = [
     "layer_norm",
     "max_pooling1d",
     "max_pooling2d",
+    "max_pooling3d",
     "mlp",
+    "separable_conv1d",
     "separable_conv2d",
 ]
 
 
-def dense(
-    inputs: Any,
-    units: int,
-    activation: Activation | None = None,
-    use_bias: bool = True,
-    kernel_initializer: Initializer | None = None,
-    bias_initializer: Initializer | None = None,
-    *,
-    kernel_regularizer: Regularizer | None = None,
-    bias_regularizer: Regularizer | None = None,
-    activity_regularizer: Regularizer | None = None,
-    trainable: bool = True,
-    name: str | None = None,
-) -> Tensor:
+class Dense(Layer):
     """activation(inputs @ kernel + bias): inputs [..., n] become [..., units].
 
-    Makes the variables NAME/kernel [n, units], Glorot-uniform by default, and NAME/bias [units], by default zeros, of
-    the inputs' dtype; NAME is "dense" by default, made unique. What the regularizers, functions of a tensor, return
-    joins the collection of regularisation losses. Raises GraphError if n is not known.
+    Makes the variables NAME/kernel [n, units], by default Glorot-uniform or as the variable scope says, and NAME/bias
+    [units], by default zeros, of the inputs' dtype. What the regularizers, functions of a tensor, return joins the
+    collection of regularisation losses; optimizers apply the constraints after each update. Raises GraphError if n is
+    not known.
     """
-    x = convert(inputs)
-    rank = x.spec.rank
-    width = None if not x.spec.shape else x.spec.shape[-1]
-    if rank is None or rank < 2 or width is None:
-        raise GraphError(
-            f"dense needs inputs [..., n] of known rank and known n, not {format_dims(x.spec.shape)}: "
-            f"give {x.op.where()} a shape"
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation | None = None,
+        use_bias: bool = True,
+        kernel_initializer: Initializer | None = None,
+        bias_initializer: Initializer | None = None,
+        kernel_regularizer: Regularizer | None = None,
+        bias_regularizer: Regularizer | None = None,
+        activity_regularizer: Regularizer | None = None,
+        kernel_constraint: Constraint | None = None,
+        bias_constraint: Constraint | None = None,
+        trainable: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(trainable, name, activity_regularizer=activity_regularizer, **kwargs)
+        self.units, self.activation, self.use_bias = units, activation, use_bias
+        self._kernel = kernel_initializer, kernel_regularizer, kernel_constraint
+        self._bias = bias_initializer or initializers.zeros(), bias_regularizer, bias_constraint
+        self.kernel: Any = None
+        self.bias: Any = None
+
+    def build(self, input_shape: TensorShape) -> None:
+        """Make kernel and bias."""
+        dims = input_shape.dims
+        width = None if dims is None or len(dims) < 2 else dims[-1]
+        if width is None:
+            raise self._unfit("[..., n] of known rank and known n", dims)
+        initializer, regularizer, constraint = self._kernel
+        self.kernel = self.add_weight(
+            "kernel", [width, self.units], None, initializer, regularizer, constraint=constraint
         )
-    with name_scope(name or "dense"):
-        kernel = layer_variable(
-            "kernel", [width, units], x.dtype, kernel_initializer or initializers.glorot_uniform(), kernel_regularizer,
-            trainable,
-        )  # fmt: skip
-        outputs = matmul(x, kernel) if rank == 2 else tensordot(x, kernel, 1)
-        outputs.set_shape([*x.shape.as_list()[:-1], units])
-        bias = None
-        if use_bias:
-            bias = layer_variable(
-                "bias", [units], x.dtype, bias_initializer or initializers.zeros(), bias_regularizer, trainable
-            )
-        return finished(outputs, bias, activation, activity_regularizer)
+        if self.use_bias:
+            initializer, regularizer, constraint = self._bias
+            self.bias = self.add_weight("bias", [self.units], None, initializer, regularizer, constraint=constraint)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """The product, the bias, the activation."""
+        outputs: Tensor = matmul(inputs, self.kernel) if inputs.spec.rank == 2 else tensordot(inputs, self.kernel, 1)
+        outputs.set_shape([*inputs.shape.as_list()[:-1], self.units])
+        return finished(outputs, self.bias, self.activation)
 
 
-def dropout(
-    inputs: Any,
-    rate: Any = 0.5,
-    noise_shape: Any = None,
-    seed: int | None = None,
-    training: Any = False,
-    name: str | None = None,
-) -> Tensor:
+dense = as_function(Dense, "One use of the layer `Dense`; with ``reuse`` the variables of that ``name`` are shared.")
+
+
+class Dropout(Layer):
     """In training, elements are set to 0 with probability ``rate`` and the others divided by 1 - rate.
 
-    ``training`` is a bool, or a scalar bool tensor such as a placeholder. Otherwise the inputs themselves.
+    Called with ``training``, a bool or a scalar bool tensor such as a placeholder. Otherwise the inputs themselves.
     Srivastava et al., "Dropout" (2014).
     """
-    with name_scope(name or "dropout"):
-        x = convert(inputs)
+
+    _makes_variables = False
+
+    def __init__(
+        self, rate: Any = 0.5, noise_shape: Any = None, seed: int | None = None, name: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self.rate, self.noise_shape, self.seed = rate, noise_shape, seed
+
+    def call(self, inputs: Tensor, training: Any = False) -> Tensor:
+        """The inputs, in training with elements dropped."""
+        if isinstance(training, (bool, int)) and not training:
+            return inputs
+        dropped: Tensor = ops.dropout(inputs, None, self.noise_shape, self.seed, rate=self.rate)
         if isinstance(training, (bool, int)):
-            return ops.dropout(x, None, noise_shape, seed, rate=rate) if training else x
-        result: Tensor = select(convert(training), ops.dropout(x, None, noise_shape, seed, rate=rate), x)
+            return dropped
+        result: Tensor = select(convert(training), dropped, inputs)
         return result
+
+
+dropout = as_function(Dropout, "One use of the layer `Dropout`: without ``training`` the inputs themselves.")
+
+
+class Flatten(Layer):
+    """All axes but the first merged into one; with ``data_format`` "channels_first" as if the channels came last."""
+
+    _makes_variables = False
+
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if data_format not in (None, "channels_last", "channels_first"):
+            raise GraphError(f"data_format is 'channels_last' or 'channels_first', not {data_format!r}{at_user_line()}")
+        self.data_format = data_format
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """The flat inputs, [n, elements of each]."""
+        rank = inputs.spec.rank or 0
+        if self.data_format == "channels_first" and rank > 2:
+            inputs = transpose(inputs, [0, *range(2, rank), 1])
+        flat: Tensor = flatten(inputs)
+        return flat
 
 
 def layer_norm(
@@ -141,10 +219,11 @@ def layer_norm(
             f"give {x.op.where()} a shape"
         )
     first = begin_norm_axis % len(dims)
-    with name_scope(scope or "LayerNorm"):
+    with variable_scope(scope, default_name="LayerNorm"):
         sizes = [n for n in dims[begin_params_axis:] if n is not None]
-        beta = layer_variable("beta", sizes, x.dtype, initializers.zeros(), None, trainable) if center else None
-        gamma = layer_variable("gamma", sizes, x.dtype, initializers.ones(), None, trainable) if scale else None
+        zeros, ones = initializers.zeros(), initializers.ones()
+        beta = get_variable("beta", sizes, x.dtype, zeros, trainable=trainable) if center else None
+        gamma = get_variable("gamma", sizes, x.dtype, ones, trainable=trainable) if scale else None
         mean, variance = moments_of(x, tuple(range(first, len(dims))), True)
         y = multiply(x - mean, rsqrt(variance + 1e-12))
         y = y if gamma is None else y * gamma
@@ -165,11 +244,12 @@ def mlp(
     With a ``normalizer`` (`batch_normalization`, say) these layers have no bias, and it stands before the activation.
     Inputs [n, d...] are flattened; the outputs are [n, units[-1]].
     """
-    with name_scope(name):
+    with variable_scope(None, default_name=name):
         x = flatten(inputs) if convert(inputs).spec.rank != 2 else convert(inputs)
         for width in units[:-1]:
             if normalizer is None:
                 x = dense(x, width, activation, kernel_initializer=kernel_initializer)
             else:
                 x = activation(normalizer(dense(x, width, None, False, kernel_initializer=kernel_initializer)))
-        return dense(x, units[-1], kernel_initializer=kernel_initializer)
+        outputs: Tensor = dense(x, units[-1], kernel_initializer=kernel_initializer)
+        return outputs

@@ -6,45 +6,28 @@ from typing import Any
 
 from paraflow.errors import GraphError
 from paraflow.graph.dtypes import float32
-from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert
-from paraflow.graph.shape import format_dims, normal_axis
+from paraflow.graph.shape import TensorShape, known, normal_axis
 from paraflow.nn import initializers
 from paraflow.nn.initializers import Initializer
-from paraflow.nn.weights import layer_variable
+from paraflow.nn.layer import Constraint, Layer, Regularizer, as_function
 from paraflow.ops.array import cast, reshape
 from paraflow.ops.collective import exchange, global_moments
 from paraflow.ops.logic import select
 from paraflow.ops.nn import moments
 from paraflow.ops.normalization import batch_normalization as normalize
 from paraflow.ops.normalization import elements_of_each, without_bias
-from paraflow.ops.state import GraphKeys, Variable
+from paraflow.ops.state import Variable
 
 
-def batch_normalization(
-    inputs: Any,
-    axis: int = -1,
-    momentum: float = 0.99,
-    epsilon: float = 1e-3,
-    center: bool = True,
-    scale: bool = True,
-    beta_initializer: Initializer | None = None,
-    gamma_initializer: Initializer | None = None,
-    moving_mean_initializer: Initializer | None = None,
-    moving_variance_initializer: Initializer | None = None,
-    *,
-    training: Any = False,
-    trainable: bool = True,
-    name: str | None = None,
-    fused: bool | None = None,
-    synchronized: bool = False,
-) -> Tensor:
+class BatchNormalization(Layer):
     """(inputs - mean) / sqrt(variance + epsilon) * gamma + beta, mean and variance over all axes but ``axis``.
 
-    Ioffe & Szegedy, "Batch normalization" (ICML 2015). With ``training`` the statistics are those of the batch, else
-    moving averages of them: the variables NAME/moving_mean and NAME/moving_variance, not trained. Two operations in the
-    collection UPDATE_OPS do moving = moving * momentum + batch * (1 - momentum); a training step has to run them::
+    Ioffe & Szegedy, "Batch normalization" (ICML 2015). Called with ``training`` the statistics are those of the batch,
+    else moving averages of them: the variables NAME/moving_mean and NAME/moving_variance, not trained. Two operations
+    in the collection UPDATE_OPS, and in the layer's ``updates``, do moving = moving * momentum + batch * (1 -
+    momentum); a training step has to run them::
 
         with pf.control_dependencies(pf.get_collection(pf.GraphKeys.UPDATE_OPS)):
             train_step = optimizer.minimize(loss)
@@ -64,51 +47,91 @@ def batch_normalization(
     Raises GraphError where number of axes or channels are not known, and for ``synchronized`` with a ``training`` that
     is neither a bool nor a placeholder, since then the ranks would have to meet in evaluations too.
     """
-    x = convert(inputs)
-    channels = _channels(x, axis)
-    place = normal_axis(axis, x.spec.rank or 0)
-    fused = x.spec.rank == 4 and place in (1, 3) and fused is not False
-    choice = _choice(training, synchronized)
-    dtype = float32 if x.dtype.itemsize < 4 else x.dtype
-    shape = [channels if i == place else 1 for i in range(x.spec.rank or 0)]
-    zeros, ones = initializers.zeros(), initializers.ones()
 
-    def variable(name: str, initializer: Initializer, trained: bool) -> Variable:
-        return layer_variable(name, [channels], dtype, initializer, trainable=trained)
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Initializer | None = None,
+        gamma_initializer: Initializer | None = None,
+        moving_mean_initializer: Initializer | None = None,
+        moving_variance_initializer: Initializer | None = None,
+        beta_regularizer: Regularizer | None = None,
+        gamma_regularizer: Regularizer | None = None,
+        beta_constraint: Constraint | None = None,
+        gamma_constraint: Constraint | None = None,
+        *,
+        trainable: bool = True,
+        name: str | None = None,
+        fused: bool | None = None,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(trainable, name, **kwargs)
+        self.axis, self.momentum, self.epsilon = axis, momentum, epsilon
+        self.fused, self.synchronized = fused, synchronized
+        zeros, ones = initializers.zeros(), initializers.ones()
+        self._gamma = (gamma_initializer or ones, gamma_regularizer, gamma_constraint) if scale else None
+        self._beta = (beta_initializer or zeros, beta_regularizer, beta_constraint) if center else None
+        self._averages = moving_mean_initializer or zeros, moving_variance_initializer or ones
+        self.gamma: Any = None
+        self.beta: Any = None
+        self.moving_mean: Any = None
+        self.moving_variance: Any = None
 
-    with name_scope(name or "batch_normalization"):
-        gamma = variable("gamma", gamma_initializer or ones, trainable) if scale else None
-        beta = variable("beta", beta_initializer or zeros, trainable) if center else None
-        moving_mean = variable("moving_mean", moving_mean_initializer or zeros, False)
-        moving_variance = variable("moving_variance", moving_variance_initializer or ones, False)
-        full = cast(x, dtype) if x.dtype != dtype else x
-        mean, variance = reshape(moving_mean, shape), reshape(moving_variance, shape)
+    def build(self, input_shape: TensorShape) -> None:
+        """Make gamma, beta and the moving averages."""
+        dims = input_shape.dims
+        channels = None if dims is None or len(dims) < 2 else dims[normal_axis(self.axis, len(dims))]
+        if channels is None:
+            raise self._unfit(f"of two axes or more, known in number, and known in size on axis {self.axis}", dims)
+        shape, dtype = [channels], self.dtype
+        if dtype is None or dtype.itemsize < 4:
+            dtype = float32
+
+        def trained(name: str, options: Any) -> Variable | None:
+            if options is None:
+                return None
+            initializer, regularizer, constraint = options
+            return self.add_weight(name, shape, dtype, initializer, regularizer, constraint=constraint)
+
+        self.gamma, self.beta = trained("gamma", self._gamma), trained("beta", self._beta)
+        mean, variance = self._averages
+        self.moving_mean = self.add_weight("moving_mean", shape, dtype, mean, trainable=False)
+        self.moving_variance = self.add_weight("moving_variance", shape, dtype, variance, trainable=False)
+
+    def call(self, inputs: Tensor, training: Any = False) -> Tensor:
+        """The normalised inputs."""
+        rank = inputs.spec.rank or 0
+        place = normal_axis(self.axis, rank)
+        fused = rank == 4 and place in (1, 3) and self.fused is not False
+        choice = _choice(training, self.synchronized)
+        dtype = self.moving_mean.dtype
+        shape = [known(self.moving_mean.spec.shape)[0] if i == place else 1 for i in range(rank)]
+        full = cast(inputs, dtype) if inputs.dtype != dtype else inputs
+        mean, variance = reshape(self.moving_mean, shape), reshape(self.moving_variance, shape)
         batch: list[tuple[Variable, Tensor]] = []
         if choice is not False:
-            batch_mean, batch_variance, count = _statistics(full, place, synchronized)
+            batch_mean, batch_variance, count = _statistics(full, place, self.synchronized)
             unbiased = without_bias(batch_variance, count) if fused else batch_variance
-            batch = [(moving_mean, batch_mean), (moving_variance, unbiased)]
+            batch = [(self.moving_mean, batch_mean), (self.moving_variance, unbiased)]
             mean = batch_mean if choice is True else select(choice, batch_mean, mean)
             variance = batch_variance if choice is True else select(choice, batch_variance, variance)
-        offset, factor = (None if v is None else reshape(v, shape) for v in (beta, gamma))
-        y = normalize(full, mean, variance, offset, factor, epsilon)
-        for update in _moving_averages(batch, momentum, choice, synchronized):
-            x.graph.add_to_collection(GraphKeys.UPDATE_OPS, update)
-        result: Tensor = cast(y, x.dtype) if x.dtype != dtype else y
-        result.set_shape(x.spec.shape)
+        offset, factor = (None if v is None else reshape(v, shape) for v in (self.beta, self.gamma))
+        y = normalize(full, mean, variance, offset, factor, self.epsilon)
+        self.add_update(_moving_averages(batch, self.momentum, choice, self.synchronized))
+        result: Tensor = cast(y, inputs.dtype) if inputs.dtype != dtype else y
+        result.set_shape(inputs.spec.shape)
         return result
 
 
-def _channels(x: Tensor, axis: int) -> int:
-    rank, dims = x.spec.rank, x.spec.shape
-    if rank is None or dims is None or rank < 2 or dims[normal_axis(axis, rank)] is None:
-        raise GraphError(
-            f"batch_normalization needs inputs of two axes or more, known in number, and known in size on axis {axis}, "
-            f"not {format_dims(dims)}: give {x.op.where()} a shape"
-        )
-    channels = dims[normal_axis(axis, rank)]
-    assert channels is not None
-    return channels
+batch_normalization = as_function(
+    BatchNormalization,
+    "One use of the layer `BatchNormalization`; with ``reuse`` the variables of that ``name`` are shared.",
+)
 
 
 def _choice(training: Any, synchronized: bool) -> Any:

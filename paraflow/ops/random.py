@@ -142,6 +142,13 @@ def operation_seeds(graph: Graph, op_seed: int | None) -> Seeds | None:
     return philox.seeds(graph.seed, None, order)
 
 
+def get_seed(op_seed: int | None) -> tuple[int | None, int | None]:
+    """The two seeds that a random operation with ``op_seed`` would have if it were added to the default graph now."""
+    graph = get_default_graph()
+    order = len(graph.get_collection(SEEDED_BY_ORDER))
+    return philox.seeds(graph.seed, op_seed, order) or (None, None)
+
+
 def _float_dtype(dtype: Any, what: str) -> DType:
     chosen = as_dtype(dtype)
     if chosen.kind != "f":

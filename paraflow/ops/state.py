@@ -14,7 +14,7 @@ import numpy as np
 from paraflow.errors import GraphError
 from paraflow.graph.context import Runner
 from paraflow.graph.dtypes import DType, as_dtype
-from paraflow.graph.graph import Graph, get_default_graph, innermost
+from paraflow.graph.graph import Graph, VariableSpec, get_default_graph, innermost
 from paraflow.graph.node import Operation, Tensor, operators
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims
@@ -159,6 +159,22 @@ class Variable:
         graph.handles[name] = self
         keys = [GraphKeys.GLOBAL_VARIABLES] if collections is None else list(collections)
         graph.add_to_collections([*keys, GraphKeys.TRAINABLE_VARIABLES] if trainable else keys, self)
+
+    @classmethod
+    def of_operations(
+        cls,
+        spec: VariableSpec,
+        op: Operation,
+        initial_value: Tensor,
+        initializer: Operation,
+        constraint: Callable[[Any], Any] | None = None,
+    ) -> Variable:
+        """A variable whose operations are there already, in a graph that was written and read again."""
+        variable = cls.__new__(cls)
+        variable.graph, variable.spec, variable.constraint = op.graph, spec, constraint
+        variable.op, variable.initial_value, variable.initializer = op, initial_value, initializer
+        op.graph.handles[spec.name] = variable
+        return variable
 
     def __tensor__(self) -> Tensor:
         """The value at this place of the program: one read serves all uses up to the next assignment."""

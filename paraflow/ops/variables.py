@@ -48,14 +48,18 @@ def is_variable_initialized(variable: Variable) -> Tensor:
 
 
 @op
-def uninitialized_names(names=(), dtype=None, *, store):
+def uninitialized_names(names=(), *, store):
     """Those of the variables ``names`` that have no value before the run."""
-    return np.array([name for name in names if name not in store.initialized], dtype)
+    return np.array([name for name in names if name not in store.initialized], _dtype_of(names))
 
 
 @uninitialized_names.shape
-def _(names: tuple[str, ...], dtype: DType) -> Spec:
-    return Spec(dtype, (None,))
+def _(names: tuple[str, ...]) -> Spec:
+    return Spec(_dtype_of(names), (None,))
+
+
+def _dtype_of(names: Sequence[str]) -> DType:
+    return np.dtype(f"S{max((len(name.encode()) for name in names), default=1)}")
 
 
 def report_uninitialized_variables(
@@ -68,9 +72,7 @@ def report_uninitialized_variables(
     if var_list is None:
         keys = GraphKeys.GLOBAL_VARIABLES, GraphKeys.LOCAL_VARIABLES
         var_list = [v for key in keys for v in get_default_graph().get_collection(key)]
-    names = tuple(v.spec.name for v in var_list)
-    dtype = np.dtype(f"S{max((len(n.encode()) for n in names), default=1)}")
-    tensor: Tensor = uninitialized_names(names=names, dtype=dtype, name=name)
+    tensor: Tensor = uninitialized_names(names=tuple(v.spec.name for v in var_list), name=name)
     return tensor
 
 

@@ -44,7 +44,8 @@ def interpret(
 
 def _called(program: Program, arrays: Sequence[Any], runtime: Mapping[str, Any] | None) -> list[Any]:
     """The fetches of a program that an operation runs."""
-    results: list[Any] = interpret([*program.fetches, *program.targets], dict(zip(program.feeds, arrays, strict=True)), runtime)
+    feeds = dict(zip(program.feeds, arrays, strict=True))
+    results: list[Any] = interpret([*program.fetches, *program.targets], feeds, runtime)
     return results[: len(program.fetches)]
 
 

@@ -9,6 +9,7 @@ from paraflow.train.checkpoint_files import (
     list_variables,
     load_checkpoint,
     load_variable,
+    remove_checkpoint,
     update_checkpoint_state,
 )
 from paraflow.train.checkpoint_files import CheckpointReader as NewCheckpointReader
@@ -19,6 +20,7 @@ from paraflow.train.global_step import (
     get_or_create_global_step,
     global_step,
 )
+from paraflow.train.graph_files import export_meta_graph, write_graph
 from paraflow.train.layerwise import AdamWOptimizer, LAMBOptimizer, LARSOptimizer
 from paraflow.train.moving_averages import ExponentialMovingAverage
 from paraflow.train.optimizer import Optimizer
@@ -36,7 +38,7 @@ from paraflow.train.proximal import (
     ProximalAdagradOptimizer,
     ProximalGradientDescentOptimizer,
 )
-from paraflow.train.saver import Saver
+from paraflow.train.saver import Saver, import_meta_graph
 from paraflow.train.schedules import (
     cosine_decay,
     cosine_decay_restarts,
@@ -47,6 +49,7 @@ from paraflow.train.schedules import (
     natural_exp_decay,
     noisy_linear_cosine_decay,
     piecewise_constant,
+    piecewise_constant_decay,
     polynomial_decay,
 )
 
@@ -76,10 +79,12 @@ __all__ = [
     "cosine_decay_restarts",
     "create_global_step",
     "exponential_decay",
+    "export_meta_graph",
     "get_checkpoint_state",
     "get_global_step",
     "get_or_create_global_step",
     "global_step",
+    "import_meta_graph",
     "inverse_time_decay",
     "latest_checkpoint",
     "linear_cosine_decay",
@@ -90,6 +95,9 @@ __all__ = [
     "natural_exp_decay",
     "noisy_linear_cosine_decay",
     "piecewise_constant",
+    "piecewise_constant_decay",
     "polynomial_decay",
+    "remove_checkpoint",
     "update_checkpoint_state",
+    "write_graph",
 ]

@@ -32,11 +32,11 @@ def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays by name as a safetensors file, whole or not at all: a file ``path`` is replaced at the end."""
     # safetensors reads raw memory from the address of an array, so strides other than C's would be saved wrong.
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    with _Replacing(path) as unfinished:
+    with Replacing(path) as unfinished:
         _safetensors().numpy.save_file(contiguous, unfinished)
 
 
-class _Replacing:
+class Replacing:
     """Context manager: a path beside ``path`` to write, which takes its place at the end."""
 
     def __init__(self, path: Path) -> None:
@@ -167,7 +167,7 @@ def update_checkpoint_state(
         paths.append(model_checkpoint_path)
     lines = [f"model_checkpoint_path: {_quoted(model_checkpoint_path, save_dir)}"]
     lines += [f"all_model_checkpoint_paths: {_quoted(path, save_dir)}" for path in paths]
-    with _Replacing(Path(save_dir) / (latest_filename or STATE_FILE)) as unfinished:
+    with Replacing(Path(save_dir) / (latest_filename or STATE_FILE)) as unfinished:
         unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -180,6 +180,14 @@ def _quoted(path: str, directory: str) -> str:
 def checkpoint_exists(checkpoint_prefix: str) -> bool:
     """Whether there is a checkpoint of that path."""
     return file_of(checkpoint_prefix).is_file()
+
+
+def remove_checkpoint(
+    checkpoint_prefix: str, checkpoint_format_version: int = 2, meta_graph_suffix: str = "meta"
+) -> None:
+    """Remove the checkpoint of that path, and its graph, where they are there."""
+    file_of(checkpoint_prefix).unlink(missing_ok=True)
+    Path(f"{checkpoint_prefix}.{meta_graph_suffix}").unlink(missing_ok=True)
 
 
 def latest_checkpoint(checkpoint_dir: str, latest_filename: str | None = None) -> str | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from paraflow.errors import InvalidArgumentError, NotFoundError
+from paraflow.errors import DataError, InvalidArgumentError, NotFoundError
 from paraflow.graph.graph import get_default_graph
 from paraflow.ops.array import make_placeholder
 from paraflow.ops.state import GraphKeys, Variable
@@ -18,10 +19,12 @@ from paraflow.train.checkpoint_files import (
     CheckpointReader,
     checkpoint_exists,
     file_of,
+    remove_checkpoint,
     remove_unfinished,
     save_arrays,
     update_checkpoint_state,
 )
+from paraflow.train.graph_files import Document, export_meta_graph, keep_meta_graph, read_meta_graph
 
 Array = np.ndarray[Any, Any]
 
@@ -35,8 +38,9 @@ class Saver:
     far. The ``max_to_keep`` latest checkpoints are kept (None or 0: all of them), and beyond these one for every
     ``keep_checkpoint_every_n_hours``. With ``reshape`` an array of another shape is restored where it has as many
     elements. ``pad_step_number`` writes steps with 8 digits, so that names sort as numbers do. ``name`` is that of the
-    operations that restore. The other arguments are TensorFlow's and change nothing: a checkpoint is one file, and
-    paths in the file ``checkpoint`` are always relative.
+    operations that restore; with ``saver_def``, which `to_proto` has returned, those that it names are taken. The other
+    arguments are TensorFlow's and change nothing: a checkpoint is one file, and paths in the file ``checkpoint`` are
+    always relative.
 
     With several ranks all call `save` and `restore` alike. Rank 0 writes; the ranks of a node write what they share
     once between them when they restore; a checkpoint of n ranks is one of any number. In the averaging modes
@@ -57,6 +61,7 @@ class Saver:
         name: str | None = None,
         restore_sequentially: bool = False,
         *,
+        saver_def: Mapping[str, Any] | None = None,
         allow_empty: bool = False,
         pad_step_number: bool = False,
         save_relative_paths: bool = False,
@@ -69,12 +74,21 @@ class Saver:
         for key, variable in self._variables.items():
             if not isinstance(variable, Variable):
                 raise TypeError(f"var_list has {variable!r} as '{key}', which is no variable")
+        self._options = {
+            "reshape": reshape, "max_to_keep": max_to_keep, "pad_step_number": pad_step_number,
+            "keep_checkpoint_every_n_hours": keep_checkpoint_every_n_hours,
+        }  # fmt: skip
         self._reshape = reshape
         self._max_to_keep = max_to_keep
         self._keep_seconds = keep_checkpoint_every_n_hours * 3600
         self._next_to_keep = time.time() + self._keep_seconds
         self._pad = pad_step_number
         self._kept: list[tuple[str, float]] = []  # path, time of its saving
+        if saver_def is not None:
+            made = saver_def["variables"]
+            self._fed = {k: graph.as_graph_element(made[k]["value"]) for k in self._variables}
+            self._assigns = {k: graph.get_operation_by_name(made[k]["assign"]) for k in self._variables}
+            return
         with graph.control_dependencies(None), graph.name_scope(None), graph.name_scope(name or "save"):
             self._fed = {k: make_placeholder(v.dtype, v.spec.shape, name="value") for k, v in self._variables.items()}
             self._assigns = {
@@ -96,8 +110,9 @@ class Saver:
         It is ``save_path``, followed by ``-`` and ``global_step`` (a number, a variable or a tensor) where that is
         given; the file adds ``.safetensors``. A file of that name is replaced at the end: whoever is killed meanwhile
         loses nothing. With ``write_state`` the file ``checkpoint`` beside it (``latest_filename``) then names this one
-        as the latest, and older ones that are not to be kept are removed. ``meta_graph_suffix`` and
-        ``write_meta_graph`` change nothing: no graph is written here.
+        as the latest, and older ones that are not to be kept are removed. With ``write_meta_graph`` the graph is
+        written as well, for `import_meta_graph`, into a file of that name that ends in ``.meta``
+        (``meta_graph_suffix``), unless it holds what no file can (`export_meta_graph` says what that is).
 
         With several ranks rank 0 writes, and the others return at once.
 
@@ -120,12 +135,14 @@ class Saver:
                     raise InvalidArgumentError(f"parent directory of {prefix} doesn't exist, can't save")
                 remove_unfinished(path.parent, os.path.basename(save_path), state_name)
                 save_arrays(path, {key: values[v.spec.name] for key, v in self._variables.items()})
+        if write_meta_graph and sess.comm.rank == 0:
+            keep_meta_graph(Path(f"{prefix}.{meta_graph_suffix}"), sess.graph, self.to_proto())
         if write_state:
             removed = self._record(prefix)
             if sess.comm.rank == 0:
                 update_checkpoint_state(str(path.parent), prefix, self.last_checkpoints, state_name)
                 for old in removed:
-                    file_of(old).unlink(missing_ok=True)
+                    remove_checkpoint(old, meta_graph_suffix=meta_graph_suffix)
         return prefix
 
     def restore(self, sess: Any, save_path: str | os.PathLike[str] | None) -> None:
@@ -153,6 +170,50 @@ class Saver:
             part.append(key)
             size += nbytes
         self._assign(sess, reader, part)
+
+    def to_proto(self, export_scope: None = None) -> Document:
+        """What this saver is, in values that JSON has; `from_proto` makes a saver of it."""
+        entries = {
+            key: {"variable": v.spec.name, "value": self._fed[key].name, "assign": self._assigns[key].name}
+            for key, v in self._variables.items()
+        }
+        return {"variables": entries, "options": self._options}
+
+    @staticmethod
+    def from_proto(saver_def: Mapping[str, Any], import_scope: str | None = None) -> Saver:
+        """The saver of the default graph, whose names are below ``import_scope``, that `to_proto` has described.
+
+        It is one for those of its variables that the graph has. Raises DataError where ``saver_def`` is damaged.
+        """
+        graph, prefix = get_default_graph(), f"{import_scope}/" if import_scope else ""
+        try:
+            entries = {
+                key: {what: prefix + name for what, name in entry.items()}
+                for key, entry in saver_def["variables"].items()
+                if prefix + entry["variable"] in graph.handles
+            }
+            variables = {key: graph.handles[entry["variable"]] for key, entry in entries.items()}
+            whole = all(graph.has_operation(entry["assign"]) for entry in entries.values())
+            made = {"variables": entries} if whole else None
+            return Saver(variables, saver_def=made, allow_empty=True, **saver_def["options"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"the definition of a saver is damaged: {error!r}") from None
+
+    def export_meta_graph(
+        self,
+        filename: str | os.PathLike[str] | None = None,
+        collection_list: Sequence[str] | None = None,
+        as_text: bool = False,
+        export_scope: None = None,
+        clear_devices: bool = False,
+        clear_extraneous_savers: bool = False,
+        strip_default_attrs: bool = False,
+        save_debug_info: bool = False,
+    ) -> Document:
+        """`train.export_meta_graph` of the default graph, with this saver."""
+        return export_meta_graph(
+            filename, None, None, self.to_proto(), collection_list, as_text, None, export_scope, clear_devices
+        )
 
     @property
     def last_checkpoints(self) -> list[str]:
@@ -210,6 +271,24 @@ class Saver:
             else:
                 removed.append(path)
         return removed
+
+
+def import_meta_graph(
+    meta_graph_or_file: str | os.PathLike[str] | Mapping[str, Any],
+    clear_devices: bool = False,
+    import_scope: str | None = None,
+) -> Saver | None:
+    """Add a meta graph, a file or what `export_meta_graph` has returned, to the default graph.
+
+    Returns its saver, or one for all global variables where it has none, and None without variables. Names are put
+    below ``import_scope``, if any. With ``clear_devices`` operations have no devices. Raises ValueError where there is
+    no such file, and what `import_graph_def` raises.
+    """
+    saver_def = read_meta_graph(meta_graph_or_file, clear_devices, import_scope)
+    if saver_def is not None:
+        return Saver.from_proto(saver_def, import_scope)
+    prefix = f"{import_scope}/" if import_scope else None
+    return Saver() if get_default_graph().get_collection(GraphKeys.GLOBAL_VARIABLES, prefix) else None
 
 
 def _number(sess: Any, step: Any) -> int:

@@ -189,6 +189,9 @@ def piecewise_constant(
         return result
 
 
+piecewise_constant_decay = piecewise_constant
+
+
 def linear_warmup(learning_rate: Any, global_step: Any, warmup_steps: int) -> Tensor:
     """rate * min(1, (step + 1) / warmup_steps): the rate rises over the first steps (Goyal et al., arXiv 1706.02677).
 

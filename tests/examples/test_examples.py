@@ -152,7 +152,7 @@ def test_checkpoints(tmp_path):
         assert path == f"checkpoints/digits-{steps}"
         kept = [f"digits-{steps - 23}.safetensors", f"digits-{steps}.safetensors"]
         assert set(kept) <= {p.name for p in (tmp_path / "checkpoints").iterdir()}
-        assert len(list((tmp_path / "checkpoints").iterdir())) == 3
+        assert len(list((tmp_path / "checkpoints").iterdir())) == 5  # each with its graph
         scores.append(float(score))
     assert scores[0] > 0.85
     assert scores[-1] > 0.95
@@ -180,6 +180,15 @@ def test_kernel_in_cpp(tmp_path):
     report, _, centres = python("17_kernel_in_cpp.py", tmp_path).partition("mean squared distance")
     assert "ok           the kernel in " in report
     np.testing.assert_allclose(numbers(centres), [0.18, 0, 0, 5, 5, 0, 6], atol=0.1)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_export_and_serve(ranks, tmp_path):
+    out = run(PARAFLOW, "launch", "-n", ranks, EXAMPLES / "18_export_and_serve.py", cwd=tmp_path)
+    written, all_operations = map(int, re.fullmatch(r"(\d+) of (\d+) operations written\n", out).groups())
+    assert written < all_operations / 3
+    out = run(sys.executable, "-W", "error", EXAMPLES / "18_export_and_serve.py", "digits", cwd=tmp_path)
+    assert float(re.fullmatch(r"first answers \[\d(?:, \d){7}\], accuracy ([\d.]+)\n", out)[1]) > 0.95
 
 
 def test_seed_experiment(tmp_path):

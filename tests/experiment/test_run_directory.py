@@ -3,13 +3,18 @@
 import json
 import re
 import struct
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import paraflow as pf
 from paraflow.comm import run_threads, solo
 from paraflow.errors import ConfigError
 from paraflow.experiment.config import load_config
+from paraflow.experiment.loop import train
 from paraflow.experiment.metrics import MetricsWriter, read_metrics
 from paraflow.experiment.run_directory import create_run_directory
 from paraflow.train.checkpoint_files import save_arrays
@@ -54,6 +59,51 @@ def test_the_configuration_and_the_environment_are_kept(config):
     assert environment["world"] == "threads"
     assert len(environment["ranks"]) == 3
     assert all(rank["host"] and rank["cores"] >= 1 for rank in environment["ranks"])
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch"])
+def test_graph_and_parameters_are_all_that_is_needed_to_ask_the_model(config, normalization):
+    model = [f"model.normalization={normalization}", "model.layers=[64,16,10]"]
+    config = load_config("x.toml", [*model, "experiment.directory=deep/runs"])
+    results = run_threads(2, lambda communicator: train(config, communicator))
+    assert results == [None, None]
+    (path,) = Path("deep/runs").iterdir()
+    (record,) = [r for r in read_metrics(path / "metrics.jsonl") if r["event"] == "evaluate"][-1:]
+    features, labels = pf.data.load("digits")[1].take(range(359))
+    with pf.Graph().as_default(), pf.Session() as session:
+        saver = pf.train.import_meta_graph(path / "graph.json")
+        saver.restore(session, path / "parameters")
+        feeds = {pf.get_collection("features")[0]: features}
+        feeds.update(dict.fromkeys(pf.get_collection("training"), False))
+        answers = session.run(pf.get_collection("logits")[0], feeds).argmax(1)
+        assert (answers == labels).mean() == pytest.approx(record["accuracy"], abs=1e-6)
+        loss = session.run(pf.get_collection("loss")[0], {**feeds, pf.get_collection("labels")[0]: labels})
+        assert loss == pytest.approx(record["loss"], rel=1e-5)
+
+
+def test_metrics_and_graph_for_tensorboard(config):
+    keys = ["experiment.directory=deep/runs", "experiment.tensorboard=true", "train.log_every=5"]
+    config = load_config("x.toml", keys)
+    run_threads(2, lambda communicator: train(config, communicator))
+    (path,) = Path("deep/runs").iterdir()
+    found = EventAccumulator(str(path))
+    found.Reload()
+    records = read_metrics(path / "metrics.jsonl")
+    for event, name in (("train", "loss"), ("train", "accuracy"), ("evaluate", "loss"), ("evaluate", "accuracy")):
+        shown = [(e.step, e.value) for e in found.Scalars(f"{event}/{name}")]
+        assert shown == [(r["step"], np.float32(r[name])) for r in records if r["event"] == event]
+        assert len(shown) > 1
+    rates = [[e.value for e in found.Scalars(f"train/samples_per_second/{rank}")] for rank in (0, 1)]
+    expected = [r["samples_per_second"] for r in records if r["event"] == "train"]
+    np.testing.assert_allclose(np.transpose(rates), expected, rtol=1e-6)
+    assert {"features", "labels"} <= {node.name for node in found.Graph().node}
+
+
+def test_tensorboard_without_its_package_is_said_before_the_run(config, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
+    config = load_config("x.toml", ["experiment.tensorboard=true"])
+    with pytest.raises(ConfigError, match=r"experiment.tensorboard = true: .*pip install 'paraflow\[tensorboard\]'"):
+        train(config, solo())
 
 
 def test_no_directory_is_used_twice(config):

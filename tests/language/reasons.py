@@ -16,14 +16,16 @@ QUEUES = "queues and their runners: pf.data.Batches gives each rank its part of 
 SESSIONS = "supervised sessions and hooks: the trainer (paraflow run, paraflow launch) has what they do"
 CLUSTER = "clusters of TensorFlow servers: ranks are MPI processes, parallel.mode says what they do"
 CONTROL = "not built yet; cond, case, while_loop, map_fn, scan, py_func and custom_gradient are there"
-CHECKS = "not built yet; Assert and the assert_* of the root namespace are there"
+CHECKS = "not built yet; the other assertions are there"
+PLACEMENT = "operations are placed on no devices"
 STATE = "not built yet; collections, variable scopes and get_variable are there"
 SCATTER = "not built yet; scatter_add, scatter_update and their kin are there"
-LAYERS = "layers are functions; their classes, and pooling in three dimensions, are not built"
+LAYERS = "the transpose of a convolution over three axes is not built"
+VALUES = "initial values of 0 and 1 are written None, and one number stands for all axes"
 IMAGES = "not built yet; convolutions and pooling in 1 to 3 dimensions are there"
 RECURRENT = "losses and decoders of sequences without alignment are not built yet"
 SAMPLING = "not built yet; the uniform and log-uniform samplers and the losses over them are in pf.nn"
-INITIALIZERS = "there are no tables; variables_initializer and its kin are in the root namespace"
+INITIALIZERS = "there are no tables"
 RANDOM = "samplers whose loops of rejection would have to be TensorFlow's to the bit are not built yet"
 SPECTRAL = "Fourier transforms are not built"
 DECOMPOSED = "numpy has no such decomposition, and none is asked for"
@@ -56,15 +58,12 @@ MISSING = {
     **dict.fromkeys(("vectorized_map", "CriticalSection", "grad_pass_through",
                      "*py_func*", "numpy_function", "function", "print", "hessians",
                      "UnconnectedGradients"), CONTROL),
-    **dict.fromkeys(("assert_*", "add_check_numerics_ops", "check_numerics", "verify_tensor_all_finite",
-                     "debugging", "debugging.*", "is_numeric_tensor", "is_tensor"), CHECKS),
-    **dict.fromkeys(("VariableA*", "VariableS*", "initialize_local_variables", "variable_*", "*partitioner",
-                     "create_partitioned_variables",
-                     "make_template", "op_scope", "init_scope", "colocate_with",
-                     "get_seed", "random.get_seed", "container", "get_static_value", "AggregationMethod",
-                     "convert_to_tensor_or_indexed_slices"), STATE),
+    **dict.fromkeys(("debugging.assert_shapes", "debugging.experimental"), CHECKS),
+    "debugging.*_log_device_placement": PLACEMENT,
+    **dict.fromkeys(("VariableA*", "VariableS*", "variable_*", "*partitioner", "create_partitioned_variables",
+                     "op_scope", "init_scope", "colocate_with", "container"), STATE),
     "batch_scatter_update": SCATTER,
-    **dict.fromkeys(("*initializer", "initializers.*"), INITIALIZERS),
+    **dict.fromkeys(("tables_initializer", "initializers.tables_initializer"), INITIALIZERS),
     **dict.fromkeys(("bfloat16", "to_bfloat16", "dtypes.bfloat16"), BFLOAT16),
     **dict.fromkeys(("multinomial", "random_gamma", "random_poisson", "random.categorical",
                      "random.gamma", "random.multinomial", "random.poisson", "random.stateless_*"), RANDOM),
@@ -81,10 +80,9 @@ MISSING = {
     **dict.fromkeys(("*candidate_sampler", "nn.compute_accidental_hits",
                      "nn.*embedding_lookup_sparse"), SAMPLING),
     "nn.quantized*": QUANTISED,
-    "layers.*": LAYERS,
+    **dict.fromkeys(("layers.Conv3DTranspose", "layers.conv3d_transpose"), LAYERS),
     # training
     "train.*Optimizer": OPTIMIZERS,
-    "train.piecewise_constant_decay": "train.piecewise_constant is its older name",
     **dict.fromkeys(("train.*[Cc]heckpoint*", "train.Saver*", "train.init_from_*", "train.warm_start",
                      "train.VocabInfo", "saved_model"), SAVING),
     **dict.fromkeys(("train.*batch*", "train.*producer", "train.limit_epochs", "train.*queue_runner*", "*Queue*",
@@ -94,7 +92,7 @@ MISSING = {
                      "train.NanLossDuringTrainingError", "*_session_*"), SESSIONS),
     **dict.fromkeys(("train.Cluster*", "train.Job*", "train.Server*", "train.replica_device_setter", "distribute",
                      "*ConditionalAccumulator*"), CLUSTER),
-    **dict.fromkeys(("train.*List*", "train.Example", "train.Feature*", "train.SequenceExample", "train.*_graph*",
+    **dict.fromkeys(("train.*List*", "train.Example", "train.Feature*", "train.SequenceExample",
                      "train.summary_iterator", "train.do_quantize*"), PROTOBUF),
     **dict.fromkeys(("train.sdca_*", "train.experimental"), PLATFORM),
     # beside the language
@@ -107,8 +105,7 @@ MISSING = {
     **dict.fromkeys(("*Reader*", "*Feature", "decode_*", "parse_*", "read_file", "write_file", "matching_files",
                      "python_io", "gfile", "io", "lookup", "feature_column", "*tables*"), FILES),
     **dict.fromkeys(("*Def", "*Proto", "*Options", "*Metadata", "*Value", "*Log", "Event", "LogMessage", "NameAttrList",
-                     "Summary", "TensorInfo", "summary", "import_graph_def", "make_ndarray", "make_tensor_proto",
-                     "graph_util"), PROTOBUF),
+                     "TensorInfo", "make_ndarray", "make_tensor_proto"), PROTOBUF),
     **dict.fromkeys(("*able_*", "executing_eagerly", "GradientTape", "control_flow_v2_*", "*Spec", "Module", "compat",
                      "wrap_function"), SWITCH),
     **dict.fromkeys(("*VERSION*", "*FLAG", "MONOLITHIC_BUILD", "app", "audio", "autograph", "config",
@@ -137,15 +134,16 @@ DIFFERS = {
                      "nn.sparse_softmax_cross_entropy_with_logits"),
                     "by keyword only, as TensorFlow enforces with its sentinel"),
     "nn.softmax_cross_entropy_with_logits_v2": "the older name dim is left to softmax_cross_entropy_with_logits",
-    "layers.dense": "a bias starts at 0 where no initializer is given, which is written None",
     "layers.flatten": "channels come last",
     **dict.fromkeys(("scatter_nd_add", "scatter_nd_sub"), "updates of variables are never concurrent; it is accepted"),
     **dict.fromkeys(("nn.conv2d", "nn.conv2d_backprop_filter", "nn.conv2d_backprop_input", "nn.conv3d"),
                     "dilations of 1 are written None"),
     **dict.fromkeys(("nn.fused_batch_norm", "nn.swish", "train.FtrlOptimizer"), "an argument that came after 1.15"),
-    **dict.fromkeys(("layers.batch_normalization", "layers.conv1d", "layers.conv2d_transpose",
-                     "layers.separable_conv2d"), "0 and 1 as initial values are written None"),
-    **dict.fromkeys(("layers.conv2d", "layers.conv3d"), "one number stands for all axes"),
+    **dict.fromkeys(("layers.BatchNormalization", "layers.batch_normalization", "layers.Dense", "layers.dense",
+                     "layers.Conv1D", "layers.Conv2D", "layers.Conv3D", "layers.Conv2DTranspose",
+                     "layers.SeparableConv1D", "layers.SeparableConv2D", "layers.conv1d", "layers.conv2d",
+                     "layers.conv3d", "layers.conv2d_transpose", "layers.separable_conv1d",
+                     "layers.separable_conv2d"), VALUES),
     "VariableScope": "scopes are made by variable_scope; variables are not cached on devices",
     "get_variable": "variables are in the ranks' planes: there is no synchronization to choose",
     "custom_gradient": "it decorates a function",

@@ -149,7 +149,7 @@ def a_checkpoint_is_one_of_any_number_of_ranks(comm: Communicator) -> None:
     with directory(comm) as at:
         trained(AllReduce(comm), [comm.rank], range(3), save=str(at / "many"))
         comm.barrier()
-        assert sorted(p.name for p in at.iterdir()) == ["checkpoint", "many.safetensors"]
+        assert sorted(p.name for p in at.iterdir()) == ["checkpoint", "many.meta", "many.safetensors"]
         same(trained(None, every, range(3, STEPS), restore=str(at / "many")), expected)
         if comm.rank == 0:
             trained(None, every, range(3), save=str(at / "one"))

@@ -7,8 +7,8 @@ from typing import Any
 from paraflow.graph.node import Tensor
 from paraflow.nn import initializers
 from paraflow.nn.initializers import Initializer
+from paraflow.nn.layer import Activation
 from paraflow.nn.rnn_cell.cell import RNNCell, depth_of
-from paraflow.nn.weights import Activation
 from paraflow.ops.joining import concat, split
 from paraflow.ops.linalg import matmul
 from paraflow.ops.nn import bias_add

@@ -14,8 +14,8 @@ from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import TensorShape, format_dims
+from paraflow.nn.layer import Regularizer
 from paraflow.nn.variable_scope import VariableScope, get_variable, variable_scope
-from paraflow.nn.weights import Regularizer
 from paraflow.ops.array import shape_tensor, size_along, zeros
 from paraflow.ops.joining import concat
 from paraflow.ops.state import Variable

@@ -10,9 +10,9 @@ from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line
 from paraflow.nn import initializers
 from paraflow.nn.initializers import Initializer
+from paraflow.nn.layer import Activation
 from paraflow.nn.rnn_cell.basic import UnitsCell, affine
 from paraflow.nn.rnn_cell.cell import depth_of
-from paraflow.nn.weights import Activation
 from paraflow.ops.clip import clip_by_value
 from paraflow.ops.joining import concat, split
 from paraflow.ops.linalg import matmul

@@ -1,0 +1,226 @@
+"""Graphs as plain values that JSON has: what `Graph.as_graph_def` returns and `import_graph_def` reads.
+
+A graph definition is a dictionary::
+
+    {"versions": {"producer": 1},
+     "node": [{"name": "y", "op": "matmul", "input": ["x:0", "w:0", "^waited_for"], "attr": {"transpose_a": False, ...},
+               "output": [["float32", [None, 10]]], "source": ["train.py", 12]}, ...],
+     "variable": [{"name": "w", "dtype": "float32", "shape": [784, 10], "trainable": True, "slot_of": "",
+                   "initial_value": "w/initial_value:0", "initializer": "w/Assign", "constrained": False}, ...],
+     "seed": None}
+
+Nodes stand in program order. Attributes are numbers, strings, lists (in the graph: tuples) and, where JSON has no such
+value, an object of one key: ``{"float": "nan"}``, ``{"complex": [re, im]}``, ``{"dtype": "float32"}``,
+``{"ellipsis": True}`` and ``{"array": [dtype, shape, base64 of the elements, little-endian and in C's order]}``, where
+one element stands for as many as the shape has. So a definition holds no code, and reading one runs none.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from paraflow.errors import DataError, GraphError
+from paraflow.graph.dtypes import DType
+from paraflow.graph.node import Operation
+
+if TYPE_CHECKING:
+    from paraflow.graph.graph import Graph
+
+# The number of this form; it rises when what a reader has to know changes.
+VERSION = 1
+
+GraphDef = dict[str, Any]
+
+_DTYPES = re.compile(r"float(16|32|64)|u?int(8|16|32|64)|bool|complex(64|128)|bytes\d+")
+
+
+def graph_def(graph: Graph, outputs: Iterable[Operation] | None) -> GraphDef:
+    """The definition of ``graph``, or of the part of it that ``outputs`` need; see `Graph.as_graph_def`."""
+    whole: GraphDef = {
+        "versions": {"producer": VERSION},
+        "node": [_node(operation) for operation in graph.operations],
+        "variable": [_variable(graph, name) for name in graph.variables],
+        "seed": graph.seed,
+    }
+    part = whole if outputs is None else part_of(whole, [o.name for o in outputs])
+    for node in part["node"]:
+        operation = graph.get_operation_by_name(node["name"])
+        node["attr"] = {key: _encoded(value, operation, key) for key, value in operation.attrs.items()}
+    return part
+
+
+def _node(operation: Operation) -> dict[str, Any]:
+    """An operation as a node, its attributes as they are."""
+    node: dict[str, Any] = {
+        "name": operation.name,
+        "op": operation.type,
+        "input": [*(t.name for t in operation.inputs), *(f"^{o.name}" for o in operation.control_inputs)],
+        "attr": operation.attrs,
+        "output": [[t.dtype.name, None if t.spec.shape is None else list(t.spec.shape)] for t in operation.outputs],
+    }
+    if operation.device:
+        node["device"] = operation.device
+    if operation.source is not None:
+        node["source"] = list(operation.source)
+    return node
+
+
+def _variable(graph: Graph, name: str) -> dict[str, Any]:
+    spec, handle = graph.variables[name], graph.handles[name]
+    return {
+        "name": name,
+        "dtype": spec.dtype.name,
+        "shape": list(spec.shape),
+        "trainable": spec.trainable,
+        "slot_of": spec.slot_of,
+        "initial_value": handle.initial_value.name,
+        "initializer": handle.initializer.name,
+        "constrained": handle.constraint is not None,
+    }
+
+
+def touched(node: Mapping[str, Any]) -> Sequence[str]:
+    """The variables that a node names in its attributes."""
+    attrs = node["attr"]
+    single = [attrs["variable"]] if attrs.get("variable") else []
+    names: Sequence[str] = attrs.get("variables") or single
+    return names
+
+
+def part_of(whole: Mapping[str, Any], names: Iterable[str]) -> GraphDef:
+    """The part of a definition that the operations ``names`` need, with the initializers of the variables in it.
+
+    Raises GraphError for a name that is not there.
+    """
+    nodes = {node["name"]: node for node in whole["node"]}
+    variables = {variable["name"]: variable for variable in whole["variable"]}
+    kept: set[str] = set()
+    stack = list(names)
+    while stack:
+        name = stack.pop()
+        if name in kept:
+            continue
+        if name not in nodes:
+            raise GraphError(f"there is no operation '{name}' in the graph definition")
+        kept.add(name)
+        stack += [operation_of(text) for text in nodes[name]["input"]]
+        for variable in (variables[v] for v in touched(nodes[name]) if v in variables):
+            stack += [variable["name"], variable["initializer"], operation_of(variable["initial_value"])]
+            stack += [variable["slot_of"]] if variable["slot_of"] else []
+    part = {key: value for key, value in whole.items() if key != "digest"}
+    part["node"] = [dict(node) for name, node in nodes.items() if name in kept]
+    part["variable"] = [variable for name, variable in variables.items() if name in kept]
+    return part
+
+
+def operation_of(text: str) -> str:
+    """The name of the operation in an input of a node, ``name:index`` or ``^name``."""
+    return text.removeprefix("^").partition(":")[0]
+
+
+def _encoded(value: Any, operation: Operation, key: str) -> Any:
+    try:
+        return encode(value)
+    except TypeError:
+        raise GraphError(
+            f"{operation.where()} cannot be written: its '{key}' is {value!r}, a Python object. Write a part of the "
+            "graph without it, as_graph_def(outputs=[...]), or build the graph anew where it is needed"
+        ) from None
+
+
+def encode(value: Any) -> Any:
+    """An attribute as JSON has it; raises TypeError for what cannot be written."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": repr(value)}
+    if isinstance(value, complex):
+        return {"complex": [encode(value.real), encode(value.imag)]}
+    if isinstance(value, (tuple, list)):
+        return [encode(item) for item in value]
+    if value is Ellipsis:
+        return {"ellipsis": True}
+    if isinstance(value, np.dtype):
+        return {"dtype": value.name}
+    if isinstance(value, np.ndarray) and _DTYPES.fullmatch(value.dtype.name):
+        flat = value.astype(value.dtype.newbyteorder("<")).ravel()
+        as_bytes = flat.view(np.uint8).reshape(len(flat), -1) if len(flat) else flat
+        elements = flat[: 1 if (as_bytes == as_bytes[:1]).all() else None].tobytes()
+        return {"array": [value.dtype.name, list(value.shape), base64.b64encode(elements).decode()]}
+    raise TypeError(f"{value!r} cannot be written")
+
+
+def decode(value: Any) -> Any:
+    """The attribute that `encode` has written; raises DataError for anything else."""
+    if isinstance(value, list):
+        return tuple(decode(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    try:
+        ((kind, written),) = value.items()
+        return _DECODE[kind](written)
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{json.dumps(value)[:60]} is no value of an attribute: {error}") from None
+
+
+def decode_dtype(name: Any) -> DType:
+    """The dtype of that name; raises ValueError for any other than those of tensors."""
+    if not isinstance(name, str) or not _DTYPES.fullmatch(name):
+        raise ValueError(f"{name!r} is no dtype")
+    return np.dtype(f"S{int(name[5:]) // 8}") if name.startswith("bytes") else np.dtype(name)
+
+
+def _decode_array(written: Sequence[Any]) -> np.ndarray[Any, Any]:
+    name, shape, text = written
+    dtype = decode_dtype(name)
+    elements = np.frombuffer(base64.b64decode(text, validate=True), dtype.newbyteorder("<")).astype(dtype)
+    array = np.full(shape, elements[0]) if len(elements) == 1 else np.array(elements.reshape(shape))
+    array.flags.writeable = False
+    return array
+
+
+_DECODE: dict[str, Callable[[Any], Any]] = {
+    "float": float,
+    "complex": lambda parts: complex(*(decode(part) for part in parts)),
+    "dtype": decode_dtype,
+    "ellipsis": lambda _: Ellipsis,
+    "array": _decode_array,
+}
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """``document`` with a digest of all the rest in ``digest``, for a file."""
+    return {**document, "digest": _digest(document)}
+
+
+def check_seal(document: Mapping[str, Any]) -> None:
+    """Raise DataError where ``document`` has a digest, which is not that of the rest."""
+    if "digest" in document and document["digest"] != _digest(document):
+        raise DataError(
+            "the graph definition is damaged: its digest is another one. Where it was changed on purpose, take out "
+            "the key 'digest'"
+        )
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in document.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def scopes(names: Iterable[str]) -> Iterator[str]:
+    """The name scopes that ``names`` are in."""
+    seen: set[str] = set()
+    for name in names:
+        while name := name.rpartition("/")[0]:
+            if name in seen:
+                break
+            seen.add(name)
+            yield name
