@@ -16,6 +16,7 @@ TensorFlow 1.x::
 
 from paraflow import bitwise, comm, data, dtypes, errors, linalg, manip, math, nn, parallel, random, train, vocabulary
 from paraflow.autodiff import gradients
+from paraflow.graph.dtypes import DType as _DType
 from paraflow.graph.dtypes import (
     as_dtype,
     complex64,
@@ -132,6 +133,7 @@ from paraflow.ops.variables import (
 from paraflow.runtime.session import InteractiveSession, Session, get_default_session
 from paraflow.vocabulary import *  # noqa: F403
 
+bfloat16: _DType  # made by __getattr__
 newaxis = None  # in a tensor's key: a new axis of size 1
 
 __all__ = [
@@ -174,6 +176,7 @@ __all__ = [
     "assign",
     "assign_add",
     "assign_sub",
+    "bfloat16",
     "bitwise",
     "bool",
     "comm",
@@ -262,6 +265,13 @@ __all__ = [
     "zeros_initializer",
 ]
 __all__ += vocabulary.__all__
+
+
+def __getattr__(name: str) -> _DType:
+    """``bfloat16``, which takes its time to be imported."""
+    if name == "bfloat16":
+        return dtypes.bfloat16
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -27,13 +27,26 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import KINDS, DType, as_dtype
+from paraflow.graph.dtypes import (
+    KINDS,
+    DType,
+    as_dtype,
+    float32,
+    int32,
+    is_bfloat16,
+    is_bool,
+    is_element,
+    is_integer,
+    is_signed,
+    kind_of,
+    widened,
+)
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.shape import Spec, broadcast, format_dims
@@ -70,6 +83,7 @@ class OpRecord:
         writes: bool = False,
         collective: bool = False,
         effect: bool = False,
+        itself: bool = False,
     ) -> None:
         self.name = body.__name__
         self.body = body
@@ -86,6 +100,7 @@ class OpRecord:
         self.writes = writes
         self.collective = collective
         self.effect = effect
+        self.itself = itself
         self.inputs: list[str]
         self.variadic: bool
         self.attributes: dict[str, Any]
@@ -200,7 +215,7 @@ class OpRecord:
                         f"{self.name} needs operands of one dtype, but got {dtype.name} and {tensor.dtype.name} "
                         f"(operand {i}, {tensor.name}); use cast{at_user_line()}"
                     )
-                if dtype.kind not in self.kinds:
+                if kind_of(dtype) not in self.kinds:
                     raise InvalidArgumentError(
                         f"{self.name} takes {self.dtypes} tensors, but operand {i} ({tensor.name}) is "
                         f"{dtype.name}{at_user_line()}"
@@ -239,7 +254,7 @@ class OpRecord:
 
     def _early(self, specs: tuple[Spec, ...], attrs: Mapping[str, Any]) -> np.ndarray[Any, Any] | None:
         """The value of arithmetic on few integers that are known, as shapes, axes and the like are made of."""
-        values = [s.value for s in specs if s.value is not None and s.dtype.kind == "i" and s.value.size <= EARLY]
+        values = [s.value for s in specs if s.value is not None and is_signed(s.dtype) and s.value.size <= EARLY]
         if not self.pure or not specs or len(values) < len(specs):
             return None
         try:
@@ -260,7 +275,8 @@ def op(body: Callable[..., Any] | None = None, **properties: Any) -> Any:
     dtype; default all), ``result`` (fixed result dtype of an elementwise op), ``view`` (the output may share the
     first input's memory), ``shape_only`` (the value depends on the inputs' shapes alone), ``random``, ``reads`` and
     ``writes`` (of the variable named by the attribute ``variable``, or of those named by ``variables``),
-    ``collective`` (all ranks take part), ``effect`` (must run when asked for, never merged).
+    ``collective`` (all ranks take part), ``effect`` (must run when asked for, never merged), ``itself`` (the body
+    computes with bfloat16 itself, see `body_of`).
     """
     if body is None:
         return lambda b: op(b, **properties)
@@ -269,6 +285,29 @@ def op(body: Callable[..., Any] | None = None, **properties: Any) -> Any:
         raise ValueError(f"there is already an op record named '{record.name}'")
     records[record.name] = record
     return record
+
+
+def body_of(record: OpRecord, inputs: Sequence[DType], outputs: Sequence[DType]) -> Callable[..., Any]:
+    """The body for inputs and outputs of these dtypes.
+
+    Where bfloat16 is among them it is given float32, and what it returns is rounded once. Records whose bodies look at
+    bytes, memory or ranks rather than numbers get their arrays as they are.
+    """
+    body = record.body
+    as_they_are = record.itself or record.view or record.reads or record.writes or record.collective or record.effect
+    if as_they_are or not any(is_bfloat16(dtype) for dtype in (*inputs, *outputs)):
+        return body
+
+    def wide(*arrays: Any, **keywords: Any) -> Any:
+        result = body(*(widened(a) if is_bfloat16(a.dtype) else a for a in arrays), **keywords)
+        parts = result if isinstance(result, tuple) else (result,)
+        rounded = tuple(
+            np.asarray(part).astype(dtype, copy=False) if is_bfloat16(dtype) else part
+            for part, dtype in zip(parts, outputs, strict=True)
+        )
+        return rounded if isinstance(result, tuple) else rounded[0]
+
+    return wide
 
 
 def convert(value: Any, dtype: DType | None = None, name: str = "const") -> Tensor:
@@ -291,6 +330,10 @@ def _current_name(key: str, given: Mapping[str, Any], known: Mapping[str, Any]) 
     return current if key not in known and current in known and current not in given else key
 
 
+# A value goes into a dtype of its own level or a higher one without a change of kind.
+_LEVELS = {"b": 0, "i": 0, "u": 0, "f": 1, "c": 2}
+
+
 def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     """The array for a Python or numpy value, read-only.
 
@@ -302,16 +345,16 @@ def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
         array = np.asarray(value)
     except ValueError as error:
         raise InvalidArgumentError(f"cannot make an array of {value!r}: {error}{at_user_line()}") from None
-    if array.dtype.kind not in "biufc":
+    if not is_element(array.dtype):
         raise InvalidArgumentError(f"cannot make a tensor of {value!r}{at_user_line()}")
     if dtype is None and not typed:
-        narrow = {"f": np.dtype("float32"), "i": np.dtype("int32")}.get(array.dtype.kind, array.dtype)
+        narrow = {"f": float32, "i": int32}.get(array.dtype.kind, array.dtype)
         dtype = array.dtype if array.dtype == np.int64 and not np.array_equal(array.astype(narrow), array) else narrow
     if dtype is not None and dtype != array.dtype:
         cast = array.astype(dtype)
-        lossy = (array.dtype.kind in "fc" and dtype.kind in "biu") or (array.dtype.kind == "c" and dtype.kind == "f")
-        if (dtype.kind == "b") != (array.dtype.kind == "b") or lossy or (
-            dtype.kind in "iu" and not np.array_equal(cast, array)
+        lossy = _LEVELS[kind_of(array.dtype)] > _LEVELS[kind_of(dtype)]
+        if (is_bool(dtype)) != (is_bool(array.dtype)) or lossy or (
+            is_integer(dtype) and not np.array_equal(cast, array)
         ):
             raise InvalidArgumentError(
                 f"{value!r} ({array.dtype.name}) does not fit a tensor of dtype {dtype.name}; "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import DType, as_dtype, float32, int32
+from paraflow.graph.dtypes import DType, as_dtype, float32, int32, is_bool, is_differentiable, is_integer
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import EARLY, at_user_line, convert, literal, op
@@ -139,14 +139,14 @@ def cast(x, dtype=float32):
 
 @cast.shape
 def _(x: Spec, dtype: DType) -> Spec:
-    small = x.value is not None and x.value.size <= EARLY and x.dtype.kind in "biu"
+    small = x.value is not None and x.value.size <= EARLY and (is_integer(x.dtype) or is_bool(x.dtype))
     return Spec(dtype, x.shape, x.value.astype(dtype) if small and x.value is not None else None)
 
 
 @cast.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor | None:
     source = y.op.inputs[0].dtype
-    return cast(dy, dtype=source) if source.kind in "fc" else None
+    return cast(dy, dtype=source) if is_differentiable(source) else None
 
 
 @op(shape_only=True, same=())
@@ -208,7 +208,7 @@ def value_dims(sizes: Spec) -> Dims:
 
 def vector_value(sizes: Spec) -> tuple[int, ...] | None:
     """The elements of an integer vector, where they are known; raises GraphError when it is something else."""
-    if (sizes.rank is not None and sizes.rank != 1) or (sizes.dtype.kind not in "iu" and sizes.shape != (0,)):
+    if (sizes.rank is not None and sizes.rank != 1) or (not is_integer(sizes.dtype) and sizes.shape != (0,)):
         raise GraphError(
             f"a vector of integers is needed, not {sizes.dtype.name} of shape {format_dims(sizes.shape)}"
         )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import int32
+from paraflow.graph.dtypes import int32, limits
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
@@ -195,7 +195,7 @@ def svd(tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name:
 @op(dtypes="float or complex")
 def pseudo_inverse(a, rcond=None):
     """The pseudo-inverses of matrices; singular values up to ``rcond`` times the largest count as 0."""
-    limit = 10 * max(a.shape[-2:]) * np.finfo(a.dtype).eps if rcond is None else rcond
+    limit = 10 * max(a.shape[-2:]) * limits(a.dtype).eps if rcond is None else rcond
     return by_lapack(lambda x: np.linalg.pinv(x, limit), a)
 
 
@@ -237,6 +237,6 @@ def matrix_rank(a: Any, tol: Any = None, validate_args: bool = False, name: str 
         values = svd(x, compute_uv=False)
         if tol is None:
             largest = cast(maximum(size_along(x, -2), size_along(x, -1)), values.dtype)
-            tol = float(np.finfo(values.dtype).eps) * largest * reduce_max(values, -1, True)
+            tol = float(limits(values.dtype).eps) * largest * reduce_max(values, -1, True)
         count: Tensor = reduce_sum(cast(greater(values, tol), int32), -1, name=scope)
         return count

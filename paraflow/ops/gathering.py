@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import int32
+from paraflow.graph.dtypes import int32, is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims, normal_axis, num_elements
@@ -33,7 +33,7 @@ def gather(params, indices, axis=0):
 
 
 def _integers(indices: Spec) -> None:
-    if indices.dtype.kind not in "iu":
+    if not is_integer(indices.dtype):
         raise GraphError(f"indices are integers, not {indices.dtype.name}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import DType, float32
+from paraflow.graph.dtypes import DType, float32, widened
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, as_dims, broadcast, compatible, format_dims, num_elements
@@ -249,8 +249,7 @@ def eye(
 @op(dtypes="float")
 def orthonormal(a):
     """The Q of a = Q R, with R's diagonal positive: orthonormal columns that span those of ``a`` [n, m], m <= n."""
-    wide = a.astype(np.float32) if a.dtype == np.float16 else a
-    q, r = np.linalg.qr(wide)
+    q, r = np.linalg.qr(widened(a))
     return (q * np.where(np.diagonal(r) < 0, -1, 1)).astype(a.dtype)
 
 

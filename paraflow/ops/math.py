@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import DType, as_dtype
+from paraflow.graph.dtypes import DType, as_dtype, is_complex, is_floating, is_integer, is_signed
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, broadcast, merge
@@ -56,12 +56,12 @@ def _(z: Tensor, dz: Tensor) -> Pair:
 
 def real_dtype(dtype: DType) -> DType:
     """The dtype of the real and the imaginary part of complex numbers; of others their own."""
-    return np.dtype(f"float{dtype.itemsize * 4}") if dtype.kind == "c" else dtype
+    return np.dtype(f"float{dtype.itemsize * 4}") if is_complex(dtype) else dtype
 
 
 def quotient_dtype(dtype: DType) -> DType:
     """What x / y of integers is: float32 for up to 16 bits, else float64, as in TensorFlow; floats keep theirs."""
-    if dtype.kind in "iu":
+    if is_integer(dtype):
         return np.dtype("float32" if dtype.itemsize <= 2 else "float64")
     return dtype
 
@@ -111,7 +111,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
 
 def refuse_zero(divisor: Any) -> None:
     """Raise InvalidArgumentError for an integer zero among the divisors, where numpy would return 0."""
-    if divisor.dtype.kind in "iu" and not np.all(divisor):
+    if is_integer(divisor.dtype) and not np.all(divisor):
         raise InvalidArgumentError("integer division by zero")
 
 
@@ -120,7 +120,7 @@ def floordiv(x, y):
     """The largest integer not above x / y, as Python's //; raises InvalidArgumentError for an integer zero in y."""
     refuse_zero(y)
     # numpy's floor_divide of floats is exact where x / y rounds up to an integer; TensorFlow's is floor(x / y).
-    return np.floor_divide(x, y) if x.dtype.kind in "iu" else np.floor(np.divide(x, y))
+    return np.floor_divide(x, y) if is_integer(x.dtype) else np.floor(np.divide(x, y))
 
 
 @floordiv.gradient
@@ -132,7 +132,7 @@ def div(x: Any, y: Any, name: str | None = None) -> Tensor:
     """x / y as Python 2 has it: `floordiv` for integers, `divide` for floats."""
     typed = next((v for v in (x, y) if hasattr(v, "dtype")), None)
     x = convert(x, None if typed is None else typed.dtype)
-    quotient: Tensor = (floordiv if x.dtype.kind in "iu" else divide)(x, y, name=name)
+    quotient: Tensor = (floordiv if is_integer(x.dtype) else divide)(x, y, name=name)
     return quotient
 
 
@@ -153,8 +153,8 @@ def _(z: Tensor, dz: Tensor) -> Pair:
 def truncatediv(x, y):
     """x / y rounded towards 0; raises InvalidArgumentError for an integer zero in y."""
     refuse_zero(y)
-    if x.dtype.kind != "i":
-        return np.trunc(np.divide(x, y)).astype(x.dtype, copy=False) if x.dtype.kind == "f" else np.floor_divide(x, y)
+    if not is_signed(x.dtype):
+        return np.trunc(np.divide(x, y)).astype(x.dtype, copy=False) if is_floating(x.dtype) else np.floor_divide(x, y)
     # numpy rounds down; what is left over says where that is one too low.
     quotient, rest = np.divmod(x, y)
     return quotient + ((rest != 0) & ((x < 0) != (y < 0))).astype(x.dtype)
@@ -281,7 +281,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 @op(elementwise=True, dtypes="numeric")
 def pow(x, y):
     """x to the power y; integers must have exponents of at least 0, or the run fails with InvalidArgumentError."""
-    if x.dtype.kind == "f" and np.ndim(y) == 0 and y in (3, 4):
+    if is_floating(x.dtype) and np.ndim(y) == 0 and y in (3, 4):
         # numpy takes a hundred times as long for these where x is negative.
         squared = np.square(x)
         return squared * (x if y == 3 else squared)
@@ -333,7 +333,7 @@ def _(y: Tensor, dy: Tensor) -> None:
 @op(elementwise=True, dtypes="real")
 def round(x):
     """The nearest integer, the even one of two equally near; no gradient."""
-    return np.array(x) if x.dtype.kind in "iu" else np.rint(x)
+    return np.array(x) if is_integer(x.dtype) else np.rint(x)
 
 
 @round.gradient
@@ -352,7 +352,7 @@ def _(y: Tensor, dy: Tensor) -> None:
     return None
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float", itself=True)
 def nextafter(x1, x2):
     """The next number of the dtype after ``x1`` in the direction of ``x2``."""
     return np.nextafter(x1, x2)

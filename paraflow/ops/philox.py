@@ -9,7 +9,7 @@ blocks further on:
     >>> first = normal(stream, (2, 3))
     >>> second = normal(stream.advance(reserved("normal", 6)), (2, 3))
 
-Exactness: uniform numbers (floats and integers), permutations, and the normal numbers of float16 and float32
+Exactness: uniform numbers (floats and integers), permutations, and the normal numbers of float32 and shorter
 are TensorFlow's (Linux, x86-64) bit for bit; they come of integer and correctly rounded arithmetic alone, so
 they are the same bits on every machine.  float64 normals use numpy's log, sin and cos: within 2 ulp of
 TensorFlow's at mean 0, the last bit depending on the machine.
@@ -30,6 +30,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from paraflow.graph.dtypes import as_dtype
 
 DEFAULT_GRAPH_SEED = 87654321
 """The graph seed of an operation that has a seed of its own in a graph that has none."""
@@ -148,6 +150,13 @@ def _words(stream: Stream, blocks: NDArray[np.uint64]) -> Words:
 def _unit_float16(words: Words) -> Array:
     bits = words.astype(np.uint16) & np.uint16(0x3FF) | np.uint16(0x3C00)
     return bits.view(np.float16) - np.float16(1)
+
+
+def _unit_bfloat16(words: Words) -> Array:
+    bits = (words & np.uint32(0x7F) | np.uint32(0x3F80)) << np.uint32(16)
+    unit = bits.view(np.float32)
+    unit -= np.float32(1)
+    return unit.astype(as_dtype("bfloat16"))
 
 
 def _unit_float32(words: Words) -> Array:
@@ -281,6 +290,10 @@ def _normal_float16(words: Words) -> Array:
     return _normal_float32(words).astype(np.float16)
 
 
+def _normal_bfloat16(words: Words) -> Array:
+    return _normal_float32(words).astype(as_dtype("bfloat16"))
+
+
 def _normal_float64(words: Words) -> Array:
     """Box-Muller on a block, two words for the radius and two for the angle."""
     unit = _unit_float64(words)
@@ -292,13 +305,14 @@ def _normal_float64(words: Words) -> Array:
 _Transform = Callable[[Words], Array]
 _FLOATS: dict[str, tuple[_Transform, _Transform]] = {
     "float16": (_unit_float16, _normal_float16),
+    "bfloat16": (_unit_bfloat16, _normal_bfloat16),
     "float32": (_unit_float32, _normal_float32),
     "float64": (_unit_float64, _normal_float64),
 }
 
 
 def _float_transforms(dtype: DTypeLike) -> tuple[np.dtype[Any], _Transform, _Transform]:
-    kind = np.dtype(dtype)
+    kind = as_dtype(dtype)
     if kind.name not in _FLOATS:
         raise ValueError(f"random numbers of dtype {kind.name}: give one of {', '.join(_FLOATS)}")
     return kind, *_FLOATS[kind.name]

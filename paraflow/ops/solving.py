@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dtypes import is_complex, is_short, widened
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -28,12 +29,12 @@ LEAF = 32  # triangular systems of this size are left to LAPACK's general solver
 def by_lapack(function: Callable[..., Any], *arrays: Array) -> Any:
     """What numpy.linalg makes of the arrays, in their dtype; raises InvalidArgumentError for a singular matrix."""
     dtype = arrays[0].dtype
-    wide = [a.astype(np.float32) if a.dtype == np.float16 else a for a in arrays]
+    wide = [widened(a) for a in arrays]
     try:
         result = function(*wide)
     except np.linalg.LinAlgError as error:
         raise InvalidArgumentError(f"{error}") from None
-    if dtype != np.float16:
+    if not is_short(dtype):
         return result
     return tuple(r.astype(dtype) for r in result) if isinstance(result, tuple) else result.astype(dtype)
 
@@ -41,7 +42,7 @@ def by_lapack(function: Callable[..., Any], *arrays: Array) -> Any:
 def adjoint_of(a: Array) -> Array:
     """The conjugate transposes, a view of real matrices."""
     swapped = np.swapaxes(a, -1, -2)
-    return np.conjugate(swapped) if a.dtype.kind == "c" else swapped
+    return np.conjugate(swapped) if is_complex(a.dtype) else swapped
 
 
 def need_matrices(a: Spec) -> None:
@@ -246,7 +247,7 @@ def logdet(matrix: Any, name: str | None = None) -> Tensor:
     """The logarithms of the determinants of positive definite matrices."""
     with name_scope(name or "logdet"):
         diagonal = matrix_diag_part(cholesky(convert(matrix)))
-        total: Tensor = 2 * reduce_sum(log(real(diagonal) if diagonal.dtype.kind == "c" else diagonal), -1)
+        total: Tensor = 2 * reduce_sum(log(real(diagonal) if is_complex(diagonal.dtype) else diagonal), -1)
         return total
 
 

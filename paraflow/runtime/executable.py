@@ -28,6 +28,7 @@ from paraflow.compiler.plan import (
     Step,
 )
 from paraflow.errors import InvalidArgumentError, ParaflowError
+from paraflow.graph.record import body_of
 from paraflow.graph.shape import compatible, format_dims, known
 from paraflow.kernels.numpy import KERNELS
 from paraflow.runtime.context import Draw, RunContext
@@ -187,8 +188,9 @@ class Executable:
         return timed
 
     def _body(self, step: Step) -> Call:
-        body, values, context = step.record.body, self.values, self.context
+        values, context = self.values, self.context
         inputs, outputs, releases = step.inputs, step.outputs, step.releases
+        body = body_of(step.record, *([self.plan.slots[i].dtype for i in places] for places in (inputs, outputs)))
         keywords = dict(step.attrs)
         changing = [key for key in step.record.runtime if key in ("samples", "batch_samples")]
         for key in step.record.runtime:

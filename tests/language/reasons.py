@@ -33,10 +33,6 @@ SAVING = "checkpoints are safetensors files, which train.Saver writes and reads"
 OPTIMIZERS = "needs TensorFlow's servers: parallel.mode says how gradients are gathered"
 LOCKING = "updates of variables are never concurrent, so there is no use_locking"
 UNUSED = "rarely used, and a line of graph where it is"
-BFLOAT16 = (
-    "numpy has no bfloat16; that of ml_dtypes (5 ms to import) is of numpy's kind 'void', with which no check of "
-    "dtypes, kernel or exchange reckons"
-)
 
 MISSING = {
     # newer than 1.15
@@ -67,7 +63,6 @@ MISSING = {
                      "convert_to_tensor_or_indexed_slices"), STATE),
     "batch_scatter_update": SCATTER,
     **dict.fromkeys(("*initializer", "initializers.*"), INITIALIZERS),
-    **dict.fromkeys(("bfloat16", "to_bfloat16", "dtypes.bfloat16"), BFLOAT16),
     **dict.fromkeys(("multinomial", "random_gamma", "random_poisson", "random.categorical",
                      "random.gamma", "random.multinomial", "random.poisson", "random.stateless_*"), RANDOM),
     **dict.fromkeys(("fft*", "ifft*", "signal", "spectral"), SPECTRAL),

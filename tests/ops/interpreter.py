@@ -6,6 +6,7 @@ It shares nothing with the compiler and the runtime, so it is what their results
 import numpy as np
 
 from paraflow.graph.graph import as_operation
+from paraflow.graph.record import body_of
 
 
 def interpret(fetches, feeds=None, runtime=None):
@@ -22,7 +23,8 @@ def interpret(fetches, feeds=None, runtime=None):
             supplied = {key: (runtime or {})[key] for key in record.runtime}
             if "draw" in supplied:
                 supplied["draw"] = supplied["draw"](operation)
-            result = record.body(*(values[t] for t in operation.inputs), **operation.attrs, **supplied)
+            body = body_of(record, [x.dtype for x in operation.inputs], [y.dtype for y in operation.outputs])
+            result = body(*(values[t] for t in operation.inputs), **operation.attrs, **supplied)
             parts = result if isinstance(result, tuple) else (result,)
             for tensor, part in zip(operation.outputs, parts, strict=True):
                 # What a variable holds now must not change under a later assignment.

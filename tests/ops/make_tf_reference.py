@@ -27,7 +27,7 @@ def parts_of(case, dtype):
         result = case.build(tf, *inputs)
         outputs = list(result) if isinstance(result, (list, tuple)) else [result]
         values = session.run(outputs, feeds)
-        floating = [(y, v) for y, v in zip(outputs, values, strict=True) if v.dtype.kind == "f"]
+        floating = [(y, v) for y, v in zip(outputs, values, strict=True) if y.dtype.is_floating]
         sources = [x for x in inputs if x.dtype.is_floating]
         if not case.gradients or not floating or not sources:
             return values

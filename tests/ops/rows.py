@@ -9,9 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.graph.dtypes import as_dtype
 from paraflow.graph.record import OpRecord
 
-SAMPLES = {"f": ("float16", "float32", "float64"), "i": ("int32", "int64"), "b": ("bool",), "c": ("complex64",)}
+SAMPLES = {
+    "f": ("float16", "bfloat16", "float32", "float64"),
+    "i": ("int32", "int64"),
+    "b": ("bool",),
+    "c": ("complex64",),
+}
 DEFAULT = object()
 
 
@@ -61,7 +67,7 @@ class Row:
     def make(self, dtype, inputs=None):
         """Input arrays of ``dtype``, the same at every call."""
         rng = np.random.default_rng(7)
-        return [x(rng, np.dtype(dtype)) if callable(x) else np.asarray(x) for x in inputs or self.inputs]
+        return [x(rng, as_dtype(dtype)) if callable(x) else np.asarray(x) for x in inputs or self.inputs]
 
     def make_empty(self, dtype):
         if self.empty is not DEFAULT:
@@ -82,7 +88,7 @@ class Row:
 
     def expected(self, arrays):
         """The oracle's values as a tuple."""
-        wide = {"f": np.float64, "c": np.complex128}
+        wide = {"f": np.float64, "V": np.float64, "c": np.complex128}
         with np.errstate(all="ignore"):
             result = self.oracle(*(a.astype(wide.get(a.dtype.kind, a.dtype)) for a in arrays), **self.attrs)
         return result if isinstance(result, tuple) else (result,)

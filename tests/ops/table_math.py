@@ -13,7 +13,7 @@ from .rows import Row, each, given, nonzero, normal, positive, uniform
 
 MASK = np.array([[True, False, True], [False, False, True]])
 INTEGERS = ("int32", "int64")
-FLOATS = ("float16", "float32", "float64")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def expm1(x):
@@ -114,7 +114,7 @@ ROWS = [
     Row(ops.pow, (positive(2, 3), normal(2, 3)), each(math.pow), dtypes=("float32", "float64"), tolerance=32),
     Row(ops.pow, (positive(2, 3), positive(3)), operator.pow, tolerance=64, empty=(positive(0, 3), positive(3))),
     *(
-        Row(ops.pow, (nonzero(2, 3), given(exponent)), operator.pow, dtypes=("float16", "float32", "float64"),
+        Row(ops.pow, (nonzero(2, 3), given(exponent)), operator.pow, dtypes=FLOATS,
             differentiable=(0,))
         for exponent in (3, 4, -2)
     ),
@@ -126,13 +126,13 @@ ROWS = [
     # Rounding and extremes
     Row(ops.floor, (normal(2, 3),), each(math.floor), differentiable=()),
     Row(ops.ceil, (normal(2, 3),), each(math.ceil), differentiable=()),
-    Row(ops.round, (given([-2.5, -1.5, -0.4, 0.5, 1.5, 2.6]),), each(round), dtypes=("float16", "float32", "float64"),
+    Row(ops.round, (given([-2.5, -1.5, -0.4, 0.5, 1.5, 2.6]),), each(round), dtypes=FLOATS,
         differentiable=()),
     Row(ops.round, (normal(5),), np.copy, dtypes=INTEGERS),
     Row(ops.rint, (given([-2.5, -1.5, -0.4, 0.5, 1.5, 2.6]),), each(round), differentiable=()),
-    Row(ops.maximum, (normal(2, 3), normal(2, 3)), each(max), dtypes=("float16", "float32", "float64", *INTEGERS)),
+    Row(ops.maximum, (normal(2, 3), normal(2, 3)), each(max), dtypes=(*FLOATS, *INTEGERS)),
     Row(ops.maximum, (normal(2, 3), normal(3)), each(max), dtypes=("float64",), empty=(normal(0, 3), normal(3))),
-    Row(ops.minimum, (normal(2, 3), normal()), each(min), dtypes=("float16", "float32", "float64", *INTEGERS)),
+    Row(ops.minimum, (normal(2, 3), normal()), each(min), dtypes=(*FLOATS, *INTEGERS)),
     # Exponentials, logarithms, trigonometric and hyperbolic functions
     *(
         Row(op, (normal(2, 3),), each(oracle, getattr(cmath, oracle.__name__, oracle)), tolerance=32)
@@ -213,7 +213,7 @@ ROWS = [
     Row(logic.select, (MASK, normal(), normal(3)), lambda c, x, y: c * x + ~c * y, dtypes=("float64",),
         empty=(MASK[:0], normal(), normal(3))),
     Row(logic.select, (np.arange(2100).reshape(50, 42) % 3 == 0, normal(50, 42), normal(42)),
-        lambda c, x, y: c * x + ~c * y, dtypes=("float16", "float32", "float64", "int32", "complex64"),
+        lambda c, x, y: c * x + ~c * y, dtypes=("float16", "bfloat16", "float32", "float64", "int32", "complex64"),
         differentiable=(), empty=(MASK[:0], normal(0, 3), normal(3))),
     Row(logic.where_v2, (MASK[0], normal(2, 3), normal(2, 1)), lambda c, x, y: c * x + ~c * y, differentiable=(1, 2),
         dtypes=("float64",), empty=None),
