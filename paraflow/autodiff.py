@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import is_floating
+from paraflow.graph.dtypes import is_complex, is_differentiable
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert
 from paraflow.graph.shape import compatible, format_dims
 from paraflow.ops.array import ones_like, stop_gradient
+from paraflow.ops.complexes import dual
 from paraflow.ops.math import add
 from paraflow.ops.slices import IndexedSlices, slices_of
 from paraflow.ops.state import Variable, read_variable
@@ -33,8 +34,9 @@ def gradients(
     partial. The result has the shape and dtype of each x, or None where ys do not depend on it differentiably; it is
     `IndexedSlices` for a variable of which ys only look up rows (`gather` on axis 0, embedding_lookup). It is graph
     like any other, so gradients of gradients work. Reverse-mode accumulation as in Griewank & Walther,
-    "Evaluating Derivatives" (2008), over the graph's own order. Raises GraphError when an operation on the way has no
-    gradient and when a cotangent does not have its y's shape and dtype.
+    "Evaluating Derivatives" (2008), over the graph's own order. For complex numbers see `paraflow.ops.complexes`;
+    complex ys need ``grad_ys``. Raises GraphError when an operation on the way has no gradient and when a cotangent
+    does not have its y's shape and dtype.
     """
     outputs = [convert(y) for y in _as_list(ys)]
     wanted = _as_list(xs)
@@ -74,8 +76,10 @@ def _cotangents_of(ys: list[Tensor], grad_ys: Any) -> list[Tensor]:
     if len(given) != len(ys):
         raise GraphError(f"gradients: {len(ys)} ys but {len(given)} grad_ys")
     for y in ys:
-        if not is_floating(y.dtype):
+        if not is_differentiable(y.dtype):
             raise GraphError(f"gradients of {y.op.where()} are not defined: it is {y.dtype.name}")
+        if is_complex(y.dtype) and not _as_list(grad_ys):
+            raise GraphError(f"gradients of complex numbers ({y.op.where()}) need grad_ys; real(y) needs none")
     return [ones_like(y) if dy is None else _cotangent_of(y, dy) for y, dy in zip(ys, given, strict=True)]
 
 
@@ -105,7 +109,7 @@ def _between(sources: set[Tensor], outputs: list[Tensor], stops: set[Tensor]) ->
             continue
         if any(t in depends for t in operation.inputs):
             path.append(operation)
-            depends.update(t for t in operation.outputs if is_floating(t.dtype) and t not in stops)
+            depends.update(t for t in operation.outputs if is_differentiable(t.dtype) and t not in stops)
     return path
 
 
@@ -125,15 +129,20 @@ def _backward(
         return
     rule = operation.record.gradient_rule
     if rule is None:
-        if any(is_floating(t.dtype) for t in operation.inputs):
+        if any(is_differentiable(t.dtype) for t in operation.inputs):
             raise GraphError(f"no gradient is defined for {operation.where()}; stop_gradient cuts it out")
         return
+    conjugated = operation.record.holomorphic and any(is_complex(t.dtype) for t in operation.outputs)
+    if conjugated:
+        totals = [None if total is None else dual(total) for total in totals]
     if len(operation.outputs) == 1:
         results = rule(operation.outputs[0], totals[0])
     else:
         results = rule(operation.outputs, tuple(totals))
     if not isinstance(results, tuple):
         results = (results,)
+    if conjugated:
+        results = tuple(None if cotangent is None else dual(cotangent) for cotangent in results)
     for tensor, cotangent in zip(operation.inputs, results, strict=True):
         if cotangent is not None:
             # A cotangent has its tensor's shape, which rules that reduce to shape(x) cannot always see.

@@ -142,6 +142,11 @@ def widened(array: Any) -> Any:
     return array.astype(np.float32) if is_short(array.dtype) else array
 
 
+def real_dtype(dtype: DType) -> DType:
+    """The dtype of the real and the imaginary part of complex numbers; of others their own."""
+    return np.dtype(f"float{dtype.itemsize * 4}") if is_complex(dtype) else dtype
+
+
 def limits(dtype: DType) -> Any:
     """What `numpy.finfo` says of a float dtype (``min``, ``max``, ``eps``, ``smallest_normal``), or `numpy.iinfo`."""
     if is_bfloat16(dtype):

@@ -84,6 +84,7 @@ class OpRecord:
         collective: bool = False,
         effect: bool = False,
         itself: bool = False,
+        holomorphic: bool = True,
     ) -> None:
         self.name = body.__name__
         self.body = body
@@ -101,6 +102,7 @@ class OpRecord:
         self.collective = collective
         self.effect = effect
         self.itself = itself
+        self.holomorphic = holomorphic
         self.inputs: list[str]
         self.variadic: bool
         self.attributes: dict[str, Any]
@@ -153,7 +155,8 @@ class OpRecord:
         """Decorator: ``rule(output, cotangent)`` builds the cotangent of every input (None: not differentiable).
 
         A record with several outputs gets tuples of outputs and of cotangents; a cotangent is None where
-        nothing depends on that output. With one input a bare tensor may be returned.
+        nothing depends on that output. With one input a bare tensor may be returned. Of a holomorphic function of
+        complex numbers the rule is the one of real numbers, the cotangent times the derivative.
         """
         self.gradient_rule = rule
         return rule
@@ -276,7 +279,8 @@ def op(body: Callable[..., Any] | None = None, **properties: Any) -> Any:
     first input's memory), ``shape_only`` (the value depends on the inputs' shapes alone), ``random``, ``reads`` and
     ``writes`` (of the variable named by the attribute ``variable``, or of those named by ``variables``),
     ``collective`` (all ranks take part), ``effect`` (must run when asked for, never merged), ``itself`` (the body
-    computes with bfloat16 itself, see `body_of`).
+    computes with bfloat16 itself, see `body_of`), ``holomorphic`` (False where the gradient rule sees to the conjugates
+    of complex numbers itself, see `paraflow.ops.complexes`).
     """
     if body is None:
         return lambda b: op(b, **properties)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.graph.dtypes import is_bfloat16, is_floating, is_short, widened
+from paraflow.ops.array import drops_imaginary
 from paraflow.ops.convolution import convolve, filter_gradient, input_gradient
 from paraflow.ops.linalg import swapped
 from paraflow.ops.reduce import highest, lowest, mean_of
@@ -171,7 +172,7 @@ def _copy(x: Array, out: Array) -> None:
 
 
 def _cast(x: Array, out: Array) -> None:
-    np.copyto(out, x, casting="unsafe")
+    np.copyto(out, x.real if drops_imaginary(x.dtype, out.dtype) else x, casting="unsafe")
 
 
 _UFUNCS = {

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import DType, as_dtype, float32, int32, is_bool, is_differentiable, is_integer
+from paraflow.graph.dtypes import (
+    DType,
+    as_dtype,
+    float32,
+    int32,
+    is_bool,
+    is_complex,
+    is_differentiable,
+    is_integer,
+    is_real,
+)
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import EARLY, at_user_line, convert, literal, op
@@ -133,8 +143,13 @@ def _(x: Spec) -> Spec:
 
 @op
 def cast(x, dtype=float32):
-    """Elements converted to ``dtype``; floating point becomes integer by truncation."""
-    return np.asarray(x).astype(dtype)
+    """Elements converted to ``dtype``; a float becomes an integer by truncation, a complex number its real part."""
+    return (np.real(x) if drops_imaginary(x.dtype, dtype) else np.asarray(x)).astype(dtype)
+
+
+def drops_imaginary(source: DType, dtype: DType) -> bool:
+    """Whether a cast keeps real parts only; a complex number is True unless it is 0."""
+    return is_complex(source) and is_real(dtype) and not is_bool(dtype)
 
 
 @cast.shape

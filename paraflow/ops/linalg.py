@@ -13,6 +13,7 @@ from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, as_dims, broadcast, compatible, format_dims, num_elements
 from paraflow.ops.array import broadcast_to, known_shape, reshape, shape_tensor, size_along, unbroadcast, zeros_like
+from paraflow.ops.complexes import dual
 from paraflow.ops.joining import concat
 from paraflow.ops.reduce import reduce_prod, reduce_sum
 
@@ -77,6 +78,12 @@ def _(a: Spec) -> Spec:
 @matrix_transpose.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
     return matrix_transpose(dy)
+
+
+def adjoint_of(x: Tensor) -> Tensor:
+    """The conjugate transposes."""
+    turned: Tensor = matrix_transpose(dual(x))
+    return turned
 
 
 @op(view=True)

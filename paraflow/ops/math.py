@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import DType, as_dtype, is_complex, is_floating, is_integer, is_signed
+from paraflow.graph.dtypes import DType, as_dtype, is_complex, is_floating, is_integer, is_signed, real_dtype
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, broadcast, merge
 from paraflow.ops.array import identity, unbroadcast, zeros_like
-from paraflow.ops.logic import greater, greater_equal, less, less_equal, select
+from paraflow.ops.complexes import complex
+from paraflow.ops.logic import greater, greater_equal, less, less_equal, not_equal, select
 
 Pair = tuple[Tensor | None, Tensor | None]
 
@@ -54,11 +55,6 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dz * y, x), unbroadcast(dz * x, y)
 
 
-def real_dtype(dtype: DType) -> DType:
-    """The dtype of the real and the imaginary part of complex numbers; of others their own."""
-    return np.dtype(f"float{dtype.itemsize * 4}") if is_complex(dtype) else dtype
-
-
 def quotient_dtype(dtype: DType) -> DType:
     """What x / y of integers is: float32 for up to 16 bits, else float64, as in TensorFlow; floats keep theirs."""
     if is_integer(dtype):
@@ -84,7 +80,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dx, x), unbroadcast(-dx * z, y)
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float or complex")
 def div_no_nan(x, y):
     """x / y, and 0 where y is 0."""
     return np.where(np.equal(y, 0), np.zeros((), x.dtype), np.divide(x, y))
@@ -97,7 +93,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dx, x), unbroadcast(-dx * z, y)
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float or complex")
 def multiply_no_nan(x, y):
     """x * y, and 0 where y is 0 even if x is infinite or NaN."""
     return np.where(np.equal(y, 0), np.zeros((), x.dtype), np.multiply(x, y))
@@ -189,7 +185,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return -dy
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", holomorphic=False)
 def abs(x):
     """The absolute value, of complex numbers too; its derivative at 0 is 0."""
     return np.abs(x)
@@ -202,7 +198,10 @@ def _(x: Spec) -> Spec:
 
 @abs.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return dy * sign(y.op.inputs[0])
+    x = y.op.inputs[0]
+    if not is_complex(x.dtype):
+        return dy * sign(x)
+    return complex(div_no_nan(dy, y), zeros_like(y)) * x
 
 
 @op(elementwise=True, dtypes="real")
@@ -227,11 +226,11 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return dy * (2 * y.op.inputs[0])
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", holomorphic=False)
 def squared_difference(x, y):
-    """(x - y) squared."""
+    """(x - y) squared; of complex numbers the square of its absolute value."""
     difference = np.subtract(x, y)
-    difference *= difference
+    difference *= np.conjugate(difference) if is_complex(difference.dtype) else difference
     return difference
 
 
@@ -291,8 +290,8 @@ def pow(x, y):
 @pow.gradient
 def _(z: Tensor, dz: Tensor) -> Pair:
     x, y = z.op.inputs
-    # For x <= 0 the power is no differentiable function of y; TensorFlow takes 0.
-    defined = greater(x, 0)
+    # For real x <= 0 the power is no differentiable function of y; TensorFlow takes 0.
+    defined = not_equal(x, 0) if is_complex(x.dtype) else greater(x, 0)
     log_x = select(defined, log(select(defined, x, 1)), 0)
     return unbroadcast(dz * y * pow(x, y - 1), x), unbroadcast(dz * z * log_x, y)
 

@@ -78,7 +78,7 @@ def print_(
 # -- functions of the user's ------------------------------------------------------------------------------------------
 
 
-@op(effect=True, same=())
+@op(effect=True, same=(), holomorphic=False)
 def call_python(*inputs, function=None, dtypes=()):
     """What ``function`` returns for the inputs, arrays of ``dtypes``.
 
@@ -131,7 +131,7 @@ def py_func(
 # -- gradients of the user's own --------------------------------------------------------------------------------------
 
 
-@op(same=())
+@op(same=(), holomorphic=False)
 def with_gradient(*tensors, outputs=1, gradient=None):
     """The first ``outputs`` of ``tensors``; the others have the cotangents that the function ``gradient`` makes."""
     return tuple(np.array(t) for t in tensors[:outputs])

@@ -95,7 +95,7 @@ def mean_of(x: Array, axis: Any, keepdims: bool) -> Any:
     return np.divide(total, x.size / total.size if total.size else 1.0).astype(x.dtype, copy=False)
 
 
-@op(dtypes="float")
+@op(dtypes="float or complex")
 def reduce_mean(input_tensor, axis=None, keepdims=False):
     """The mean over ``axis``; NaN over no elements. Integers have to be cast, for their mean is none."""
     return mean_of(input_tensor, axis, keepdims)

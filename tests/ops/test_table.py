@@ -13,7 +13,7 @@ import pytest
 import paraflow.ops
 from paraflow.autodiff import gradients
 from paraflow.errors import InvalidArgumentError
-from paraflow.graph.dtypes import KINDS, is_bfloat16, is_differentiable, is_floating, limits
+from paraflow.graph.dtypes import KINDS, is_bfloat16, is_complex, is_differentiable, is_floating, limits
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import records
 from paraflow.graph.record import OpRecord, body_of
@@ -313,6 +313,48 @@ def test_first_and_second_derivative(row):
         cotangents = [rng.normal(size=sizes[t]) for t in outputs]
         feeds = built.feeds(arrays)
         assert_derivatives(outputs, built.inputs, feeds, row.differentiated(), cotangents)
+
+
+@rows(lambda row: row.differentiated(), lambda row: "complex64" in row.tested_dtypes())
+def test_derivatives_of_complex_numbers(row):
+    """Gradients of L, a sum of Re(conj(c) y), are dL/dx + i dL/dy; and those of a like sum of gradients."""
+    arrays = row.make("complex128")
+    built = Built(row, arrays)
+    rng = np.random.default_rng(5)
+    outputs = [t for t in built.outputs if is_differentiable(t.dtype)]
+    chosen = row.differentiated()
+
+    def like(values):
+        shapes = [(np.shape(v), np.asarray(v).dtype) for v in values]
+        return [(rng.normal(size=s) + 1j * rng.normal(size=s)).astype(d) if is_complex(d) else rng.normal(size=s)
+                for s, d in shapes]
+
+    def weighted(tensors, weights, given):
+        values = interpret(tensors, built.feeds(given))
+        return sum(np.sum(np.real(np.conj(w) * v)) for w, v in zip(weights, values, strict=True))
+
+    feeds = built.feeds(arrays)
+    weights = like(interpret(outputs, feeds))
+    with outputs[0].graph.as_default():
+        xs = [built.inputs[i] for i in chosen]
+        first = gradients(outputs, xs, [make_constant(w) for w in weights])
+        assert None not in first
+        mix = like(interpret(first, feeds))
+        second = gradients(first, xs, [make_constant(m) for m in mix])
+    for tensors, cotangents, found in ((outputs, weights, first), (first, mix, second)):
+        for i, gradient in zip(chosen, found, strict=True):
+            dtype, shape = arrays[i].dtype, arrays[i].shape
+
+            def moved(position, tensors=tensors, cotangents=cotangents, i=i, dtype=dtype, shape=shape):
+                shifted = [a.copy() for a in arrays]
+                shifted[i] = position[0].copy().view(dtype).reshape(shape)
+                return weighted(tensors, cotangents, shifted)
+
+            pairs = np.array(arrays[i].reshape(-1)).view(np.float64)
+            expected = slope(moved, [pairs], 0).view(dtype).reshape(shape)
+            actual = np.zeros_like(expected) if gradient is None else interpret(gradient, feeds)
+            assert actual.dtype == expected.dtype
+            np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6 * (1 + np.abs(expected).max(initial=0)))
 
 
 @rows(lambda row: row.differentiated())

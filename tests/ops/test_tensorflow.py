@@ -7,7 +7,7 @@ import pytest
 
 import paraflow
 from paraflow.autodiff import gradients
-from paraflow.graph.dtypes import as_dtype, is_bfloat16, is_differentiable, is_floating
+from paraflow.graph.dtypes import as_dtype, is_bfloat16, is_differentiable
 from paraflow.graph.graph import Graph
 from paraflow.ops.array import make_constant, make_placeholder
 
@@ -52,8 +52,8 @@ def parts_of(case, dtype):
         result = case.build(paraflow, *inputs)
         outputs = list(result) if isinstance(result, (list, tuple)) else [result]
         values = interpret(outputs, feeds)
-        floating = [(y, v) for y, v in zip(outputs, values, strict=True) if is_floating(y.dtype)]
-        sources = [x for x in inputs if is_floating(x.dtype)]
+        floating = [(y, v) for y, v in zip(outputs, values, strict=True) if is_differentiable(y.dtype)]
+        sources = [x for x in inputs if is_differentiable(x.dtype)]
         if not case.gradients or not floating or not sources:
             return values
         ys, vs = zip(*floating, strict=True)

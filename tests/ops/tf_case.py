@@ -42,8 +42,9 @@ class Case:
 
 
 def weight(shape, dtype):
-    """The cotangent given to an output: different for every element, exact in float32."""
-    return (np.arange(1, 1 + int(np.prod(shape))) / 4).reshape(shape).astype(dtype)
+    """The cotangent given to an output: different for every element, exact in float32 (or of its parts)."""
+    numbers = (np.arange(1, 1 + int(np.prod(shape))) / 4).reshape(shape)
+    return (numbers - 0.5j * numbers if np.dtype(dtype).kind == "c" else numbers).astype(dtype)
 
 
 def pairs(values):
@@ -77,7 +78,7 @@ ONE_HOT = [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.2, 0.3, 0.5], [0.0, 1.0, 0.0]]
 CUBE = (np.arange(24.0) * 1.25 % 7 - 3).reshape(2, 3, 4).tolist()
 CONDITION = np.array([True, False, True])
 
-FAMILIES = ("ops", "arrays", "math", "linalg", "network", "bfloat16")
+FAMILIES = ("ops", "arrays", "math", "linalg", "network", "bfloat16", "complex")
 
 
 def cases_of(family):
