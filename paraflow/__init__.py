@@ -14,7 +14,23 @@ TensorFlow 1.x::
         session.run(step, {x: [[1.0, 2.0]]})
 """
 
-from paraflow import bitwise, comm, data, dtypes, errors, linalg, manip, math, nn, parallel, random, train, vocabulary
+from paraflow import (
+    bitwise,
+    comm,
+    data,
+    dtypes,
+    errors,
+    linalg,
+    manip,
+    math,
+    nn,
+    parallel,
+    random,
+    signal,
+    train,
+    vocabulary,
+)
+from paraflow import signal as spectral
 from paraflow.autodiff import gradients
 from paraflow.graph.dtypes import DType as _DType
 from paraflow.graph.dtypes import (
@@ -250,6 +266,8 @@ __all__ = [
     "scatter_nd_update",
     "scatter_sub",
     "scatter_update",
+    "signal",
+    "spectral",
     "train",
     "trainable_variables",
     "truncated_normal_initializer",

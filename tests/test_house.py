@@ -25,7 +25,7 @@ KERNELS = {*OPS, "native", "kernels"}
 COMPILER = {*KERNELS, "compiler"}
 RUNTIME = {*COMPILER, "comm", "runtime"}
 PARALLEL = {*RUNTIME, "parallel"}
-NAMESPACES = ("vocabulary", "bitwise", "dtypes", "linalg", "manip", "math", "random")
+NAMESPACES = ("vocabulary", "bitwise", "dtypes", "linalg", "manip", "math", "random", "signal")
 MAY_IMPORT = {
     "errors": set(),
     "native": set(),

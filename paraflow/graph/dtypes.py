@@ -34,6 +34,7 @@ KINDS = {
     "real": "iuf",
     "float": "f",
     "float or complex": "fc",
+    "complex": "c",
     "int": "iu",
     "bool": "b",
 }

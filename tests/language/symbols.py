@@ -10,7 +10,6 @@ import fnmatch
 import inspect
 import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +17,7 @@ import paraflow
 from paraflow.graph.record import OpRecord
 
 from .reasons import DIFFERS, MISSING
+from .signatures import reference
 
 # Arguments that came after TensorFlow 1.15, or say what has no meaning here and is taken nowhere.
 NEWER = {
@@ -26,28 +26,6 @@ NEWER = {
 }  # fmt: skip
 # Older names of arguments: the records take them by keyword (tests/ops/test_older_names.py).
 OLDER = {"keep_dims", "reduction_indices", "dimension", "dim", "squeeze_dims", "seq_dim", "batch_dim"}
-
-
-def reference():
-    """Symbol -> its parameters as TensorFlow writes them, or None for what is no function or class."""
-    for line in Path(__file__).with_name("tf_signatures.txt").read_text().splitlines():
-        if line.startswith("#"):
-            continue
-        name, bracket, inside = line.partition("(")
-        yield name.removesuffix(": module"), split(inside[:-1]) if bracket else None
-
-
-def split(text):
-    """The parts between the commas that stand in no bracket or string."""
-    parts, depth, quoted = [""], 0, False
-    for c in text:
-        quoted ^= c == "'"
-        depth += 0 if quoted else (c in "([{<") - (c in ")]}>")
-        if c == "," and not depth and not quoted:
-            parts.append("")
-        else:
-            parts[-1] += c
-    return [p.strip() for p in parts if p.strip()]
 
 
 def found(symbol):

@@ -3,7 +3,8 @@
 import fnmatch
 
 from .reasons import DIFFERS, MISSING
-from .symbols import alike, split, table
+from .signatures import split
+from .symbols import alike, table
 
 TABLE = list(table())
 STATES = {symbol: how for symbol, how, _, _ in TABLE}

@@ -38,6 +38,7 @@ class Row:
     nothing; None where the op refuses such inputs.
     ``tolerance``: allowed error in units of the dtype's resolution, relative to the largest value of the result.
     ``runtime``: what the executor would supply (see `interpret`).
+    ``complex``: inputs or results are complex in every dtype that is tested.
     """
 
     op: Callable[..., Any]
@@ -51,6 +52,7 @@ class Row:
     empty: Any = DEFAULT
     tolerance: float = 8
     runtime: Mapping[str, Any] = field(default_factory=dict)
+    complex: bool = False
 
     @property
     def name(self):
