@@ -58,6 +58,7 @@ from paraflow.ops.clip import clip_by_average_norm, clip_by_global_norm, clip_by
 from paraflow.ops.complexes import angle, complex, conj, imag, real
 from paraflow.ops.contraction import einsum, tensordot
 from paraflow.ops.decompositions import qr, self_adjoint_eig, self_adjoint_eigvals, svd
+from paraflow.ops.draws import multinomial, random_gamma, random_poisson
 from paraflow.ops.fourier import fft, fft2d, fft3d, ifft, ifft2d, ifft3d
 from paraflow.ops.gathering import boolean_mask, scatter_nd
 from paraflow.ops.indexing import slice, strided_slice
@@ -345,6 +346,7 @@ __all__ = [
     "meshgrid",
     "minimum",
     "mod",
+    "multinomial",
     "multiply",
     "negative",
     "no_op",
@@ -360,7 +362,9 @@ __all__ = [
     "pow",
     "qr",
     "random_crop",
+    "random_gamma",
     "random_normal",
+    "random_poisson",
     "random_shuffle",
     "random_uniform",
     "range",

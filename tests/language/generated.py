@@ -44,12 +44,12 @@ ALIKE = {
 FEWER = (*"fgibvpwmx", *"NASC")
 LIMIT = 2  # kept of each function
 NAMESPACES = ("", "math", "linalg", "manip", "bitwise", "dtypes", "nn", "losses", "sets", "debugging", "image")
-# Functions that switch something, draw at random or wait for somebody.
+# Functions that switch something, draw at random or wait for somebody; and such as TensorFlow itself ends at.
 LEFT = (
     "enable_", "disable_", "random", "reset_default_graph", "py_func", "numpy_function", "load_", "set_", "truncated_",
     "multinomial", "nn.dropout", "nn.fractional", "Print", "print", "get_", "placeholder", "Variable", "Session",
     "read_file", "matching_files", "write_file", "timestamp", "nn.all_candidate", "nn.log_uniform", "nn.uniform_cand",
-    "nn.learned", "nn.fixed", "nn.nce", "nn.sampled",
+    "nn.learned", "nn.fixed", "nn.nce", "nn.sampled", "fftnd", "ifftnd", "rfftnd", "irfftnd",
 )  # fmt: skip
 
 

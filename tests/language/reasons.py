@@ -25,7 +25,6 @@ IMAGES = "not built yet; convolutions and pooling in 1 to 3 dimensions are there
 RECURRENT = "recurrent networks and their losses are not built yet"
 SAMPLING = "not built yet; the uniform and log-uniform samplers and the losses over them are in pf.nn"
 INITIALIZERS = "there are no tables; variables_initializer and its kin are in the root namespace"
-RANDOM = "samplers whose loops of rejection would have to be TensorFlow's to the bit are not built yet"
 DECOMPOSED = "numpy has no such decomposition, and none is asked for"
 OPERATORS = "linear operators are classes over the functions of tf.linalg, which are here"
 SAVING = "checkpoints are safetensors files, which train.Saver writes and reads"
@@ -62,8 +61,6 @@ MISSING = {
                      "convert_to_tensor_or_indexed_slices"), STATE),
     "batch_scatter_update": SCATTER,
     **dict.fromkeys(("*initializer", "initializers.*"), INITIALIZERS),
-    **dict.fromkeys(("multinomial", "random_gamma", "random_poisson", "random.categorical",
-                     "random.gamma", "random.multinomial", "random.poisson", "random.stateless_*"), RANDOM),
     **dict.fromkeys(("matrix_square_root", "linalg.logm", "linalg.lu*", "linalg.sqrtm",
                      "linalg.tridiagonal_solve"), DECOMPOSED),
     "linalg.LinearOperator*": OPERATORS,
