@@ -126,6 +126,7 @@ from paraflow.ops.math import divide as realdiv
 from paraflow.ops.math import divide as truediv
 from paraflow.ops.math import floordiv as floor_div
 from paraflow.ops.math import floormod as mod
+from paraflow.ops.matrix_functions import sqrtm as matrix_square_root
 from paraflow.ops.norms import norm
 from paraflow.ops.ordering import (
     argsort,
@@ -340,6 +341,7 @@ __all__ = [
     "matrix_set_diag",
     "matrix_solve",
     "matrix_solve_ls",
+    "matrix_square_root",
     "matrix_transpose",
     "matrix_triangular_solve",
     "maximum",

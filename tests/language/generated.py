@@ -49,7 +49,8 @@ LEFT = (
     "enable_", "disable_", "random", "reset_default_graph", "py_func", "numpy_function", "load_", "set_", "truncated_",
     "multinomial", "nn.dropout", "nn.fractional", "Print", "print", "get_", "placeholder", "Variable", "Session",
     "read_file", "matching_files", "write_file", "timestamp", "nn.all_candidate", "nn.log_uniform", "nn.uniform_cand",
-    "nn.learned", "nn.fixed", "nn.nce", "nn.sampled", "fftnd", "ifftnd", "rfftnd", "irfftnd",
+    "nn.learned", "nn.fixed", "nn.nce", "nn.sampled", "sparse", "string", "ragged", "decode", "parse_",
+    "fftnd", "ifftnd", "rfftnd", "irfftnd",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ In ``index`` a line is ``symbol|letters|outputs|gradients``, the last two the dt
 where TensorFlow has no gradient; ``values`` has all parts one after the other as float32.
 """
 
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ import tensorflow.compat.v1 as tf
 
 from . import generated
 from .signatures import reference
+
+PROCESSES = multiprocessing.get_context("fork")
+SECONDS = 15  # for the arguments of one function
 
 
 def found(symbol):
@@ -65,6 +69,32 @@ def parts_of(function, count):
             return
 
 
+def send(function, count, pipe):
+    tf.disable_eager_execution()
+    tf.disable_control_flow_v2()
+    for letters, outputs, slopes in parts_of(function, count):
+        dense = slopes if slopes is None else [None if g is None else np.asarray(g) for g in slopes]
+        pipe.send((letters, [np.asarray(v) for v in outputs], dense))
+    pipe.send(None)
+
+
+def tried(function, count):
+    """What `parts_of` yields in a process of its own, as TensorFlow itself ends at some arguments."""
+    ours, theirs = PROCESSES.Pipe(False)
+    process = PROCESSES.Process(target=send, args=(function, count, theirs))
+    process.start()
+    theirs.close()
+    found_uses = []
+    try:
+        while ours.poll(SECONDS) and (use := ours.recv()) is not None:
+            found_uses.append(use)
+    except EOFError:
+        pass
+    process.kill()
+    process.join()
+    return found_uses
+
+
 def main():
     index, values, seen = [], [], {}
     for symbol, parameters in reference():
@@ -77,9 +107,8 @@ def main():
             continue
         key = id(found(symbol))
         if key not in seen:
-            seen[key] = [(a, [np.asarray(v) for v in b], c) for a, b, c in parts_of(found(symbol), count)]
+            seen[key] = tried(found(symbol), count)
         for letters, outputs, slopes in seen[key]:
-            slopes = slopes if slopes is None else [None if g is None else np.asarray(g) for g in slopes]
             gradients = "-" if slopes is None else ";".join(map(generated.kind, slopes))
             index.append(f"{symbol}|{letters}|{';'.join(map(generated.kind, outputs))}|{gradients}")
             values += [generated.numbers(p) for p in (*outputs, *(slopes or ())) if p is not None]
@@ -91,6 +120,4 @@ def main():
 
 
 if __name__ == "__main__":
-    tf.disable_eager_execution()
-    tf.disable_control_flow_v2()
     main()

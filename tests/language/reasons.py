@@ -25,12 +25,14 @@ IMAGES = "not built yet; convolutions and pooling in 1 to 3 dimensions are there
 RECURRENT = "recurrent networks and their losses are not built yet"
 SAMPLING = "not built yet; the uniform and log-uniform samplers and the losses over them are in pf.nn"
 INITIALIZERS = "there are no tables; variables_initializer and its kin are in the root namespace"
-DECOMPOSED = "numpy has no such decomposition, and none is asked for"
 OPERATORS = "linear operators are classes over the functions of tf.linalg, which are here"
 SAVING = "checkpoints are safetensors files, which train.Saver writes and reads"
 OPTIMIZERS = "needs TensorFlow's servers: parallel.mode says how gradients are gathered"
 LOCKING = "updates of variables are never concurrent, so there is no use_locking"
 UNUSED = "rarely used, and a line of graph where it is"
+
+# Functions whose values or gradients are not TensorFlow's for the arguments of generated.py.
+VALUES: dict[str, str] = {}
 
 MISSING = {
     # newer than 1.15
@@ -61,8 +63,6 @@ MISSING = {
                      "convert_to_tensor_or_indexed_slices"), STATE),
     "batch_scatter_update": SCATTER,
     **dict.fromkeys(("*initializer", "initializers.*"), INITIALIZERS),
-    **dict.fromkeys(("matrix_square_root", "linalg.logm", "linalg.lu*", "linalg.sqrtm",
-                     "linalg.tridiagonal_solve"), DECOMPOSED),
     "linalg.LinearOperator*": OPERATORS,
     **dict.fromkeys(("guarantee_const", "parallel_stack", "dimension_*", "Dimension", "DType", "dtypes.DType",
                      "register_tensor_conversion_function"), UNUSED),
@@ -122,6 +122,8 @@ DIFFERS = {
     "as_dtype": "its one argument is called value",
     "dtypes.as_dtype": "its one argument is called value",
     **dict.fromkeys(("train.AdamOptimizer", "train.Optimizer"), LOCKING),
+    **dict.fromkeys(("random.stateless_normal", "random.stateless_truncated_normal", "random.stateless_uniform"),
+                    "an argument that came after 1.15"),
     "convert_to_tensor": "no dtype that is preferred but not needed",
     "gradients": "operations have no devices, and gradients one way to be added up",
     **dict.fromkeys(("sparse_segment_mean", "sparse_segment_sqrt_n", "sparse_segment_sum"),
