@@ -32,7 +32,49 @@ LOCKING = "updates of variables are never concurrent, so there is no use_locking
 UNUSED = "rarely used, and a line of graph where it is"
 
 # Functions whose values or gradients are not TensorFlow's for the arguments of generated.py.
-VALUES: dict[str, str] = {}
+KEEPS = "lists of tensors are packed in their own dtype, and no dtype is changed without cast"
+KINDS = "takes no such dtype: what is no number of the right kind is an error here, not cast or counted"
+CONJUGATE = "TensorFlow forgets a conjugate in its gradient of complex numbers; ours is that of difference quotients"
+SIGNS = "eigenvectors and singular vectors have LAPACK's signs here, Eigen's there"
+EARLY = "an axis or a shape that is a tensor has to be known when the graph is built"
+READ = "TensorFlow reads the number 1 as its enum of dtypes (float32), or a tensor as the list of its rows"
+WIDE = "computed in the dtype of the arguments, where TensorFlow casts to float32"
+SUMS = "for labels that do not sum to 1 the gradient is that of the value; TensorFlow's is softmax - labels"
+REAL = "of real numbers only"
+VALUES = {
+    **dict.fromkeys((
+        "fft", "fft2d", "fft3d", "ifft", "ifft2d", "ifft3d", "logical_and", "logical_not", "logical_or", "logical_xor",
+        "math.logical_and", "math.logical_not", "math.logical_or", "math.logical_xor", "reduce_all", "reduce_any",
+        "math.reduce_all", "math.reduce_any",
+    ), KEEPS),
+    **dict.fromkeys((
+        "bincount", "math.bincount", "boolean_mask", "where", "where_v2", "div_no_nan", "math.divide_no_nan",
+        "reduce_mean", "math.reduce_mean", "math.reduce_euclidean_norm", "nn.leaky_relu",
+        "losses.compute_weighted_loss",
+    ), KINDS),
+    **dict.fromkeys(("bitcast", "cast", "saturate_cast", "dtypes.cast", "dtypes.saturate_cast", "concat", "stack"),
+                    READ),
+    **dict.fromkeys(("cholesky", "linalg.cholesky", "linalg.logdet"),
+                    "a matrix that is not positive definite is an error"),
+    **dict.fromkeys(("confusion_matrix", "math.confusion_matrix"), "TensorFlow casts complex classes to integers"),
+    **dict.fromkeys((
+        "matrix_determinant", "linalg.det", "matrix_square_root", "linalg.sqrtm", "math.multiply_no_nan", "math.xlogy",
+        "nn.swish",
+    ), CONJUGATE),
+    **dict.fromkeys(("self_adjoint_eig", "linalg.eigh", "svd", "linalg.svd"), SIGNS),
+    **dict.fromkeys(("qr", "linalg.qr"), "the gradient of a wide matrix is not built"),
+    **dict.fromkeys(("required_space_to_batch_paddings", "reverse", "reverse_v2", "roll", "manip.reverse",
+                     "manip.roll"), EARLY),
+    **dict.fromkeys(("math.l2_normalize", "linalg.l2_normalize", "nn.l2_normalize", "math.reduce_std",
+                     "math.reduce_variance"), REAL),
+    **dict.fromkeys((
+        "losses.absolute_difference", "losses.hinge_loss", "losses.huber_loss", "losses.log_loss",
+        "losses.mean_pairwise_squared_error", "losses.mean_squared_error",
+    ), WIDE),
+    **dict.fromkeys(("nn.softmax_cross_entropy_with_logits_v2", "losses.softmax_cross_entropy"), SUMS),
+    **dict.fromkeys(("lin_space", "linspace"), "its ends are numbers, no vectors"),
+    "gradients": "gradients of what is no floating point number are an error",
+}
 
 MISSING = {
     # newer than 1.15

@@ -54,6 +54,22 @@ def reference():
 
 def compared(symbol, function):
     """(value, gradient): each "same", what differs, or "" where nothing is known."""
+    with np.errstate(all="ignore"):
+        return _all_compared(function, tuple(use.letters for use in reference().get(symbol, ())), symbol)
+
+
+ANSWERS = {}
+
+
+def _all_compared(function, letters, symbol):
+    """The answers, the same for all names of one function."""
+    key = id(function), letters
+    if key not in ANSWERS:
+        ANSWERS[key] = _answers(symbol, function)
+    return ANSWERS[key]
+
+
+def _answers(symbol, function):
     answers = [_compared(use, function) for use in reference().get(symbol, ())]
     return tuple(_summary(column) for column in zip(*answers, strict=True)) if answers else ("", "")
 
