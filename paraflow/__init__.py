@@ -31,7 +31,7 @@ from paraflow import (
     vocabulary,
 )
 from paraflow import signal as spectral
-from paraflow.autodiff import gradients
+from paraflow.autodiff import UnconnectedGradients, gradients, hessians
 from paraflow.graph.dtypes import DType as _DType
 from paraflow.graph.dtypes import (
     as_dtype,
@@ -110,7 +110,7 @@ from paraflow.ops.checks import (
     assert_type,
 )
 from paraflow.ops.collective import exchange
-from paraflow.ops.python import custom_gradient, py_func
+from paraflow.ops.python import custom_gradient, numpy_function, py_func
 from paraflow.ops.python import print_ as Print  # noqa: N812
 from paraflow.ops.python import tuple_ as tuple
 from paraflow.ops.rows import scatter_add_to as scatter_add
@@ -166,6 +166,7 @@ __all__ = [
     "Spec",
     "Tensor",
     "TensorShape",
+    "UnconnectedGradients",
     "Variable",
     "VariableScope",
     "add_to_collection",
@@ -225,6 +226,7 @@ __all__ = [
     "glorot_uniform_initializer",
     "gradients",
     "half",
+    "hessians",
     "initialize_all_variables",
     "initialize_variables",
     "initializers",
@@ -246,6 +248,7 @@ __all__ = [
     "newaxis",
     "nn",
     "no_regularizer",
+    "numpy_function",
     "ones_initializer",
     "op",
     "orthogonal_initializer",

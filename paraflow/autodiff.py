@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,15 +10,23 @@ from paraflow.errors import GraphError
 from paraflow.graph.dtypes import is_complex, is_differentiable
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.record import convert
-from paraflow.graph.shape import compatible, format_dims
-from paraflow.ops.array import ones_like, stop_gradient
+from paraflow.graph.record import at_user_line, convert
+from paraflow.graph.shape import compatible, format_dims, known
+from paraflow.ops.array import ones_like, reshape, stop_gradient, zeros_like
 from paraflow.ops.complexes import dual
+from paraflow.ops.joining import pack
 from paraflow.ops.math import add
 from paraflow.ops.slices import IndexedSlices, slices_of
 from paraflow.ops.state import Variable, read_variable
 
 Gradient = Tensor | IndexedSlices | None
+
+
+class UnconnectedGradients(enum.Enum):
+    """What stands for a gradient that there is none of: None, or zeros."""
+
+    NONE = "none"
+    ZERO = "zero"
 
 
 def gradients(
@@ -26,12 +35,14 @@ def gradients(
     grad_ys: Any = None,
     name: str = "gradients",
     stop_gradients: Any = None,
+    unconnected_gradients: Any = "none",
 ) -> list[Gradient]:
     """The derivatives of sum(ys) with respect to each of ``xs``, as new tensors of the graph.
 
     ``xs`` are tensors or variables; ``grad_ys`` are the cotangents of ``ys`` (ones when left out). ``stop_gradients``
     are tensors or variables taken as constants: nothing passes beyond them, so with xs among them derivatives are
-    partial. The result has the shape and dtype of each x, or None where ys do not depend on it differentiably; it is
+    partial. The result has the shape and dtype of each x, or None where ys do not depend on it differentiably (zeros if
+    ``unconnected_gradients`` is `UnconnectedGradients.ZERO`); it is
     `IndexedSlices` for a variable of which ys only look up rows (`gather` on axis 0, embedding_lookup). It is graph
     like any other, so gradients of gradients work. Reverse-mode accumulation as in Griewank & Walther,
     "Evaluating Derivatives" (2008), over the graph's own order. For complex numbers see `paraflow.ops.complexes`;
@@ -53,7 +64,10 @@ def gradients(
             _backward(operation, cotangents, keep, stops)
         parts = [[c for t in source for c in cotangents.get(t, ())] for source in sources]
         rows = [slices_of(p) if isinstance(x, Variable) else None for p, x in zip(parts, wanted, strict=True)]
-        return [_total(p) if r is None else r for p, r in zip(parts, rows, strict=True)]
+        found = [_total(p) if r is None else r for p, r in zip(parts, rows, strict=True)]
+        if UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.NONE:
+            return found
+        return [zeros_like(x) if g is None else g for g, x in zip(found, wanted, strict=True)]
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -157,3 +171,26 @@ def _total(parts: list[Tensor]) -> Tensor | None:
     for part in parts[1:]:
         total = add(total, part)
     return total
+
+
+def hessians(ys: Any, xs: Any, name: str = "hessians") -> list[Tensor]:
+    """The second derivatives of sum(ys) with respect to each of ``xs``: tensors with the axes of x twice.
+
+    Raises GraphError where the shape of an x is not known, or ``ys`` do not depend on it.
+    """
+    found = []
+    for x in _as_list(xs):
+        tensor = convert(x)
+        if not tensor.spec.static:
+            raise GraphError(f"hessians: the shape of '{tensor.name}' is not known{at_user_line()}")
+        with tensor.graph.name_scope(name):
+            (first,) = gradients(ys, x)
+            if first is None:
+                raise GraphError(f"hessians: ys do not depend on '{tensor.name}'{at_user_line()}")
+            flat = reshape(convert(first), [-1])
+            rows = [gradients(flat[i], x)[0] for i in range(tensor.shape.num_elements() or 0)]
+            zeros = zeros_like(tensor)
+            whole = pack(*(zeros if row is None else convert(row) for row in rows)) if rows else reshape(zeros, [0])
+            dims = known(tensor.spec.shape)
+            found.append(reshape(whole, [*dims, *dims]))
+    return found

@@ -62,7 +62,7 @@ from paraflow.ops.draws import multinomial, random_gamma, random_poisson
 from paraflow.ops.fourier import fft, fft2d, fft3d, ifft, ifft2d, ifft3d
 from paraflow.ops.gathering import boolean_mask, scatter_nd
 from paraflow.ops.indexing import slice, strided_slice
-from paraflow.ops.joining import concat, split, stack, unstack
+from paraflow.ops.joining import concat, parallel_stack, split, stack, unstack
 from paraflow.ops.linalg import (
     diag,
     diag_part,
@@ -358,6 +358,7 @@ __all__ = [
     "ones",
     "ones_like",
     "pad",
+    "parallel_stack",
     "placeholder",
     "placeholder_with_default",
     "polygamma",

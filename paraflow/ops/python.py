@@ -128,6 +128,13 @@ def py_func(
     return [result] if isinstance(result, Tensor) else list(result) if isinstance(result, tuple) else result
 
 
+def numpy_function(
+    func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True, name: str | None = None  # noqa: N803
+) -> Any:
+    """`py_func`, under its newer name."""
+    return py_func(func, inp, Tout, stateful, name or "numpy_function")
+
+
 # -- gradients of the user's own --------------------------------------------------------------------------------------
 
 

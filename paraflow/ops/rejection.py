@@ -127,6 +127,7 @@ def category_numbers(stream: Stream, logits: Array, count: int) -> Array:
 def scrambled(seed: Array) -> Stream:
     """The stream of a stateless operation with the two numbers ``seed``."""
     first, second = (int(n) & 0xFFFFFFFFFFFFFFFF for n in seed)
-    counter = tuple(np.uint64(n) for n in (first & 0xFFFFFFFF, first >> 32, second & 0xFFFFFFFF, second >> 32))
+    low, high = (first & 0xFFFFFFFF, second & 0xFFFFFFFF), (first >> 32, second >> 32)
+    counter = np.uint64(low[0]), np.uint64(high[0]), np.uint64(low[1]), np.uint64(high[1])
     mixed = [int(word) for word in philox(counter, (0x3EC8F720, 0x02461E29))]
     return Stream(mixed[0] | mixed[1] << 32, mixed[2], 0, mixed[3])
