@@ -29,18 +29,21 @@ from paraflow import (
     nn,
     parallel,
     random,
+    signal,
     summary,
     sysconfig,
     testing,
     train,
     vocabulary,
 )
-from paraflow.autodiff import gradients
+from paraflow import signal as spectral
+from paraflow.autodiff import UnconnectedGradients, gradients, hessians
 from paraflow.compiler.pipeline import CompilerOptions
 from paraflow.control.branches import case, cond, switch_case
 from paraflow.control.functional import foldl, foldr, map_fn, scan
 from paraflow.control.loops import while_loop
 from paraflow.control.tensor_array import TensorArray
+from paraflow.graph.dtypes import DType as _DType
 from paraflow.graph.dtypes import (
     as_dtype,
     complex64,
@@ -134,7 +137,7 @@ from paraflow.ops.debugging import (
     verify_tensor_all_finite,
 )
 from paraflow.ops.graph_defs import import_graph_def
-from paraflow.ops.python import custom_gradient, py_func
+from paraflow.ops.python import custom_gradient, numpy_function, py_func
 from paraflow.ops.python import print_ as Print  # noqa: N812
 from paraflow.ops.python import tuple_ as tuple
 from paraflow.ops.random import get_seed
@@ -178,6 +181,7 @@ from paraflow.runtime.interactive import InteractiveSession, get_default_session
 from paraflow.runtime.session import Session
 from paraflow.vocabulary import *  # noqa: F403
 
+bfloat16: _DType  # made by __getattr__
 newaxis = None  # in a tensor's key: a new axis of size 1
 
 __all__ = [
@@ -198,6 +202,7 @@ __all__ = [
     "Tensor",
     "TensorArray",
     "TensorShape",
+    "UnconnectedGradients",
     "Variable",
     "VariableScope",
     "add_check_numerics_ops",
@@ -228,6 +233,7 @@ __all__ = [
     "assign",
     "assign_add",
     "assign_sub",
+    "bfloat16",
     "bitwise",
     "bool",
     "case",
@@ -270,6 +276,7 @@ __all__ = [
     "gradients",
     "graph_util",
     "half",
+    "hessians",
     "import_graph_def",
     "initialize_all_variables",
     "initialize_local_variables",
@@ -299,6 +306,7 @@ __all__ = [
     "newaxis",
     "nn",
     "no_regularizer",
+    "numpy_function",
     "ones_initializer",
     "op",
     "orthogonal_initializer",
@@ -321,6 +329,8 @@ __all__ = [
     "scatter_nd_update",
     "scatter_sub",
     "scatter_update",
+    "signal",
+    "spectral",
     "summary",
     "switch_case",
     "sysconfig",
@@ -342,6 +352,13 @@ __all__ = [
     "zeros_initializer",
 ]
 __all__ += vocabulary.__all__
+
+
+def __getattr__(name: str) -> _DType:
+    """``bfloat16``, which takes its time to be imported."""
+    if name == "bfloat16":
+        return dtypes.bfloat16
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from typing import Any
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import is_differentiable, is_floating, items
+from paraflow.graph.dtypes import is_complex, is_differentiable, items
 from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.record import convert
-from paraflow.graph.shape import compatible, format_dims
-from paraflow.ops.array import ones_like, stop_gradient
+from paraflow.graph.record import at_user_line, convert
+from paraflow.graph.shape import compatible, format_dims, known
+from paraflow.ops.array import ones_like, reshape, stop_gradient, zeros_like
+from paraflow.ops.complexes import dual
 from paraflow.ops.control import CONDS, LOOPS
 from paraflow.ops.items import items_sum
+from paraflow.ops.joining import pack
 from paraflow.ops.math import add
 from paraflow.ops.slices import IndexedSlices, slices_of
 from paraflow.ops.state import Variable, read_variable
 
 Gradient = Tensor | IndexedSlices | None
+
+
+class UnconnectedGradients(enum.Enum):
+    """What stands for a gradient that there is none of: None, or zeros."""
+
+    NONE = "none"
+    ZERO = "zero"
 
 
 def gradients(
@@ -27,16 +37,19 @@ def gradients(
     grad_ys: Any = None,
     name: str = "gradients",
     stop_gradients: Any = None,
+    unconnected_gradients: Any = "none",
 ) -> list[Gradient]:
     """The derivatives of sum(ys) with respect to each of ``xs``, as new tensors of the graph.
 
     ``xs`` are tensors or variables; ``grad_ys`` are the cotangents of ``ys`` (ones when left out). ``stop_gradients``
     are tensors or variables taken as constants: nothing passes beyond them, so with xs among them derivatives are
-    partial. The result has the shape and dtype of each x, or None where ys do not depend on it differentiably; it is
+    partial. The result has the shape and dtype of each x, or None where ys do not depend on it differentiably (zeros if
+    ``unconnected_gradients`` is `UnconnectedGradients.ZERO`); it is
     `IndexedSlices` for a variable of which ys only look up rows (`gather` on axis 0, embedding_lookup). It is graph
     like any other, so gradients of gradients work. Reverse-mode accumulation as in Griewank & Walther,
-    "Evaluating Derivatives" (2008), over the graph's own order. Raises GraphError when an operation on the way has no
-    gradient and when a cotangent does not have its y's shape and dtype.
+    "Evaluating Derivatives" (2008), over the graph's own order. For complex numbers see `paraflow.ops.complexes`;
+    complex ys need ``grad_ys``. Raises GraphError when an operation on the way has no gradient and when a cotangent
+    does not have its y's shape and dtype.
     """
     outputs = [convert(y) for y in _as_list(ys)]
     wanted = _as_list(xs)
@@ -51,7 +64,10 @@ def gradients(
         _walk(outputs, cotangents, {t for source in sources for t in source}, stops)
         parts = [[c for t in source for c in cotangents.get(t, ())] for source in sources]
         rows = [slices_of(p) if isinstance(x, Variable) else None for p, x in zip(parts, wanted, strict=True)]
-        return [_total(p) if r is None else r for p, r in zip(parts, rows, strict=True)]
+        found = [_total(p) if r is None else r for p, r in zip(parts, rows, strict=True)]
+        if UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.NONE:
+            return found
+        return [zeros_like(x) if g is None else g for g, x in zip(found, wanted, strict=True)]
 
 
 def pull_back(ys: Sequence[Tensor], dys: Sequence[Tensor], xs: Sequence[Tensor]) -> list[Tensor | None]:
@@ -125,8 +141,10 @@ def _cotangents_of(ys: list[Tensor], grad_ys: Any) -> list[Tensor]:
     if len(given) != len(ys):
         raise GraphError(f"gradients: {len(ys)} ys but {len(given)} grad_ys")
     for y in ys:
-        if not is_floating(y.dtype):
+        if not is_differentiable(y.dtype):
             raise GraphError(f"gradients of {y.op.where()} are not defined: it is {y.dtype.name}")
+        if is_complex(y.dtype) and not _as_list(grad_ys):
+            raise GraphError(f"gradients of complex numbers ({y.op.where()}) need grad_ys; real(y) needs none")
     return [ones_like(y) if dy is None else _cotangent_of(y, dy) for y, dy in zip(ys, given, strict=True)]
 
 
@@ -176,15 +194,20 @@ def _backward(
         return
     rule = operation.record.gradient_rule
     if rule is None:
-        if any(is_floating(t.dtype) for t in operation.inputs):
+        if any(is_differentiable(t.dtype) for t in operation.inputs):
             raise GraphError(f"no gradient is defined for {operation.where()}; stop_gradient cuts it out")
         return
+    conjugated = operation.record.holomorphic and any(is_complex(t.dtype) for t in operation.outputs)
+    if conjugated:
+        totals = [None if total is None else dual(total) for total in totals]
     if len(operation.outputs) == 1:
         results = rule(operation.outputs[0], totals[0])
     else:
         results = rule(operation.outputs, tuple(totals))
     if not isinstance(results, tuple):
         results = (results,)
+    if conjugated:
+        results = tuple(None if cotangent is None else dual(cotangent) for cotangent in results)
     for tensor, cotangent in zip(operation.inputs, results, strict=True):
         if cotangent is not None:
             # A cotangent has its tensor's shape, which rules that reduce to shape(x) cannot always see.
@@ -199,3 +222,26 @@ def _total(parts: list[Tensor]) -> Tensor | None:
     for part in parts[1:]:
         total = items_sum(total, part) if total.dtype == items else add(total, part)
     return total
+
+
+def hessians(ys: Any, xs: Any, name: str = "hessians") -> list[Tensor]:
+    """The second derivatives of sum(ys) with respect to each of ``xs``: tensors with the axes of x twice.
+
+    Raises GraphError where the shape of an x is not known, or ``ys`` do not depend on it.
+    """
+    found = []
+    for x in _as_list(xs):
+        tensor = convert(x)
+        if not tensor.spec.static:
+            raise GraphError(f"hessians: the shape of '{tensor.name}' is not known{at_user_line()}")
+        with tensor.graph.name_scope(name):
+            (first,) = gradients(ys, x)
+            if first is None:
+                raise GraphError(f"hessians: ys do not depend on '{tensor.name}'{at_user_line()}")
+            flat = reshape(convert(first), [-1])
+            rows = [gradients(flat[i], x)[0] for i in range(tensor.shape.num_elements() or 0)]
+            zeros = zeros_like(tensor)
+            whole = pack(*(zeros if row is None else convert(row) for row in rows)) if rows else reshape(zeros, [0])
+            dims = known(tensor.spec.shape)
+            found.append(reshape(whole, [*dims, *dims]))
+    return found

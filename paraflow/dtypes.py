@@ -1,6 +1,8 @@
 """Dtypes and casts, as ``tf.dtypes`` has it."""
 
+from paraflow.graph import dtypes as elements
 from paraflow.graph.dtypes import (
+    DType,
     as_dtype,
     complex64,
     complex128,
@@ -23,9 +25,17 @@ from paraflow.ops.array import cast
 from paraflow.ops.casting import saturate_cast
 from paraflow.ops.complexes import complex
 
+bfloat16: DType  # made by __getattr__
+
 # fmt: off
 __all__ = [
-    "as_dtype", "bool", "cast", "complex", "complex64", "complex128", "double", "float16", "float32", "float64", "half",
-    "int8", "int16", "int32", "int64", "saturate_cast", "uint8", "uint16", "uint32", "uint64",
+    "as_dtype", "bfloat16", "bool", "cast", "complex", "complex64", "complex128", "double", "float16", "float32",
+    "float64", "half", "int8", "int16", "int32", "int64", "saturate_cast", "uint8", "uint16", "uint32", "uint64",
 ]
 # fmt: on
+
+
+def __getattr__(name: str) -> DType:
+    """``bfloat16``, which takes its time to be imported."""
+    made: DType = getattr(elements, name)
+    return made

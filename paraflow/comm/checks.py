@@ -10,6 +10,7 @@ from paraflow.errors import InvalidArgumentError, RankEnded, RanksDisagree
 _MAX_TAG = 32767  # the largest that every MPI has to take
 _MAX_COLOR = 2**31 - 1
 _REDUCIBLE = "efdbhilqBHILQ"
+_BFLOAT16 = "E"  # the code of ml_dtypes
 
 
 def describe(buffer: Buffer) -> str:
@@ -37,10 +38,15 @@ def check_reducible(buffer: Buffer, op: Op) -> None:
     check_buffer(buffer, written=True)
     if op not in ("sum", "max", "min"):
         raise InvalidArgumentError(f"op is 'sum', 'max' or 'min', not {op!r}")
-    if buffer.dtype.char not in _REDUCIBLE:
+    if buffer.dtype.char not in _REDUCIBLE and not is_bfloat16(buffer):
         raise InvalidArgumentError(
-            f"allreduce cannot reduce dtype {buffer.dtype}; it takes float16, float32, float64 and integers"
+            f"allreduce cannot reduce dtype {buffer.dtype}; it takes float16, bfloat16, float32, float64 and integers"
         )
+
+
+def is_bfloat16(buffer: Buffer) -> bool:
+    """Whether elements are bfloat16, which is reduced in float32 and rounded once: MPI and most of numpy lack it."""
+    return buffer.dtype.char == _BFLOAT16 and buffer.dtype.name == "bfloat16"
 
 
 def check_gather(part: Buffer, whole: Buffer, size: int) -> None:

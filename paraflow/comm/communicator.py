@@ -136,8 +136,8 @@ class Communicator(ABC):
     def allreduce(self, buffer: Buffer, op: Op = "sum") -> None:
         """Replace ``buffer`` by its elementwise sum, maximum or minimum over the ranks.
 
-        Takes float16, float32, float64 and the integers, of any shape and size. A NaN on one rank makes the
-        element NaN on all.
+        Takes float16, bfloat16 (reduced in float32 and rounded once), float32, float64 and the integers, of any
+        shape and size. A NaN on one rank makes the element NaN on all.
         """
 
     @abstractmethod

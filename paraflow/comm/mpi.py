@@ -339,6 +339,8 @@ def _encode(flat: Buffer, op: Op) -> tuple[Buffer, Callable[[], None]]:
     MPI_MAX and MPI_MIN leave NaN open, and ranks could end with different ones of a NaN and a number, or of the two
     zeros. So floats are mapped to the integers that have the same order, with NaN at the far end.
     """
+    if checks.is_bfloat16(flat):
+        return _encode_wide(flat, op)
     if op == "sum" or flat.dtype.kind != "f":
         return flat, _done
     keys = flat.view(f"i{flat.itemsize}")
@@ -351,6 +353,17 @@ def _encode(flat: Buffer, op: Op) -> tuple[Buffer, Callable[[], None]]:
 
     flip()
     return keys, flip
+
+
+def _encode_wide(flat: Buffer, op: Op) -> tuple[Buffer, Callable[[], None]]:
+    wide = flat.astype(np.float32)
+    keys, decode = _encode(wide, op)
+
+    def round_back() -> None:
+        decode()
+        flat[...] = wide
+
+    return keys, round_back
 
 
 def _datatype(buffer: Buffer) -> MPI.Datatype:

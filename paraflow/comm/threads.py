@@ -294,7 +294,8 @@ def _nothing(shares: list[None]) -> None:
 
 def _reducer(op: Op) -> Callable[[list[Buffer]], None]:
     def reduce(buffers: list[Buffer]) -> None:
-        total = buffers[0].copy().reshape(-1)
+        dtype = np.float32 if checks.is_bfloat16(buffers[0]) else buffers[0].dtype
+        total = buffers[0].astype(dtype).reshape(-1)
         with np.errstate(all="ignore"):  # overflow and NaN are results here, as they are in MPI
             for buffer in buffers[1:]:
                 _REDUCE[op](total, buffer.reshape(-1), out=total)

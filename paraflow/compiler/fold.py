@@ -8,6 +8,7 @@ import numpy as np
 
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
+from paraflow.graph.record import body_of
 
 # Folding may not make a plan much larger than the graph it comes from.
 FOLD_LIMIT = 4096
@@ -32,7 +33,8 @@ def _rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence
         return None
     with np.errstate(all="ignore"):
         try:
-            result = record.body(*values, **op.attrs)
+            body = body_of(record, [x.dtype for x in inputs], [y.dtype for y in op.outputs])
+            result = body(*values, **op.attrs)
         except Exception:
             return None  # the run fails in the same way, and then names the operation and its line
     results = result if isinstance(result, tuple) else (result,)

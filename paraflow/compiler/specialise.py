@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from paraflow.errors import InvalidArgumentError
+from paraflow.graph.dtypes import is_bool
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
@@ -85,7 +86,7 @@ def _decide(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequen
         chosen = inputs[1] if inputs[0].op.attrs["value"] else inputs[2]
         # The other one may give the result its shape.
         return (chosen,) if chosen.spec.static and chosen.spec.shape == op.outputs[0].spec.shape else None
-    scalar = len(op.outputs) == 1 and op.outputs[0].spec.shape == () and op.outputs[0].dtype.kind == "b"
+    scalar = len(op.outputs) == 1 and op.outputs[0].spec.shape == () and is_bool(op.outputs[0].dtype)
     if scalar and op.record.pure and inputs and all(t.op.type == "constant" for t in inputs):
         return (build.constant(op, np.array(op.record.body(*(t.op.attrs["value"] for t in inputs), **op.attrs))),)
     return None

@@ -16,6 +16,7 @@ from paraflow.data import Dataset
 from paraflow.errors import ConfigError, GraphError
 from paraflow.experiment.builder import load_builder
 from paraflow.experiment.schema import BuiltModel, CNNModel, Config, MLPModel, RNNModel
+from paraflow.graph.dtypes import is_floating
 from paraflow.graph.node import Tensor
 from paraflow.graph.shape import format_dims
 from paraflow.nn.variable_scope import variable_scope
@@ -60,7 +61,7 @@ class Model:
         if taken := sorted(_RESERVED.intersection(self.metrics)):
             raise GraphError(f"a metric of a Model cannot be called {taken[0]!r}: the records have that already")
         for what, tensor in self.values.items():
-            if tensor.spec.shape != () or tensor.dtype.kind != "f":
+            if tensor.spec.shape != () or not is_floating(tensor.dtype):
                 raise GraphError(f"the {what} of a Model has to be a floating point scalar, not {tensor!r}")
 
     @property

@@ -27,13 +27,26 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import KINDS, DType, as_dtype
+from paraflow.graph.dtypes import (
+    KINDS,
+    DType,
+    as_dtype,
+    float32,
+    int32,
+    is_bfloat16,
+    is_bool,
+    is_element,
+    is_integer,
+    is_signed,
+    kind_of,
+    widened,
+)
 from paraflow.graph.graph import get_default_graph, innermost
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.shape import Spec, broadcast, format_dims
@@ -71,6 +84,8 @@ class OpRecord:
         collective: bool = False,
         effect: bool = False,
         python: bool = False,
+        itself: bool = False,
+        holomorphic: bool = True,
     ) -> None:
         self.name = body.__name__
         self.body = body
@@ -88,6 +103,8 @@ class OpRecord:
         self.collective = collective
         self.effect = effect
         self.python = python
+        self.itself = itself
+        self.holomorphic = holomorphic
         self.inputs: list[str]
         self.variadic: bool
         self.attributes: dict[str, Any]
@@ -137,7 +154,8 @@ class OpRecord:
         """Decorator: ``rule(output, cotangent)`` builds the cotangent of every input (None: not differentiable).
 
         A record with several outputs gets tuples of outputs and of cotangents; a cotangent is None where
-        nothing depends on that output. With one input a bare tensor may be returned.
+        nothing depends on that output. With one input a bare tensor may be returned. Of a holomorphic function of
+        complex numbers the rule is the one of real numbers, the cotangent times the derivative.
         """
         self.gradient_rule = rule
         return rule
@@ -200,7 +218,7 @@ class OpRecord:
                         f"{self.name} needs operands of one dtype, but got {dtype.name} and {tensor.dtype.name} "
                         f"(operand {i}, {tensor.name}); use cast{at_user_line()}"
                     )
-                if dtype.kind not in self.kinds:
+                if kind_of(dtype) not in self.kinds:
                     raise InvalidArgumentError(
                         f"{self.name} takes {self.dtypes} tensors, but operand {i} ({tensor.name}) is "
                         f"{dtype.name}{at_user_line()}"
@@ -245,7 +263,7 @@ class OpRecord:
 
     def _early(self, specs: tuple[Spec, ...], attrs: Mapping[str, Any]) -> np.ndarray[Any, Any] | None:
         """The value of arithmetic on few integers that are known, as shapes, axes and the like are made of."""
-        values = [s.value for s in specs if s.value is not None and s.dtype.kind == "i" and s.value.size <= EARLY]
+        values = [s.value for s in specs if s.value is not None and is_signed(s.dtype) and s.value.size <= EARLY]
         if not self.pure or not specs or len(values) < len(specs):
             return None
         try:
@@ -267,7 +285,9 @@ def op(body: Callable[..., Any] | None = None, **properties: Any) -> Any:
     first input's memory), ``shape_only`` (the value depends on the inputs' shapes alone), ``random``, ``reads`` and
     ``writes`` (of the variable named by the attribute ``variable``, or of those named by ``variables``),
     ``collective`` (all ranks take part), ``effect`` (must run when asked for, never merged), ``python`` (among its
-    attributes is a Python function, so that no graph definition can have it).
+    attributes is a Python function, so that no graph definition can have it), ``itself`` (the body computes with
+    bfloat16 itself, see `body_of`), ``holomorphic`` (False where the gradient rule sees to the conjugates of complex
+    numbers itself, see `paraflow.ops.complexes`).
     """
     if body is None:
         return lambda b: op(b, **properties)
@@ -276,6 +296,29 @@ def op(body: Callable[..., Any] | None = None, **properties: Any) -> Any:
         raise ValueError(f"there is already an op record named '{record.name}'")
     records[record.name] = record
     return record
+
+
+def body_of(record: OpRecord, inputs: Sequence[DType], outputs: Sequence[DType]) -> Callable[..., Any]:
+    """The body for inputs and outputs of these dtypes.
+
+    Where bfloat16 is among them it is given float32, and what it returns is rounded once. Records whose bodies look at
+    bytes, memory or ranks rather than numbers get their arrays as they are.
+    """
+    body = record.body
+    as_they_are = record.itself or record.view or record.reads or record.writes or record.collective or record.effect
+    if as_they_are or not any(is_bfloat16(dtype) for dtype in (*inputs, *outputs)):
+        return body
+
+    def wide(*arrays: Any, **keywords: Any) -> Any:
+        result = body(*(widened(a) if is_bfloat16(a.dtype) else a for a in arrays), **keywords)
+        parts = result if isinstance(result, tuple) else (result,)
+        rounded = tuple(
+            np.asarray(part).astype(dtype, copy=False) if is_bfloat16(dtype) else part
+            for part, dtype in zip(parts, outputs, strict=True)
+        )
+        return rounded if isinstance(result, tuple) else rounded[0]
+
+    return wide
 
 
 def convert(value: Any, dtype: DType | None = None, name: str = "const") -> Tensor:
@@ -298,6 +341,10 @@ def _current_name(key: str, given: Mapping[str, Any], known: Mapping[str, Any]) 
     return current if key not in known and current in known and current not in given else key
 
 
+# A value goes into a dtype of its own level or a higher one without a change of kind.
+_LEVELS = {"b": 0, "i": 0, "u": 0, "f": 1, "c": 2}
+
+
 def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     """The array for a Python or numpy value, read-only.
 
@@ -309,16 +356,16 @@ def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
         array = np.asarray(value)
     except ValueError as error:
         raise InvalidArgumentError(f"cannot make an array of {value!r}: {error}{at_user_line()}") from None
-    if array.dtype.kind not in "biufc":
+    if not is_element(array.dtype):
         raise InvalidArgumentError(f"cannot make a tensor of {value!r}{at_user_line()}")
     if dtype is None and not typed:
-        narrow = {"f": np.dtype("float32"), "i": np.dtype("int32")}.get(array.dtype.kind, array.dtype)
+        narrow = {"f": float32, "i": int32}.get(array.dtype.kind, array.dtype)
         dtype = array.dtype if array.dtype == np.int64 and not np.array_equal(array.astype(narrow), array) else narrow
     if dtype is not None and dtype != array.dtype:
         cast = array.astype(dtype)
-        lossy = (array.dtype.kind in "fc" and dtype.kind in "biu") or (array.dtype.kind == "c" and dtype.kind == "f")
-        if (dtype.kind == "b") != (array.dtype.kind == "b") or lossy or (
-            dtype.kind in "iu" and not np.array_equal(cast, array)
+        lossy = _LEVELS[kind_of(array.dtype)] > _LEVELS[kind_of(dtype)]
+        if (is_bool(dtype)) != (is_bool(array.dtype)) or lossy or (
+            is_integer(dtype) and not np.array_equal(cast, array)
         ):
             raise InvalidArgumentError(
                 f"{value!r} ({array.dtype.name}) does not fit a tensor of dtype {dtype.name}; "

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.graph.dtypes import is_bfloat16, is_floating, is_short, widened
 from paraflow.graph.node import records
 from paraflow.graph.record import OpRecord
+from paraflow.ops.array import drops_imaginary
 from paraflow.ops.convolution import convolve, filter_gradient, input_gradient
 from paraflow.ops.linalg import swapped
 from paraflow.ops.reduce import highest, lowest, mean_of
@@ -42,9 +44,9 @@ class Kernel:
         """The call, without arguments, for inputs and outputs that stay where they are."""
         return partial(self.bind(attrs), *arrays)
 
-    def body(self, record: OpRecord) -> Call:
-        """What returns the result where the kernel cannot be given its place, because the shape is not known before."""
-        return record.body
+    def body(self, record: OpRecord) -> Call | None:
+        """What returns the result where its shape is not known before, so that it has no place; None: numpy's body."""
+        return None
 
 
 def _ufunc(function: Call) -> Kernel:
@@ -64,16 +66,26 @@ def _pairwise(ufunc: Call) -> Kernel:
 _LONG_ROW = 1024
 
 
+def _short_sum(x: Array, axis: Any, dtype: None = None, out: Array | None = None, keepdims: bool = False) -> Array:
+    """`numpy.add.reduce`, which sums floats of 16 bits in float32."""
+    reduce: Call = np.add.reduce
+    if out is None or not is_short(x.dtype):
+        total: Array = reduce(x, axis, dtype, out, keepdims)
+        return total
+    np.copyto(out, reduce(x, axis, np.float32, None, keepdims), casting="same_kind")
+    return out
+
+
 def _sum(attrs: Mapping[str, Any]) -> Call:
     axis, keepdims = attrs["axis"], attrs["keepdims"]
-    total: Call = np.add.reduce
+    total: Call = _short_sum
     axes = (axis,) if isinstance(axis, int) else axis
     if not axes or axes != tuple(range(len(axes))):
         return lambda x, out: total(x, axis, None, out, keepdims)
 
     def sum_rows(x: Array, out: Array) -> None:
-        short = 1 < out.size <= _LONG_ROW // 16
-        if not short or x.size < 8 * _LONG_ROW or not x.flags.c_contiguous or x.dtype.kind != "f":
+        few = 1 < out.size <= _LONG_ROW // 16 and x.size >= 8 * _LONG_ROW
+        if not few or not x.flags.c_contiguous or not is_floating(x.dtype) or is_short(x.dtype):
             total(x, axis, None, out, keepdims)
             return
         # The gradient of a bias: many short rows, of which some are taken as one, up to twenty times as fast.
@@ -102,7 +114,7 @@ def _mean(attrs: Mapping[str, Any]) -> Call:
     total: Call = np.add.reduce
 
     def mean(x: Array, out: Array) -> None:
-        if x.dtype == np.float16:  # a sum of them soon overflows
+        if is_short(x.dtype):
             np.copyto(out, mean_of(x, axis, keepdims))
             return
         total(x, axis, None, out, keepdims)
@@ -160,6 +172,9 @@ def _select(condition: Array, x: Array, y: Array, out: Array) -> None:
 
 
 def _sigmoid(x: Array, out: Array) -> None:
+    if is_bfloat16(x.dtype):
+        np.copyto(out, 1 / (1 + np.exp(-widened(x))), casting="same_kind")
+        return
     np.negative(x, out)
     np.exp(out, out)
     np.add(out, 1, out)
@@ -185,7 +200,7 @@ def _copy(x: Array, out: Array) -> None:
 
 
 def _cast(x: Array, out: Array) -> None:
-    np.copyto(out, x, casting="unsafe")
+    np.copyto(out, x.real if drops_imaginary(x.dtype, out.dtype) else x, casting="unsafe")
 
 
 _UFUNCS = {

@@ -62,10 +62,13 @@ from paraflow.ops.reduce import l2_loss
 from paraflow.ops.rows import embedding_lookup
 from paraflow.ops.transcendental import log_sigmoid, sigmoid, softplus, tanh
 
+avg_pool2d = avg_pool
+
 __all__ = [
     "atrous_conv2d",
     "avg_pool",
     "avg_pool1d",
+    "avg_pool2d",
     "avg_pool3d",
     "batch_normalization",
     "bias_add",

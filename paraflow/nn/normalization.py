@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import float32
+from paraflow.graph.dtypes import float32, is_bool
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import TensorShape, known, normal_axis
@@ -139,7 +139,7 @@ def _choice(training: Any, synchronized: bool) -> Any:
     if isinstance(training, (bool, int)):
         return bool(training)
     choice = convert(training)
-    if choice.dtype.kind != "b" or choice.spec.shape not in ((), None):
+    if not is_bool(choice.dtype) or choice.spec.shape not in ((), None):
         raise GraphError(f"batch_normalization: training is a scalar bool, not {choice!r}{at_user_line()}")
     if synchronized and choice.op.type != "placeholder":
         raise GraphError(

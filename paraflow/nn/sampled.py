@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from paraflow.graph.dtypes import int64
+from paraflow.graph.dtypes import int64, limits
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert
@@ -107,7 +105,7 @@ def _sampled_logits(
     drawn_logits = matmul(x, rows[count:], transpose_b=True) + offsets[count:]
     if remove_accidental_hits:
         hits = reduce_any(equal(expand_dims(true, 2), reshape(drawn, [1, 1, -1])), 1)
-        drawn_logits += cast(hits, x.dtype) * np.finfo(x.dtype).min
+        drawn_logits += cast(hits, x.dtype) * float(limits(x.dtype).min)
     true_logits -= log(cast(true_count, x.dtype))
     drawn_logits -= log(cast(drawn_count, x.dtype))
     expected = concat([ones_like(true_logits) / num_true, zeros_like(drawn_logits)], 1)

@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import DType, as_dtype, float32
+from paraflow.graph.dtypes import DType, as_dtype, float32, is_floating, is_real
 from paraflow.graph.graph import Graph, get_default_graph, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, user_line
@@ -322,9 +322,9 @@ def _initial(name: str, shape: Any, dtype: DType | None, initializer: Any) -> An
         raise GraphError(f"the shape of variable {name} must be fully known, not {format_dims(dims)}{at_user_line()}")
     if initializer is None:
         assert dtype is not None
-        if dtype.kind not in "fiub":
+        if not is_real(dtype):
             raise GraphError(f"an initializer for variable {name} of {dtype.name} is required{at_user_line()}")
-        initializer = initializers.glorot_uniform() if dtype.kind == "f" else initializers.zeros()
+        initializer = initializers.glorot_uniform() if is_floating(dtype) else initializers.zeros()
     return lambda: initializer(list(dims), dtype=dtype)
 
 

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import DType, as_dtype, float32, int32
+from paraflow.graph.dtypes import (
+    DType,
+    as_dtype,
+    float32,
+    int32,
+    is_bool,
+    is_complex,
+    is_differentiable,
+    is_integer,
+    is_real,
+)
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import EARLY, at_user_line, convert, literal, op
@@ -133,20 +143,25 @@ def _(x: Spec) -> Spec:
 
 @op
 def cast(x, dtype=float32):
-    """Elements converted to ``dtype``; floating point becomes integer by truncation."""
-    return np.asarray(x).astype(dtype)
+    """Elements converted to ``dtype``; a float becomes an integer by truncation, a complex number its real part."""
+    return (np.real(x) if drops_imaginary(x.dtype, dtype) else np.asarray(x)).astype(dtype)
+
+
+def drops_imaginary(source: DType, dtype: DType) -> bool:
+    """Whether a cast keeps real parts only; a complex number is True unless it is 0."""
+    return is_complex(source) and is_real(dtype) and not is_bool(dtype)
 
 
 @cast.shape
 def _(x: Spec, dtype: DType) -> Spec:
-    small = x.value is not None and x.value.size <= EARLY and x.dtype.kind in "biu"
+    small = x.value is not None and x.value.size <= EARLY and (is_integer(x.dtype) or is_bool(x.dtype))
     return Spec(dtype, x.shape, x.value.astype(dtype) if small and x.value is not None else None)
 
 
 @cast.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor | None:
     source = y.op.inputs[0].dtype
-    return cast(dy, dtype=source) if source.kind in "fc" else None
+    return cast(dy, dtype=source) if is_differentiable(source) else None
 
 
 @op(shape_only=True, same=())
@@ -208,7 +223,7 @@ def value_dims(sizes: Spec) -> Dims:
 
 def vector_value(sizes: Spec) -> tuple[int, ...] | None:
     """The elements of an integer vector, where they are known; raises GraphError when it is something else."""
-    if (sizes.rank is not None and sizes.rank != 1) or (sizes.dtype.kind not in "iu" and sizes.shape != (0,)):
+    if (sizes.rank is not None and sizes.rank != 1) or (not is_integer(sizes.dtype) and sizes.shape != (0,)):
         raise GraphError(
             f"a vector of integers is needed, not {sizes.dtype.name} of shape {format_dims(sizes.shape)}"
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dtypes import is_integer
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -150,7 +151,7 @@ def _(*values: Spec) -> Spec:
     half = len(values) // 2
     inner: Dims = None
     for at, block in zip(values[:half], values[half:], strict=True):
-        if at.dtype.kind not in "iu" or block.dtype != values[half].dtype:
+        if not is_integer(at.dtype) or block.dtype != values[half].dtype:
             raise GraphError("indices are integers, and all data of one dtype")
         if at.shape is not None and block.shape is not None:
             if not compatible(at.shape, block.shape[: len(at.shape)]):
@@ -187,7 +188,7 @@ def tensor_scatter_nd_update(tensor, indices, updates):
 
 @tensor_scatter_nd_update.shape
 def _(tensor: Spec, indices: Spec, updates: Spec) -> Spec:
-    if indices.dtype.kind not in "iu":
+    if not is_integer(indices.dtype):
         raise GraphError(f"indices are integers, not {indices.dtype.name}")
     return Spec(tensor.dtype, tensor.shape)
 

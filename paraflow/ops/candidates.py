@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError
+from paraflow.graph.dtypes import is_integer
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, op
@@ -76,7 +77,7 @@ def _probability(classes: Array, sampler: str, range_max: int) -> Array:
 def _(
     true_classes: Spec, sampler: str, num_sampled: int, unique: bool, range_max: int, seed: Seeds | None, sharded: bool
 ) -> tuple[Spec, Spec, Spec]:
-    if true_classes.dtype.kind not in "iu":
+    if not is_integer(true_classes.dtype):
         raise GraphError(f"true classes are integers, not {true_classes.dtype.name}")
     if true_classes.rank not in (2, None):
         raise GraphError(f"true classes are [n, num_true], not {format_dims(true_classes.shape)}")

@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import DType, as_dtype, complex64, complex128, float32, float64, int32, int64
+from paraflow.graph.dtypes import (
+    DType,
+    as_dtype,
+    complex64,
+    complex128,
+    float32,
+    float64,
+    int32,
+    int64,
+    is_integer,
+    limits,
+)
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Spec
@@ -52,14 +63,20 @@ def to_complex128(x: Any, name: str = "ToComplex128") -> Tensor:
     return tensor
 
 
+def to_bfloat16(x: Any, name: str = "ToBFloat16") -> Tensor:
+    """``x`` as bfloat16."""
+    tensor: Tensor = cast(x, as_dtype("bfloat16"), name=name)
+    return tensor
+
+
 def _bounds(dtype: DType) -> tuple[Any, Any]:
-    limits = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
-    return limits.min, limits.max
+    found = limits(dtype)
+    return found.min, found.max
 
 
 def _inside(bound: Any, source: DType) -> Any:
     """The number of dtype ``source`` nearest to ``bound`` that does not lie outside it."""
-    if source.kind in "iu":
+    if is_integer(source):
         low, high = _bounds(source)
         return source.type(max(low, min(high, bound if abs(bound) < sys.float_info.max else int(bound))))
     with np.errstate(over="ignore"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import as_dtype
+from paraflow.graph.dtypes import as_dtype, is_bool, is_integer, limits
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -36,7 +36,7 @@ def assert_that(condition, *data, parts=(), summarize=3):
 
 @assert_that.shape
 def _(condition: Spec, *data: Spec, **attrs: Any) -> tuple[Spec, ...]:
-    if condition.dtype.kind != "b":
+    if not is_bool(condition.dtype):
         raise GraphError(f"a condition is bool, not {condition.dtype.name}")
     return ()
 
@@ -132,7 +132,7 @@ def assert_near(
     with name_scope(name or "assert_near") as scope:
         left = convert(x, name="x")
         right = convert(y, left.dtype, name="y")
-        default = 10 * np.finfo(left.dtype).eps
+        default = 10 * limits(left.dtype).eps
         relative, absolute_ = (convert(default if t is None else t, left.dtype) for t in (rtol, atol))
         holds = less(absolute(left - right), absolute_ + relative * absolute(right))
         return _compare("and y are near, which", holds, [("x", left), ("y", right)], data, summarize, message, scope)
@@ -201,7 +201,7 @@ def assert_scalar(tensor: Any, name: str | None = None, message: str | None = No
 def assert_integer(x: Any, message: str | None = None, name: str | None = None) -> Operation:
     """An operation that does nothing; raises TypeError unless ``x`` is a tensor of integers."""
     value = convert(x)
-    if value.dtype.kind not in "iu":
+    if not is_integer(value.dtype):
         said = f"{message}  " if message else ""
         raise TypeError(f"{said}Expected integers, not {value.name} of dtype {value.dtype.name}{at_user_line()}")
     operation: Operation = no_op(name=name or "assert_integer")

@@ -1,34 +1,41 @@
-"""Complex numbers and their parts. Complex tensors are values only: no gradient passes through them."""
+"""Complex numbers and their parts.
+
+Gradients are TensorFlow's: that of a real loss L at z = x + iy is dL/dx + i dL/dy. So a holomorphic function passes on
+the cotangent times the conjugate of its derivative, which `autodiff.gradients` does for every operation; the rules of
+those that are not holomorphic (``holomorphic=False``) see to conjugates themselves.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import DType
+from paraflow.graph.dtypes import DType, is_complex, real_dtype
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import op
+from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Spec, broadcast
-from paraflow.ops.math import real_dtype
+from paraflow.ops.array import unbroadcast, zeros_like
 
 
 def _part(input: Spec) -> Spec:
     return Spec(real_dtype(input.dtype), input.shape)
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", holomorphic=False)
 def real(input):
     """The real part; of real numbers themselves."""
     return np.array(np.real(input))
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", holomorphic=False)
 def imag(input):
     """The imaginary part; of real numbers 0."""
     return np.array(np.imag(input))
 
 
-@op(elementwise=True, dtypes="float or complex")
+@op(elementwise=True, dtypes="float or complex", holomorphic=False)
 def angle(input):
     """The angle in (-pi, pi] of a complex number in its plane; of real numbers 0 or pi."""
     return np.angle(input).astype(real_dtype(input.dtype), copy=False)
@@ -40,20 +47,21 @@ for _record in (real, imag, angle):
 
 @real.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return dy
+    return complex(dy, zeros_like(dy)) if is_complex(y.op.inputs[0].dtype) else dy
 
 
 @imag.gradient
-def _(y: Tensor, dy: Tensor) -> None:
-    return None
+def _(y: Tensor, dy: Tensor) -> Tensor | None:
+    return complex(zeros_like(dy), dy) if is_complex(y.op.inputs[0].dtype) else None
 
 
 @angle.gradient
-def _(y: Tensor, dy: Tensor) -> None:
-    return None
+def _(y: Tensor, dy: Tensor) -> Tensor | None:
+    x = y.op.inputs[0]
+    return complex(zeros_like(dy), dy) / conj(x) if is_complex(x.dtype) else None
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", holomorphic=False)
 def conj(x):
     """The complex conjugate; of real numbers themselves."""
     return np.conjugate(x)
@@ -61,10 +69,21 @@ def conj(x):
 
 @conj.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return dy
+    return conj(dy)
 
 
-@op(elementwise=True, dtypes="float")
+def dual(x: Any) -> Tensor:
+    """The conjugate of a tensor of complex numbers, others as they are; no operation where ``x`` is a conjugate."""
+    tensor = convert(x)
+    if not is_complex(tensor.dtype):
+        return tensor
+    if tensor.op.record is conj:
+        return tensor.op.inputs[0]
+    conjugate: Tensor = conj(tensor)
+    return conjugate
+
+
+@op(elementwise=True, dtypes="float", holomorphic=False)
 def complex(real, imag):
     """The complex numbers with these parts: complex64 of float32, complex128 of float64."""
     result = np.empty(np.broadcast_shapes(np.shape(real), np.shape(imag)), _whole_dtype(real.dtype))
@@ -81,3 +100,9 @@ def _whole_dtype(part: DType) -> DType:
 @complex.shape
 def _(real: Spec, imag: Spec) -> Spec:
     return Spec(_whole_dtype(real.dtype), broadcast(real.shape, imag.shape))
+
+
+@complex.gradient
+def _(y: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+    re, im = y.op.inputs
+    return unbroadcast(real(dy), re), unbroadcast(imag(dy), im)

@@ -14,16 +14,12 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError
+from paraflow.graph.dtypes import widened
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge
 from paraflow.ops.array import known_shape, value_dims
 from paraflow.ops.windows import Array, Patches, axes_of, check_windows, images_in_piece, place_dims, taps
-
-
-def wide(array: Array) -> Array:
-    """The array in the dtype in which its products are added up."""
-    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def narrowed(result: Array, dtype: Any, out: Array | None) -> Array:
@@ -55,7 +51,7 @@ def convolution(input, filter, strides=(1, 1), padding="VALID", dilations=(1, 1)
 def convolve(x: Array, w: Array, strides: Any, padding: Any, dilations: Any, out: Array | None = None) -> Array:
     """The result of `convolution`, in ``out`` if it is given."""
     axes = axes_of(x.shape[1:-1], w.shape[:-2], strides, padding, dilations)
-    x_wide, matrix = wide(x), wide(w).reshape(-1, w.shape[-1])
+    x_wide, matrix = widened(x), widened(w).reshape(-1, w.shape[-1])
     result = _buffer(out, (len(x), *(a.places for a in axes), w.shape[-1]), x_wide.dtype)
     rows = result.reshape(-1, w.shape[-1])
     for first, last, patches in Patches(x_wide, axes):
@@ -111,7 +107,7 @@ def filter_gradient(
     """The result of `convolution_filter_gradient`, in ``out`` if it is given."""
     shape = tuple(int(n) for n in sizes)
     axes = axes_of(x.shape[1:-1], shape[:-2], strides, padding, dilations)
-    x_wide, rows = wide(x), np.ascontiguousarray(wide(dy)).reshape(-1, shape[-1])
+    x_wide, rows = widened(x), np.ascontiguousarray(widened(dy)).reshape(-1, shape[-1])
     result = _buffer(out, shape, x_wide.dtype)
     total = result.reshape(-1, shape[-1])
     part = None
@@ -160,7 +156,7 @@ def input_gradient(
         inner = tuple(range(len(axes)))
         back = np.ascontiguousarray(np.flip(w, inner).swapaxes(-1, -2))
         return convolve(dy, back, strides, turned, dilations, out)
-    w_wide, dy_wide = wide(w), np.ascontiguousarray(wide(dy))
+    w_wide, dy_wide = widened(w), np.ascontiguousarray(widened(dy))
     result = _buffer(out, shape, dy_wide.dtype)
     result[...] = 0
     _scatter(w_wide, dy_wide, axes, result)

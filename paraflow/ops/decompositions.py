@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import int32
+from paraflow.graph.dtypes import int32, is_complex, limits, real_dtype
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Spec
 from paraflow.ops.array import cast, size_along, zeros_like
-from paraflow.ops.linalg import eye, matmul, matrix_band_part, matrix_diag, matrix_transpose
+from paraflow.ops.complexes import dual
+from paraflow.ops.linalg import adjoint_of, eye, matmul, matrix_band_part, matrix_diag, matrix_transpose
 from paraflow.ops.logic import greater
-from paraflow.ops.math import maximum, real_dtype, reciprocal
+from paraflow.ops.math import maximum, reciprocal
 from paraflow.ops.rearrange import expand_dims
 from paraflow.ops.reduce import reduce_max, reduce_sum
 from paraflow.ops.solving import by_lapack, matrix_triangular_solve, need_matrices, need_square, square_dims
@@ -35,7 +36,7 @@ class Qr(NamedTuple):
     r: Tensor
 
 
-@op(dtypes="float or complex")
+@op(dtypes="float or complex", holomorphic=False)
 def qr_factors(input, full_matrices=False):
     """Q with orthonormal columns and upper triangular R, whose product is the matrix."""
     return tuple(by_lapack(lambda a: tuple(np.linalg.qr(a, "complete" if full_matrices else "reduced")), input))
@@ -61,17 +62,19 @@ def _(y: tuple[Tensor, Tensor], dy: tuple[Tensor | None, Tensor | None]) -> Tens
             f"the gradient of {q.op.where()} is defined for at least as many rows as columns, without full_matrices"
         )
     dq, dr = _given(y, dy)
-    inner = matmul(q, dq, transpose_a=True)
-    of_r = matmul(r, dr, transpose_b=True)
-    skew = (inner - matrix_transpose(inner)) + (of_r - matrix_transpose(of_r))
-    through_r = _over(matrix_band_part(skew, -1, 0), r)
-    return matmul(q, dr + through_r) + _over(dq - matmul(q, inner), r)
+    inner = matmul(dual(q), dq, transpose_a=True)
+    of_r = matmul(r, dual(dr), transpose_b=True)
+    skew = (inner - adjoint_of(inner)) + (of_r - adjoint_of(of_r))
+    lower = matrix_band_part(skew, -1, 0)
+    if is_complex(q.dtype):
+        # R has a real diagonal, so of the imaginary numbers on the diagonal half are to go.
+        lower = lower - 0.5 * matrix_band_part(skew, 0, 0)
+    return matmul(q, dr + _over(lower, r)) + _over(dq - matmul(q, inner), r)
 
 
 def _over(x: Tensor, r: Tensor) -> Tensor:
-    """x R^-T for upper triangular R."""
-    solved: Tensor = matrix_triangular_solve(r, matrix_transpose(x), lower=False)
-    return matrix_transpose(solved)
+    """x R^-H for upper triangular R."""
+    return adjoint_of(matrix_triangular_solve(r, adjoint_of(x), lower=False))
 
 
 def qr(input: Any, full_matrices: bool = False, name: str | None = None) -> Qr:
@@ -82,7 +85,7 @@ def qr(input: Any, full_matrices: bool = False, name: str | None = None) -> Qr:
     return Qr(*qr_factors(input, full_matrices, name=name or "qr"))
 
 
-@op(dtypes="float or complex")
+@op(dtypes="float or complex", holomorphic=False)
 def eigen(input, compute_v=True):
     """Eigenvalues in rising order and orthonormal eigenvectors (columns) of self-adjoint matrices, or values alone.
 
@@ -105,35 +108,37 @@ def _(input: Spec, compute_v: bool) -> tuple[Spec, ...]:
 def _(y: Any, dy: Any) -> Tensor:
     if isinstance(y, Tensor):
         e, v = eigen(y.op.inputs[0])
-        middle = matrix_diag(dy)
+        middle = matrix_diag(cast(dy, v.dtype))
     else:
         e, v = y
         de, dv = _given(y, dy)
         # The difference of two equal eigenvalues divides by 0; on the diagonal it is left out.
         unit = eye(size_along(e, -1), dtype=e.dtype)
         apart = reciprocal(expand_dims(e, -2) - expand_dims(e, -1) + unit) - unit
-        middle = matrix_diag(de) + apart * matmul(v, dv, transpose_a=True)
-    dx = matmul(v, matmul(middle, v, transpose_b=True))
-    both = dx + matrix_transpose(dx)
+        middle = matrix_diag(cast(de, v.dtype)) + cast(apart, v.dtype) * matmul(dual(v), dv, transpose_a=True)
+    dx = matmul(v, matmul(middle, dual(v), transpose_b=True))
+    both = dx + adjoint_of(dx)
     return matrix_band_part(both, -1, 0) - 0.5 * matrix_band_part(both, 0, 0)
 
 
 def self_adjoint_eig(tensor: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
     """Eigenvalues [..., n] in rising order and orthonormal eigenvectors [..., n, n] of self-adjoint matrices.
 
-    Eigenvectors are columns. Only the lower triangle is read. Eigenvectors have a gradient where eigenvalues differ.
+    Both have the dtype of the matrices. Eigenvectors are columns. Only the lower triangle is read. Eigenvectors have a
+    gradient where eigenvalues differ.
     """
     e, v = eigen(tensor, name=name or "self_adjoint_eig")
-    return e, v
+    return cast(e, v.dtype), v
 
 
 def self_adjoint_eigvals(tensor: Any, name: str | None = None) -> Tensor:
-    """The eigenvalues [..., n] of self-adjoint matrices in rising order."""
-    values: Tensor = eigen(tensor, compute_v=False, name=name or "self_adjoint_eigvals")
-    return values
+    """The eigenvalues [..., n] of self-adjoint matrices in rising order, in the dtype of the matrices."""
+    x = convert(tensor)
+    values: Tensor = eigen(x, compute_v=False, name=name or "self_adjoint_eigvals")
+    return cast(values, x.dtype)
 
 
-@op(dtypes="float or complex")
+@op(dtypes="float or complex", holomorphic=False)
 def singular(tensor, full_matrices=False, compute_uv=True):
     """Singular values in falling order and the matrices U and V with A = U diag(s) V^H, or the values alone."""
     if not compute_uv:
@@ -164,10 +169,12 @@ def _(tensor: Spec, full_matrices: bool, compute_uv: bool) -> tuple[Spec, ...]:
 def _(y: Any, dy: Any) -> Tensor:
     if isinstance(y, Tensor):
         s, u, v = singular(y.op.inputs[0])
-        return matmul(u, matmul(matrix_diag(dy), v, transpose_b=True))
+        return matmul(u, matmul(matrix_diag(cast(dy, u.dtype)), dual(v), transpose_b=True))
     s, u, v = y
     if s.op.attrs["full_matrices"] and not (u.spec.static and u.spec.shape == v.spec.shape):
         raise GraphError(f"the gradient of {s.op.where()} is defined without full_matrices, or for square matrices")
+    if is_complex(u.dtype):
+        raise GraphError(f"{s.op.where()}: of complex matrices only singular values, without u and v, have a gradient")
     ds, du, dv = _given(y, dy)
     # Townsend, "Differentiating the singular value decomposition" (2016).
     unit = eye(size_along(s, -1), dtype=s.dtype)
@@ -192,10 +199,10 @@ def svd(tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name:
     return singular(tensor, full_matrices, compute_uv, name=name or "svd")
 
 
-@op(dtypes="float or complex")
+@op(dtypes="float or complex", holomorphic=False)
 def pseudo_inverse(a, rcond=None):
     """The pseudo-inverses of matrices; singular values up to ``rcond`` times the largest count as 0."""
-    limit = 10 * max(a.shape[-2:]) * np.finfo(a.dtype).eps if rcond is None else rcond
+    limit = 10 * max(a.shape[-2:]) * limits(a.dtype).eps if rcond is None else rcond
     return by_lapack(lambda x: np.linalg.pinv(x, limit), a)
 
 
@@ -209,8 +216,8 @@ def _(a: Spec, rcond: float | None) -> Spec:
 def _(y: Tensor, dy: Tensor) -> Tensor:
     # Golub & Pereyra, "The differentiation of pseudo-inverses" (1973), for matrices of constant rank.
     x = y.op.inputs[0]
-    g = matrix_transpose(dy)  # the cotangent in the shape of x
-    yt = matrix_transpose(y)
+    g = adjoint_of(dy)  # the cotangent in the shape of x
+    yt = adjoint_of(y)
     dx = -matmul(yt, matmul(dy, yt))
     rest_rows = g - matmul(x, matmul(y, g))  # (I - x y) g
     dx = dx + matmul(rest_rows, matmul(y, yt))
@@ -237,6 +244,6 @@ def matrix_rank(a: Any, tol: Any = None, validate_args: bool = False, name: str 
         values = svd(x, compute_uv=False)
         if tol is None:
             largest = cast(maximum(size_along(x, -2), size_along(x, -1)), values.dtype)
-            tol = float(np.finfo(values.dtype).eps) * largest * reduce_max(values, -1, True)
+            tol = float(limits(values.dtype).eps) * largest * reduce_max(values, -1, True)
         count: Tensor = reduce_sum(cast(greater(values, tol), int32), -1, name=scope)
         return count

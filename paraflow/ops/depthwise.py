@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError
+from paraflow.graph.dtypes import widened
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Dims, Spec, format_dims, merge
 from paraflow.ops.array import known_shape, value_dims
-from paraflow.ops.convolution import narrowed, wide
+from paraflow.ops.convolution import narrowed
 from paraflow.ops.windows import Array, Axis, axes_of, check_windows, images_in_piece, place_dims, taps
 
 
@@ -41,7 +42,7 @@ def _lines(w: Array, axes: Sequence[Axis]) -> Array:
 @op(dtypes="float")
 def depthwise(input, filter, strides=(1, 1), padding="VALID", dilations=(1, 1)):
     """Sums of products of each channel's windows and its filters: [n, places..., channels * multiplier]."""
-    x, w = wide(input), wide(filter)
+    x, w = widened(input), widened(filter)
     axes = axes_of(x.shape[1:-1], w.shape[:-2], strides, padding, dilations)
     places = tuple(a.places for a in axes)
     y = np.zeros((len(x), *places, *w.shape[-2:]), x.dtype)
@@ -89,9 +90,9 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
 @op(dtypes="float", same=(0, 1))
 def depthwise_filter_gradient(input, dy, sizes, strides=(1, 1), padding="VALID", dilations=(1, 1)):
     """The gradient of a depthwise convolution with respect to its filter, which has the shape ``sizes``."""
-    x, shape = wide(input), tuple(int(n) for n in sizes)
+    x, shape = widened(input), tuple(int(n) for n in sizes)
     axes = axes_of(x.shape[1:-1], shape[:-2], strides, padding, dilations)
-    given = wide(dy).reshape(*dy.shape[:-1], *shape[-2:])
+    given = widened(dy).reshape(*dy.shape[:-1], *shape[-2:])
     dw = np.zeros(shape, x.dtype)
     above = tuple(range(len(axes)))
     for piece, buffer in _pieces(given):
@@ -118,9 +119,9 @@ def _(y: Tensor, dw: Tensor) -> tuple[Tensor, Tensor, None]:
 @op(dtypes="float", same=(0, 1))
 def depthwise_input_gradient(filter, dy, sizes, strides=(1, 1), padding="VALID", dilations=(1, 1)):
     """The gradient of a depthwise convolution with respect to its input, which has the shape ``sizes``."""
-    w, shape = wide(filter), tuple(int(n) for n in sizes)
+    w, shape = widened(filter), tuple(int(n) for n in sizes)
     axes = axes_of(shape[1:-1], w.shape[:-2], strides, padding, dilations)
-    given = wide(dy).reshape(*dy.shape[:-1], *w.shape[-2:])
+    given = widened(dy).reshape(*dy.shape[:-1], *w.shape[-2:])
     dx = np.zeros(shape, w.dtype)
     lines = _lines(w, axes)
     for piece, buffer in _pieces(given):

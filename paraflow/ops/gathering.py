@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import int32
+from paraflow.graph.dtypes import int32, is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims, normal_axis, num_elements
@@ -22,7 +22,7 @@ def check_indices(indices: Array, size: int, what: str) -> None:
         raise InvalidArgumentError(f"{what}: index {worst} is not in [0, {size})")
 
 
-@op(same=(0,))
+@op(same=(0,), holomorphic=False)
 def gather(params, indices, axis=0):
     """The slices of ``params`` at ``indices`` along ``axis``; the axes of ``indices`` take that axis's place.
 
@@ -33,7 +33,7 @@ def gather(params, indices, axis=0):
 
 
 def _integers(indices: Spec) -> None:
-    if indices.dtype.kind not in "iu":
+    if not is_integer(indices.dtype):
         raise GraphError(f"indices are integers, not {indices.dtype.name}")
 
 
@@ -83,7 +83,7 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None, None]:
     return gather(dy, y.op.inputs[1], y.op.attrs["axis"]), None, None
 
 
-@op(same=(0,))
+@op(same=(0,), holomorphic=False)
 def gather_nd(params, indices):
     """The slices of ``params`` at the multi-indices in the last axis of ``indices``, which name leading axes.
 

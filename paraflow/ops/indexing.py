@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dtypes import is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec
@@ -99,7 +100,7 @@ def _number(item: Any, bounds: list[Tensor]) -> Any:
         return int(item)
     if isinstance(item, np.ndarray) or _rank(item) is not None:
         tensor = convert(item)
-        if tensor.spec.rank in (0, None) and tensor.dtype.kind in "iu":
+        if tensor.spec.rank in (0, None) and is_integer(tensor.dtype):
             if tensor.spec.value is not None:
                 return int(tensor.spec.value)
             bounds.append(tensor)

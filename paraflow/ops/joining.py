@@ -59,6 +59,11 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, ...] | Tensor:
     return parts
 
 
+def parallel_stack(values: Sequence[Any], name: str = "parallel_stack") -> Tensor:
+    """`stack` along a new first axis; tensors are stacked as soon as all are there."""
+    return stack(values, name=name)
+
+
 def stack(values: Any, axis: int = 0, name: str = "stack") -> Tensor:
     """The tensors ``values``, all of one shape, joined along a new ``axis``."""
     packed: Tensor = pack(*_several(values, "stack"), axis=axis, name=name)

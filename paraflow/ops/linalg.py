@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import DType, float32
+from paraflow.graph.dtypes import DType, float32, widened
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, as_dims, broadcast, compatible, format_dims, num_elements
 from paraflow.ops.array import broadcast_to, known_shape, reshape, shape_tensor, size_along, unbroadcast, zeros_like
+from paraflow.ops.complexes import dual
 from paraflow.ops.joining import concat
 from paraflow.ops.reduce import reduce_prod, reduce_sum
 
@@ -77,6 +78,12 @@ def _(a: Spec) -> Spec:
 @matrix_transpose.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
     return matrix_transpose(dy)
+
+
+def adjoint_of(x: Tensor) -> Tensor:
+    """The conjugate transposes."""
+    turned: Tensor = matrix_transpose(dual(x))
+    return turned
 
 
 @op(view=True)
@@ -249,8 +256,7 @@ def eye(
 @op(dtypes="float")
 def orthonormal(a):
     """The Q of a = Q R, with R's diagonal positive: orthonormal columns that span those of ``a`` [n, m], m <= n."""
-    wide = a.astype(np.float32) if a.dtype == np.float16 else a
-    q, r = np.linalg.qr(wide)
+    q, r = np.linalg.qr(widened(a))
     return (q * np.where(np.diagonal(r) < 0, -1, 1)).astype(a.dtype)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import DType, as_dtype
+from paraflow.graph.dtypes import DType, as_dtype, is_complex, is_floating, is_integer, is_signed, real_dtype
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, broadcast, merge
 from paraflow.ops.array import identity, unbroadcast, zeros_like
-from paraflow.ops.logic import greater, greater_equal, less, less_equal, select
+from paraflow.ops.complexes import complex
+from paraflow.ops.logic import greater, greater_equal, less, less_equal, not_equal, select
 
 Pair = tuple[Tensor | None, Tensor | None]
 
@@ -54,14 +55,9 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dz * y, x), unbroadcast(dz * x, y)
 
 
-def real_dtype(dtype: DType) -> DType:
-    """The dtype of the real and the imaginary part of complex numbers; of others their own."""
-    return np.dtype(f"float{dtype.itemsize * 4}") if dtype.kind == "c" else dtype
-
-
 def quotient_dtype(dtype: DType) -> DType:
     """What x / y of integers is: float32 for up to 16 bits, else float64, as in TensorFlow; floats keep theirs."""
-    if dtype.kind in "iu":
+    if is_integer(dtype):
         return np.dtype("float32" if dtype.itemsize <= 2 else "float64")
     return dtype
 
@@ -84,7 +80,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dx, x), unbroadcast(-dx * z, y)
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float or complex")
 def div_no_nan(x, y):
     """x / y, and 0 where y is 0."""
     return np.where(np.equal(y, 0), np.zeros((), x.dtype), np.divide(x, y))
@@ -97,7 +93,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dx, x), unbroadcast(-dx * z, y)
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float or complex")
 def multiply_no_nan(x, y):
     """x * y, and 0 where y is 0 even if x is infinite or NaN."""
     return np.where(np.equal(y, 0), np.zeros((), x.dtype), np.multiply(x, y))
@@ -111,7 +107,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
 
 def refuse_zero(divisor: Any) -> None:
     """Raise InvalidArgumentError for an integer zero among the divisors, where numpy would return 0."""
-    if divisor.dtype.kind in "iu" and not np.all(divisor):
+    if is_integer(divisor.dtype) and not np.all(divisor):
         raise InvalidArgumentError("integer division by zero")
 
 
@@ -120,7 +116,7 @@ def floordiv(x, y):
     """The largest integer not above x / y, as Python's //; raises InvalidArgumentError for an integer zero in y."""
     refuse_zero(y)
     # numpy's floor_divide of floats is exact where x / y rounds up to an integer; TensorFlow's is floor(x / y).
-    return np.floor_divide(x, y) if x.dtype.kind in "iu" else np.floor(np.divide(x, y))
+    return np.floor_divide(x, y) if is_integer(x.dtype) else np.floor(np.divide(x, y))
 
 
 @floordiv.gradient
@@ -132,7 +128,7 @@ def div(x: Any, y: Any, name: str | None = None) -> Tensor:
     """x / y as Python 2 has it: `floordiv` for integers, `divide` for floats."""
     typed = next((v for v in (x, y) if hasattr(v, "dtype")), None)
     x = convert(x, None if typed is None else typed.dtype)
-    quotient: Tensor = (floordiv if x.dtype.kind in "iu" else divide)(x, y, name=name)
+    quotient: Tensor = (floordiv if is_integer(x.dtype) else divide)(x, y, name=name)
     return quotient
 
 
@@ -153,8 +149,8 @@ def _(z: Tensor, dz: Tensor) -> Pair:
 def truncatediv(x, y):
     """x / y rounded towards 0; raises InvalidArgumentError for an integer zero in y."""
     refuse_zero(y)
-    if x.dtype.kind != "i":
-        return np.trunc(np.divide(x, y)).astype(x.dtype, copy=False) if x.dtype.kind == "f" else np.floor_divide(x, y)
+    if not is_signed(x.dtype):
+        return np.trunc(np.divide(x, y)).astype(x.dtype, copy=False) if is_floating(x.dtype) else np.floor_divide(x, y)
     # numpy rounds down; what is left over says where that is one too low.
     quotient, rest = np.divmod(x, y)
     return quotient + ((rest != 0) & ((x < 0) != (y < 0))).astype(x.dtype)
@@ -189,7 +185,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return -dy
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", holomorphic=False)
 def abs(x):
     """The absolute value, of complex numbers too; its derivative at 0 is 0."""
     return np.abs(x)
@@ -202,7 +198,10 @@ def _(x: Spec) -> Spec:
 
 @abs.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return dy * sign(y.op.inputs[0])
+    x = y.op.inputs[0]
+    if not is_complex(x.dtype):
+        return dy * sign(x)
+    return complex(div_no_nan(dy, y), zeros_like(y)) * x
 
 
 @op(elementwise=True, dtypes="real")
@@ -227,11 +226,11 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return dy * (2 * y.op.inputs[0])
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", holomorphic=False)
 def squared_difference(x, y):
-    """(x - y) squared."""
+    """(x - y) squared; of complex numbers the square of its absolute value."""
     difference = np.subtract(x, y)
-    difference *= difference
+    difference *= np.conjugate(difference) if is_complex(difference.dtype) else difference
     return difference
 
 
@@ -281,7 +280,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 @op(elementwise=True, dtypes="numeric")
 def pow(x, y):
     """x to the power y; integers must have exponents of at least 0, or the run fails with InvalidArgumentError."""
-    if x.dtype.kind == "f" and np.ndim(y) == 0 and y in (2, 3, 4):
+    if is_floating(x.dtype) and np.ndim(y) == 0 and y in (2, 3, 4):
         # numpy takes up to a hundred times as long for these; the compiler knows them as products (simplify.py).
         squared = np.square(x)
         return squared if y == 2 else squared * (x if y == 3 else squared)
@@ -291,8 +290,8 @@ def pow(x, y):
 @pow.gradient
 def _(z: Tensor, dz: Tensor) -> Pair:
     x, y = z.op.inputs
-    # For x <= 0 the power is no differentiable function of y; TensorFlow takes 0.
-    defined = greater(x, 0)
+    # For real x <= 0 the power is no differentiable function of y; TensorFlow takes 0.
+    defined = not_equal(x, 0) if is_complex(x.dtype) else greater(x, 0)
     log_x = select(defined, log(select(defined, x, 1)), 0)
     return unbroadcast(dz * y * pow(x, y - 1), x), unbroadcast(dz * z * log_x, y)
 
@@ -333,7 +332,7 @@ def _(y: Tensor, dy: Tensor) -> None:
 @op(elementwise=True, dtypes="real")
 def round(x):
     """The nearest integer, the even one of two equally near; no gradient."""
-    return np.array(x) if x.dtype.kind in "iu" else np.rint(x)
+    return np.array(x) if is_integer(x.dtype) else np.rint(x)
 
 
 @round.gradient
@@ -352,7 +351,7 @@ def _(y: Tensor, dy: Tensor) -> None:
     return None
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float", itself=True)
 def nextafter(x1, x2):
     """The next number of the dtype after ``x1`` in the direction of ``x2``."""
     return np.nextafter(x1, x2)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dtypes import is_integer
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -219,7 +220,7 @@ def softmax_cross_entropy_with_logits(
 
 def _need_classes(scores: Spec, labels: Spec) -> Dims:
     """The shape of one label a row of ``scores``, checked; raises GraphError."""
-    if labels.dtype.kind not in "iu":
+    if not is_integer(labels.dtype):
         raise GraphError(f"labels are class numbers of an integer dtype, not {labels.dtype.name}")
     if scores.shape == ():
         raise GraphError("a scalar has no classes")

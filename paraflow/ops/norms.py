@@ -10,6 +10,7 @@ from paraflow.errors import GraphError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import normal_axis
+from paraflow.ops.complexes import dual
 from paraflow.ops.decompositions import svd
 from paraflow.ops.math import multiply, sqrt
 from paraflow.ops.rearrange import expand_dims, squeeze, transpose
@@ -35,7 +36,7 @@ def norm(
         axis, axes = axes[0], None
     with x.graph.name_scope(name):
         if ord == "euclidean" or (ord == "fro" and axes) or (ord == 2 and not axes):
-            return sqrt(reduce_sum(multiply(x, x), axes or axis, keepdims))
+            return sqrt(reduce_sum(multiply(x, dual(x)), axes or axis, keepdims))
         if axes is not None:
             return _spectral(x, axes, keepdims) if ord == 2 else _matrix_norm(abs(x), ord, axes, keepdims)
         if not isinstance(ord, (int, float)) or ord <= 0:

@@ -9,7 +9,7 @@ blocks further on:
     >>> first = normal(stream, (2, 3))
     >>> second = normal(stream.advance(reserved("normal", 6)), (2, 3))
 
-Exactness: uniform numbers (floats and integers), permutations, and the normal numbers of float16 and float32
+Exactness: uniform numbers (floats and integers), permutations, and the normal numbers of float32 and shorter
 are TensorFlow's (Linux, x86-64) bit for bit; they come of integer and correctly rounded arithmetic alone, so
 they are the same bits on every machine.  float64 normals use numpy's log, sin and cos: within 2 ulp of
 TensorFlow's at mean 0, the last bit depending on the machine.
@@ -31,6 +31,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from paraflow.graph.dtypes import as_dtype
+
 DEFAULT_GRAPH_SEED = 87654321
 """The graph seed of an operation that has a seed of its own in a graph that has none."""
 
@@ -42,7 +44,7 @@ Words = NDArray[np.uint32]
 _Lane = NDArray[np.uint64] | np.uint64
 
 _SEED_MODULUS = 2**31 - 1
-_BLOCKS_PER_VALUE = 256
+BLOCKS_PER_VALUE = 256
 _CHUNK = 4096  # blocks drawn at a time: temporaries of at most 64 KiB stay in cache and in malloc's own pages
 
 _LOW = np.uint64(0xFFFFFFFF)
@@ -77,7 +79,7 @@ def reserved(kind: Kind, n: int) -> int:
     """
     if kind == "permutation":
         return (max(n - 1, 0) + 3) // 4
-    return n * _BLOCKS_PER_VALUE
+    return n * BLOCKS_PER_VALUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def philox(counter: tuple[_Lane, _Lane, _Lane, _Lane], key: tuple[int, int]) -> 
     return c0, c1, c2, c3
 
 
-def _words(stream: Stream, blocks: NDArray[np.uint64]) -> Words:
+def words_of(stream: Stream, blocks: NDArray[np.uint64]) -> Words:
     """Return the words [b, 4] of the blocks at these ascending distances [b] from the stream's offset."""
     position = blocks + np.uint64(stream.offset)
     high = position >> _HALF
@@ -150,6 +152,13 @@ def _unit_float16(words: Words) -> Array:
     return bits.view(np.float16) - np.float16(1)
 
 
+def _unit_bfloat16(words: Words) -> Array:
+    bits = (words & np.uint32(0x7F) | np.uint32(0x3F80)) << np.uint32(16)
+    unit = bits.view(np.float32)
+    unit -= np.float32(1)
+    return unit.astype(as_dtype("bfloat16"))
+
+
 def _unit_float32(words: Words) -> Array:
     bits = words & np.uint32(0x7FFFFF)
     bits |= np.uint32(0x3F800000)
@@ -158,7 +167,8 @@ def _unit_float32(words: Words) -> Array:
     return unit
 
 
-def _unit_float64(words: Words) -> Array:
+def unit_pairs(words: Words) -> Array:
+    """Two numbers in [0, 1), float64, of each block."""
     bits = (words[:, 0::2] & np.uint32(0xFFFFF)).astype(np.uint64) << _HALF
     bits |= words[:, 1::2]
     bits |= np.uint64(1023 << 52)
@@ -281,9 +291,13 @@ def _normal_float16(words: Words) -> Array:
     return _normal_float32(words).astype(np.float16)
 
 
-def _normal_float64(words: Words) -> Array:
+def _normal_bfloat16(words: Words) -> Array:
+    return _normal_float32(words).astype(as_dtype("bfloat16"))
+
+
+def normal_pairs(words: Words) -> Array:
     """Box-Muller on a block, two words for the radius and two for the angle."""
-    unit = _unit_float64(words)
+    unit = unit_pairs(words)
     radius = np.sqrt(-2.0 * np.log(np.maximum(unit[:, 0], 1e-7)))
     angle = 2.0 * math.pi * unit[:, 1]
     return np.stack([np.sin(angle) * radius, np.cos(angle) * radius], axis=1)
@@ -292,13 +306,14 @@ def _normal_float64(words: Words) -> Array:
 _Transform = Callable[[Words], Array]
 _FLOATS: dict[str, tuple[_Transform, _Transform]] = {
     "float16": (_unit_float16, _normal_float16),
+    "bfloat16": (_unit_bfloat16, _normal_bfloat16),
     "float32": (_unit_float32, _normal_float32),
-    "float64": (_unit_float64, _normal_float64),
+    "float64": (unit_pairs, normal_pairs),
 }
 
 
 def _float_transforms(dtype: DTypeLike) -> tuple[np.dtype[Any], _Transform, _Transform]:
-    kind = np.dtype(dtype)
+    kind = as_dtype(dtype)
     if kind.name not in _FLOATS:
         raise ValueError(f"random numbers of dtype {kind.name}: give one of {', '.join(_FLOATS)}")
     return kind, *_FLOATS[kind.name]
@@ -325,7 +340,7 @@ def _draw(stream: Stream, n: int, dtype: np.dtype[Any], transform: _Transform, s
     for start in range(0, blocks, _CHUNK):
         stop = min(start + _CHUNK, blocks)
         places = np.arange(start * spacing, stop * spacing, spacing, dtype=np.uint64)
-        values[start:stop] = transform(_words(stream, places))
+        values[start:stop] = transform(words_of(stream, places))
     return values
 
 
@@ -339,13 +354,13 @@ def _truncated(stream: Stream, n: int, dtype: np.dtype[Any], normals: _Transform
     Every group has words of its own, 256 a value, and takes the first values that fit: no group's place
     depends on how many values another one threw away.
     """
-    spacing = min(16 // dtype.itemsize, 4) * _BLOCKS_PER_VALUE // 4
+    spacing = min(16 // dtype.itemsize, 4) * BLOCKS_PER_VALUE // 4
     groups = _draw(stream, n, dtype, normals, spacing)
     pending = np.flatnonzero((np.abs(groups) >= 2).any(axis=1))
     filled = np.zeros(len(pending), np.intp)
     attempt = 0
     while pending.size:
-        drawn = normals(_words(stream, (pending * spacing + attempt).astype(np.uint64)))
+        drawn = normals(words_of(stream, (pending * spacing + attempt).astype(np.uint64)))
         fits = np.abs(drawn) < 2
         place = np.cumsum(fits, axis=1) + filled[:, None]
         row, column = np.nonzero(fits & (place <= groups.shape[1]))

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError
+from paraflow.graph.dtypes import widened
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Dims, Spec, format_dims, merge
 from paraflow.ops.array import known_shape, value_dims
-from paraflow.ops.convolution import narrowed, wide
+from paraflow.ops.convolution import narrowed
 from paraflow.ops.reduce import lowest
 from paraflow.ops.windows import Array, Axis, axes_of, check_windows, place_dims, taps
 
@@ -159,7 +160,7 @@ def _divided(array: Array, axes: Any) -> Array:
 def window_mean(input, window=(2, 2), strides=(2, 2), padding="VALID"):
     """The mean over each window: [n, sizes..., channels] to [n, places..., channels]."""
     axes = _axes(input.shape[1:-1], window, strides, padding)
-    return narrowed(_divided(_fold(wide(input), axes, np.add, 0), axes), input.dtype, None)
+    return narrowed(_divided(_fold(widened(input), axes, np.add, 0), axes), input.dtype, None)
 
 
 @window_mean.shape
@@ -177,7 +178,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 def window_mean_gradient(dy, sizes, window=(2, 2), strides=(2, 2), padding="VALID"):
     """Each element of ``dy`` [n, places..., channels] shared out equally to its window, in the shape ``sizes``."""
     axes = _axes([int(n) for n in sizes[1:-1]], window, strides, padding)
-    shares = _divided(wide(dy), axes)
+    shares = _divided(widened(dy), axes)
     for i, axis in enumerate(axes):
         before = (slice(None),) * (i + 1)
         result = np.zeros((*shares.shape[: i + 1], axis.size, *shares.shape[i + 2 :]), shares.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from paraflow.errors import GraphError
+from paraflow.graph.dtypes import is_complex
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
@@ -35,7 +36,7 @@ def matmul(
         raise GraphError(f"matmul: an operand is transposed or an adjoint, not both{at_user_line()}")
     typed = next((v for v in (a, b) if hasattr(v, "dtype")), None)
     x, y = (convert(v, None if typed is None else typed.dtype) for v in (a, b))
-    left, right = (conj(v) if adjoint and v.dtype.kind == "c" else v for v, adjoint in ((x, adjoint_a), (y, adjoint_b)))
+    left, right = (conj(v) if adjoint and is_complex(v.dtype) else v for v, adjoint in ((x, adjoint_a), (y, adjoint_b)))
     product: Tensor = linalg.matmul(left, right, transpose_a or adjoint_a, transpose_b or adjoint_b, name=name)
     return product
 
@@ -59,14 +60,14 @@ def matvec(
 def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool = False) -> Tensor:
     """The axes in the order ``perm``, reversed when it is left out; of complex numbers the conjugates if wanted."""
     x = convert(a)
-    turned: Tensor = rearrange.transpose(conj(x) if conjugate and x.dtype.kind == "c" else x, perm, name=name)
+    turned: Tensor = rearrange.transpose(conj(x) if conjugate and is_complex(x.dtype) else x, perm, name=name)
     return turned
 
 
 def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = False) -> Tensor:
     """The last two axes exchanged; of complex numbers the conjugates if wanted."""
     x = convert(a)
-    turned: Tensor = linalg.matrix_transpose(conj(x) if conjugate and x.dtype.kind == "c" else x, name=name)
+    turned: Tensor = linalg.matrix_transpose(conj(x) if conjugate and is_complex(x.dtype) else x, name=name)
     return turned
 
 

@@ -78,7 +78,7 @@ def print_(
 # -- functions of the user's ------------------------------------------------------------------------------------------
 
 
-@op(effect=True, same=(), python=True)
+@op(effect=True, same=(), python=True, holomorphic=False)
 def call_python(*inputs, function=None, dtypes=()):
     """What ``function`` returns for the inputs, arrays of ``dtypes``.
 
@@ -128,10 +128,17 @@ def py_func(
     return [result] if isinstance(result, Tensor) else list(result) if isinstance(result, tuple) else result
 
 
+def numpy_function(
+    func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True, name: str | None = None  # noqa: N803
+) -> Any:
+    """`py_func`, under its newer name."""
+    return py_func(func, inp, Tout, stateful, name or "numpy_function")
+
+
 # -- gradients of the user's own --------------------------------------------------------------------------------------
 
 
-@op(same=(), python=True)
+@op(same=(), python=True, holomorphic=False)
 def with_gradient(*tensors, outputs=1, gradient=None):
     """The first ``outputs`` of ``tensors``; the others have the cotangents that the function ``gradient`` makes."""
     return tuple(np.array(t) for t in tensors[:outputs])

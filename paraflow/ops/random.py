@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import DType, as_dtype, float32
+from paraflow.graph.dtypes import DType, as_dtype, float32, is_floating, is_integer, limits
 from paraflow.graph.graph import Graph, get_default_graph, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -151,8 +151,10 @@ def get_seed(op_seed: int | None) -> tuple[int | None, int | None]:
 
 def _float_dtype(dtype: Any, what: str) -> DType:
     chosen = as_dtype(dtype)
-    if chosen.kind != "f":
-        raise InvalidArgumentError(f"{what}: dtype is float16, float32 or float64, not {chosen.name}{at_user_line()}")
+    if not is_floating(chosen):
+        raise InvalidArgumentError(
+            f"{what}: dtype is float16, bfloat16, float32 or float64, not {chosen.name}{at_user_line()}"
+        )
     return chosen
 
 
@@ -204,7 +206,7 @@ def random_uniform(
 
     The bounds are scalars, for floating point also tensors that broadcast to ``shape``.
     """
-    integers = as_dtype(dtype).kind in "iu"
+    integers = is_integer(as_dtype(dtype))
     chosen = as_dtype(dtype) if integers else _float_dtype(dtype, name)
     if integers and maxval is None:
         raise InvalidArgumentError(f"{name}: random integers need maxval{at_user_line()}")
@@ -242,6 +244,6 @@ def random_crop(value: Any, size: Any, seed: int | None = None, name: str | None
     with name_scope(name or "random_crop"):
         x, sizes = convert(value), convert(size)
         room = cast(shape_of(x), sizes.dtype) - sizes + 1
-        draw = random_uniform(shape_of(room), 0, np.iinfo(sizes.dtype).max, sizes.dtype, seed)
+        draw = random_uniform(shape_of(room), 0, limits(sizes.dtype).max, sizes.dtype, seed)
         block: Tensor = slice(x, floormod(draw, room), sizes)
         return block

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dtypes import is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Dims, Spec, compatible, normal_axes, normal_axis, num_elements
@@ -206,7 +207,7 @@ def reverse_sequence(input, seq_lengths, seq_axis=None, batch_axis=0):
 def _(input: Spec, seq_lengths: Spec, seq_axis: int | None, batch_axis: int | None) -> Spec:
     if seq_axis is None or batch_axis is None:
         raise GraphError("reverse_sequence needs seq_axis and batch_axis")
-    if seq_lengths.dtype.kind not in "iu" or seq_lengths.rank not in (1, None):
+    if not is_integer(seq_lengths.dtype) or seq_lengths.rank not in (1, None):
         raise GraphError("the lengths are a vector of integers")
     if input.shape is not None:
         s, b = (normal_axis(a, len(input.shape)) for a in (seq_axis, batch_axis))

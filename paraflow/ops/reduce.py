@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.graph.dtypes import DType, as_dtype, float32, int64, sum_dtype
+from paraflow.graph.dtypes import DType, as_dtype, float32, int64, is_floating, limits, sum_dtype
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
@@ -76,8 +76,9 @@ def reduced_count(x: Tensor, y: Tensor) -> Tensor:
 
 @op(dtypes="numeric")
 def reduce_sum(input_tensor, axis=None, keepdims=False):
-    """The sum over ``axis``, in the tensor's own dtype; 0 over no elements."""
-    return np.sum(input_tensor, axis=axis, keepdims=keepdims, dtype=input_tensor.dtype)
+    """The sum over ``axis`` in the tensor's own dtype, of 16 bits made in float32; 0 over no elements."""
+    dtype = input_tensor.dtype
+    return np.sum(input_tensor, axis=axis, keepdims=keepdims, dtype=sum_dtype(dtype)).astype(dtype, copy=False)
 
 
 reduce_sum.shape(same_dtype)
@@ -94,7 +95,7 @@ def mean_of(x: Array, axis: Any, keepdims: bool) -> Any:
     return np.divide(total, x.size / total.size if total.size else 1.0).astype(x.dtype, copy=False)
 
 
-@op(dtypes="float")
+@op(dtypes="float or complex")
 def reduce_mean(input_tensor, axis=None, keepdims=False):
     """The mean over ``axis``; NaN over no elements. Integers have to be cast, for their mean is none."""
     return mean_of(input_tensor, axis, keepdims)
@@ -143,12 +144,12 @@ def _product_of_others(x: Tensor, axis: int) -> Tensor:
 
 def lowest(dtype: DType) -> Any:
     """The identity of the maximum: minus infinity, or the smallest integer."""
-    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+    return -np.inf if is_floating(dtype) else limits(dtype).min
 
 
 def highest(dtype: DType) -> Any:
     """The identity of the minimum: infinity, or the largest integer."""
-    return np.inf if dtype.kind == "f" else np.iinfo(dtype).max
+    return np.inf if is_floating(dtype) else limits(dtype).max
 
 
 @op(dtypes="real")

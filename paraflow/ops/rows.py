@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dtypes import is_integer
 from paraflow.graph.graph import innermost, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -29,7 +30,7 @@ def scatter_variable(updates, indices, variable="", shape=(), *, store):
 
 @scatter_variable.shape
 def _(updates: Spec, indices: Spec, variable: str, shape: tuple[int, ...]) -> Spec:
-    if indices.dtype.kind not in "iu":
+    if not is_integer(indices.dtype):
         raise GraphError(f"indices are integers, not {indices.dtype.name}")
     if not shape:
         raise GraphError(f"variable '{variable}' is a scalar and has no rows")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import int32
+from paraflow.graph.dtypes import int32, is_integer, limits
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
@@ -25,8 +25,8 @@ def _nothing(kind: str, dtype: np.dtype[Any]) -> Any:
     """What stands for no elements: 0, 1, the lowest and the highest number of the dtype."""
     if kind in ("sum", "prod"):
         return int(kind == "prod")
-    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    return limits.min if kind == "max" else limits.max
+    found = limits(dtype)
+    return found.min if kind == "max" else found.max
 
 
 @op(same=(0,), dtypes="numeric")
@@ -54,7 +54,7 @@ def segment_fold(data, segment_ids, num_segments, kind="sum", empty=None):
 
 
 def _leading(data: Spec, segment_ids: Spec) -> None:
-    if segment_ids.dtype.kind not in "iu":
+    if not is_integer(segment_ids.dtype):
         raise GraphError(f"segment ids are integers, not {segment_ids.dtype.name}")
     if data.shape is not None and segment_ids.shape is not None:
         lead = data.shape[: len(segment_ids.shape)]
@@ -126,7 +126,7 @@ def segment_count(segment_ids):
 
 @segment_count.shape
 def _(segment_ids: Spec) -> Spec:
-    if segment_ids.dtype.kind not in "iu" or segment_ids.rank not in (1, None):
+    if not is_integer(segment_ids.dtype) or segment_ids.rank not in (1, None):
         raise GraphError(f"segment ids are a vector of integers, not {format_dims(segment_ids.shape)}")
     return Spec(int32, ())
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64
+from paraflow.graph.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64, is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import EARLY, at_user_line, convert, literal, op
 from paraflow.graph.shape import Spec, normal_axis, num_elements
@@ -37,7 +37,7 @@ def _(start: Spec, limit: Spec, delta: Spec) -> Spec:
 def _range_size(start: Array, limit: Array, delta: Array) -> int:
     if delta == 0:
         raise InvalidArgumentError("range: delta is 0")
-    if start.dtype.kind in "iu":
+    if is_integer(start.dtype):
         return len(builtins.range(int(start), int(limit), int(delta)))
     return max(0, int(np.ceil((float(limit) - float(start)) / float(delta))))
 
@@ -84,7 +84,7 @@ def _along(axis: int, rank: int) -> list[int]:
 
 @one_hot_code.shape
 def _(indices: Spec, depth: Spec, on_value: Any, off_value: Any, axis: int, dtype: DType) -> Spec:
-    if indices.dtype.kind not in "iu":
+    if not is_integer(indices.dtype):
         raise GraphError(f"indices are integers, not {indices.dtype.name}")
     if indices.shape is None:
         return Spec(dtype, None)
@@ -127,7 +127,7 @@ def invert_permutation(x):
 
 @invert_permutation.shape
 def _(x: Spec) -> Spec:
-    if x.rank not in (1, None) or x.dtype.kind not in "iu":
+    if x.rank not in (1, None) or not is_integer(x.dtype):
         raise GraphError("a permutation is a vector of integers")
     return Spec(x.dtype, x.shape)
 

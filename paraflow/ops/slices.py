@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import DType, int32
+from paraflow.graph.dtypes import DType, int32, is_integer
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -30,7 +30,7 @@ class IndexedSlices:
         self.values: Tensor = convert(values)
         self.indices: Tensor = convert(indices)
         self.dense_shape: Tensor | None = None if dense_shape is None else convert(dense_shape)
-        if self.indices.dtype.kind not in "iu" or self.indices.spec.rank not in (1, None):
+        if not is_integer(self.indices.dtype) or self.indices.spec.rank not in (1, None):
             raise GraphError(f"the indices of IndexedSlices are a vector of integers, not {self.indices!r}")
 
     def __tensor__(self) -> Tensor:
@@ -145,7 +145,7 @@ def unique_rows(values, indices):
 
 @unique_rows.shape
 def _(values: Spec, indices: Spec) -> tuple[Spec, ...]:
-    if indices.dtype.kind not in "iu":
+    if not is_integer(indices.dtype):
         raise GraphError(f"indices are integers, not {indices.dtype.name}")
     count = None if indices.shape is None else indices.shape[0]
     rows = None if values.shape is None else (None, *values.shape[1:])

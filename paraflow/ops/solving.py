@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dtypes import is_complex, is_short, widened
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge
 from paraflow.ops.array import Array, size_along
-from paraflow.ops.complexes import conj, real
-from paraflow.ops.linalg import eye, matmul, matrix_band_part, matrix_diag_part, matrix_transpose
+from paraflow.ops.complexes import dual, real
+from paraflow.ops.linalg import adjoint_of, eye, matmul, matrix_band_part, matrix_diag_part, matrix_transpose
 from paraflow.ops.math import log
 from paraflow.ops.rearrange import expand_dims
 from paraflow.ops.reduce import reduce_sum
@@ -28,20 +29,20 @@ LEAF = 32  # triangular systems of this size are left to LAPACK's general solver
 def by_lapack(function: Callable[..., Any], *arrays: Array) -> Any:
     """What numpy.linalg makes of the arrays, in their dtype; raises InvalidArgumentError for a singular matrix."""
     dtype = arrays[0].dtype
-    wide = [a.astype(np.float32) if a.dtype == np.float16 else a for a in arrays]
+    wide = [widened(a) for a in arrays]
     try:
         result = function(*wide)
     except np.linalg.LinAlgError as error:
         raise InvalidArgumentError(f"{error}") from None
-    if dtype != np.float16:
+    if not is_short(dtype):
         return result
     return tuple(r.astype(dtype) for r in result) if isinstance(result, tuple) else result.astype(dtype)
 
 
-def adjoint_of(a: Array) -> Array:
+def adjoint_array(a: Array) -> Array:
     """The conjugate transposes, a view of real matrices."""
     swapped = np.swapaxes(a, -1, -2)
-    return np.conjugate(swapped) if a.dtype.kind == "c" else swapped
+    return np.conjugate(swapped) if is_complex(a.dtype) else swapped
 
 
 def need_matrices(a: Spec) -> None:
@@ -65,10 +66,10 @@ def square_dims(dims: Dims) -> Dims:
     return (*dims[:-2], n, n)
 
 
-@op(dtypes="float or complex")
+@op(dtypes="float or complex", holomorphic=False)
 def matrix_inverse(input, adjoint=False):
     """The inverses of square matrices, or of their adjoints."""
-    return by_lapack(np.linalg.inv, adjoint_of(input) if adjoint else input)
+    return by_lapack(np.linalg.inv, adjoint_array(input) if adjoint else input)
 
 
 @matrix_inverse.shape
@@ -79,14 +80,15 @@ def _(input: Spec, adjoint: bool) -> Spec:
 
 @matrix_inverse.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    dx = -matmul(y, matmul(dy, y, transpose_b=True), transpose_a=True)
-    return matrix_transpose(dx) if y.op.attrs["adjoint"] else dx
+    conjugate = dual(y)
+    dx = -matmul(conjugate, matmul(dy, conjugate, transpose_b=True), transpose_a=True)
+    return adjoint_of(dx) if y.op.attrs["adjoint"] else dx
 
 
-@op(dtypes="float or complex")
+@op(dtypes="float or complex", holomorphic=False)
 def matrix_solve(matrix, rhs, adjoint=False):
     """The solutions x of matrix x = rhs, for square matrices [..., n, n] (or their adjoints) and rhs [..., n, k]."""
-    return by_lapack(np.linalg.solve, adjoint_of(matrix) if adjoint else matrix, rhs)
+    return by_lapack(np.linalg.solve, adjoint_array(matrix) if adjoint else matrix, rhs)
 
 
 def _solution(matrix: Spec, rhs: Spec, **_: Any) -> Spec:
@@ -106,7 +108,7 @@ matrix_solve.shape(_solution)
 
 def _outer(x: Tensor, db: Tensor, adjoint: bool) -> Tensor:
     """The cotangent of the matrix, given the solution and the cotangent of the right side."""
-    product: Tensor = matmul(x, db, transpose_b=True) if adjoint else matmul(db, x, transpose_b=True)
+    product: Tensor = matmul(x, dual(db), transpose_b=True) if adjoint else matmul(db, dual(x), transpose_b=True)
     return -product
 
 
@@ -117,14 +119,14 @@ def _(x: Tensor, dx: Tensor) -> tuple[Tensor, Tensor]:
     return _outer(x, db, adjoint), db
 
 
-@op(dtypes="float or complex")
+@op(dtypes="float or complex", holomorphic=False)
 def matrix_triangular_solve(matrix, rhs, lower=True, adjoint=False):
     """`matrix_solve` for triangular matrices, of which the other triangle is not read."""
     triangle = np.tril(matrix) if lower else np.triu(matrix)
     if not np.all(np.diagonal(triangle, axis1=-2, axis2=-1)):
         raise InvalidArgumentError("a triangular matrix with a zero on its diagonal has no inverse")
     if adjoint:
-        triangle, lower = adjoint_of(triangle), not lower
+        triangle, lower = adjoint_array(triangle), not lower
     if lower:  # turned about, so that the general solver has nothing to exchange
         triangle, rhs = triangle[..., ::-1, ::-1], rhs[..., ::-1, :]
     solution = by_lapack(_solve_upper, triangle, rhs)
@@ -184,7 +186,7 @@ def _per_matrix(t: Tensor) -> Tensor:
 
 @matrix_determinant.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return _per_matrix(dy * y) * matrix_inverse(y.op.inputs[0], True)
+    return _per_matrix(dy * y) * matrix_transpose(matrix_inverse(y.op.inputs[0]))
 
 
 class LogMatrixDeterminant(NamedTuple):
@@ -194,7 +196,7 @@ class LogMatrixDeterminant(NamedTuple):
     log_abs_determinant: Tensor
 
 
-@op(dtypes="float or complex")
+@op(dtypes="float or complex", holomorphic=False)
 def log_determinant(input):
     """The signs of the determinants of square matrices, and the logarithms of their absolute values."""
     sign, size = by_lapack(lambda a: tuple(map(np.asarray, np.linalg.slogdet(a))), input)
@@ -217,7 +219,7 @@ def slogdet(input: Any, name: str | None = None) -> LogMatrixDeterminant:
     return LogMatrixDeterminant(*log_determinant(input, name=name or "LogMatrixDeterminant"))
 
 
-@op(dtypes="float or complex")
+@op(dtypes="float or complex", holomorphic=False)
 def cholesky(input):
     """The lower triangular L with L L^H = A for positive definite A, of which the lower triangle is read.
 
@@ -235,18 +237,18 @@ def _(input: Spec) -> Spec:
 @cholesky.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
     # Murray, "Differentiation of the Cholesky decomposition" (2016).
-    middle = matmul(y, dy, transpose_a=True)
+    middle = matmul(dual(y), dy, transpose_a=True)
     middle = matrix_band_part(middle, -1, 0) - 0.5 * matrix_band_part(middle, 0, 0)
-    right = matrix_triangular_solve(y, matrix_transpose(middle), adjoint=True)  # L^-T middle^T
-    dx = matrix_triangular_solve(y, matrix_transpose(right), adjoint=True)
-    return 0.5 * (dx + matrix_transpose(dx))
+    right = matrix_triangular_solve(y, adjoint_of(middle), adjoint=True)  # L^-H middle^H
+    dx = matrix_triangular_solve(y, adjoint_of(right), adjoint=True)
+    return 0.5 * (dx + adjoint_of(dx))
 
 
 def logdet(matrix: Any, name: str | None = None) -> Tensor:
     """The logarithms of the determinants of positive definite matrices."""
     with name_scope(name or "logdet"):
         diagonal = matrix_diag_part(cholesky(convert(matrix)))
-        total: Tensor = 2 * reduce_sum(log(real(diagonal) if diagonal.dtype.kind == "c" else diagonal), -1)
+        total: Tensor = 2 * reduce_sum(log(real(diagonal) if is_complex(diagonal.dtype) else diagonal), -1)
         return total
 
 
@@ -285,7 +287,7 @@ def matrix_solve_ls(
         rows, columns = size_along(a, -2), size_along(a, -1)
         if not (isinstance(rows, int) and isinstance(columns, int)):
             raise GraphError(f"matrix_solve_ls needs matrices of known size, not {a.shape}{at_user_line()}")
-        adjoint = matrix_transpose(conj(a))
+        adjoint = adjoint_of(a)
         tall = rows >= columns
         gram = matmul(adjoint, a) if tall else matmul(a, adjoint)
         regular = gram + l2_regularizer * eye(min(rows, columns), dtype=a.dtype)

@@ -13,7 +13,7 @@ from paraflow.ops.logic import equal, select
 from paraflow.ops.math import abs as magnitude
 from paraflow.ops.math import log, multiply, sign, subtract
 from paraflow.ops.reduce import reduce_sum
-from paraflow.ops.transcendental import exp, log1p
+from paraflow.ops.transcendental import exp, xlogy
 
 _lgamma = bodies.in_float64(bodies.lgamma64)
 _digamma = bodies.in_float64(bodies.digamma64)
@@ -117,7 +117,7 @@ def betainc(a, b, x):
 def _(y: Tensor, dy: Tensor) -> tuple[None, None, Tensor]:
     a, b, x = y.op.inputs
     log_beta = lgamma(a) + lgamma(b) - lgamma(a + b)
-    density = exp((a - 1) * log(x) + (b - 1) * log1p(-x) - log_beta)
+    density = exp(xlogy(a - 1, x) + xlogy(b - 1, 1 - x) - log_beta)  # finite at 0 and 1 where it can be
     return None, None, unbroadcast(dy * density, x)
 
 

@@ -261,7 +261,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return dy * (exp(-square(y.op.inputs[0])) * (-2 / math.sqrt(math.pi)))
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float or complex")
 def xlogy(x, y):
     """x log(y), and 0 where x is 0 whatever y is."""
     return np.where(np.equal(x, 0), np.zeros((), x.dtype), np.multiply(x, np.log(y)))
@@ -274,7 +274,7 @@ def _(z: Tensor, dz: Tensor) -> tuple[Tensor, Tensor]:
     return unbroadcast(dz * xlogy(present, y), x), unbroadcast(dz * xdivy(x, y), y)
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float or complex")
 def xdivy(x, y):
     """x / y, and 0 where x is 0 whatever y is."""
     return np.where(np.equal(x, 0), np.zeros((), x.dtype), np.divide(x, y))

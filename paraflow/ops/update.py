@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from paraflow.graph.dtypes import as_dtype
 from paraflow.graph.node import records
-from paraflow.graph.record import op
+from paraflow.graph.record import body_of, op
 from paraflow.graph.shape import Spec
 from paraflow.ops.reduce import reduced_dims
 
@@ -107,7 +108,9 @@ def update(*inputs, body=None, variables=(), states=(), exchanged=False, bucket=
         registers += inputs[j : leaves * groups : groups]
         registers += scalars[sets[j] * body.scalars : (sets[j] + 1) * body.scalars]
         for node in body.nodes:
-            registers.append(records[node.op].body(*(registers[r] for r in node.inputs), **dict(node.attrs)))
+            operands = [registers[r] for r in node.inputs]
+            body_of_node = body_of(records[node.op], [x.dtype for x in operands], [as_dtype(node.dtype)])
+            registers.append(body_of_node(*operands, **dict(node.attrs)))
         values = [np.array(registers[r]) for _, r in body.writes]
         for (state, _), value in zip(body.writes, values, strict=True):
             registers[state][...] = value

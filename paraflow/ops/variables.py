@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError, OutOfRangeError
-from paraflow.graph.dtypes import DType
+from paraflow.graph.dtypes import DType, is_floating, is_integer
 from paraflow.graph.graph import control_dependencies, get_default_graph, innermost, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -91,7 +91,7 @@ def _(counter: Spec, limit: int) -> tuple[Spec, ...]:
 
 def count_up_to(ref: Variable, limit: int, name: str | None = None) -> Tensor:
     """Add 1 to the integer scalar ``ref``; the output is its value before. Raises OutOfRangeError at ``limit``."""
-    if ref.dtype.kind not in "iu" or ref.spec.shape:
+    if not is_integer(ref.dtype) or ref.spec.shape:
         raise GraphError(f"count_up_to needs an integer scalar, not {ref!r}{at_user_line()}")
     with name_scope(name or "CountUpTo") as scope, control_dependencies([below_limit(ref, limit=limit)]):
         one = np.ones((), ref.dtype)
@@ -129,9 +129,9 @@ def scattered(value, updates, indices, how="update"):
 
 @scattered.shape
 def _(value: Spec, updates: Spec, indices: Spec, how: str) -> Spec:
-    if indices.dtype.kind not in "iu":
+    if not is_integer(indices.dtype):
         raise GraphError(f"indices are integers, not {indices.dtype.name}")
-    if how == "div" and value.dtype.kind != "f":
+    if how == "div" and not is_floating(value.dtype):
         raise GraphError(f"scatter_div of {value.dtype.name}: it is for floating point")
     if value.shape is None or indices.shape is None or not indices.shape or indices.shape[-1] is None:
         return Spec(value.dtype, value.shape)

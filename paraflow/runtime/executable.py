@@ -30,6 +30,7 @@ from paraflow.compiler.plan import (
 )
 from paraflow.errors import InvalidArgumentError, ParaflowError
 from paraflow.graph.dtypes import items
+from paraflow.graph.record import body_of
 from paraflow.graph.shape import compatible, format_dims, known
 from paraflow.kernels.numpy import KERNELS, Kernel
 from paraflow.runtime.context import Draw, RunContext
@@ -230,10 +231,12 @@ class Executable:
         return timed
 
     def _body(self, step: Step) -> Call:
-        kernel = KERNELS.get(step.record.name)
-        body = step.record.body if kernel is None else kernel.body(step.record)
         values, context = self.values, self.context
         inputs, outputs, releases = step.inputs, step.outputs, step.releases
+        kernel = KERNELS.get(step.record.name)
+        body = None if kernel is None else kernel.body(step.record)
+        if body is None:
+            body = body_of(step.record, *([self.plan.slots[i].dtype for i in places] for places in (inputs, outputs)))
         keywords = dict(step.attrs)
         changing = [key for key in step.record.runtime if key in ("samples", "batch_samples")]
         for key in step.record.runtime:

@@ -10,6 +10,7 @@ import numpy as np
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
 from paraflow.errors import InvalidArgumentError
+from paraflow.graph.dtypes import is_bool, is_element, is_floating, is_integer, is_real, limits
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.shape import compatible, format_dims
@@ -31,7 +32,7 @@ def check_feed(tensor: Tensor, value: Any) -> Array:
     except ValueError as error:
         raise InvalidArgumentError(f"the value fed for '{tensor.name}' is no array: {error}") from None
     dtype = tensor.spec.dtype
-    if array.dtype is dtype or (dtype.kind == "f" and array.dtype.kind in "fiub"):
+    if array.dtype is dtype or (is_floating(dtype) and is_real(array.dtype)):
         return array
     return _checked_dtype(tensor, array)
 
@@ -41,12 +42,12 @@ def _checked_dtype(tensor: Tensor, array: Array) -> Array:
     dtype = tensor.dtype
     if array.dtype == dtype:
         return array
-    fits = array.dtype.kind in "biufc" and np.can_cast(array.dtype, dtype, casting="same_kind")
-    if fits and dtype.kind in "iu" and array.size:
-        info = np.iinfo(dtype)
+    fits = is_element(array.dtype) and np.can_cast(array.dtype, dtype, casting="same_kind")
+    if fits and is_integer(dtype) and array.size:
+        info = limits(dtype)
         fits = int(array.min()) >= info.min and int(array.max()) <= info.max
-    elif not fits and array.dtype.kind in "iu" and dtype.kind in "iu":
-        fits = not array.size or (int(array.min()) >= 0 and int(array.max()) <= np.iinfo(dtype).max)
+    elif not fits and is_integer(array.dtype) and is_integer(dtype):
+        fits = not array.size or (int(array.min()) >= 0 and int(array.max()) <= limits(dtype).max)
         array = array.astype(dtype) if fits else array
     if not fits:
         raise InvalidArgumentError(
@@ -57,7 +58,7 @@ def _checked_dtype(tensor: Tensor, array: Array) -> Array:
 
 def given(tensor: Tensor, array: Array) -> Given:
     """What a plan is made for: the shape of a fed array, and the value of a scalar bool."""
-    return array.shape or (bool(array) if tensor.spec.dtype.kind == "b" else ())
+    return array.shape or (bool(array) if is_bool(tensor.spec.dtype) else ())
 
 
 def check_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:

@@ -8,13 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.graph.dtypes import DType
+from paraflow.graph.dtypes import DType, as_dtype
 from paraflow.graph.record import OpRecord
 
 Array = np.ndarray[Any, Any]
 Maker = Callable[[np.random.Generator, DType], Array]
 
-SAMPLES = {"f": ("float16", "float32", "float64"), "i": ("int32", "int64"), "b": ("bool",), "c": ("complex64",)}
+SAMPLES = {
+    "f": ("float16", "bfloat16", "float32", "float64"),
+    "i": ("int32", "int64"),
+    "b": ("bool",),
+    "c": ("complex64",),
+}
 DEFAULT = object()
 
 
@@ -35,6 +40,7 @@ class Case:
     nothing; None where the op refuses such inputs.
     ``tolerance``: allowed error in units of the dtype's resolution, relative to the largest value of the result.
     ``runtime``: what the executor would supply (see `interpret`).
+    ``complex``: inputs or results are complex in every dtype that is tested.
     """
 
     op: Callable[..., Any]
@@ -48,6 +54,7 @@ class Case:
     empty: Any = DEFAULT
     tolerance: float = 8
     runtime: Mapping[str, Any] = field(default_factory=dict)
+    complex: bool = False
 
     @property
     def name(self) -> str:
@@ -67,7 +74,7 @@ class Case:
     def make(self, dtype: Any, inputs: Sequence[Any] | None = None) -> list[Array]:
         """Input arrays of ``dtype``, the same at every call."""
         rng = np.random.default_rng(7)
-        return [x(rng, np.dtype(dtype)) if callable(x) else np.asarray(x) for x in inputs or self.inputs]
+        return [x(rng, as_dtype(dtype)) if callable(x) else np.asarray(x) for x in inputs or self.inputs]
 
     def make_empty(self, dtype: Any) -> list[Array]:
         """Inputs without elements."""
@@ -90,7 +97,7 @@ class Case:
     def expected(self, arrays: Sequence[Array]) -> tuple[Any, ...]:
         """The oracle's values as a tuple."""
         assert self.oracle is not None
-        wide = {"f": np.float64, "c": np.complex128}
+        wide = {"f": np.float64, "V": np.float64, "c": np.complex128}
         with np.errstate(all="ignore"):
             result = self.oracle(*(a.astype(wide.get(a.dtype.kind, a.dtype)) for a in arrays), **self.attrs)
         return result if isinstance(result, tuple) else (result,)

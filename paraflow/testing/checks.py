@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from paraflow.autodiff import gradients
-from paraflow.graph.dtypes import is_floating
+from paraflow.graph.dtypes import is_bfloat16, is_complex, is_differentiable, is_floating, limits
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import OpRecord
+from paraflow.graph.record import OpRecord, body_of
 from paraflow.graph.shape import compatible, format_dims
 from paraflow.kernels.numpy import KERNELS
 from paraflow.kernels.user import NativeKernel
@@ -74,15 +74,20 @@ def assert_close(actual: Any, expected: Any, case: Case) -> None:
     actual, expected = np.asarray(actual), np.asarray(expected)
     if actual.shape != expected.shape:
         raise AssertionError(f"the shape is {actual.shape} instead of {expected.shape}")
-    if actual.dtype.kind not in "fc":
+    if not is_differentiable(actual.dtype):
         np.testing.assert_array_equal(actual, expected)
         return
-    info = np.finfo(actual.dtype)
+    info = limits(actual.dtype)
     rtol = case.tolerance * float(info.eps)
     finite = np.abs(expected[np.isfinite(expected)])
     elementwise = isinstance(case.op, OpRecord) and case.op.elementwise
     atol = float(info.smallest_normal) if elementwise else rtol * float(np.max(finite, initial=0))
-    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol)
+    np.testing.assert_allclose(_comparable(actual), _comparable(expected), rtol=rtol, atol=atol)
+
+
+def _comparable(values: Array) -> Array:
+    """The same numbers in a dtype that numpy compares: bfloat16 as float64."""
+    return values.astype(np.float64) if is_bfloat16(values.dtype) else values
 
 
 def value(case: Case, dtype: str) -> None:
@@ -252,6 +257,53 @@ def _assert_derivatives(
             np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6 * (1 + np.abs(expected).max(initial=0)))
 
 
+def complex_derivatives(case: Case) -> None:
+    """Gradients of L, a sum of Re(conj(c) y), are dL/dx + i dL/dy; and those of a like sum of gradients."""
+    arrays = case.make("complex128" if "complex64" in case.tested_dtypes() else "float64")
+    built = Built(case, arrays)
+    rng = np.random.default_rng(5)
+    outputs = [t for t in built.outputs if is_differentiable(t.dtype)]
+    chosen = case.differentiated()
+
+    def like(values: Sequence[Any]) -> list[Array]:
+        drawn = []
+        for found in map(np.asarray, values):
+            real, imaginary = rng.normal(size=found.shape), rng.normal(size=found.shape)
+            drawn.append((real + 1j * imaginary).astype(found.dtype) if is_complex(found.dtype) else real)
+        return drawn
+
+    feeds = built.feeds(arrays)
+    weights = like(interpret(outputs, feeds))
+    with outputs[0].graph.as_default():
+        xs = [built.inputs[i] for i in chosen]
+        first = gradients(outputs, xs, [make_constant(w) for w in weights])
+        assert None not in first
+        mix = like(interpret(first, feeds))
+        second = gradients(first, xs, [make_constant(m) for m in mix])
+    for tensors, cotangents, found in ((outputs, weights, first), (first, mix, second)):
+        for i, gradient in zip(chosen, found, strict=True):
+            expected = _complex_slope(built, arrays, i, tensors, cotangents)
+            actual = np.zeros_like(expected) if gradient is None else interpret(gradient, feeds)
+            assert actual.dtype == expected.dtype
+            np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6 * (1 + np.abs(expected).max(initial=0)))
+
+
+def _complex_slope(
+    built: Built, arrays: list[Array], position: int, tensors: Sequence[Any], cotangents: list[Array]
+) -> Array:
+    """The gradient of sum(Re(conj(cotangent) tensor)) by an input, real and imaginary parts moved by themselves."""
+    dtype, shape = arrays[position].dtype, arrays[position].shape
+
+    def total(moved: Sequence[Array]) -> Any:
+        shifted = [a.copy() for a in arrays]
+        shifted[position] = moved[0].copy().view(dtype).reshape(shape)
+        values = interpret(tensors, built.feeds(shifted))
+        return sum(np.sum(np.real(np.conj(w) * v)) for w, v in zip(cotangents, values, strict=True))
+
+    pairs = np.array(arrays[position].reshape(-1)).view(np.float64)
+    return slope(total, [pairs], 0).view(dtype).reshape(shape)
+
+
 def derivatives_of_unknown_shapes(case: Case) -> None:
     """The gradient rule gives the same where it does not know the inputs' sizes."""
     arrays = case.make("float64")
@@ -278,10 +330,11 @@ def derivatives_keep_float32(case: Case) -> None:
 
 def session(case: Case, dtype: str | None = None) -> None:
     """A session gives what the bodies give, for derivatives too."""
-    dtype = dtype or ("float64" if case.differentiated() else case.tested_dtypes()[-1])
+    sloped = bool(case.differentiated()) and not case.complex
+    dtype = dtype or ("float64" if sloped else case.tested_dtypes()[-1])
     arrays = case.make(dtype)
     built = Built(case, arrays)
-    found = built.slopes() if case.differentiated() else []
+    found = built.slopes() if sloped else []
     fetches = built.outputs + [g for g in found if g is not None]
     feeds = built.feeds(arrays)
     with Session(built.outputs[0].graph) as running:
@@ -294,7 +347,8 @@ def kernel(case: Case, dtype: str) -> None:
     """The kernel gives what the body gives: memory laid out in any way, broadcast, empty, in place."""
     assert isinstance(case.op, OpRecord)
     arrays = case.make(dtype)
-    attrs = Built(case, arrays).outputs[0].op.attrs
+    outputs = Built(case, arrays).outputs
+    attrs, dtypes = outputs[0].op.attrs, [y.dtype for y in outputs]
     chosen = KERNELS[case.op.name]
     tried = [("contiguous inputs", arrays)]
     tried += [("inputs laid out otherwise", list(v)) for v in zip(*(layouts(a) for a in arrays), strict=True)]
@@ -306,9 +360,9 @@ def kernel(case: Case, dtype: str) -> None:
         tried.append(("inputs without elements", case.make_empty(dtype)))
     for how, inputs in tried:
         with on(f"{how}, of shapes {', '.join(str(a.shape) for a in inputs)} (actual: kernel, desired: body)"):
-            _assert_kernel(case, attrs, inputs)
+            _assert_kernel(case, attrs, inputs, dtypes)
     for position in chosen.inplace:
-        (expected,) = _body(case.op, attrs, arrays)
+        (expected,) = _body(case.op, attrs, arrays, dtypes)
         if position < len(arrays) and arrays[position].shape == expected.shape:
             inputs = [a.copy() for a in arrays]
             if inputs[position].dtype == expected.dtype:
@@ -317,10 +371,10 @@ def kernel(case: Case, dtype: str) -> None:
                     assert_close(inputs[position], expected, case)
 
 
-def _assert_kernel(case: Case, attrs: Mapping[str, Any], inputs: list[Array]) -> None:
+def _assert_kernel(case: Case, attrs: Mapping[str, Any], inputs: list[Array], dtypes: Sequence[Any]) -> None:
     assert isinstance(case.op, OpRecord)
     chosen = KERNELS[case.op.name]
-    expected = _body(case.op, attrs, inputs)
+    expected = _body(case.op, attrs, inputs, dtypes)
     with np.errstate(all="ignore"):
         outputs = [np.empty(e.shape, e.dtype) for e in expected]
         chosen.bind(attrs)(*inputs, *outputs)
@@ -334,7 +388,8 @@ def _assert_kernel(case: Case, attrs: Mapping[str, Any], inputs: list[Array]) ->
             assert_close(y, e, case)
 
 
-def _body(op: OpRecord, attrs: Mapping[str, Any], inputs: list[Array]) -> list[Array]:
+def _body(op: OpRecord, attrs: Mapping[str, Any], inputs: list[Array], dtypes: Sequence[Any]) -> list[Array]:
     with np.errstate(all="ignore"):
-        result = op.body(*inputs, **attrs)
+        body = body_of(op, [x.dtype for x in inputs], dtypes)
+        result = body(*inputs, **attrs)
     return [np.asarray(y) for y in (result if isinstance(result, tuple) else (result,))]

@@ -13,6 +13,7 @@ import numpy as np
 from paraflow.graph.graph import as_operation
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program
+from paraflow.graph.record import body_of
 
 
 def interpret(
@@ -33,7 +34,8 @@ def interpret(
                 supplied["call"] = lambda program, arrays: _called(program, arrays, runtime)
             if "draw" in supplied:
                 supplied["draw"] = supplied["draw"](operation)
-            result = record.body(*(values[t] for t in operation.inputs), **operation.attrs, **supplied)
+            body = body_of(record, [x.dtype for x in operation.inputs], [y.dtype for y in operation.outputs])
+            result = body(*(values[t] for t in operation.inputs), **operation.attrs, **supplied)
             parts = result if isinstance(result, tuple) else (result,)
             for tensor, part in zip(operation.outputs, parts, strict=True):
                 # What a variable holds now must not change under a later assignment.

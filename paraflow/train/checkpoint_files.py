@@ -16,15 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paraflow.errors import DataError, InvalidArgumentError, NotFoundError
+from paraflow.graph.dtypes import as_dtype
 
 SUFFIX = ".safetensors"
 STATE_FILE = "checkpoint"
 _UNFINISHED = ".unfinished"
 
-# The dtypes of safetensors that numpy has.
+# The dtypes of safetensors that tensors can have.
 _DTYPES = {
-    "F16": "float16", "F32": "float32", "F64": "float64", "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
-    "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64", "BOOL": "bool",
+    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "BOOL": "bool",
+    "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64",
+    "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64",
 }  # fmt: skip
 
 
@@ -108,6 +110,7 @@ class CheckpointReader:
             near = [name for name in sorted(self._names) if name.endswith(tensor_str.rpartition("/")[2])]
             has = ", ".join((near or sorted(self._names))[:5]) or "nothing"
             raise NotFoundError(f"there is no '{tensor_str}' in the checkpoint {self.path}, which has {has}, ...")
+        self._dtype(tensor_str)  # safetensors makes arrays of bfloat16 where ml_dtypes is there already
         array: NDArray[Any] = self._file.get_tensor(tensor_str)
         return array
 
@@ -122,8 +125,8 @@ class CheckpointReader:
     def _dtype(self, name: str) -> np.dtype[Any]:
         code = self._file.get_slice(name).get_dtype()
         if code not in _DTYPES:
-            raise InvalidArgumentError(f"'{name}' in {self.path} is {code}, which numpy does not have")
-        return np.dtype(_DTYPES[code])
+            raise InvalidArgumentError(f"'{name}' in {self.path} is {code}, which no tensor can have")
+        return as_dtype(_DTYPES[code])
 
 
 class CheckpointState(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 
 from paraflow.errors import GraphError
 from paraflow.graph.context import Runner
+from paraflow.graph.dtypes import is_integer
 from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line
@@ -44,7 +45,7 @@ def get_or_create_global_step(graph: Graph | None = None) -> Any:
 
 def assert_global_step(global_step_tensor: Any) -> None:
     """Raise TypeError unless it is an integer scalar."""
-    if not isinstance(global_step_tensor, (Variable, Tensor)) or global_step_tensor.dtype.kind not in "iu":
+    if not isinstance(global_step_tensor, (Variable, Tensor)) or not is_integer(global_step_tensor.dtype):
         raise TypeError(f"a global step is an integer variable or tensor, not {global_step_tensor!r}")
     if global_step_tensor.shape.ndims not in (0, None):
         raise TypeError(f"a global step is a scalar, not {global_step_tensor!r}")

@@ -14,15 +14,17 @@ import pytest
 
 from paraflow.comm import ANY, Communicator, shared, world
 from paraflow.errors import InvalidArgumentError, RanksDisagree
+from paraflow.graph.dtypes import as_dtype
 
-DTYPES = ["float16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+FLOATS = ["float16", "bfloat16", "float32", "float64"]
+DTYPES = [*FLOATS, "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 COUNTS = [0, 1, 17, 4096, 4097, 100_003]
 
 
 def held_by(rank: int, count: int, dtype: str) -> np.ndarray:
     """Small integers, different on every rank and in every order: their sums are exact in every dtype."""
     index = np.arange(count)
-    return ((rank + 1) * (index % 5 + 1) % 13).astype(dtype)
+    return ((rank + 1) * (index % 5 + 1) % 13).astype(as_dtype(dtype))
 
 
 def allreduce_every_dtype_and_count(comm: Communicator) -> None:
@@ -32,7 +34,7 @@ def allreduce_every_dtype_and_count(comm: Communicator) -> None:
             for op, expected in [("sum", parts.sum(0)), ("max", parts.max(0)), ("min", parts.min(0))]:
                 buffer = held_by(comm.rank, count, dtype)
                 comm.allreduce(buffer, op)
-                np.testing.assert_array_equal(buffer, expected.astype(dtype), f"{op} of {count} {dtype}")
+                np.testing.assert_array_equal(buffer, expected.astype(buffer.dtype), f"{op} of {count} {dtype}")
 
 
 def allreduce_extreme_integers(comm: Communicator) -> None:
@@ -56,7 +58,7 @@ def allreduce_keeps_shape(comm: Communicator) -> None:
 
 def allreduce_of_special_values(comm: Communicator) -> None:
     last = comm.rank == comm.size - 1
-    for dtype in ["float16", "float32", "float64"]:
+    for dtype in map(as_dtype, FLOATS):
         for op in ["sum", "max", "min"]:
             buffer = np.array([np.nan if last else comm.rank, -np.inf, np.inf, -3.5, -1e-3], dtype)
             finite = buffer[3:].copy()
@@ -98,6 +100,16 @@ def allreduce_of_many_nan_has_the_same_bits(comm: Communicator) -> None:
         comm.allreduce(buffer)
         assert np.isnan(buffer).all()
         assert len(set(comm.allgather(buffer.tobytes()))) == 1
+
+
+def allreduce_of_bfloat16_rounds_once(comm: Communicator) -> None:
+    """1 + 2^-8 + 2^-8 + ...: each term alone would be lost beside 1."""
+    for count in [1, 70_001]:
+        for start in (comm.allreduce, lambda buffer: comm.iallreduce(buffer).wait()):
+            buffer = np.full(count, 2.0**-8 if comm.rank else 1.0).astype(as_dtype("bfloat16"))
+            start(buffer)
+            expected = np.float32(1 + (comm.size - 1) * 2.0**-8).astype(as_dtype("bfloat16"))
+            assert (buffer == expected).all()
 
 
 def allreduce_overflows_in_silence(comm: Communicator) -> None:
@@ -526,6 +538,7 @@ CASES = [
     allreduce_same_bits_on_every_rank_and_run,
     allreduce_of_many_blocks,
     allreduce_of_many_nan_has_the_same_bits,
+    allreduce_of_bfloat16_rounds_once,
     allreduce_overflows_in_silence,
     a_message_under_way_arrives_while_its_sender_waits,
     iallreduce_in_flight_together,

@@ -199,3 +199,26 @@ def test_a_long_chain_needs_no_deep_stack(graph):
     for _ in range(3000):
         y = y + x
     assert run(pf.gradients(y, x)[0]) == 3001.0
+
+
+def test_hessians_are_second_derivatives():
+    with pf.Graph().as_default(), pf.Session() as session:
+        x, y = pf.constant([[1.0, 2.0], [0.5, -1.0]]), pf.constant([3.0, 4.0])
+        value = pf.reduce_sum(x * x * x) + pf.reduce_prod(y)
+        of_x, of_y = session.run(pf.hessians(value, [x, y]))
+        expected = np.zeros((2, 2, 2, 2), np.float32)
+        for i, j in np.ndindex(2, 2):
+            expected[i, j, i, j] = 6 * [[1.0, 2.0], [0.5, -1.0]][i][j]
+        np.testing.assert_array_equal(of_x, expected)
+        np.testing.assert_array_equal(of_y, [[0.0, 1.0], [1.0, 0.0]])
+        with pytest.raises(pf.errors.GraphError, match="ys do not depend on"):
+            pf.hessians(value, pf.constant([1.0]))
+
+
+def test_gradients_that_there_are_none_of_may_be_zeros():
+    with pf.Graph().as_default(), pf.Session() as session:
+        x, y = pf.constant([1.0, 2.0]), pf.constant([[3.0]])
+        assert pf.gradients(x * x, y) == [None]
+        slopes = pf.gradients(x * x, [x, y], unconnected_gradients=pf.UnconnectedGradients.ZERO)
+        np.testing.assert_array_equal(session.run(slopes[0]), [2.0, 4.0])
+        np.testing.assert_array_equal(session.run(slopes[1]), [[0.0]])

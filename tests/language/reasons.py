@@ -21,23 +21,62 @@ PLACEMENT = "operations are placed on no devices"
 STATE = "not built yet; collections, variable scopes and get_variable are there"
 SCATTER = "not built yet; scatter_add, scatter_update and their kin are there"
 LAYERS = "the transpose of a convolution over three axes is not built"
-VALUES = "initial values of 0 and 1 are written None, and one number stands for all axes"
+DEFAULTS = "initial values of 0 and 1 are written None, and one number stands for all axes"
 IMAGES = "not built yet; convolutions and pooling in 1 to 3 dimensions are there"
 RECURRENT = "losses and decoders of sequences without alignment are not built yet"
 SAMPLING = "not built yet; the uniform and log-uniform samplers and the losses over them are in pf.nn"
 INITIALIZERS = "there are no tables"
-RANDOM = "samplers whose loops of rejection would have to be TensorFlow's to the bit are not built yet"
-SPECTRAL = "Fourier transforms are not built"
-DECOMPOSED = "numpy has no such decomposition, and none is asked for"
 OPERATORS = "linear operators are classes over the functions of tf.linalg, which are here"
 SAVING = "checkpoints are safetensors files, which train.Saver writes and reads"
 OPTIMIZERS = "needs TensorFlow's servers: parallel.mode says how gradients are gathered"
 LOCKING = "updates of variables are never concurrent, so there is no use_locking"
 UNUSED = "rarely used, and a line of graph where it is"
-BFLOAT16 = (
-    "numpy has no bfloat16; that of ml_dtypes (5 ms to import) is of numpy's kind 'void', with which no check of "
-    "dtypes, kernel or exchange reckons"
-)
+
+# Functions whose values or gradients are not TensorFlow's for the arguments of generated.py.
+KEEPS = "lists of tensors are packed in their own dtype, and no dtype is changed without cast"
+KINDS = "takes no such dtype: what is no number of the right kind is an error here, not cast or counted"
+CONJUGATE = "TensorFlow forgets a conjugate in its gradient of complex numbers; ours is that of difference quotients"
+SIGNS = "eigenvectors and singular vectors have LAPACK's signs here, Eigen's there"
+EARLY = "an axis or a shape that is a tensor has to be known when the graph is built"
+READ = "TensorFlow reads the number 1 as its enum of dtypes (float32), or a tensor as the list of its rows"
+WIDE = "computed in the dtype of the arguments, where TensorFlow casts to float32"
+SUMS = "for labels that do not sum to 1 the gradient is that of the value; TensorFlow's is softmax - labels"
+REAL = "of real numbers only"
+VALUES = {
+    "assert_variables_initialized": "takes variables, whose values have no state of their own",
+    **dict.fromkeys((
+        "fft", "fft2d", "fft3d", "ifft", "ifft2d", "ifft3d", "logical_and", "logical_not", "logical_or", "logical_xor",
+        "math.logical_and", "math.logical_not", "math.logical_or", "math.logical_xor", "reduce_all", "reduce_any",
+        "math.reduce_all", "math.reduce_any",
+    ), KEEPS),
+    **dict.fromkeys((
+        "bincount", "math.bincount", "boolean_mask", "where", "where_v2", "div_no_nan", "math.divide_no_nan",
+        "reduce_mean", "math.reduce_mean", "math.reduce_euclidean_norm", "nn.leaky_relu",
+        "losses.compute_weighted_loss",
+    ), KINDS),
+    **dict.fromkeys(("bitcast", "cast", "saturate_cast", "dtypes.cast", "dtypes.saturate_cast", "concat", "stack"),
+                    READ),
+    **dict.fromkeys(("cholesky", "linalg.cholesky", "linalg.logdet"),
+                    "a matrix that is not positive definite is an error"),
+    **dict.fromkeys(("confusion_matrix", "math.confusion_matrix"), "TensorFlow casts complex classes to integers"),
+    **dict.fromkeys((
+        "matrix_determinant", "linalg.det", "matrix_square_root", "linalg.sqrtm", "math.multiply_no_nan", "math.xlogy",
+        "nn.swish",
+    ), CONJUGATE),
+    **dict.fromkeys(("self_adjoint_eig", "linalg.eigh", "svd", "linalg.svd"), SIGNS),
+    **dict.fromkeys(("qr", "linalg.qr"), "the gradient of a wide matrix is not built"),
+    **dict.fromkeys(("required_space_to_batch_paddings", "reverse", "reverse_v2", "roll", "manip.reverse",
+                     "manip.roll"), EARLY),
+    **dict.fromkeys(("math.l2_normalize", "linalg.l2_normalize", "nn.l2_normalize", "math.reduce_std",
+                     "math.reduce_variance"), REAL),
+    **dict.fromkeys((
+        "losses.absolute_difference", "losses.hinge_loss", "losses.huber_loss", "losses.log_loss",
+        "losses.mean_pairwise_squared_error", "losses.mean_squared_error",
+    ), WIDE),
+    **dict.fromkeys(("nn.softmax_cross_entropy_with_logits_v2", "losses.softmax_cross_entropy"), SUMS),
+    **dict.fromkeys(("lin_space", "linspace"), "its ends are numbers, no vectors"),
+    "gradients": "gradients of what is no floating point number are an error",
+}
 
 MISSING = {
     # newer than 1.15
@@ -55,23 +94,16 @@ MISSING = {
         "nn.scale_regularization_loss", "nn.compute_average_loss", "nn.*_v2",
     ), NEWER),
     # the language
-    **dict.fromkeys(("vectorized_map", "CriticalSection", "grad_pass_through",
-                     "*py_func*", "numpy_function", "function", "print", "hessians",
-                     "UnconnectedGradients"), CONTROL),
+    **dict.fromkeys(("vectorized_map", "CriticalSection", "grad_pass_through", "py_function", "function", "print"),
+                    CONTROL),
     **dict.fromkeys(("debugging.assert_shapes", "debugging.experimental"), CHECKS),
     "debugging.*_log_device_placement": PLACEMENT,
     **dict.fromkeys(("VariableA*", "VariableS*", "variable_*", "*partitioner", "create_partitioned_variables",
                      "op_scope", "init_scope", "colocate_with", "container"), STATE),
     "batch_scatter_update": SCATTER,
     **dict.fromkeys(("tables_initializer", "initializers.tables_initializer"), INITIALIZERS),
-    **dict.fromkeys(("bfloat16", "to_bfloat16", "dtypes.bfloat16"), BFLOAT16),
-    **dict.fromkeys(("multinomial", "random_gamma", "random_poisson", "random.categorical",
-                     "random.gamma", "random.multinomial", "random.poisson", "random.stateless_*"), RANDOM),
-    **dict.fromkeys(("fft*", "ifft*", "signal", "spectral"), SPECTRAL),
-    **dict.fromkeys(("matrix_square_root", "linalg.logm", "linalg.lu*", "linalg.sqrtm",
-                     "linalg.tridiagonal_solve"), DECOMPOSED),
     "linalg.LinearOperator*": OPERATORS,
-    **dict.fromkeys(("guarantee_const", "parallel_stack", "dimension_*", "Dimension", "DType", "dtypes.DType",
+    **dict.fromkeys(("guarantee_const", "dimension_*", "Dimension", "DType", "dtypes.DType",
                      "register_tensor_conversion_function"), UNUSED),
     # networks
     **dict.fromkeys(("nn.*conv*", "nn.*pool*", "nn.dilation2d", "nn.erosion2d", "nn.with_space_to_batch",
@@ -126,8 +158,11 @@ DIFFERS = {
     "as_dtype": "its one argument is called value",
     "dtypes.as_dtype": "its one argument is called value",
     **dict.fromkeys(("train.AdamOptimizer", "train.Optimizer"), LOCKING),
+    **dict.fromkeys(("random.stateless_normal", "random.stateless_truncated_normal", "random.stateless_uniform"),
+                    "an argument that came after 1.15"),
     "convert_to_tensor": "no dtype that is preferred but not needed",
-    "gradients": "operations have no devices, and gradients one way to be added up",
+    **dict.fromkeys(("gradients", "hessians"), "operations have no devices, and gradients one way to be added up"),
+    "numpy_function": "its three arguments are needed, as in TensorFlow 1.15",
     **dict.fromkeys(("sparse_segment_mean", "sparse_segment_sqrt_n", "sparse_segment_sum"),
                     "sparse_gradient came after TensorFlow 1.15"),
     **dict.fromkeys(("nn.sigmoid_cross_entropy_with_logits", "nn.softmax_cross_entropy_with_logits",
@@ -143,7 +178,7 @@ DIFFERS = {
                      "layers.Conv1D", "layers.Conv2D", "layers.Conv3D", "layers.Conv2DTranspose",
                      "layers.SeparableConv1D", "layers.SeparableConv2D", "layers.conv1d", "layers.conv2d",
                      "layers.conv3d", "layers.conv2d_transpose", "layers.separable_conv1d",
-                     "layers.separable_conv2d"), VALUES),
+                     "layers.separable_conv2d"), DEFAULTS),
     "VariableScope": "scopes are made by variable_scope; variables are not cached on devices",
     "get_variable": "variables are in the ranks' planes: there is no synchronization to choose",
     "custom_gradient": "it decorates a function",

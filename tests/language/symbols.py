@@ -2,22 +2,25 @@
 
 Run it in tests/ as ``python -m language.symbols``. A symbol is ``same`` (its parameters have TensorFlow's names, order
 and defaults), ``differs`` or ``missing``, the last two with a reason of reasons.py. What TensorFlow says stands in
-tf_signatures.txt (see make_tf_signatures.py). A word after the command restricts the table to symbols that begin with
-it: ``python -m language.symbols linalg.``
+tf_signatures.txt (see make_tf_signatures.py). Values and gradients are compared for arguments that are made for every
+function (generated.py); a dash is where there are none such: classes, functions that need a session, draw at random or
+take a kind of argument of their own. Many of these are in the cases of tests/ops/tf_*_cases.py. A word after the
+command restricts the table to symbols that begin with it: ``python -m language.symbols linalg.``
 """
 
 import fnmatch
 import inspect
 import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
 import paraflow
 from paraflow.graph.record import OpRecord
 
-from .reasons import DIFFERS, MISSING
+from .reasons import DIFFERS, MISSING, VALUES
+from .signatures import reference
+from .values import compared
 
 # Arguments that came after TensorFlow 1.15, or say what has no meaning here and is taken nowhere.
 NEWER = {
@@ -26,28 +29,6 @@ NEWER = {
 }  # fmt: skip
 # Older names of arguments: the records take them by keyword (tests/ops/test_older_names.py).
 OLDER = {"keep_dims", "reduction_indices", "dimension", "dim", "squeeze_dims", "seq_dim", "batch_dim"}
-
-
-def reference():
-    """Symbol -> its parameters as TensorFlow writes them, or None for what is no function or class."""
-    for line in Path(__file__).with_name("tf_signatures.txt").read_text().splitlines():
-        if line.startswith("#"):
-            continue
-        name, bracket, inside = line.partition("(")
-        yield name.removesuffix(": module"), split(inside[:-1]) if bracket else None
-
-
-def split(text):
-    """The parts between the commas that stand in no bracket or string."""
-    parts, depth, quoted = [""], 0, False
-    for c in text:
-        quoted ^= c == "'"
-        depth += 0 if quoted else (c in "([{<") - (c in ")]}>")
-        if c == "," and not depth and not quoted:
-            parts.append("")
-        else:
-            parts[-1] += c
-    return [p.strip() for p in parts if p.strip()]
 
 
 def found(symbol):
@@ -133,12 +114,26 @@ def table():
         yield symbol, how, what, reason(symbol) if how == "missing" else DIFFERS.get(symbol, "")
 
 
+def values_of(symbol, how):
+    """(how values, how gradients compare, what differs): a dash where nothing is compared."""
+    thing = None if how == "missing" else found(symbol)
+    answers = compared(symbol, thing) if callable(thing) else ("", "")
+    words = ["-" if not answer else answer if answer == "same" else "differs" for answer in answers]
+    return *words, "; ".join(answer for answer in answers if answer not in ("", "same"))
+
+
 def main():
     begins = sys.argv[1] if len(sys.argv) > 1 else ""
-    rows = [row for row in table() if row[0].startswith(begins)]
-    for symbol, how, what, why in rows:
-        print(f"{symbol:48} {how:8} {'; '.join(filter(None, (what, why)))}".rstrip())
-    print(", ".join(f"{n} {how}" for how, n in sorted(Counter(row[1] for row in rows).items())))
+    print(f"{'symbol':48} {'present':8} {'value':8} {'gradient':8}")
+    counts = Counter()
+    for symbol, how, what, why in table():
+        if not symbol.startswith(begins):
+            continue
+        value, gradient, other = values_of(symbol, how)
+        notes = "; ".join(filter(None, (what, why, other, VALUES.get(symbol, ""))))
+        print(f"{symbol:48} {how:8} {value:8} {gradient:8} {notes}".rstrip())
+        counts.update([how, f"value {value}", f"gradient {gradient}"])
+    print(", ".join(f"{n} {how}" for how, n in sorted(counts.items())))
 
 
 if __name__ == "__main__":

@@ -27,13 +27,17 @@ def parts_of(case, dtype):
         result = case.build(tf, *inputs)
         outputs = list(result) if isinstance(result, (list, tuple)) else [result]
         values = session.run(outputs, feeds)
-        floating = [(y, v) for y, v in zip(outputs, values, strict=True) if v.dtype.kind == "f"]
-        sources = [x for x in inputs if x.dtype.is_floating]
+        floating = [(y, v) for y, v in zip(outputs, values, strict=True) if differentiable(y)]
+        sources = [x for x in inputs if differentiable(x)]
         if not case.gradients or not floating or not sources:
             return values
         ys, vs = zip(*floating, strict=True)
         found = tf.gradients(list(ys), sources, [tf.constant(weight(v.shape, v.dtype)) for v in vs])
         return values + [None if g is None else session.run(g, feeds) for g in found]
+
+
+def differentiable(tensor):
+    return tensor.dtype.is_floating or tensor.dtype.is_complex
 
 
 def kind(part):

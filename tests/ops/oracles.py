@@ -3,7 +3,7 @@
 import numpy as np
 
 REAL = ("float32", "float64", "int32")
-NUMERIC = ("float16", "float32", "float64", "int32", "complex64")
+NUMERIC = ("float16", "bfloat16", "float32", "float64", "int32", "complex64")
 
 
 def elements(dims, dtype, value):

@@ -16,7 +16,8 @@ MAKING = [
     Row(array.identity, (normal(),), lambda x: x, dtypes=REAL, empty=None),
     Row(array.stop_gradient, (normal(2, 3),), lambda x: x),
     Row(array.copy, (normal(2, 3),), lambda x: x),
-    Row(array.cast, (normal(2, 3),), lambda x, dtype: x, {"dtype": "float64"}, ("float16", "float32", "float64")),
+    Row(array.cast, (normal(2, 3),), lambda x, dtype: x, {"dtype": "float64"},
+        ("float16", "bfloat16", "float32", "float64")),
     Row(array.cast, (np.array([2, -3], np.int8),), lambda x, dtype: x, {"dtype": "float64"}),
     Row(array.cast, (np.array([True, False]),), lambda x, dtype: np.array([1, 0]), {"dtype": "int32"}),
     Row(
@@ -24,7 +25,7 @@ MAKING = [
         (given([-2.7, -0.5, 0.5, 2.7]),),
         lambda x, dtype: np.vectorize(int, otypes=[dtype])(x),
         {"dtype": "int32"},
-        ("float16", "float32", "float64"),
+        ("float16", "bfloat16", "float32", "float64"),
         differentiable=(),
     ),
     Row(casting.to_float, (np.array([2, -3], np.int64),), lambda x: x),
@@ -117,7 +118,7 @@ MAKING = [
         lambda a, b, n: np.array([a, a + (b - a) / 3, a + 2 * (b - a) / 3, b]),
         constant=(2,),
         empty=None,
-        dtypes=("float16", "float32", "float64"),
+        dtypes=("float16", "bfloat16", "float32", "float64"),
     ),
     Row(
         sequences.linspace,
@@ -240,7 +241,7 @@ SHAPES = [
         (normal(2, 3, 4), np.array([3, 1], np.int32)),
         unrolled,
         constant=(1,),
-        dtypes=("float16", "float32", "float64", "int32", "complex64"),
+        dtypes=("float16", "bfloat16", "float32", "float64", "int32", "complex64"),
         empty=(normal(0, 3, 4), np.array([3, 1], np.int32)),
     ),
     Row(

@@ -7,7 +7,7 @@ from paraflow.ops import contraction, linalg, norms, products
 from .oracles import NUMERIC, elements, ranked
 from .rows import Row, nonzero, normal
 
-FLOATS = ("float16", "float32", "float64")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def product(equation):

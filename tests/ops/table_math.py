@@ -13,7 +13,7 @@ from .rows import Row, each, given, nonzero, normal, positive, uniform
 
 MASK = np.array([[True, False, True], [False, False, True]])
 INTEGERS = ("int32", "int64")
-FLOATS = ("float16", "float32", "float64")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def expm1(x):
@@ -77,12 +77,13 @@ ROWS = [
     Row(ops.multiply, (normal(2, 3), normal(2, 1)), operator.mul),
     Row(ops.divide, (normal(2, 3), nonzero(3)), operator.truediv, empty=(normal(0, 3), nonzero(3))),
     Row(ops.divide, (normal(4), nonzero(4)), operator.truediv, dtypes=("int8", "int16", "uint8", "int64")),
-    Row(ops.div_no_nan, (normal(2, 3), nonzero(2, 3)), masked(operator.truediv, 0.0), dtypes=("float32", "float64")),
+    Row(ops.div_no_nan, (normal(2, 3), nonzero(2, 3)), operator.truediv,
+        dtypes=("float32", "float64", "complex64"), empty=(normal(0, 3), nonzero(0, 3))),
     Row(ops.div_no_nan, (normal(4), given([0, 2, 0, -3])), masked(operator.truediv, 0.0), dtypes=("float32", "float64"),
         differentiable=(0,)),
     Row(ops.multiply_no_nan, (normal(2, 3), nonzero(3)), operator.mul, empty=(normal(0, 3), nonzero(3))),
     Row(ops.multiply_no_nan, (given([np.inf, np.nan, 3, 1]), given([0, 0, 0, 2])), lambda *_: np.array([0, 0, 0, 2.0]),
-        differentiable=(), empty=None),
+        dtypes=FLOATS, differentiable=(), empty=None),
     Row(ops.div, (normal(4), nonzero(4)), operator.truediv, dtypes=("float32",)),
     Row(ops.div, (normal(6), nonzero(6)), lambda x, y: np.floor(x / y).astype(x.dtype), dtypes=INTEGERS),
     Row(ops.floordiv, (normal(2, 3), nonzero(2, 3)), lambda x, y: np.floor(x / y).astype(x.dtype), differentiable=()),
@@ -96,7 +97,9 @@ ROWS = [
     Row(ops.sign, (nonzero(4),), each(lambda x: (x > 0) - (x < 0)), dtypes=("float64",)),
     Row(ops.square, (normal(2, 3),), lambda x: x**2),
     Row(ops.squared_difference, (normal(2, 3), normal(2, 1)), lambda x, y: (x - y) ** 2, tolerance=64,
-        empty=(normal(0, 3), normal(0, 1))),
+        dtypes=(*FLOATS, *INTEGERS), empty=(normal(0, 3), normal(0, 1))),
+    Row(ops.squared_difference, (normal(2, 3), normal(3)), lambda x, y: np.abs(x - y) ** 2, tolerance=64,
+        dtypes=("float32", "complex64"), empty=(normal(0, 3), normal(3)), differentiable=()),
     Row(ops.reciprocal, (nonzero(2, 3),), lambda x: x**-1.0),
     Row(ops.sqrt, (positive(2, 3),), lambda x: x**0.5),
     Row(ops.rsqrt, (positive(2, 3),), lambda x: x**-0.5),
@@ -114,7 +117,7 @@ ROWS = [
     Row(ops.pow, (positive(2, 3), normal(2, 3)), each(math.pow), dtypes=("float32", "float64"), tolerance=32),
     Row(ops.pow, (positive(2, 3), positive(3)), operator.pow, tolerance=64, empty=(positive(0, 3), positive(3))),
     *(
-        Row(ops.pow, (nonzero(2, 3), given(exponent)), operator.pow, dtypes=("float16", "float32", "float64"),
+        Row(ops.pow, (nonzero(2, 3), given(exponent)), operator.pow, dtypes=FLOATS,
             differentiable=(0,))
         for exponent in (3, 4, -2)
     ),
@@ -126,13 +129,13 @@ ROWS = [
     # Rounding and extremes
     Row(ops.floor, (normal(2, 3),), each(math.floor), differentiable=()),
     Row(ops.ceil, (normal(2, 3),), each(math.ceil), differentiable=()),
-    Row(ops.round, (given([-2.5, -1.5, -0.4, 0.5, 1.5, 2.6]),), each(round), dtypes=("float16", "float32", "float64"),
+    Row(ops.round, (given([-2.5, -1.5, -0.4, 0.5, 1.5, 2.6]),), each(round), dtypes=FLOATS,
         differentiable=()),
     Row(ops.round, (normal(5),), np.copy, dtypes=INTEGERS),
     Row(ops.rint, (given([-2.5, -1.5, -0.4, 0.5, 1.5, 2.6]),), each(round), differentiable=()),
-    Row(ops.maximum, (normal(2, 3), normal(2, 3)), each(max), dtypes=("float16", "float32", "float64", *INTEGERS)),
+    Row(ops.maximum, (normal(2, 3), normal(2, 3)), each(max), dtypes=(*FLOATS, *INTEGERS)),
     Row(ops.maximum, (normal(2, 3), normal(3)), each(max), dtypes=("float64",), empty=(normal(0, 3), normal(3))),
-    Row(ops.minimum, (normal(2, 3), normal()), each(min), dtypes=("float16", "float32", "float64", *INTEGERS)),
+    Row(ops.minimum, (normal(2, 3), normal()), each(min), dtypes=(*FLOATS, *INTEGERS)),
     # Exponentials, logarithms, trigonometric and hyperbolic functions
     *(
         Row(op, (normal(2, 3),), each(oracle, getattr(cmath, oracle.__name__, oracle)), tolerance=32)
@@ -170,10 +173,11 @@ ROWS = [
     Row(transcendental.atanh, (uniform(-0.9, 0.9, 2, 3),), each(math.atanh, cmath.atanh), tolerance=32),
     Row(transcendental.erfc, (uniform(-6, 26, 20_001),), each(math.erfc), dtypes=("float32", "float64"),
         differentiable=(), tolerance=16),
-    Row(transcendental.xlogy, (normal(2, 3), positive(3)), each(lambda x, y: x * math.log(y)),
+    Row(transcendental.xlogy, (normal(2, 3), positive(3)),
+        each(lambda x, y: x * math.log(y), lambda x, y: x * cmath.log(y)),
         empty=(normal(0, 3), positive(3)), tolerance=32),
     Row(transcendental.xlogy, (given([0, 2, 0]), given([0, 0, -1])), lambda x, y: np.array([0, -np.inf, 0]),
-        differentiable=(), empty=None),
+        dtypes=FLOATS, differentiable=(), empty=None),
     Row(transcendental.xdivy, (nonzero(2, 3), nonzero(3)), operator.truediv, empty=(normal(0, 3), positive(3))),
     Row(transcendental.xdivy, (given([0, 2, 0]), given([0, 4, -1])), lambda x, y: np.array([0, 0.5, 0]),
         differentiable=(), empty=None),
@@ -213,7 +217,7 @@ ROWS = [
     Row(logic.select, (MASK, normal(), normal(3)), lambda c, x, y: c * x + ~c * y, dtypes=("float64",),
         empty=(MASK[:0], normal(), normal(3))),
     Row(logic.select, (np.arange(2100).reshape(50, 42) % 3 == 0, normal(50, 42), normal(42)),
-        lambda c, x, y: c * x + ~c * y, dtypes=("float16", "float32", "float64", "int32", "complex64"),
+        lambda c, x, y: c * x + ~c * y, dtypes=("float16", "bfloat16", "float32", "float64", "int32", "complex64"),
         differentiable=(), empty=(MASK[:0], normal(0, 3), normal(3))),
     Row(logic.where_v2, (MASK[0], normal(2, 3), normal(2, 1)), lambda c, x, y: c * x + ~c * y, differentiable=(1, 2),
         dtypes=("float64",), empty=None),

@@ -8,8 +8,8 @@ from paraflow.ops import reduce, scan
 
 from .rows import Row, given, normal, positive, uniform
 
-FLOATS = ("float16", "float32", "float64")
-NUMBERS = ("float16", "float32", "float64", "int32", "int64")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+NUMBERS = ("float16", "bfloat16", "float32", "float64", "int32", "int64")
 AXES = [
     {},
     {"keepdims": True},
@@ -116,8 +116,8 @@ ROWS = [
     *(Row(reduce.reduce_sum, (given(np.arange(9003).reshape(shape) % 17),), np.sum, {"axis": axis, "keepdims": keep},
           dtypes=("float32", "float64"), differentiable=())
       for shape, axis, keep in (((3001, 3), 0, False), ((3001, 3), 0, True), ((1, 3001, 3), (0, 1), True))),
-    Row(reduce.reduce_mean, (uniform(0, 100, 3000),), lambda x: math.fsum(x) / 3000, dtypes=("float16", "float32"),
-        empty=None),
+    Row(reduce.reduce_mean, (uniform(0, 100, 3000),), lambda x: math.fsum(x) / 3000, empty=None,
+        dtypes=("float16", "bfloat16", "float32")),
     *per_axes(reduce.reduce_mean, mean, normal(2, 3, 2), tolerance=32),
     *per_axes(reduce.reduce_prod, product, positive(2, 3, 2), NUMBERS, tolerance=64),
     *per_axes(reduce.reduce_prod, product, given([[[0, 2], [3, 4], [5, 6]], [[7, 8], [0, 0.5], [0, 2]]]), FLOATS[1:],

@@ -50,7 +50,7 @@ ROWS = [
         Row(segments.segment_fold, (maker, MIXED, np.array(4)), by_id(fold, empty), {"kind": kind, "empty": empty},
             dtypes, tolerance=64, constant=(2,), empty=None)
         for kind, maker, fold, empty, dtypes in [
-            ("sum", normal(3, 2, 2), total, 0, ("float16", *FLOATS, "int32", "complex64")),
+            ("sum", normal(3, 2, 2), total, 0, ("float16", "bfloat16", *FLOATS, "int32", "complex64")),
             ("prod", nonzero(3, 2, 2), product, 1, (*FLOATS, "int32")),
             ("max", normal(3, 2, 2), lambda p: p.max(0), 7, (*FLOATS, "int32")),
             ("min", normal(3, 2, 2), lambda p: p.min(0), 7, (*FLOATS, "int32")),

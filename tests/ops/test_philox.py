@@ -326,7 +326,7 @@ def test_a_stream_names_the_field_out_of_range(field: str, value: int) -> None:
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda s: uniform(s, (2,), np.int32), "dtype int32: give one of float16, float32, float64"),
+        (lambda s: uniform(s, (2,), np.int32), "dtype int32: give one of float16, bfloat16, float32, float64"),
         (lambda s: uniform_int(s, (2,), 0, 5, np.int16), "dtype int16: give int32 or int64"),
         (lambda s: uniform_int(s, (2,), 5, 5), r"\[5, 5\): needs minval < maxval"),
         (lambda s: uniform_int(s, (2,), 0, 2**31), "within int32's range"),

@@ -224,7 +224,7 @@ def test_bodies_reserve_their_blocks_and_key_with_the_shard(record, inputs, kind
         (lambda: random_uniform([2], 5, 5, "int64"), GraphError, r"there are no integers in \[5, 5\)"),
         (lambda: random_uniform([2], 0, 5, "uint8"), GraphError, "random integers are int32 or int64, not uint8"),
         (lambda: random_uniform([2], [0, 1], [5, 6], "int32"), GraphError, "scalars"),
-        (lambda: random_normal([2], dtype="int32"), InvalidArgumentError, "float16, float32 or float64, not int32"),
+        (lambda: random_normal([2], dtype="int32"), InvalidArgumentError, "bfloat16, float32 or float64, not int32"),
         (lambda: truncated_normal([2], stddev=make_constant(1, "int32")), InvalidArgumentError, "one dtype"),
         (lambda: random_normal([None, 2]), GraphError, r"needs every size, not \[None, 2\]"),
         (lambda: random_normal([-1, 2]), GraphError, "negative size"),

@@ -130,7 +130,8 @@ def test_dtypes_that_the_op_does_not_take_are_refused(row):
         if kind in row.op.kinds or not group:
             continue
         with np.errstate(invalid="ignore"):
-            arrays = [a.astype(dtype) if i in group else a for i, a in enumerate(row.make(row.tested_dtypes()[0]))]
+            given = row.make(row.tested_dtypes()[0])
+            arrays = [np.real(a).astype(dtype) if i in group else a for i, a in enumerate(given)]
         with pytest.raises(InvalidArgumentError, match=rf"{row.name} takes {row.op.dtypes} .*{dtype}.*test_table"):
             Built(row, arrays)
 
@@ -149,17 +150,22 @@ def test_mixed_dtypes_are_refused(row):
 # -- derivatives -------------------------------------------------------------------------------------------------------
 
 
-@rows(lambda row: row.differentiated())
+@rows(lambda row: row.differentiated() and not row.complex)
 def test_first_and_second_derivative(row):
     checks.derivatives(row)
 
 
-@rows(lambda row: row.differentiated())
+@rows(lambda row: row.differentiated(), lambda row: row.complex or "complex64" in row.tested_dtypes())
+def test_derivatives_of_complex_numbers(row):
+    checks.complex_derivatives(row)
+
+
+@rows(lambda row: row.differentiated() and not row.complex)
 def test_derivative_of_unknown_shapes(row):
     checks.derivatives_of_unknown_shapes(row)
 
 
-@rows(lambda row: row.differentiated(), lambda row: "float32" in row.tested_dtypes())
+@rows(lambda row: row.differentiated() and not row.complex, lambda row: "float32" in row.tested_dtypes())
 def test_derivatives_keep_float32(row):
     checks.derivatives_keep_float32(row)
 

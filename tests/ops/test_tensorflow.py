@@ -7,7 +7,7 @@ import pytest
 
 import paraflow
 from paraflow.autodiff import gradients
-from paraflow.graph.dtypes import is_floating
+from paraflow.graph.dtypes import as_dtype, is_bfloat16, is_differentiable
 from paraflow.graph.graph import Graph
 from paraflow.ops.array import make_constant, make_placeholder
 from paraflow.testing import interpret
@@ -34,7 +34,7 @@ def reference(family):
             count = int(np.prod(shape)) * (1 + element.startswith("complex"))
             part = values[offset : offset + count]
             part = part.view(np.complex128) if element.startswith("complex") else part
-            parts.append(part.reshape(shape).astype(element))
+            parts.append(part.reshape(shape).astype(as_dtype(element)))
             offset += count
         yield name, dtype, parts
     assert offset == values.size
@@ -52,8 +52,8 @@ def parts_of(case, dtype):
         result = case.build(paraflow, *inputs)
         outputs = list(result) if isinstance(result, (list, tuple)) else [result]
         values = interpret(outputs, feeds)
-        floating = [(y, v) for y, v in zip(outputs, values, strict=True) if is_floating(y.dtype)]
-        sources = [x for x in inputs if is_floating(x.dtype)]
+        floating = [(y, v) for y, v in zip(outputs, values, strict=True) if is_differentiable(y.dtype)]
+        sources = [x for x in inputs if is_differentiable(x.dtype)]
         if not case.gradients or not floating or not sources:
             return values
         ys, vs = zip(*floating, strict=True)
@@ -72,7 +72,8 @@ def test_values_and_gradients_are_tensorflows(name, dtype, expected):
         assert (a.dtype, a.shape) == (e.dtype, e.shape)
         fine = CASES[name].tolerance
         single = e.dtype in (np.float32, np.complex64)
-        tolerance = 0 if e.dtype.kind not in "fc" else max(3e-6, fine) if single else fine
+        tolerance = 0 if not is_differentiable(e.dtype) else max(3e-6, fine) if single else fine
+        a, e = (x.astype(np.float64) if is_bfloat16(x.dtype) else x for x in (a, e))
         np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance)
 
 

@@ -9,6 +9,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 INF, NAN = np.inf, np.nan
@@ -17,11 +18,17 @@ FINITE = [x for x in SPECIAL if np.isfinite(x)]
 BOTH = ("float32", "float64")
 
 
+def named(dtype):
+    """The dtype of that name, which numpy knows of bfloat16 when ml_dtypes is there."""
+    return ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+
+
 @dataclass(frozen=True)
 class Case:
     """``build(tf, *tensors)`` returns tensors; ``inputs`` of numbers take each of ``dtypes``, arrays keep theirs.
 
-    Without ``gradients`` values alone are compared; ``tolerance`` is for float64 (float32 has 3e-6 or more).
+    Without ``gradients`` values alone are compared; ``tolerance`` is for float64 and bfloat16
+    (float32 has 3e-6 or more).
     """
 
     build: Any
@@ -31,12 +38,13 @@ class Case:
     tolerance: float = 1e-12
 
     def arrays(self, dtype):
-        return [x if isinstance(x, np.ndarray) else np.array(x, dtype) for x in self.inputs]
+        return [x if isinstance(x, np.ndarray) else np.array(x, float).astype(named(dtype)) for x in self.inputs]
 
 
 def weight(shape, dtype):
-    """The cotangent given to an output: different for every element, exact in float32."""
-    return (np.arange(1, 1 + int(np.prod(shape))) / 4).reshape(shape).astype(dtype)
+    """The cotangent given to an output: different for every element, exact in float32 (or of its parts)."""
+    numbers = (np.arange(1, 1 + int(np.prod(shape))) / 4).reshape(shape)
+    return (numbers - 0.5j * numbers if np.dtype(dtype).kind == "c" else numbers).astype(dtype)
 
 
 def pairs(values):
@@ -70,7 +78,7 @@ ONE_HOT = [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.2, 0.3, 0.5], [0.0, 1.0, 0.0]]
 CUBE = (np.arange(24.0) * 1.25 % 7 - 3).reshape(2, 3, 4).tolist()
 CONDITION = np.array([True, False, True])
 
-FAMILIES = ("ops", "arrays", "math", "linalg", "network", "control")
+FAMILIES = ("ops", "arrays", "math", "linalg", "network", "control", "bfloat16", "complex")
 
 
 def cases_of(family):

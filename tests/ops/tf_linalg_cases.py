@@ -16,7 +16,29 @@ def definite(tf, x):
     return tf.matmul(x, x, transpose_b=True)
 
 
+LU = np.array([
+    [[2.0, 1.0, -1.0], [4.0, 0.5, 3.0], [-1.0, 2.0, 0.25]],
+    [[0.0, 1.0, 2.0], [1.5, -1.0, 0.5], [3.0, 2.0, 1.0]],
+])
+DIAGONALS = [[1.0, -0.5, 2.0, 9.0], [3.0, 0.1, 2.5, -1.0], [9.0, 1.5, 2.0, 0.5]]
+
 CASES = {
+    "lu": Case(lambda tf, a: list(tf.linalg.lu(a)), (LU,), ("float64",), gradients=False, tolerance=1e-10),
+    "lu_solve": Case(lambda tf, a: [
+        tf.linalg.lu_solve(*tf.linalg.lu(a), a[..., :2]), tf.linalg.lu_matrix_inverse(*tf.linalg.lu(a)),
+        tf.linalg.lu_reconstruct(*tf.linalg.lu(a)),
+    ], (LU,), ("float64",), gradients=False, tolerance=1e-10),
+    "sqrtm": Case(lambda tf, a: tf.linalg.sqrtm(a), (LU @ LU.swapaxes(1, 2) + np.eye(3),), ("float64",),
+                  tolerance=1e-9),
+    "logm": Case(lambda tf, a: tf.linalg.logm(a), (LU + 4j * np.eye(3),), ("float64",), gradients=False,
+                 tolerance=1e-9),
+    "tridiagonal_solve": Case(lambda tf, d, b: [
+        tf.linalg.tridiagonal_solve(d, b), tf.linalg.tridiagonal_solve(d, b[:, 0]),
+        tf.linalg.tridiagonal_solve((d[0], d[1], d[2]), b, "sequence"),
+        tf.linalg.tridiagonal_solve(d, tf.transpose(b), transpose_rhs=True),
+    ], (DIAGONALS, [[1.0, 2.0], [0.5, -1.0], [2.0, 0.0], [1.0, 1.0]]), tolerance=1e-5),
+    "tridiagonal_solve of matrices": Case(lambda tf, a, b: tf.linalg.tridiagonal_solve(a, b, "matrix"), (
+        [[3.0, 1.0, 0.0], [0.5, -2.0, 1.0], [0.0, 1.0, 2.0]], [[1.0], [2.0], [0.5]]), tolerance=1e-5),
     "matmul": Case(lambda tf, x, y: [
         tf.matmul(x, y), tf.matmul(x, y, transpose_a=True), tf.matmul(x, x, adjoint_b=True),
         tf.matmul(y, x, adjoint_a=True), tf.linalg.matvec(x, y[..., 0]),

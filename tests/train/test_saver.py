@@ -86,7 +86,7 @@ def test_names_in_files_may_be_others(tmp_path, session, w, n):
 
 
 KINDS = [np.float16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64, np.bool_]
-DTYPES = [*KINDS, np.uint8, np.uint16, np.uint32, np.uint64]
+DTYPES = [*KINDS, pf.bfloat16, np.uint8, np.uint16, np.uint32, np.uint64]
 
 
 def test_every_dtype_and_shape_comes_back(tmp_path, session):

@@ -207,18 +207,25 @@ def micro_batches_train_as_one_process_on_all_of_them(comm: Communicator) -> Non
 def half_precision_sums_do_not_overflow(comm: Communicator) -> None:
     """Gradients of 40,000 in float16: sums over ranks, samples and micro-batches are out of its range, means are not.
 
+    In bfloat16 they are in its range, but what is added to a sum of them would be lost.
+
     Ranks have 1, 9, 0, 1, ... samples, and small gradients beside the large ones keep their precision.
     """
+    for dtype, rtol in ((pf.float16, 2e-3), (pf.bfloat16, 1e-2)):
+        half_precision_averages(comm, dtype, rtol)
+
+
+def half_precision_averages(comm: Communicator, dtype: Any, rtol: float) -> None:
     samples = [(1, 9, 0)[rank % 3] for rank in range(comm.size)]
     gradients = [np.array([40_000.0 - 1000 * rank, 3e-3 * (rank + 1)] * 5000) for rank in range(comm.size)]
     mean = np.average(gradients, axis=0, weights=samples)
     rows = np.average([g[:2] for g in gradients], axis=0, weights=samples)
-    own = gradients[comm.rank].astype(np.float16)
+    own = gradients[comm.rank].astype(dtype)
     for options in ({}, {"accumulate": 3}, {"shared_memory": False}):
         with pf.Graph().as_default():
-            x = pf.placeholder(pf.float16, (None, own.size), name="x")
-            w = pf.Variable(np.zeros(own.size, np.float16), name="w")
-            table = pf.Variable(np.zeros((9, 2), np.float16), name="table")
+            x = pf.placeholder(dtype, (None, own.size), name="x")
+            w = pf.Variable(np.zeros(own.size, dtype), name="w")
+            table = pf.Variable(np.zeros((9, 2), dtype), name="table")
             part = pf.gather(table, pf.constant([4])) * pf.reduce_mean(x[:, :2], 0)
             loss = pf.reduce_sum(w * pf.reduce_mean(x, 0)) + pf.reduce_sum(part)
             optimizer = pf.train.GradientDescentOptimizer(1.0)
@@ -232,8 +239,8 @@ def half_precision_sums_do_not_overflow(comm: Communicator) -> None:
                 _, *averages = session.run([step, *([] if "accumulate" in options else [pairs[0][0]])], fed)
                 found, moved = session.run([w, table])
         for value, expected in (*((a, mean) for a in averages), (-found, mean), (-moved[4], rows)):
-            assert value.dtype == np.float16
-            np.testing.assert_allclose(value, expected, rtol=2e-3)
+            assert value.dtype == dtype
+            np.testing.assert_allclose(value.astype(float), expected, rtol=rtol)
 
 
 def trainings_alternate(comm: Communicator) -> None:
