@@ -312,7 +312,8 @@ _WRITE = Kernel(lambda attrs: _write)
 
 def _copier(values: list[Any], slot: int, kind: Slot) -> Callable[[], Any]:
     if kind.dtype == items:
-        return lambda: values[slot].copy()  # noqa: PLW0108  (a list in a box of its own, which changes with each run)
+        # A list stays in its box, which changes with each run; other objects, such as summaries, are results.
+        return lambda: values[slot].copy() if isinstance(values[slot].item(), dict) else values[slot].item()
     if kind.kind == OBJECT:
         return lambda: values[slot][()] if values[slot].ndim == 0 else values[slot].copy()
     array = values[slot]

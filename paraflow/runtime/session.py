@@ -17,9 +17,8 @@ import numpy as np
 
 from paraflow.comm import Communicator, solo
 from paraflow.compiler.accumulate import adding_program, closing_program
-from paraflow.compiler.dump import Dump
 from paraflow.compiler.options import BUCKET_BYTES, Options
-from paraflow.compiler.pipeline import CompilerOptions, Observer, compile_plan
+from paraflow.compiler.pipeline import CompilerOptions, compile_plan
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree
@@ -49,7 +48,7 @@ from paraflow.runtime.feeds import (
 from paraflow.runtime.store import VariableStore, listed
 from paraflow.runtime.trace import Trace
 from paraflow.runtime.tuning import Tuning, buckets, candidates, choose, measure, put_back
-from paraflow.runtime.watch import new_watched, time_steps
+from paraflow.runtime.watch import observer, time_steps
 
 Array = np.ndarray[Any, Any]
 Feeds = Mapping[Tensor, Given]
@@ -362,22 +361,9 @@ class Session:
                 recomputed=tuple(self.graph.get_collection(RECOMPUTED)),
             ),
             self.compiler.disable,
-            self._observer(),
+            observer(self.compiler, writes=not self.comm.rank),
         )
         return plan, trains
-
-    def _observer(self) -> Observer | None:
-        """Who is told what the passes make of the next program."""
-        dump = Dump(self.compiler.directory, self.compiler.dump) if self.compiler.dump and not self.comm.rank else None
-        watched = new_watched()
-        if dump is None or watched is None:
-            return dump or watched
-
-        def both(number: int, name: str, result: Program | Plan) -> None:
-            dump(number, name, result)
-            watched(number, name, result)
-
-        return both
 
     def connect(self, exchanged: Sequence[str], shared_memory: bool) -> str | None:
         """Share the variables with the other ranks of the node, for a synchronous strategy; collective.

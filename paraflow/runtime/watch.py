@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from paraflow.compiler.dump import Dump
+from paraflow.compiler.pipeline import CompilerOptions, Observer
 from paraflow.compiler.plan import Plan
 from paraflow.graph.rebuild import Program
 
@@ -92,3 +94,17 @@ def time_steps(executable: Executable) -> None:
     """Have the steps of a loaded plan timed, where somebody watches."""
     for watched in {w for plans in _watchers for w in plans if w.plan is executable.plan}:
         watched.timed(executable)
+
+
+def observer(options: CompilerOptions, writes: bool) -> Observer | None:
+    """Who is told what the passes make of the next program: those who watch, and where it ``writes`` the dump."""
+    dump = Dump(options.directory, options.dump) if options.dump and writes else None
+    watched = new_watched()
+    if dump is None or watched is None:
+        return dump or watched
+
+    def both(number: int, name: str, result: Program | Plan) -> None:
+        dump(number, name, result)
+        watched(number, name, result)
+
+    return both
