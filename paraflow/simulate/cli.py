@@ -15,13 +15,15 @@ from paraflow.comm import world
 from paraflow.errors import ConfigError, DataError
 from paraflow.experiment.cli import Parser
 from paraflow.experiment.config import load_config
+from paraflow.experiment.schema import Config
 from paraflow.simulate.calibrate import measure_link, measure_memory
 from paraflow.simulate.messages import measure_messages
 from paraflow.simulate.model import Link, Machine, Memory
 from paraflow.simulate.noise import Noise
-from paraflow.simulate.predict import node_sizes, scaling, sends_on_node, workers_of
-from paraflow.simulate.profile import measure
+from paraflow.simulate.predict import node_sizes, scaling, shares_planes, workers_of
+from paraflow.simulate.profile import Profile, measure
 from paraflow.simulate.report import as_json, as_text
+from paraflow.simulate.trial import measure_overhead
 
 
 def main(argv: list[str]) -> int:
@@ -50,8 +52,8 @@ def main(argv: list[str]) -> int:
         raise
     if options.memory is None:
         machine = replace(machine, memory=measure_memory(profile.nbytes))
-        if options.messages is None and communicator.size == 1 and sends_on_node(config.parallel, machine):
-            machine = replace(machine, messages=measure_messages())
+        if options.ranks > 1 and communicator.size == 1 and not shares_planes(config.parallel):
+            machine, profile = _with_messages(options, config, machine, profile)
     slow, factor = options.slow
     noise = Noise(profile.spread if options.noise is None else options.noise, slow, factor, options.seed)
     curve = scaling(profile, machine, config.parallel, noise, options.steps)
@@ -59,6 +61,21 @@ def main(argv: list[str]) -> int:
         _plot_module().draw(curve, options.plot)
     sys.stdout.write((as_json if options.json else as_text)(curve, profile, machine, noise) + "\n")
     return 0
+
+
+def _with_messages(
+    options: argparse.Namespace, config: Config, machine: Machine, profile: Profile
+) -> tuple[Machine, Profile]:
+    """The messages of this node, and what its ranks do around them, as two ranks measure it; as before where none can.
+
+    The machine has the user's messages, if there are any.
+    """
+    messages = measure_messages()
+    if messages is None:
+        return machine, profile
+    here = Machine(2, 1, len(os.sched_getaffinity(0)), machine.memory, messages=messages)
+    overhead = measure_overhead([options.config, *options.overrides], config, profile, here)
+    return replace(machine, messages=options.messages or messages), replace(profile, overhead=overhead)
 
 
 def _parser() -> Parser:

@@ -38,6 +38,7 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
         f"{_size(machine.memory.node)}/s a node"
         + (f"; wire: {_link(machine.link)} a node" if machine.link else "")
         + (f"; messages on a node: {_link(machine.messages)}" if machine.messages else ""),
+        *_around(last, profile),
         f"noise: sigma {noise.sigma:.3f}, seed {noise.seed}"
         + (f"; {noise.slow} workers {noise.factor:g} times slower" if noise.slow else ""),
         "",
@@ -50,6 +51,15 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
     if last.useful < 1:
         lines.append(f"{1 - last.useful:.1%} of the workers' gradients do not count")
     return "\n".join(lines)
+
+
+def _around(last: Prediction, profile: Profile) -> list[str]:
+    """What is said of the overhead, in modes that have one."""
+    if profile.overhead is None:
+        by_messages = last.mode not in ("single", "allreduce") or profile.compression is not None
+        return ["around messages: not measured, so short steps will take longer than this"] * by_messages
+    text = f"around messages: {_time(profile.overhead.worker)} of a rank for each exchange"
+    return [text + f", {_time(profile.overhead.server)} of a server" * (profile.overhead.server > 0)]
 
 
 def _link(link: Link) -> str:

@@ -134,7 +134,7 @@ class _Server:
         # A message costs both its ends half of its latency, and one of the same node the copy of its bytes.
         inner = machine.inner
         self.message, self.near = inner.latency / 2 * crowding, self.nbytes / inner.bandwidth * crowding
-        self.take = profile.call * crowding + copy
+        self.take = (profile.call + profile.around.server) * crowding + copy
         self.update = (profile.call + share * profile.update) * crowding
         self.add = _PASSES * self.nbytes / memory.core * crowding
         self.write = self.send = copy
@@ -162,6 +162,15 @@ class _Server:
         return self.outbound + self.latency
 
 
+def busy(profile: Profile, machine: Machine, table: Parallel) -> float:
+    """The seconds that a push from a lone worker of its node keeps a lone server's core; all of them."""
+    server = _Server(profile, machine, machine.ranks - 1, 1.0, 1)
+    server.receive(-server.message, near=True)
+    server.apply(1 if table.mode == "backup_workers" or table.staleness == 0 else 0)
+    server.answer(near=True)
+    return server.core
+
+
 class _Servers:
     def __init__(self, profile: Profile, machine: Machine, shares: tuple[float, ...], policy: Policy) -> None:
         self._machine, self._policy = machine, policy
@@ -176,7 +185,7 @@ class _Servers:
         self._near = [[node == server.node for server in self._servers] for node in nodes]
         # The gradients into the message, the answer out of it.
         copies = 2 * _COPY * profile.nbytes / machine.memory.core
-        self._work = profile.work + copies
+        self._work = profile.work + copies + profile.around.worker
         self._nbytes = profile.nbytes
 
     def run(self, factors: Array) -> Trace:
