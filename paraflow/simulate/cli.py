@@ -21,7 +21,7 @@ from paraflow.simulate.messages import measure_messages
 from paraflow.simulate.model import Link, Machine, Memory
 from paraflow.simulate.noise import Noise
 from paraflow.simulate.predict import node_sizes, scaling, shares_planes, workers_of
-from paraflow.simulate.profile import Profile, measure
+from paraflow.simulate.profile import Overhead, Profile, measure
 from paraflow.simulate.report import as_json, as_text
 from paraflow.simulate.trial import measure_overhead
 
@@ -52,8 +52,8 @@ def main(argv: list[str]) -> int:
         raise
     if options.memory is None:
         machine = replace(machine, memory=measure_memory(profile.nbytes))
-        if options.ranks > 1 and communicator.size == 1 and not shares_planes(config.parallel):
-            machine, profile = _with_messages(options, config, machine, profile)
+        if communicator.size == 1:
+            machine, profile = _with_trials(options, config, machine, profile)
     slow, factor = options.slow
     noise = Noise(profile.spread if options.noise is None else options.noise, slow, factor, options.seed)
     curve = scaling(profile, machine, config.parallel, noise, options.steps)
@@ -63,19 +63,25 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _with_messages(
+def _with_trials(
     options: argparse.Namespace, config: Config, machine: Machine, profile: Profile
 ) -> tuple[Machine, Profile]:
-    """The messages of this node, and what its ranks do around them, as two ranks measure it; as before where none can.
+    """The messages of this node, and what exchanges cost beyond the model, as two ranks measure them.
 
-    The machine has the user's messages, if there are any.
+    Where no ranks can be started, all stays as it was. The machine has the user's messages, if there are any.
     """
-    messages = measure_messages()
-    if messages is None:
-        return machine, profile
-    here = Machine(2, 1, len(os.sched_getaffinity(0)), machine.memory, messages=messages)
-    overhead = measure_overhead([options.config, *options.overrides], config, profile, here)
-    return replace(machine, messages=options.messages or messages), replace(profile, overhead=overhead)
+    by_memory, messages = shares_planes(config.parallel), None
+    if options.ranks > 1 and not by_memory:
+        messages = measure_messages()
+        machine = replace(machine, messages=options.messages or messages)
+
+    def overhead(cores: int) -> Overhead | None:
+        here = Machine(2, 1, cores, machine.memory, messages=messages)
+        return measure_overhead([options.config, *options.overrides], config, profile, here)
+
+    own = overhead(2) if messages is not None and len(os.sched_getaffinity(0)) > 1 else None
+    crowded = overhead(1) if machine.crowding.max() > 1 and (by_memory or messages is not None) else None
+    return machine, replace(profile, overhead=own, crowded=crowded)
 
 
 def _parser() -> Parser:

@@ -70,11 +70,10 @@ class Compression:
 
 @dataclass(frozen=True)
 class Overhead:
-    """What one exchange costs its ranks' cores beyond bytes, messages and updates, in seconds.
+    """What one exchange costs its ranks' cores beyond the bytes, messages and updates of the model, in seconds.
 
-    ``worker``: a worker's core for a push and its answer, whatever the number of servers; a rank's for a round of
-    gossip with one neighbour, for an averaging, or for an all-reduce by messages. ``server``: the core of each server
-    for a push.
+    ``worker``: a worker for a push and its answer, whatever the number of servers; a rank for a round of gossip with
+    one neighbour, for an averaging, or for an all-reduce. ``server``: each server for a push.
     """
 
     worker: float
@@ -91,7 +90,8 @@ class Profile:
     for a norm say. A ``call`` of a plan without steps takes so long. ``shares`` are the parts of the parameters that
     each server has. ``spread`` is the sigma of the lognormal distribution with the quartiles of the measured steps.
     ``on_node`` are the steps of one of several ranks of a node, by their number. ``overhead`` is that of the mode,
-    which is not part of a rank's own step; it is None where it is not known, and counts for nothing then.
+    which is not part of a rank's own step, where a rank has its own core, and ``crowded`` where ranks take turns on
+    one: switches, and caches that others have filled, are in that. None: not known, and counted for nothing.
     """
 
     samples: int
@@ -106,6 +106,7 @@ class Profile:
     compression: Compression | None = None
     on_node: dict[int, Profile] = field(default_factory=dict)
     overhead: Overhead | None = None
+    crowded: Overhead | None = None
 
     def sharing(self, ranks: int) -> Profile:
         """The step of one of so many ranks that share the planes of a node: its updates are those of its slice."""
@@ -118,10 +119,9 @@ class Profile:
         """The bytes of all gradients, which are those of the trained parameters."""
         return sum(bucket.nbytes for bucket in self.buckets)
 
-    @property
-    def around(self) -> Overhead:
-        """The overhead, zero where it is not known."""
-        return self.overhead or Overhead(0.0)
+    def around(self, crowding: Array) -> Overhead:
+        """The overhead where so many ranks take turns on a core, zero where it is not known."""
+        return (self.crowded if crowding.max() > 1 else self.overhead) or Overhead(0.0)
 
     @property
     def work(self) -> float:

@@ -1,9 +1,9 @@
-"""What ranks do around their messages, from a trial: two of them train the experiment in its mode for about a second.
+"""What exchanges cost beyond the model, from a trial: two ranks train the experiment in its mode for about a second.
 
 A push, a round of gossip, an averaging or a compressed reduce costs more than its bytes and the latency of its messages
-(packing, headers, policies, calls of MPI and plans, all of it Python). That is taken from the difference between the
-trial and what the model has for these two ranks without it; on a server from the seconds that pushes keep it busy,
-which it counts itself.
+(packing, headers, policies, calls of MPI and plans, all of it Python), and ranks that take turns on a core lose time by
+switches and cold caches. That is taken from the difference between the trial and what the model has for its two ranks
+without it; on a server from the seconds that pushes keep it busy, which it counts itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from paraflow.simulate.predict import predict
 from paraflow.simulate.profile import Overhead, Profile
 from paraflow.simulate.servers import busy
 
-_SECONDS = 1.0  # of training, as the model has it
+_SECONDS = 0.7  # of training, as the model has it
 _WINDOWS = 10  # of the trial's steps, each timed by itself; the first has the start of the run in it
 _STEPS = 200  # to simulate
 _NO_END = 1 << 40  # epochs
@@ -43,8 +43,9 @@ class Trial:
 def measure_overhead(arguments: Sequence[str], config: Config, profile: Profile, here: Machine) -> Overhead | None:
     """The overhead of the mode of ``config``, which the command line's ``arguments`` say: CONFIG.toml key=value ...
 
-    ``here`` is this node with two ranks, and ``profile`` that of a worker's step here. None where the two ranks cannot
-    train (their batches need more samples than there are, say, or no ranks can be started).
+    ``here`` is this node with two ranks, which take turns on a core where it has one, and ``profile`` that of a
+    worker's step. None where the two ranks cannot train (their batches need more samples than there are, say, or no
+    ranks can be started).
     """
     few: dict[str, object] = {"servers": 1, "backup": 0, "warmup": 0, "compress_warmup": 0}
     table = config.parallel.model_copy(update=few)
@@ -62,7 +63,7 @@ def measure_overhead(arguments: Sequence[str], config: Config, profile: Profile,
         "train.evaluate_every": 0,
         "train.log_every": window,
     }
-    trial = _run(arguments, keys, profile.samples)
+    trial = _run(arguments, keys, profile.samples, here.cores == 1)
     return None if trial is None else overhead_of(trial, without, lone, here, table)
 
 
@@ -77,11 +78,12 @@ def overhead_of(trial: Trial, without: float, profile: Profile, here: Machine, t
     return Overhead((whole - server) / crowding, server / crowding)
 
 
-def _run(arguments: Sequence[str], keys: dict[str, object], samples: int) -> Trial | None:
+def _run(arguments: Sequence[str], keys: dict[str, object], samples: int, one_core: bool) -> Trial | None:
     with tempfile.TemporaryDirectory(prefix="paraflow-trial-") as name:
         folder = Path(name)
         keys = {**keys, "experiment.directory": folder / "runs"}
-        if not run_pair(folder, *arguments, *(f"{key}={value}" for key, value in keys.items())):
+        assignments = [f"{key}={value}" for key, value in keys.items()]
+        if not run_pair(folder, *arguments, *assignments, one_core=one_core):
             return None
         (file,) = folder.glob("runs/*/metrics.jsonl")
         records = read_metrics(file)

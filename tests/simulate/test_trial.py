@@ -1,15 +1,17 @@
 """What ranks do around their messages: taken from a trial of two, and counted where it belongs."""
 
+import os
 from dataclasses import replace
 
 import pytest
 
 from paraflow.experiment.config import load_config
-from paraflow.simulate.messages import measure_messages
+from paraflow.simulate import trial
 from paraflow.simulate.model import Link, Memory
-from paraflow.simulate.profile import Compression, Overhead, measure
+from paraflow.simulate.pair import run_pair
+from paraflow.simulate.profile import Compression, Overhead
 from paraflow.simulate.servers import busy
-from paraflow.simulate.trial import Trial, measure_overhead, overhead_of
+from paraflow.simulate.trial import Trial, overhead_of
 
 from .cases import Machine, Parallel, machine, profile, run
 
@@ -39,9 +41,10 @@ def test_with_the_overhead_two_ranks_take_what_the_trial_took(table, here):
     without = run(own, here, **table).step_seconds
     serves = table["mode"] in ("parameter_server", "backup_workers")
     push = busy(own, here, Parallel(**table)) + 1e-4 if serves else 0.0
-    trial = Trial(without + 5e-4, push)
-    found = overhead_of(trial, without, own, here, Parallel(**table))
-    assert run(replace(own, overhead=found), here, **table).step_seconds == pytest.approx(trial.step)
+    real = Trial(without + 5e-4, push)
+    found = overhead_of(real, without, own, here, Parallel(**table))
+    known = {"crowded" if here.cores == 1 else "overhead": found}
+    assert run(replace(own, **known), here, **table).step_seconds == pytest.approx(real.step)
     if serves:
         assert found.server == pytest.approx(1e-4 / here.crowding[0])
 
@@ -81,18 +84,39 @@ def test_a_trial_that_was_faster_than_the_model_costs_nothing():
     assert found == Overhead(0.0, 0.0)
 
 
-@pytest.mark.parametrize("mode", ["parameter_server", "gossip"])
-def test_a_pair_trains_for_it(monkeypatch, request, mode):
+@pytest.fixture
+def trained(monkeypatch, request):
+    """What is measured on digits by two ranks, of ``samples`` each; the model has steps below 0.1 ms."""
     monkeypatch.chdir(request.config.rootpath)
-    arguments = [DIGITS, f"parallel.mode={mode}", "train.epochs=1"]  # the trial is longer than the run
-    config = load_config(arguments[0], arguments[1:])
-    messages = measure_messages()
-    assert messages is not None
-    here = Machine(2, 1, 2, Memory(1e-6, 1e10, 1e10), messages=messages)
-    own = measure(config, 1)
-    found = measure_overhead(arguments, config, own, here)
-    assert found is not None
-    assert 0 < found.worker + found.server < 0.1
-    assert found.server == 0 or mode == "parameter_server"
-    # More than there are: they cannot train, and nothing is found.
-    assert measure_overhead(arguments, config, replace(own, samples=1 << 20), here) is None
+    monkeypatch.setattr(trial, "_SECONDS", 0.03)
+
+    def measured(mode, cores, samples=32):
+        arguments = [DIGITS, f"parallel.mode={mode}", "train.epochs=1"]  # the trial is longer than that
+        here = Machine(2, 1, cores, Memory(1e-7, 1e11, 1e11), messages=Link(1e-7, 1e11))
+        own = replace(profile(38440, 1e-4 / 3), samples=samples)
+        return trial.measure_overhead(arguments, load_config(arguments[0], arguments[1:]), own, here)
+
+    return measured
+
+
+@pytest.mark.parametrize(
+    ("mode", "cores"), [("parameter_server", 2), ("gossip", 2), ("parameter_server", 1), ("allreduce", 1)]
+)
+def test_two_ranks_train_and_take_longer_than_a_model_of_next_to_nothing(trained, mode, cores):
+    found = trained(mode, cores)
+    assert found.worker + found.server > 0
+    assert (found.server > 0) == (mode == "parameter_server")
+
+
+def test_ranks_that_cannot_train_measure_nothing(trained):
+    assert trained("gossip", 2, samples=1 << 20) is None  # more than there are
+
+
+def test_a_pair_may_have_one_core(tmp_path):
+    file = tmp_path / "cores.py"
+    file.write_text("import os, sys; open(f'{sys.argv[1]}/{os.getpid()}', 'w').write(str(os.sched_getaffinity(0)))")
+    before = os.sched_getaffinity(0)
+    assert run_pair(tmp_path, str(file), str(tmp_path), one_core=True)
+    assert [path.read_text() for path in tmp_path.iterdir() if path.name.isdigit()] == [str({min(before)})] * 2
+    assert os.sched_getaffinity(0) == before
+    assert not run_pair(tmp_path, str(tmp_path / "missing.py"))
