@@ -66,21 +66,25 @@ def main(argv: list[str]) -> int:
 def _with_trials(
     options: argparse.Namespace, config: Config, machine: Machine, profile: Profile
 ) -> tuple[Machine, Profile]:
-    """The messages of this node, and what exchanges cost beyond the model, as two ranks measure them.
+    """The messages of this node, and what exchanges cost beyond the model, as a few ranks measure them.
 
-    Where no ranks can be started, all stays as it was. The machine has the user's messages, if there are any.
+    That is two ranks with cores of their own, and where ranks are to take turns, twice as many as cores, of which they
+    have two at most. Where no ranks can be started, all stays as it was. The user's messages stand.
     """
     by_memory, messages = shares_planes(config.parallel), None
     if options.ranks > 1 and not by_memory:
         messages = measure_messages()
         machine = replace(machine, messages=options.messages or messages)
 
-    def overhead(cores: int) -> Overhead | None:
-        here = Machine(2, 1, cores, machine.memory, messages=messages)
+    def overhead(ranks: int, cores: int) -> Overhead | None:
+        here = Machine(ranks, 1, cores, machine.memory, messages=messages)
         return measure_overhead([options.config, *options.overrides], config, profile, here)
 
-    own = overhead(2) if messages is not None and len(os.sched_getaffinity(0)) > 1 else None
-    crowded = overhead(1) if machine.crowding.max() > 1 and (by_memory or messages is not None) else None
+    cores = len(os.sched_getaffinity(0))
+    own = overhead(2, cores) if messages is not None and cores > 1 else None
+    crowded = None
+    if machine.crowding.max() > 1 and (by_memory or messages is not None):
+        crowded = overhead(2 * min(cores, 2), min(cores, 2))
     return machine, replace(profile, overhead=own, crowded=crowded)
 
 

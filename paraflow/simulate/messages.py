@@ -14,14 +14,14 @@ from pathlib import Path
 from paraflow.comm import world
 from paraflow.simulate.calibrate import message_link
 from paraflow.simulate.model import Link
-from paraflow.simulate.pair import run_pair
+from paraflow.simulate.ranks import run_ranks
 
 
 def measure_messages() -> Link | None:
     """The latency and bandwidth of messages on this node; None where no ranks can be started."""
     with tempfile.TemporaryDirectory(prefix="paraflow-messages-") as folder:
         found = Path(folder) / "found.json"
-        if not run_pair(Path(folder), __file__, str(found)):
+        if not run_ranks(2, Path(folder), __file__, str(found)):
             return None
         return Link(**json.loads(found.read_text()))
 

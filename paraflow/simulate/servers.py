@@ -163,12 +163,18 @@ class _Server:
 
 
 def busy(profile: Profile, machine: Machine, table: Parallel) -> float:
-    """The seconds that a push from a lone worker of its node keeps a lone server's core; all of them."""
-    server = _Server(profile, machine, machine.ranks - 1, 1.0, 1)
-    server.receive(-server.message, near=True)
-    server.apply(1 if table.mode == "backup_workers" or table.staleness == 0 else 0)
-    server.answer(near=True)
-    return server.core
+    """The seconds for which a push keeps the core of a lone server, on average over the workers, all on its node."""
+    workers = machine.ranks - 1
+    closing = table.mode == "backup_workers" or table.staleness == 0
+    server = _Server(profile, machine, workers, 1.0, 1)
+    for _ in range(workers):
+        server.receive(-server.message, near=True)
+        if not closing:
+            server.apply(0)
+        server.answer(near=True)
+    if closing:
+        server.apply(workers)
+    return server.core / workers
 
 
 class _Servers:
