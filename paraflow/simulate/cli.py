@@ -92,8 +92,10 @@ def _parser() -> Parser:
     parser = Parser(
         prog="paraflow simulate",
         description="Predict step time, efficiency, waits and traffic of an experiment on any number of ranks, from a "
-        "measured step of one rank here and a model of memory and wire. Under an mpirun over several hosts the wire "
-        "between the first two is measured; elsewhere several nodes need --link.",
+        "measured step of one rank here and a model of memory and wire. What exchanges by messages cost beyond their "
+        "bytes, and ranks that take turns on a core, is measured by two or four ranks that train for about a second. "
+        "Under an mpirun over several hosts the wire between the first two is measured; elsewhere several nodes need "
+        "--link.",
     )
     parser.add_argument("config", metavar="CONFIG.toml", help="the experiment's configuration")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="sets a key of the configuration")
@@ -115,7 +117,8 @@ def _parser() -> Parser:
         "--memory",
         type=Memory.parse,
         metavar="LATENCY,CORE,NODE",
-        help="of a flag, and bandwidth of a core and of a node, such as 1us,8GB/s,60GB/s (default: as measured here)",
+        help="of a flag, and bandwidth of a core and of a node, such as 1us,8GB/s,60GB/s (default: as measured here; "
+        "with it no ranks are started, and what they would measure counts for nothing)",
     )
     parser.add_argument(
         "--messages",
