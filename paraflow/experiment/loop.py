@@ -121,7 +121,8 @@ class _Run:
             if self.communicator.rank == 0:
                 values = self.session.run({v.spec.name: v for v in self.parameters})
                 save_arrays(directory / PARAMETERS_FILE, values)
-            account = {"role": "server"} if worker is None else {"role": "worker", **worker.account()}
+            server = {"role": "server", **self.strategy.account()}
+            account = server if worker is None else {"role": "worker", **worker.account()}
             journal.end(self.communicator.allgather(account), self.strategy.remarks())
 
     def evaluate(self, group: Communicator) -> dict[str, float]:

@@ -98,6 +98,7 @@ class ParameterServer(Strategy):
         self.version = 0
         self.pushes = PushCount()
         self.pushes_by_worker: list[PushCount] = []
+        self._served: dict[str, object] = {}
         self._started = False
         self._serving = False
         self._owners: dict[str, int] = {}
@@ -228,8 +229,11 @@ class ParameterServer(Strategy):
     def account(self) -> dict[str, object]:
         """Pushes and their staleness, late and dropped gradients: this worker's own count.
 
-        With compression also the bytes of gradients that it has pushed, and would have pushed without.
+        With compression also the bytes of gradients that it has pushed, and would have pushed without. A server, when
+        all workers are done, has the number of the ``pushes`` that came and the ``busy_seconds`` that they took it.
         """
+        if self.is_server:
+            return self._served
         return {**self.pushes.account(), **(self.compress.traffic.account() if self.compress else {})}
 
     def remarks(self) -> list[str]:
@@ -289,6 +293,7 @@ class ParameterServer(Strategy):
         server = Server(self.comm, self.workers, policy, _cut(exchanges), pushes, pulled)
         server.serve()
         self.pushes_by_worker = server.counts
+        self._served = {"pushes": server.pushed, "busy_seconds": server.busy_seconds}
 
     def _policy(self, apply: Apply, variables: Sequence[Array], trained: Sequence[bool]) -> Policy:
         """``variables`` are those of the gradients that ``apply`` takes, in their order."""

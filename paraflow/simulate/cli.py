@@ -15,13 +15,15 @@ from paraflow.comm import world
 from paraflow.errors import ConfigError, DataError
 from paraflow.experiment.cli import Parser
 from paraflow.experiment.config import load_config
+from paraflow.experiment.schema import Config
 from paraflow.simulate.calibrate import measure_link, measure_memory
 from paraflow.simulate.messages import measure_messages
 from paraflow.simulate.model import Link, Machine, Memory
 from paraflow.simulate.noise import Noise
-from paraflow.simulate.predict import node_sizes, scaling, sends_on_node, workers_of
-from paraflow.simulate.profile import measure
+from paraflow.simulate.predict import node_sizes, scaling, shares_planes, workers_of
+from paraflow.simulate.profile import Overhead, Profile, measure
 from paraflow.simulate.report import as_json, as_text
+from paraflow.simulate.trial import measure_overhead
 
 
 def main(argv: list[str]) -> int:
@@ -50,8 +52,8 @@ def main(argv: list[str]) -> int:
         raise
     if options.memory is None:
         machine = replace(machine, memory=measure_memory(profile.nbytes))
-        if options.messages is None and communicator.size == 1 and sends_on_node(config.parallel, machine):
-            machine = replace(machine, messages=measure_messages())
+        if communicator.size == 1:
+            machine, profile = _with_trials(options, config, machine, profile)
     slow, factor = options.slow
     noise = Noise(profile.spread if options.noise is None else options.noise, slow, factor, options.seed)
     curve = scaling(profile, machine, config.parallel, noise, options.steps)
@@ -61,12 +63,39 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _with_trials(
+    options: argparse.Namespace, config: Config, machine: Machine, profile: Profile
+) -> tuple[Machine, Profile]:
+    """The messages of this node, and what exchanges cost beyond the model, as a few ranks measure them.
+
+    That is two ranks with cores of their own, and where ranks are to take turns, twice as many as cores, of which they
+    have two at most. Where no ranks can be started, all stays as it was. The user's messages stand.
+    """
+    by_memory, messages = shares_planes(config.parallel), None
+    if options.ranks > 1 and not by_memory:
+        messages = measure_messages()
+        machine = replace(machine, messages=options.messages or messages)
+
+    def overhead(ranks: int, cores: int) -> Overhead | None:
+        here = Machine(ranks, 1, cores, machine.memory, messages=messages)
+        return measure_overhead([options.config, *options.overrides], config, profile, here)
+
+    cores = len(os.sched_getaffinity(0))
+    own = overhead(2, cores) if messages is not None and cores > 1 else None
+    crowded = None
+    if machine.crowding.max() > 1 and (by_memory or messages is not None):
+        crowded = overhead(2 * min(cores, 2), min(cores, 2))
+    return machine, replace(profile, overhead=own, crowded=crowded)
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="paraflow simulate",
         description="Predict step time, efficiency, waits and traffic of an experiment on any number of ranks, from a "
-        "measured step of one rank here and a model of memory and wire. Under an mpirun over several hosts the wire "
-        "between the first two is measured; elsewhere several nodes need --link.",
+        "measured step of one rank here and a model of memory and wire. What exchanges by messages cost beyond their "
+        "bytes, and ranks that take turns on a core, is measured by two or four ranks that train for about a second. "
+        "Under an mpirun over several hosts the wire between the first two is measured; elsewhere several nodes need "
+        "--link.",
     )
     parser.add_argument("config", metavar="CONFIG.toml", help="the experiment's configuration")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="sets a key of the configuration")
@@ -88,7 +117,8 @@ def _parser() -> Parser:
         "--memory",
         type=Memory.parse,
         metavar="LATENCY,CORE,NODE",
-        help="of a flag, and bandwidth of a core and of a node, such as 1us,8GB/s,60GB/s (default: as measured here)",
+        help="of a flag, and bandwidth of a core and of a node, such as 1us,8GB/s,60GB/s (default: as measured here; "
+        "with it no ranks are started, and what they would measure counts for nothing)",
     )
     parser.add_argument(
         "--messages",

@@ -27,6 +27,7 @@ Array = np.ndarray[Any, Any]
 _TOTALS_BYTES = 24  # of a node: its samples and two checksums, all-reduced with the first bucket
 _STATE_BYTES = 16  # averaging modes: samples, and how many still train
 _ADD_PASSES = 2  # over the gradients, for each batch that is accumulated: weighted, and added
+_MIXING_PASSES = 3  # over the parameters, for each neighbour
 _PASSES = 5  # over the parameters, in an averaging: difference, weight, sum, step, copy
 
 
@@ -68,7 +69,8 @@ def synchronous(profile: Profile, machine: Machine, table: Parallel, factors: Ar
     """`AllReduce`, as runtime/exchange.py does it: buckets posted during backward, summed and updated by slices."""
     if machine.ranks == 1:
         return alone(profile, machine, table, factors)
-    updates = _accumulated(profile, machine, table.accumulate, factors)
+    adding, last = _accumulated(profile, machine, table.accumulate, factors)
+    updates = adding + profile.around(machine.crowding).worker, last
     if profile.compression is not None:
         found = _compressed(profile, profile.compression, machine, *updates)
     elif table.shared_memory:
@@ -227,17 +229,17 @@ def averaging(profile: Profile, machine: Machine, table: Parallel, factors: Arra
     """
     if machine.ranks == 1:
         return alone(profile, machine, table, factors)
-    period = table.period or 10
+    period = interval(table)
     exchange = world_all_reduce(machine, profile.nbytes) + world_all_reduce(machine, _STATE_BYTES)
     work = _local(profile, machine, factors)
-    passes = _PASSES * profile.nbytes / machine.memory.core * machine.crowding
+    own = (_PASSES * profile.nbytes / machine.memory.core + profile.around(machine.crowding).worker) * machine.crowding
     now, waits = np.zeros(machine.ranks), np.zeros(machine.ranks)
     for step, seconds in enumerate(work, 1):
         now = now + seconds
         if step % period == 0:
             met = now.max()
             waits += met - now + exchange
-            now = met + exchange + passes
+            now = met + exchange + own
     steps = len(work)
     wire = all_reduce_bytes(machine.nodes, profile.nbytes) / period
     return Trace(float(now.max()) / steps, waits / steps, wire, 2 * profile.nbytes / period)
@@ -247,8 +249,9 @@ def gossip(profile: Profile, machine: Machine, table: Parallel, factors: Array) 
     """`Gossip`: every ``period`` steps a rank waits for its neighbours of the round, and for nobody else."""
     if machine.ranks == 1:
         return alone(profile, machine, table, factors)
-    period, ranks, nbytes = table.period or 1, machine.ranks, profile.nbytes
+    period, ranks, nbytes = interval(table), machine.ranks, profile.nbytes
     work = _local(profile, machine, factors)
+    own = (_MIXING_PASSES * nbytes / machine.memory.core + profile.around(machine.crowding).worker) * machine.crowding
     now, waits = np.zeros(ranks), np.zeros(ranks)
     sent = 0.0
     for step, seconds in enumerate(work, 1):
@@ -263,10 +266,17 @@ def gossip(profile: Profile, machine: Machine, table: Parallel, factors: Array) 
         there = now.max() if partners is None else np.where(partners >= 0, now[partners], 0.0).max(axis=1)
         met = np.maximum(now, there) + took
         waits += met - now
-        now = met + 3 * (outside + inside) * nbytes / machine.memory.core * machine.crowding
+        now = met + (outside + inside) * own
         sent += crossing.max() * nbytes
     steps = len(work)
     return Trace(float(now.mean()) / steps, waits / steps, sent / steps, 0.0)
+
+
+def interval(table: Parallel) -> int:
+    """The steps from one exchange of a rank to its next."""
+    if table.mode in ("local_sgd", "easgd"):
+        return table.period or 10
+    return table.period or 1 if table.mode == "gossip" else table.accumulate
 
 
 def _local(profile: Profile, machine: Machine, factors: Array) -> Array:

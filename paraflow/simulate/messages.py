@@ -6,8 +6,6 @@ It is also what they run: ``paraflow launch -n 2 messages.py FILE``.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
@@ -16,23 +14,16 @@ from pathlib import Path
 from paraflow.comm import world
 from paraflow.simulate.calibrate import message_link
 from paraflow.simulate.model import Link
-
-_PATIENCE = 60  # seconds
+from paraflow.simulate.ranks import run_ranks
 
 
 def measure_messages() -> Link | None:
     """The latency and bandwidth of messages on this node; None where no ranks can be started."""
     with tempfile.TemporaryDirectory(prefix="paraflow-messages-") as folder:
         found = Path(folder) / "found.json"
-        command = [str(Path(sys.executable).with_name("paraflow")), "launch", "-n", "2", "--logs", f"{folder}/logs"]
-        environ = {**os.environ, "OMP_NUM_THREADS": "1"}
-        try:
-            subprocess.run(
-                [*command, __file__, str(found)], env=environ, capture_output=True, check=True, timeout=_PATIENCE
-            )
-            return Link(**json.loads(found.read_text()))
-        except (OSError, subprocess.SubprocessError):
+        if not run_ranks(2, Path(folder), __file__, str(found)):
             return None
+        return Link(**json.loads(found.read_text()))
 
 
 def main(file: str) -> None:

@@ -75,16 +75,15 @@ def workers_of(table: Parallel, ranks: int) -> int:
 
 def node_sizes(table: Parallel, machine: Machine) -> list[int]:
     """The numbers of ranks, above 1, that `scaling` has on a node where they share planes; to be measured."""
-    if table.mode != "allreduce" or table.compress != "none" or not table.shared_memory:
+    if not shares_planes(table):
         return []
     doubled = [1 << i for i in range(1, machine.ranks.bit_length())]
     return sorted({n for n in (*doubled, machine.lanes, machine.node_size) if 1 < n <= machine.node_size})
 
 
-def sends_on_node(table: Parallel, machine: Machine) -> bool:
-    """Whether ranks of one node send each other messages, beyond what they have in shared memory."""
-    shares = table.mode == "allreduce" and table.compress == "none" and table.shared_memory
-    return machine.node_size > 1 and not shares and table.mode not in ("single", "local_sgd", "easgd")
+def shares_planes(table: Parallel) -> bool:
+    """Whether the ranks of a node exchange gradients through their shared memory alone."""
+    return table.mode == "allreduce" and table.compress == "none" and table.shared_memory
 
 
 def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, steps: int) -> Prediction:

@@ -69,6 +69,18 @@ class Compression:
 
 
 @dataclass(frozen=True)
+class Overhead:
+    """What one exchange costs its ranks' cores beyond the bytes, messages and updates of the model, in seconds.
+
+    ``worker``: a worker for a push and its answer, whatever the number of servers; a rank for a round of gossip with
+    one neighbour, for an averaging, or for an all-reduce. ``server``: each server for a push.
+    """
+
+    worker: float
+    server: float = 0.0
+
+
+@dataclass(frozen=True)
 class Profile:
     """A rank's step on ``samples`` samples, in seconds: medians of a run of one process.
 
@@ -77,7 +89,9 @@ class Profile:
     ``looks`` at what is under way between nodes. ``whole`` bytes of gradients are averaged on every rank whole,
     for a norm say. A ``call`` of a plan without steps takes so long. ``shares`` are the parts of the parameters that
     each server has. ``spread`` is the sigma of the lognormal distribution with the quartiles of the measured steps.
-    ``on_node`` are the steps of one of several ranks of a node, by their number.
+    ``on_node`` are the steps of one of several ranks of a node, by their number. ``overhead`` is that of the mode,
+    which is not part of a rank's own step, where a rank has its own core, and ``crowded`` where ranks take turns on
+    one: switches, and caches that others have filled, are in that. None: not known, and counted for nothing.
     """
 
     samples: int
@@ -91,6 +105,8 @@ class Profile:
     spread: float = 0.0
     compression: Compression | None = None
     on_node: dict[int, Profile] = field(default_factory=dict)
+    overhead: Overhead | None = None
+    crowded: Overhead | None = None
 
     def sharing(self, ranks: int) -> Profile:
         """The step of one of so many ranks that share the planes of a node: its updates are those of its slice."""
@@ -102,6 +118,10 @@ class Profile:
     def nbytes(self) -> int:
         """The bytes of all gradients, which are those of the trained parameters."""
         return sum(bucket.nbytes for bucket in self.buckets)
+
+    def around(self, crowding: Array) -> Overhead:
+        """The overhead where so many ranks take turns on a core, zero where it is not known."""
+        return (self.crowded if crowding.max() > 1 else self.overhead) or Overhead(0.0)
 
     @property
     def work(self) -> float:

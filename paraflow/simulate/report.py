@@ -38,6 +38,7 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
         f"{_size(machine.memory.node)}/s a node"
         + (f"; wire: {_link(machine.link)} a node" if machine.link else "")
         + (f"; messages on a node: {_link(machine.messages)}" if machine.messages else ""),
+        *_around(last, profile, machine),
         f"noise: sigma {noise.sigma:.3f}, seed {noise.seed}"
         + (f"; {noise.slow} workers {noise.factor:g} times slower" if noise.slow else ""),
         "",
@@ -50,6 +51,21 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
     if last.useful < 1:
         lines.append(f"{1 - last.useful:.1%} of the workers' gradients do not count")
     return "\n".join(lines)
+
+
+def _around(last: Prediction, profile: Profile, machine: Machine) -> list[str]:
+    """What is said of the overhead of exchanges, where there is one."""
+    by_messages = last.mode not in ("single", "allreduce") or profile.compression is not None
+    kinds = [("by messages", profile.overhead, by_messages)]
+    kinds.append(("of ranks that take turns on a core", profile.crowded, machine.crowding.max() > 1))
+    lines = []
+    for kind, overhead, counts in kinds:
+        if overhead is not None:
+            server = f", {_time(overhead.server)} of a server" * (overhead.server > 0)
+            lines.append(f"exchanges {kind}: {_time(overhead.worker)} more of a rank{server}")
+        elif counts:
+            lines.append(f"exchanges {kind}: not measured; short steps will take longer than this")
+    return lines
 
 
 def _link(link: Link) -> str:

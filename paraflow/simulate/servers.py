@@ -134,7 +134,7 @@ class _Server:
         # A message costs both its ends half of its latency, and one of the same node the copy of its bytes.
         inner = machine.inner
         self.message, self.near = inner.latency / 2 * crowding, self.nbytes / inner.bandwidth * crowding
-        self.take = profile.call * crowding + copy
+        self.take = (profile.call + profile.around(machine.crowding).server) * crowding + copy
         self.update = (profile.call + share * profile.update) * crowding
         self.add = _PASSES * self.nbytes / memory.core * crowding
         self.write = self.send = copy
@@ -162,6 +162,21 @@ class _Server:
         return self.outbound + self.latency
 
 
+def busy(profile: Profile, machine: Machine, table: Parallel) -> float:
+    """The seconds for which a push keeps the core of a lone server, on average over the workers, all on its node."""
+    workers = machine.ranks - 1
+    closing = table.mode == "backup_workers" or table.staleness == 0
+    server = _Server(profile, machine, workers, 1.0, 1)
+    for _ in range(workers):
+        server.receive(-server.message, near=True)
+        if not closing:
+            server.apply(0)
+        server.answer(near=True)
+    if closing:
+        server.apply(workers)
+    return server.core / workers
+
+
 class _Servers:
     def __init__(self, profile: Profile, machine: Machine, shares: tuple[float, ...], policy: Policy) -> None:
         self._machine, self._policy = machine, policy
@@ -176,7 +191,7 @@ class _Servers:
         self._near = [[node == server.node for server in self._servers] for node in nodes]
         # The gradients into the message, the answer out of it.
         copies = 2 * _COPY * profile.nbytes / machine.memory.core
-        self._work = profile.work + copies
+        self._work = profile.work + copies + profile.around(machine.crowding).worker
         self._nbytes = profile.nbytes
 
     def run(self, factors: Array) -> Trace:

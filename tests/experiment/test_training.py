@@ -97,8 +97,10 @@ def test_digits_are_learnt_asynchronously(tmp_path):
     run = finished(launch(tmp_path, 4, DIGITS_ASYNC)).results
     assert run.end["test_accuracy"] >= 0.95
     *workers, server = run.end["ranks"]
-    assert server == {"role": "server"}
     pushes = EPOCHS * STEPS_PER_EPOCH
+    assert server["role"] == "server"
+    assert server["pushes"] == 3 * pushes
+    assert 0 < server["busy_seconds"] < max(worker["seconds"] for worker in workers)
     assert [worker["pushes"] for worker in workers] == [pushes] * 3
     assert sum(worker["samples"] for worker in workers) == EPOCHS * TRAINING_SAMPLES
     for worker in workers:

@@ -1,6 +1,7 @@
 """The command line: what it prints and draws, what it measures, and what it refuses."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -46,6 +47,22 @@ def test_messages_are_those_given_or_those_that_two_ranks_measure(capsys):
     found = measure_messages()
     assert 1e-7 < found.latency < 0.1
     assert 1e7 < found.bandwidth < 1e12
+
+
+def test_what_exchanges_cost_is_measured_with_this_machines_memory(capsys):
+    """The two lines are there where the ranks that they are about are; a memory that is given is another machine's."""
+    server = ["simulate", DIGITS, "--ranks", "4", "--steps", "5", "--cores", "2", "parallel.mode=parameter_server"]
+    assert main(server) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"exchanges by messages: \S+ .?s more of a rank(, \S+ .?s of a server)?", lines[3])
+    assert lines[4].startswith("exchanges of ranks that take turns on a core: ")
+    assert "not measured" not in lines[3] + lines[4]
+    simulate("--ranks", "4", "--cores", "2", "--steps", "5", "parallel.mode=parameter_server")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3] == "exchanges by messages: not measured; short steps will take longer than this"
+    assert lines[4].endswith("take turns on a core: not measured; short steps will take longer than this")
+    simulate("--ranks", "4", "--steps", "5")
+    assert "exchanges" not in capsys.readouterr().out
 
 
 def test_json_has_the_assumptions_and_a_picture_is_drawn(capsys, tmp_path):

@@ -18,7 +18,11 @@ Array = np.ndarray[Any, Any]
 
 
 class Server:
-    """Serves ``variables`` to the ranks 0..workers-1, which push gradients as ``pushes`` has them, with ``cut``."""
+    """Serves ``variables`` to the ranks 0..workers-1, which push gradients as ``pushes`` has them, with ``cut``.
+
+    ``counts`` are those of the workers' pushes. ``pushed`` is how many have come in all, and ``busy_seconds`` what they
+    have taken here, from when each was found until the answers that it let go had left.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class Server:
         self._came = [0.0] * workers
         self._working = workers
         self.counts = [PushCount() for _ in range(workers)]
+        self.pushed, self.busy_seconds = 0, 0.0
 
     def serve(self) -> None:
         """Return when every worker is done.
@@ -47,7 +52,7 @@ class Server:
         """
         while self._working:
             waiting = self._comm.probe()
-            worker = waiting.source
+            found, worker = perf_counter(), waiting.source
             push = self._pushes.messages[waiting.tag]
             if waiting.nbytes not in (HEADER_BYTES, push.buffer.nbytes):
                 raise self._other_operation(worker)
@@ -59,11 +64,13 @@ class Server:
             elif header["cut"] != self._cut:
                 raise self._other_operation(worker)
             else:
-                self._came[worker] = perf_counter()
+                self._came[worker] = found
+                self.pushed += 1
                 samples, gradients = int(header["samples"]), self._pushes.read(waiting.tag)
                 answers = self._policy.push(worker, int(header["version"]), samples, gradients)
             for answer in answers:
                 self._send(answer, worker)
+            self.busy_seconds += perf_counter() - found
 
     def _send(self, answer: Answer, last: int) -> None:
         """Answer a worker; ``last`` is the one that came just now."""

@@ -1,0 +1,106 @@
+"""What exchanges cost beyond the model, from a trial: a few ranks train the experiment in its mode for about a second.
+
+A push, a round of gossip, an averaging or a compressed reduce costs more than its bytes and the latency of its messages
+(packing, headers, policies, calls of MPI and plans, all of it Python). Where ranks take turns on a core, they also wait
+for their turns, in the middle of messages too, and find cold caches. All that is taken from the difference between the
+trial and what the model has for its ranks without it; on a server from the seconds that pushes keep it busy, which it
+counts itself.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from paraflow.experiment.metrics import read_metrics
+from paraflow.experiment.schema import Config, Parallel
+from paraflow.simulate.events import interval
+from paraflow.simulate.model import Machine
+from paraflow.simulate.noise import Noise
+from paraflow.simulate.predict import predict, workers_of
+from paraflow.simulate.profile import Overhead, Profile
+from paraflow.simulate.ranks import run_ranks
+from paraflow.simulate.servers import busy
+
+_SECONDS = 0.7  # of training, as the model has it
+_WINDOWS = 10  # of the trial's steps, each timed by itself; the first has the start of the run in it
+_STEPS = 200  # to simulate
+_HALVINGS = 16  # of the interval in which a worker's overhead lies
+_NO_END = 1 << 40  # epochs
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the ranks did: median seconds of a step of the first one, and of a push on the server, where one serves."""
+
+    step: float
+    push: float
+
+
+def measure_overhead(arguments: Sequence[str], config: Config, profile: Profile, here: Machine) -> Overhead | None:
+    """The overhead of the mode of ``config``, which the command line's ``arguments`` say: CONFIG.toml key=value ...
+
+    ``here`` is a part of this node, with the trial's ranks, and ``profile`` that of a worker's step. None where the
+    ranks cannot train (their batches need more samples than there are, say, or no ranks can be started).
+    """
+    few: dict[str, object] = {"servers": 1, "backup": 0, "warmup": 0, "compress_warmup": 0}
+    table = config.parallel.model_copy(update=few)
+    lone = replace(profile, shares=(1.0,))
+    every = interval(table)
+    window = -(-int(_SECONDS / _step(lone, here, table) / _WINDOWS) // every) * every or every
+    keys = {
+        **{f"parallel.{key}": value for key, value in few.items()},
+        "parallel.autotune": "false",
+        "data.batch_size": profile.samples * workers_of(table, here.ranks),
+        "data.last": "drop",
+        "train.steps": _WINDOWS * window,
+        "train.epochs": _NO_END,
+        "train.evaluate_every": 0,
+        "train.log_every": window,
+    }
+    trial = _run([*arguments, *(f"{key}={value}" for key, value in keys.items())], profile.samples, here)
+    return None if trial is None else overhead_of(trial, lone, here, table)
+
+
+def overhead_of(trial: Trial, profile: Profile, here: Machine, table: Parallel) -> Overhead:
+    """What ``trial`` has beyond a push, and then beyond a step, as the model has them.
+
+    What is not the server's is the worker's: as much as the model's step needs to be as long as the trial's. A server's
+    pushes take no longer together than a step does: they are timed by their mean, which has a busy machine's worst
+    moments in it, and the step by a median.
+    """
+    server = 0.0
+    if trial.push:
+        push = min(trial.push, trial.step / workers_of(table, here.ranks))
+        server = max(push - busy(profile, here, table), 0.0) / float(here.crowding[-1])
+    beyond = trial.step - _step(profile, here, table, Overhead(0.0, server))
+    low, high = 0.0, max(beyond, 0.0) * interval(table)
+    for _ in range(_HALVINGS if high else 0):
+        middle = (low + high) / 2
+        longer = _step(profile, here, table, Overhead(middle, server)) > trial.step
+        low, high = (low, middle) if longer else (middle, high)
+    return Overhead(high, server)
+
+
+def _step(profile: Profile, here: Machine, table: Parallel, overhead: Overhead | None = None) -> float:
+    """The seconds of a step with ``overhead``, as the model has it."""
+    whole = replace(profile, overhead=overhead, crowded=overhead)
+    return predict(whole, here, table, Noise(profile.spread), _STEPS).step_seconds
+
+
+def _run(arguments: Sequence[str], samples: int, here: Machine) -> Trial | None:
+    with tempfile.TemporaryDirectory(prefix="paraflow-trial-") as name:
+        folder = Path(name)
+        directory = f"experiment.directory={folder / 'runs'}"
+        if not run_ranks(here.ranks, folder, *arguments, directory, cores=int(here.cores)):
+            return None
+        (file,) = folder.glob("runs/*/metrics.jsonl")
+        records = read_metrics(file)
+    rates = [record["samples_per_second"][0] for record in records if record["event"] == "train"]
+    last = records[-1]["ranks"][-1]
+    push = last["busy_seconds"] / last["pushes"] if last["role"] == "server" else 0.0
+    return Trial(samples / float(np.median(rates[1:])), push)

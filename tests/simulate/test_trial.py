@@ -1,0 +1,127 @@
+"""What ranks do around their messages: taken from a trial of a few ranks, and counted where it belongs."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from paraflow.experiment.config import load_config
+from paraflow.simulate import trial
+from paraflow.simulate.model import Link, Memory
+from paraflow.simulate.profile import Compression, Overhead
+from paraflow.simulate.ranks import run_ranks
+from paraflow.simulate.servers import busy
+from paraflow.simulate.trial import Trial, overhead_of
+
+from .cases import Machine, Parallel, machine, profile, run
+
+DIGITS = "configs/digits_sync.toml"
+HERE = machine(2, cores=2, link=None, messages=Link(1e-5, 1e9))
+OVERHEAD = Overhead(3e-4, 1e-4)
+TOPK = Compression("gathered", 1000, 1e-4, 1e-5)
+
+TABLES = [
+    {"mode": "parameter_server"},
+    {"mode": "parameter_server", "staleness": 0},
+    {"mode": "backup_workers", "backup": 0},
+    {"mode": "gossip"},
+    {"mode": "gossip", "period": 4},
+    {"mode": "local_sgd"},
+    {"mode": "easgd", "period": 5},
+    {"mode": "allreduce", "compress": "topk"},
+    {"mode": "allreduce", "compress": "topk", "accumulate": 4},
+    {"mode": "allreduce", "shared_memory": False},
+]
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("table", TABLES, ids=str)
+def test_with_the_overhead_the_ranks_take_what_the_trial_took(table, ranks):
+    """Two ranks with a core each, and four on two cores."""
+    here, kind = replace(HERE, ranks=ranks), "crowded" if ranks > 2 else "overhead"
+    # Small enough that the server of four ranks is not what all wait for: then their own overhead could not be found.
+    own = profile(nbytes=1000, update=1e-5, compression=TOPK if "compress" in table else None)
+    serves = table["mode"] in ("parameter_server", "backup_workers")
+    push = busy(own, here, Parallel(**table)) + 1e-5 if serves else 0.0
+    with_server = Overhead(0.0, 1e-5 / here.crowding[0])
+    without = run(replace(own, **{kind: with_server if serves else None}), here, steps=200, **table).step_seconds
+    trial = Trial(without + 5e-4, push)
+    found = overhead_of(trial, own, here, Parallel(**table))
+    if serves:
+        assert found.server == pytest.approx(with_server.server)
+    predicted = run(replace(own, **{kind: found}), here, steps=200, **table).step_seconds
+    assert predicted == pytest.approx(trial.step, rel=1e-4)
+
+
+def test_a_push_keeps_the_server_for_as_long_as_saturated_ones_do():
+    # 8 workers of its node, which never let it wait.
+    own, near = profile(update=1e-4, overhead=OVERHEAD), replace(HERE, ranks=9, cores=9)
+    table = Parallel(mode="parameter_server")
+    seconds = busy(own, near, table)
+    assert seconds == pytest.approx(busy(replace(own, overhead=None), near, table) + OVERHEAD.server)
+    found = run(own, near, steps=80, mode="parameter_server")
+    assert found.samples_per_second == pytest.approx(32 / seconds, rel=0.02)
+
+
+def test_every_neighbour_costs_a_rank_its_overhead():
+    def step(overhead, **table):
+        return run(profile(overhead=overhead), machine(8), mode="gossip", **table).step_seconds
+
+    for topology, neighbours in (("ring", 2), ("random", 1), ("complete", 7)):
+        more = step(OVERHEAD, topology=topology) - step(None, topology=topology)
+        assert more == pytest.approx(neighbours * OVERHEAD.worker)
+
+
+def test_a_rank_alone_has_none():
+    for table in TABLES:
+        assert run(profile(overhead=OVERHEAD), machine(1), **table) == run(profile(), machine(1), **table)
+
+
+def test_pushes_take_no_longer_than_the_step_that_they_are_in():
+    # Their mean has moments of a busy machine in it that the median of the steps leaves out.
+    table = Parallel(mode="parameter_server")
+    found = overhead_of(Trial(1e-2, 5e-2), profile(), HERE, table)
+    assert found.server == pytest.approx(1e-2 - busy(profile(), HERE, table))
+
+
+def test_a_trial_that_was_faster_than_the_model_costs_nothing():
+    found = overhead_of(Trial(1e-4, 1e-9), profile(), HERE, Parallel(mode="parameter_server"))
+    assert found == Overhead(0.0, 0.0)
+
+
+@pytest.fixture
+def trained(monkeypatch, request):
+    """What is measured on digits by ranks with ``samples`` each; the model has steps below 0.1 ms."""
+    monkeypatch.chdir(request.config.rootpath)
+    monkeypatch.setattr(trial, "_SECONDS", 0.03)
+
+    def measured(mode, ranks, samples=32):
+        arguments = [DIGITS, f"parallel.mode={mode}", "train.epochs=1"]  # the trial is longer than that
+        here = Machine(ranks, 1, 2, Memory(1e-7, 1e11, 1e11), messages=Link(1e-7, 1e11))
+        own = replace(profile(38440, 1e-4 / 3), samples=samples)
+        return trial.measure_overhead(arguments, load_config(arguments[0], arguments[1:]), own, here)
+
+    return measured
+
+
+@pytest.mark.parametrize(
+    ("mode", "ranks"), [("parameter_server", 2), ("gossip", 2), ("parameter_server", 4), ("allreduce", 4)]
+)
+def test_ranks_train_and_take_longer_than_a_model_of_next_to_nothing(trained, mode, ranks):
+    found = trained(mode, ranks)
+    assert found.worker + found.server > 0
+    assert (found.server > 0) == (mode == "parameter_server")
+
+
+def test_ranks_that_cannot_train_measure_nothing(trained):
+    assert trained("gossip", 2, samples=1 << 20) is None  # more than there are
+
+
+def test_ranks_may_have_one_core(tmp_path):
+    file = tmp_path / "cores.py"
+    file.write_text("import os, sys; open(f'{sys.argv[1]}/{os.getpid()}', 'w').write(str(os.sched_getaffinity(0)))")
+    before = os.sched_getaffinity(0)
+    assert run_ranks(2, tmp_path, str(file), str(tmp_path), cores=1)
+    assert [path.read_text() for path in tmp_path.iterdir() if path.name.isdigit()] == [str({min(before)})] * 2
+    assert os.sched_getaffinity(0) == before
+    assert not run_ranks(2, tmp_path, str(tmp_path / "missing.py"))
