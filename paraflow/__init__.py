@@ -146,7 +146,8 @@ from paraflow.ops.variables import (
     scatter_nd_sub,
     scatter_nd_update,
 )
-from paraflow.runtime.session import InteractiveSession, Session, get_default_session
+from paraflow.runtime.interactive import InteractiveSession, get_default_session
+from paraflow.runtime.session import Session
 from paraflow.vocabulary import *  # noqa: F403
 
 newaxis = None  # in a tensor's key: a new axis of size 1

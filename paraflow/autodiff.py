@@ -40,8 +40,10 @@ def gradients(
     wanted = _as_list(xs)
     graph = outputs[0].graph if outputs else get_default_graph()
     with graph.as_default(), graph.name_scope(name):
-        sources = [_sources(x, graph.operations) for x in wanted]
-        stops = {t for stop in _as_list(stop_gradients) for t in _sources(stop, graph.operations)}
+        stopping = _as_list(stop_gradients)
+        reads = _reads(graph.operations) if any(isinstance(x, Variable) for x in (*wanted, *stopping)) else {}
+        sources = [_sources(x, reads) for x in wanted]
+        stops = {t for stop in stopping for t in _sources(stop, reads)}
         cotangents: dict[Tensor, list[Tensor]] = {}
         for y, dy in zip(outputs, _cotangents_of(outputs, grad_ys), strict=True):
             cotangents.setdefault(y, []).append(dy)
@@ -60,13 +62,18 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
 
 
-def _sources(x: Any, operations: list[Operation]) -> list[Tensor]:
+def _reads(operations: list[Operation]) -> dict[str, list[Tensor]]:
+    """The values that are read of each variable, by its name."""
+    reads: dict[str, list[Tensor]] = {}
+    for operation in operations:
+        if operation.record is read_variable:
+            reads.setdefault(operation.attrs["variable"], []).append(operation.outputs[0])
+    return reads
+
+
+def _sources(x: Any, reads: dict[str, list[Tensor]]) -> list[Tensor]:
     """The tensors that stand for ``x``: itself, or every read of a variable."""
-    if isinstance(x, Variable):
-        return [
-            o.outputs[0] for o in operations if o.record is read_variable and o.attrs["variable"] == x.spec.name
-        ]
-    return [convert(x)]
+    return reads.get(x.spec.name, []) if isinstance(x, Variable) else [convert(x)]
 
 
 def _cotangents_of(ys: list[Tensor], grad_ys: Any) -> list[Tensor]:

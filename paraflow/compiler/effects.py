@@ -8,7 +8,7 @@ may change what is still to be read for another.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
 from paraflow.graph.node import Operation, Tensor
@@ -58,6 +58,7 @@ def _order_one_variable(
     """Both reads and writes with an output hand out the variable's memory; the next write ends what they handed out."""
     last_write: Operation | None = None
     handed_out: list[Operation] = []
+    writes = deque(a for a in accesses if a.record.writes)
     for access in accesses:
         effects.version[access] = last_write
         if last_write is not None:
@@ -65,8 +66,9 @@ def _order_one_variable(
         hands_out = "variable" in access.attrs  # what touches several variables returns memory of none
         users, is_fetched = alias_users(access.outputs[0], consumers, fetched) if hands_out else ([], False)
         effects.users[access] = users
-        next_write = next((a for a in accesses if a.record.writes and a.index > access.index), None)
-        if next_write is not None and (is_fetched or any(_outlives(u, next_write) for u in users)):
+        if writes and writes[0] is access:
+            writes.popleft()
+        if writes and (is_fetched or any(_outlives(u, writes[0]) for u in users)):
             effects.snapshots.add(access)
         if access.record.writes:
             for earlier in handed_out:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from paraflow.compiler.plan import (
     Slot,
     Step,
 )
+from paraflow.graph.device import lane_number
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Program
 from paraflow.graph.shape import Dims, known, num_elements
@@ -65,14 +66,16 @@ class StepDraft:
     outputs: tuple[int, ...]
     depends: tuple[int, ...]
     record_name: str
+    lane: int | None = None
 
 
 class Lowering:
     """The state of one lowering; `lower` is the way in."""
 
-    def __init__(self, program: Program, parallel: bool) -> None:
+    def __init__(self, program: Program, threads: int) -> None:
         self.program = program
-        self.parallel = parallel
+        self.threads = threads
+        self.parallel = threads > 1
         self.operations = program.operations()
         self.effects: Effects = order_effects(program, self.operations)
         self.consumers: dict[Tensor, list[Operation]] = defaultdict(list)
@@ -81,6 +84,7 @@ class Lowering:
                 self.consumers[tensor].append(operation)
         self.slots: list[SlotDraft] = []
         self.steps: list[StepDraft] = []
+        self.last_on: dict[int, int] = {}  # the last step of each lane so far
         self.slot_of: dict[Tensor, int] = {}
         self.done: dict[Operation, tuple[int, ...]] = {}
         self.updates = self._in_place_updates()
@@ -166,13 +170,22 @@ class Lowering:
         record_name: str | None = None,
     ) -> None:
         index = len(self.steps)
+        lane = self._lane(operation)
+        if lane is not None:
+            waits = tuple(sorted({*waits, self.last_on.get(lane, index)} - {index}))
+            self.last_on[lane] = index
         for slot in inputs:
             self.slots[self._root(slot)].users.append(index)
         for slot in outputs:
             self.slots[slot].ready = (index,)
             self.slots[self._root(slot)].users.append(index)
-        self.steps.append(StepDraft(operation, mode, inputs, outputs, waits, record_name or operation.type))
+        self.steps.append(StepDraft(operation, mode, inputs, outputs, waits, record_name or operation.type, lane))
         self.done[operation] = (index,)
+
+    def _lane(self, operation: Operation) -> int | None:
+        """The lane that the author asked for, counted round where there are fewer; None where any will do."""
+        number = lane_number(operation.device) if self.parallel and operation.device else None
+        return None if number is None else number % self.threads
 
     def _lower(self, operation: Operation) -> None:
         inputs = tuple(self.slot_of[t] for t in operation.inputs)
@@ -274,7 +287,7 @@ class Lowering:
             if draft.kind == ARENA:
                 ends[max(draft.users)].append(i)
         for index, step in enumerate(self.steps):
-            over = ancestors[index]
+            over = _contains(ancestors[index])
             taken = self._take_over(index, step, ends[index], over)
             for slot in () if step.mode == BIND_VIEW else step.outputs:
                 draft = self.slots[slot]
@@ -283,18 +296,16 @@ class Lowering:
             for slot in ends[index]:
                 if slot != taken:
                     draft = self.slots[slot]
-                    arena.release(draft.where, self._bytes(slot), self._mask(draft.users))
+                    arena.release(draft.where, self._bytes(slot), self._guard(draft.users))
         self.arena_bytes = arena.bytes
 
-    def _mask(self, steps: list[int]) -> int:
-        """The steps as a bit mask; with one lane program order says it all, so nothing needs guarding."""
-        mask = 0
-        if self.parallel:
-            for step in steps:
-                mask |= 1 << step
-        return mask
+    def _guard(self, steps: list[int]) -> tuple[int, ...]:
+        """The steps; with one lane program order says it all, so nothing needs guarding."""
+        return tuple(dict.fromkeys(steps)) if self.parallel else ()
 
-    def _take_over(self, index: int, step: StepDraft, ending: list[int], over: int) -> int | None:
+    def _take_over(
+        self, index: int, step: StepDraft, ending: list[int], over: Callable[[int], object]
+    ) -> int | None:
         """Give the output the memory of an input that ends here, where the kernel may work in place."""
         if step.mode != KERNEL or len(step.outputs) > 1 or self.slots[step.outputs[0]].kind != ARENA:
             return None
@@ -309,7 +320,7 @@ class Lowering:
                 and draft.kind == ARENA
                 and draft.tensor.spec.shape == output.tensor.spec.shape
                 and draft.tensor.dtype == output.tensor.dtype
-                and not self._mask([u for u in draft.users if u != index]) & ~over
+                and all(over(user) for user in self._guard(draft.users) if user != index)
                 and self._alone(slot, step)
             ):
                 output.where = draft.where
@@ -330,9 +341,9 @@ class Lowering:
         return (num_elements(tensor.spec.shape) or 0) * tensor.dtype.itemsize
 
     def _ancestors(self) -> list[int]:
-        """For each step the bit mask of the steps that are over before it starts."""
+        """For each step the bit mask of the steps that are over before it starts; empty where nothing is guarded."""
         if not self.parallel:
-            return [-1] * len(self.steps)
+            return [0] * len(self.steps)
         masks: list[int] = []
         for step in self.steps:
             mask = 0
@@ -371,6 +382,7 @@ class Lowering:
                 releases=tuple(releases[i]),
                 cost=step_cost(s.operation),
                 source=s.operation.source,
+                lane=s.lane,
             )
             for i, s in enumerate(self.steps)
         )
@@ -395,6 +407,12 @@ class Lowering:
             if operation.record.writes:
                 writes.update(dict.fromkeys(operation.variables))
         return tuple(reads), tuple(writes)
+
+
+def _contains(mask: int) -> Callable[[int], object]:
+    """Whether a step is in a bit mask, in a time that does not depend on its length."""
+    bits = mask.to_bytes(mask.bit_length() // 8 + 1, "little")
+    return lambda step: step >> 3 < len(bits) and bits[step >> 3] >> (step & 7) & 1
 
 
 def placed_gradients(operations: list[Operation]) -> Iterator[tuple[Tensor, str]]:
@@ -430,6 +448,6 @@ def step_cost(operation: Operation) -> int:
     return sum(n for n in sizes if n is not None)
 
 
-def lower(program: Program, parallel: bool = False) -> Plan:
-    """The plan of ``program``; with ``parallel`` its memory allows independent steps to run at the same time."""
-    return Lowering(program, parallel).run()
+def lower(program: Program, threads: int = 1) -> Plan:
+    """The plan of ``program``; with several ``threads`` its memory allows independent steps to run at the same time."""
+    return Lowering(program, threads).run()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from paraflow.compiler.lower import lower
@@ -13,7 +15,7 @@ from paraflow.compiler.simplify import simplify
 from paraflow.compiler.specialise import Given, specialise
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.rebuild import Program, rebuild
+from paraflow.graph.rebuild import Program
 
 Rewrite = Callable[[Program], Program]
 
@@ -24,17 +26,30 @@ BUCKET_BYTES = 4 << 20
 class Options:
     """What the compiler may be told.
 
-    ``parallel``: independent steps may run at the same time; ``synchronous``: the variables in planes are shared with
-    other ranks, but for those that are this rank's own, which ``private`` tells; ``bucket_bytes``: size of the buckets
-    in which gradients are exchanged, a quarter of it for the first.
+    ``threads``: how many steps may run at the same time, each on a lane; ``synchronous``: the variables in planes are
+    shared with other ranks, but for those that are this rank's own, which ``private`` tells; ``bucket_bytes``: size of
+    the buckets in which gradients are exchanged, a quarter of it for the first.
     """
 
-    parallel: bool = False
+    threads: int = 1
     synchronous: bool = False
     bucket_bytes: int = BUCKET_BYTES
     private: Callable[[str], bool] = lambda name: False
 
 
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Inside, Python looks for no garbage: a compilation keeps nearly all that it makes, and looking takes a third."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@_collecting_later()
 def compile_plan(
     graph: Graph,
     fetches: Sequence[Tensor],
@@ -52,8 +67,7 @@ def compile_plan(
     if rewrite is not None:
         program = rewrite(program)
     program = simplify(program)
-    program = rebuild(program)  # what simplification left unused goes
     program = shard_updates(program, options.synchronous, options.bucket_bytes, options.private)
     if options.synchronous:
         program = share_rows(program, options.private)
-    return program, lower(program, options.parallel)
+    return program, lower(program, options.threads)

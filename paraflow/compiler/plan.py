@@ -55,7 +55,7 @@ class Step:
     """One call. ``inputs`` and ``outputs`` are slots; ``depends`` are the steps that must have run before.
 
     ``releases`` are object slots whose value nobody needs afterwards; ``cost`` is a rough count of elementary
-    operations.
+    operations; ``lane`` is the thread that has to run it, after the lane's steps before it (None: any thread).
     """
 
     name: str
@@ -68,6 +68,7 @@ class Step:
     releases: tuple[int, ...]
     cost: int
     source: tuple[str, int] | None
+    lane: int | None = None
 
     def text(self) -> str:
         """The step on one line."""
@@ -75,7 +76,8 @@ class Step:
         inputs = ", ".join(f"s{i}" for i in self.inputs)
         outputs = ", ".join(f"s{i}" for i in self.outputs)
         after = f"  after {','.join(map(str, self.depends))}" if self.depends else ""
-        return f"{outputs or '-'} = {self.mode} {self.record.name}({inputs}{attrs}){after}  # {self.name}"
+        lane = "" if self.lane is None else f"  on lane {self.lane}"
+        return f"{outputs or '-'} = {self.mode} {self.record.name}({inputs}{attrs}){after}{lane}  # {self.name}"
 
 
 @dataclass(frozen=True, slots=True)

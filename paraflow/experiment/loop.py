@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -18,7 +20,7 @@ from paraflow.experiment.journal import Journal
 from paraflow.experiment.measure import Meter, evaluate
 from paraflow.experiment.model import Model, build_model
 from paraflow.experiment.optimizers import build_train_op
-from paraflow.experiment.run_directory import PARAMETERS_FILE, create_run_directory, save_config
+from paraflow.experiment.run_directory import PARAMETERS_FILE, TRACE_FILE, create_run_directory, save_config
 from paraflow.experiment.schema import Config, shared_leaves
 from paraflow.experiment.strategies import check_mode, check_normalization, make_strategy
 from paraflow.graph.graph import Graph
@@ -27,6 +29,7 @@ from paraflow.ops.state import Variable, global_variables, global_variables_init
 from paraflow.parallel import Strategy
 from paraflow.parallel.agreement import check_agreement
 from paraflow.runtime.session import Session
+from paraflow.runtime.trace import Trace
 from paraflow.train.checkpoint_files import save_arrays
 
 
@@ -79,15 +82,18 @@ class _Run:
         """Train, evaluate, and write the final parameters."""
         batches = self._batches(training)
         total_steps = _total_steps(self.config, batches.steps_per_epoch)
+        trace = None if self.config.train.trace is None else Trace(self.session.context)
         directory = create_run_directory(self.config, self.communicator)
         with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs) as journal:
             worker = None
             if self.strategy.is_server:
                 self.strategy.serve(self.session, self.train_op)
             else:
-                worker = _Worker(self, directory, journal, batches, total_steps)
+                worker = _Worker(self, directory, journal, batches, total_steps, trace)
                 worker.train()
             self.strategy.finish(self.session)
+            if trace is not None:
+                trace.save(directory / TRACE_FILE, self.communicator)
             journal.evaluated(self.evaluate(self.communicator))
             journal.line()
             if self.communicator.rank == 0:
@@ -124,7 +130,10 @@ def _total_steps(config: Config, steps_per_epoch: int) -> int:
     steps, accumulate = min(end for end in ends if end is not None), config.parallel.accumulate
     if steps < accumulate:
         raise ConfigError(f"parallel.accumulate = {accumulate}, but the run has only {steps} batches: train longer")
-    return steps - steps % accumulate
+    steps -= steps % accumulate
+    if config.train.trace is not None and config.train.trace[1] > steps:
+        raise ConfigError(f"train.trace = {list(config.train.trace)}, but the run has only {steps} steps")
+    return steps
 
 
 class _Worker:
@@ -134,13 +143,15 @@ class _Worker:
     """
 
     def __init__(
-        self, run: _Run, directory: Path, journal: Journal, batches: Batches | OwnBatches, total_steps: int
-    ) -> None:
+        self, run: _Run, directory: Path, journal: Journal, batches: Batches | OwnBatches, total_steps: int,
+        trace: Trace | None,
+    ) -> None:  # fmt: skip
         self._run = run
         self._directory = directory
         self._journal = journal
         self._batches = batches
         self._total_steps = total_steps
+        self._trace = trace
         self._group = solo() if run.strategy.asynchronous else run.communicator
         values = run.model.values
         self._call = run.session.make_callable([run.train_op, list(values.values())], run.model.feeds)
@@ -171,11 +182,28 @@ class _Worker:
 
     def _train_in_a_row(self, epoch: int, end: int) -> None:
         """Train on the batches of ``epoch`` up to step ``end``, or to where the strategy skips some."""
-        for batch in self._batches.epoch(epoch, self._step % self._batches.steps_per_epoch):
+        batches = self._batches.epoch(epoch, self._step % self._batches.steps_per_epoch)
+        for batch in batches if self._trace is None else self._traced(batches, self._trace):
             step = self._step
             self._train_on(batch, epoch)
             if self._step != step + 1 or self._step >= end:
                 return
+
+    def _traced(self, batches: Iterator[Batch], trace: Trace) -> Iterator[Batch]:
+        """The batches; those of ``train.trace`` are made and trained on while the session records."""
+        first, last = self._run.config.train.trace or (0, 0)
+        session = self._run.session
+        try:
+            while True:
+                watched = first <= self._step + 1 <= last
+                session.tracer = trace if watched else None
+                with trace.span("data") if watched else nullcontext():
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            session.tracer = None
 
     def _seconds(self) -> float:
         """Seconds of training so far, evaluations left out."""

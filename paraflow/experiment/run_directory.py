@@ -21,6 +21,7 @@ ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.jsonl"
 PARAMETERS_FILE = "parameters.safetensors"
 WAITS_FILE = "waits.svg"
+TRACE_FILE = "trace.json"
 
 
 def create_run_directory(config: Config, communicator: Communicator) -> Path:

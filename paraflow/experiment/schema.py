@@ -215,11 +215,22 @@ class Train(Table):
         default=1, description="epochs between evaluations on the test samples; 0: only at the end"
     )
     log_every: PositiveInt = Field(default=10, description="steps between two lines of metrics.jsonl")
+    trace: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=2, max_length=2)] | None = Field(
+        default=None,
+        description="[first, last]: steps that are traced; trace.json in the run directory, of all ranks, is for "
+        "ui.perfetto.dev",
+    )
 
     @model_validator(mode="after")
     def _has_an_end(self) -> "Train":
         if self.epochs is None and self.steps is None:
             raise ValueError("needs 'epochs' or 'steps', or training would never end")
+        return self
+
+    @model_validator(mode="after")
+    def _traces_forwards(self) -> "Train":
+        if self.trace is not None and self.trace[0] > self.trace[1]:
+            raise ValueError(f"trace = {list(self.trace)}: the first step comes after the last one")
         return self
 
 

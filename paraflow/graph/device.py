@@ -1,6 +1,7 @@
 """Names of devices, as ``device`` takes them: ``"/job:ps/task:1/device:CPU:0"``, or a part of that.
 
-A graph records where its author wants an operation to run; what runs where is decided by ranks, not by names.
+A graph records where its author wants an operation to run. The number of a CPU chooses one of a session's threads, its
+lanes, and may be written ``"/lane:1"``; which rank does what is not for names to say.
 """
 
 from __future__ import annotations
@@ -24,10 +25,17 @@ def parse(name: str) -> dict[str, str]:
             parts[key] = rest
             continue
         kind, _, number = (rest if key == "device" else item).partition(":")
+        kind = "cpu" if kind.lower() == "lane" else kind
         if kind.lower() not in _KINDS or not (number in ("", "*") or number.isdigit()):
             raise ValueError(f"unknown attribute '{key}' in device name {name!r}; good are '/job:ps/task:0', '/cpu:0'")
         parts["device"] = f"{kind.upper()}:{number or '*'}"
     return parts
+
+
+def lane_number(name: str) -> int | None:
+    """The number of the CPU in a device's name; None where it has none."""
+    kind, _, number = parse(name).get("device", "").partition(":")
+    return int(number) if kind == "CPU" and number.isdigit() else None
 
 
 def resolve(scopes: Sequence[DeviceScope], operation: Any) -> str:

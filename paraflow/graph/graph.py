@@ -77,12 +77,14 @@ class Graph:
                     f"{record.name} '{name}' has an input from another graph: {tensor.op.where()}; "
                     "build it inside `with graph.as_default():`"
                 )
-        control = dict.fromkeys((*control_inputs, *(c for scope in self._control for c in scope)))
+        control = control_inputs
+        if control or self._control:
+            control = tuple(dict.fromkeys((*control, *(c for scope in self._control for c in scope))))
         for waited_for in control:
             if waited_for.graph is not self:
                 raise GraphError(f"{record.name} '{name}' has a control input from another graph: {waited_for.where()}")
         operation = Operation(
-            self, len(self.operations), self.unique_name(name), record, inputs, attrs, tuple(control), source, specs
+            self, len(self.operations), self.unique_name(name), record, inputs, attrs, control, source, specs
         )
         if self._devices:
             operation.device = resolve(self._devices, operation)
@@ -133,7 +135,7 @@ class Graph:
 
     @contextmanager
     def device(self, device_name_or_function: DeviceScope) -> Iterator[None]:
-        """Record a device for operations made inside; see `paraflow.device`."""
+        """A device for operations made inside; see `paraflow.device`."""
         if isinstance(device_name_or_function, str):
             resolve([device_name_or_function], None)
         self._devices.append(device_name_or_function)
@@ -306,11 +308,13 @@ def name_scope(name: str | None, default_name: str | None = None, values: Sequen
 
 
 def device(device_name_or_function: DeviceScope) -> Any:
-    """Context manager: operations of the default graph made inside have this ``device``, which is only recorded.
+    """Context manager: operations of the default graph made inside have this ``device``.
 
     It is a name such as ``"/job:ps/task:0/cpu:0"``, of which inner scopes overrule the parts that they mention, a
     function of the operation that returns one, or None, which lifts all outer scopes. Raises ValueError for other
-    names. Which rank does what is for the strategy to say, not for devices.
+    names. In a session with n ``threads``, operations on ``"/cpu:i"``, or ``"/lane:i"``, run on thread i modulo n,
+    one after the other in program order, and all others wherever there is time; with one thread there is one lane.
+    Everything else in a name is only recorded: which rank does what is for the strategy to say, not for devices.
     """
     return get_default_graph().device(device_name_or_function)
 

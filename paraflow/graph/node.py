@@ -23,8 +23,8 @@ class Operation:
     """A node of a graph: one use of an op record, with its inputs and attributes.
 
     Operations are made by calling a record and never change afterwards. ``index`` is the position in the
-    graph, so inputs always have smaller indices; ``source`` is the user's (file, line) that made it; ``device`` is what
-    the author asked for, and means nothing to those who run it.
+    graph, so inputs always have smaller indices; ``source`` is the user's (file, line) that made it; ``device`` is
+    where the author wants it to run.
     """
 
     __slots__ = ("attrs", "control_inputs", "device", "graph", "index", "inputs", "name", "outputs", "record", "source")
@@ -138,9 +138,6 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"<paraflow.Tensor '{self.name}' shape={format_dims(self.spec.shape)} dtype={self.dtype.name}>"
-
-    def __hash__(self) -> int:
-        return id(self)
 
     def __bool__(self) -> bool:
         raise TypeError(

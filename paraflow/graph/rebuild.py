@@ -65,8 +65,7 @@ class Builder:
         Tensors are converted by the record only when a user calls it; here dtypes have to fit already.
         """
         record = records[record] if isinstance(record, str) else record
-        full = dict(record.attributes)
-        full.update(attrs or {})
+        full = {**record.attributes, **attrs} if attrs else record.attributes
         inputs = tuple(inputs)
         control_inputs = self.control_inputs
         key = None
@@ -79,6 +78,7 @@ class Builder:
             made = self.graph.add(record, inputs, full, origin.name, origin.source, specs, control_inputs)
         else:
             made = record.build(self.graph, inputs, full, origin.name, origin.source, control_inputs)
+        made.device = origin.device
         if key is not None:
             self._memo[key] = made
         return made.outputs
@@ -93,9 +93,11 @@ class Builder:
         """The same operation in the new graph, its shapes inferred again only where the inputs' changed."""
         same = all(new.spec is old.spec for new, old in zip(inputs, operation.inputs, strict=True))
         if not operation.outputs:
-            return operation.record.build(
+            made = operation.record.build(
                 self.graph, inputs, operation.attrs, operation.name, operation.source, self.control_inputs
             )
+            made.device = operation.device
+            return made
         outputs = self.emit(operation, operation.record, inputs, operation.attrs, keep_specs=same)
         return outputs[0].op
 

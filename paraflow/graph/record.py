@@ -92,6 +92,8 @@ class OpRecord:
         self.runtime: list[str]
         self.order: list[str]  # what may be given by position
         self._read_signature()
+        # Whether the outputs depend on the inputs and attributes alone, so equal uses can be merged.
+        self.pure = not (random or reads or writes or collective or effect or self.runtime)
         self.shape_rule: Rule | None = None
         self.gradient_rule: Rule | None = None
 
@@ -123,11 +125,6 @@ class OpRecord:
         if self.variadic:
             parameters.insert(len(self.inputs), inspect.Parameter("values", inspect.Parameter.VAR_POSITIONAL))
         return inspect.Signature(parameters)
-
-    @property
-    def pure(self) -> bool:
-        """Whether the outputs depend on the inputs and attributes alone, so equal uses can be merged."""
-        return not (self.random or self.reads or self.writes or self.collective or self.effect or self.runtime)
 
     def shape(self, rule: Rule) -> Rule:
         """Decorator: ``rule(*input specs, **attributes)`` returns the `Spec` of the output, or a tuple of them."""

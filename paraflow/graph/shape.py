@@ -160,7 +160,9 @@ def merge(a: Dims, b: Dims) -> Dims:
 
 def broadcast(*shapes: Dims) -> Dims:
     """The shape of an elementwise result, by numpy's broadcasting rule; raises GraphError when none exists."""
-    if any(shape is None for shape in shapes):
+    if len(set(shapes)) == 1:
+        return shapes[0]
+    if None in shapes:
         return None
     known = [shape for shape in shapes if shape is not None]
     rank = max(len(shape) for shape in known)

@@ -145,7 +145,7 @@ def _select(condition: Array, x: Array, y: Array, out: Array) -> None:
     """x or y by bit masks where that pays: an unpredictable branch for each element costs ten times as much."""
     bits = _BITS.get(out.itemsize)
     if bits is None or out.size < 1024:
-        np.copyto(out, y)
+        out[...] = y
         np.copyto(out, x, where=condition)
         return
     chosen, y_bits = out.view(bits), y.view(bits)
@@ -163,7 +163,7 @@ def _sigmoid(x: Array, out: Array) -> None:
 
 
 def _copy(x: Array, out: Array) -> None:
-    np.copyto(out, x)
+    out[...] = x
 
 
 def _cast(x: Array, out: Array) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from functools import cached_property, partial
 from time import perf_counter
 from typing import Any
@@ -90,6 +91,17 @@ class Executable:
             _then(call, exchange.advance) if step.cost >= INLINE_COST else call
             for step, call in zip(self.steps, self.calls, strict=True)
         ]
+
+    @contextmanager
+    def replaced(self, calls: list[Call]) -> Iterator[None]:
+        """Inside, the steps are these calls."""
+        own, self.calls = self.calls, calls
+        self.__dict__.pop("in_turn", None)  # it is made of them
+        try:
+            yield
+        finally:
+            self.calls = own
+            self.__dict__.pop("in_turn", None)
 
     @cached_property
     def dependents(self) -> tuple[list[list[int]], list[int]]:

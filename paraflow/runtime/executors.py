@@ -39,28 +39,31 @@ class ReadyQueueExecutor:
 
     As in TensorFlow's executor, a step counts its pending dependencies, and the thread that brings counts to zero goes
     on with these steps: with all of them where they are cheap, else with the dear one that heads the longest chain,
-    while the others are left to whoever is free. The plan must be compiled with ``parallel``.
+    while the others are left to whoever is free. Steps that have a lane are left to its thread; lane 0 is the thread
+    that calls. The plan must be compiled for as many ``threads``.
     """
 
     def __init__(self, threads: int) -> None:
         self._run: _Run | None = None
         self._changed = threading.Condition(threading.Lock())
         self._closed = False
+        self._threads = threads
         self._workers = [
-            threading.Thread(target=self._work, name=f"paraflow-{i}", daemon=True) for i in range(1, threads)
+            threading.Thread(target=self._work, args=(lane,), name=f"paraflow-{lane}", daemon=True)
+            for lane in range(1, threads)
         ]
         for worker in self._workers:
             worker.start()
 
     def execute(self, loaded: Executable) -> None:
         """Run the steps, this thread taking part."""
-        run = _Run(loaded, self._changed)
+        run = _Run(loaded, self._threads, self._changed)
         todo: list[int] = []
         with self._changed:
             self._run = run
-            run.hand_out([i for i, n in enumerate(run.pending) if not n], todo)
+            run.hand_out([i for i, n in enumerate(run.pending) if not n], todo, 0)
         try:
-            run.help(todo)
+            run.help(todo, 0)
         finally:
             with self._changed:
                 self._run = None
@@ -81,17 +84,17 @@ class ReadyQueueExecutor:
         for worker in self._workers:
             worker.join()
 
-    def _work(self) -> None:
+    def _work(self, lane: int) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or (self._run is not None and self._run.ready))
+                self._changed.wait_for(lambda: self._closed or (self._run is not None and self._run.has_for(lane)))
                 if self._closed:
                     return
                 run = self._run
                 assert run is not None
                 run.helpers += 1
             with np.errstate(all="ignore"):
-                run.help([])
+                run.help([], lane)
             with self._changed:
                 run.helpers -= 1
                 if run.left:
@@ -102,10 +105,11 @@ class _Run:
     """One run of one plan; what changes is under the lock of ``changed``.
 
     ``pending`` counts the dependencies that each step still waits for, ``left`` the steps that have not run. ``ready``
-    are the steps that anybody may take. When ``over``, every step has run or one has failed, and nobody starts another.
+    are the steps that anybody may take, ``reserved`` those of each lane. When ``over``, every step has run or one has
+    failed, and nobody starts another.
     """
 
-    def __init__(self, loaded: Executable, changed: threading.Condition) -> None:
+    def __init__(self, loaded: Executable, threads: int, changed: threading.Condition) -> None:
         self.loaded = loaded
         self.changed = changed
         self.users, self.waits = loaded.dependents
@@ -113,42 +117,59 @@ class _Run:
         self.left = len(loaded.calls)
         self.over = not self.left
         self.ready: deque[int] = deque()
+        self.reserved: list[deque[int]] = [deque() for _ in range(threads)]
         self.helpers = 0
         self.failure: tuple[int, BaseException] | None = None
 
-    def help(self, todo: list[int]) -> None:
+    def has_for(self, lane: int) -> bool:
+        """Whether there is a step to start for the thread of ``lane``."""
+        return bool(self.ready or self.reserved[lane])
+
+    def help(self, todo: list[int], lane: int) -> None:
         """Run the steps ``todo`` and then whatever is ready, until there is nothing left to start."""
         while True:
-            self._run_all(todo)
+            self._run_all(todo, lane)
             with self.changed:
-                self.changed.wait_for(lambda: self.ready or self.over)
+                self.changed.wait_for(lambda: self.over or self.has_for(lane))
                 if self.over:
                     return
-                todo = [self.ready.popleft()]
+                own = self.reserved[lane]
+                todo = [own.popleft() if own else self.ready.popleft()]
+                if own and self.ready:
+                    self.changed.notify()  # this thread may have been woken for what it leaves
 
-    def hand_out(self, numbers: list[int], todo: list[int]) -> None:
+    def hand_out(self, numbers: list[int], todo: list[int], lane: int) -> None:
         """Take on one dear step of ``todo`` and ``numbers``, and leave all others; where none is dear, take on all.
 
         While a thread is in a dear step it does not hold the interpreter lock, so cheap ones get done beside it.
         """
         steps = self.loaded.steps
-        todo += numbers
+        for number in numbers:
+            other = steps[number].lane
+            if other is None or other == lane:
+                todo.append(number)
+            else:
+                self.reserved[other].append(number)
+                self.changed.notify_all()
         dear = [number for number in todo if steps[number].cost >= INLINE_COST]
         if dear:
             own = max(dear, key=self.loaded.ranks.__getitem__)
             todo.remove(own)
-            self.ready.extend(todo)
+            for number in todo:
+                (self.ready if steps[number].lane is None else self.reserved[lane]).append(number)
             self.changed.notify(len(todo))
             todo[:] = [own]
 
-    def _run_all(self, todo: list[int]) -> None:
-        calls, users, waits = self.loaded.calls, self.users, self.waits
+    def _run_all(self, todo: list[int], lane: int) -> None:
+        calls, users, waits, steps = self.loaded.calls, self.users, self.waits, self.loaded.steps
         while todo:
             number, done = todo.pop(), 1
             try:
                 calls[number]()
                 while len(users[number]) == 1 and waits[users[number][0]] == 1:
                     # Nobody else waits for this step, and that one waits for nobody else: no need to look up.
+                    if steps[users[number][0]].lane not in (None, lane):
+                        break
                     number, done = users[number][0], done + 1
                     calls[number]()
             except BaseException as error:
@@ -171,4 +192,4 @@ class _Run:
                     self.pending[user] -= 1
                     if not self.pending[user]:
                         free.append(user)
-                self.hand_out(free, todo)
+                self.hand_out(free, todo, lane)

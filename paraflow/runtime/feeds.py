@@ -1,4 +1,4 @@
-"""Checking what a run is fed and unfolding what it fetches."""
+"""Checking what a run is fed, counting its samples, and unfolding what it fetches."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
 from paraflow.errors import InvalidArgumentError
 from paraflow.graph.graph import Graph
@@ -138,3 +139,22 @@ def fetch_key(item: Any) -> Any:
     except TypeError:
         raise TypeError(f"{item!r} is neither a tensor, an operation, a variable nor the name of one") from None
     return item
+
+
+def weighs_samples(plan: Plan) -> bool:
+    """Whether the plan averages over ranks, so that the number of samples counts."""
+    runtime = {"samples", "batch_samples"}
+    return any(not runtime.isdisjoint(s.record.runtime) or s.attrs.get("exchanged") for s in plan.steps)
+
+
+def count_samples(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> int | None:
+    """The samples of a step: the first size of the fed tensors whose first size is unknown in the graph.
+
+    1 when there is no such feed; None when they differ.
+    """
+    counts = {
+        shape[0]
+        for tensor, shape in zip(tensors, shapes, strict=True)
+        if shape and (tensor.spec.shape is None or tensor.spec.shape[0] is None)
+    }
+    return 1 if not counts else counts.pop() if len(counts) == 1 else None

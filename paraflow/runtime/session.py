@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import zlib
@@ -20,7 +21,7 @@ from paraflow.compiler.pipeline import BUCKET_BYTES, Options, compile_plan
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree
-from paraflow.graph.context import default_session, stacks
+from paraflow.graph.context import stacks
 from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, dependents
@@ -30,8 +31,19 @@ from paraflow.runtime.context import RunContext
 from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecutor
-from paraflow.runtime.feeds import Fetches, check_distinct, check_feed, check_shape, feed_tensor, fetch_key, given
+from paraflow.runtime.feeds import (
+    Fetches,
+    check_distinct,
+    check_feed,
+    check_shape,
+    count_samples,
+    feed_tensor,
+    fetch_key,
+    given,
+    weighs_samples,
+)
 from paraflow.runtime.store import VariableStore
+from paraflow.runtime.trace import Trace
 from paraflow.runtime.tuning import Tuning, buckets, candidates, choose, measure, put_back
 
 Array = np.ndarray[Any, Any]
@@ -43,6 +55,7 @@ class Strategy(Protocol):
 
     comm: Communicator
     synchronous: bool
+    asynchronous: bool
     accumulate: int
     elsewhere: Set[str]
     under_way: bool
@@ -79,11 +92,11 @@ class Session:
     """Runs operations of one graph and keeps the values of its variables between runs.
 
     ``graph`` defaults to the default graph. ``strategy`` says how several ranks train together (none: this process
-    alone). ``threads`` above 1 runs independent steps of a plan at the same time. ``bucket_bytes`` is the size of the
-    buckets in which synchronous ranks exchange gradients (default: 4 MiB; the first bucket is a quarter as large, but
-    1 MiB where the others are). With ``autotune`` it is chosen by measuring before the first training step, for which
-    that step runs some times on its first batch; all ranks choose alike, results are those of a session that was given
-    the size, and ``tuning`` then has what was measured.
+    alone). ``threads`` above 1 runs independent steps of a plan at the same time (`paraflow.device` chooses a thread).
+    ``bucket_bytes`` is the size of the buckets in which synchronous ranks exchange gradients (default: 4 MiB; the first
+    bucket is a quarter as large, but 1 MiB where the others are). With ``autotune`` it is chosen by measuring before
+    the first training step, for which that step runs some times on its first batch; all ranks choose alike, results are
+    those of a session that was given the size, and ``tuning`` then has what was measured.
     """
 
     def __init__(
@@ -116,8 +129,9 @@ class Session:
             self.store, comm, entropy, shard=comm.rank, strategy=strategy, exchange=exchange
         )
         self.tuning: Tuning | None = None
+        self.tracer: Trace | None = None  # while there is one, runs are recorded
         self.autotune = autotune and synchronous  # until it is done
-        self._options = Options(threads > 1, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
+        self._options = Options(threads, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
         self._fetches: dict[Any, Fetches] = {}
         self._feeds: dict[Any, Tensor] = {}
@@ -161,7 +175,6 @@ class Session:
 
         return call
 
-    @np.errstate(all="ignore")
     def _run(self, fetches: Any, key: Any, tensors: tuple[Tensor, ...], arrays: list[Array]) -> Any:
         with self._lock:
             if self._closed:
@@ -181,7 +194,8 @@ class Session:
             if not loaded.checked:
                 self._check_initialized(executable.plan)
             self.context.batch_samples = loaded.samples
-            self._execute(executable, samples, arrays)
+            if executable.calls or arrays:
+                self._execute(executable, samples, arrays)
             if not loaded.checked:
                 self.store.initialized.update(executable.plan.writes)
                 loaded.checked = True
@@ -189,13 +203,22 @@ class Session:
                 accumulation.end()
             return loaded.fold(executable.results())
 
+    @np.errstate(all="ignore")
     def _execute(self, executable: Executable, samples: int, arrays: list[Array]) -> None:
         self.context.samples = samples
-        executable.load(arrays)
+        if self.tracer is not None:
+            with self.tracer.span("run"):
+                executable.load(arrays)
+                self.tracer.run(executable, self._start)
+        else:
+            executable.load(arrays)
+            self._start(executable)
+
+    def _start(self, executable: Executable) -> None:
         if executable.synchronises is None:
             self._executor.execute(executable)
         else:
-            self._synchronise(executable, samples)
+            self._synchronise(executable, int(self.context.samples))
 
     def _synchronise(self, executable: Executable, samples: int) -> None:
         """Run a plan in which this rank meets others; if it breaks off, they have to be told."""
@@ -209,6 +232,7 @@ class Session:
             exchange.break_off(error)
             raise
 
+    @np.errstate(all="ignore")
     def _load(
         self, structure: Any, key: Any, tensors: tuple[Tensor, ...], known: tuple[Given, ...], arrays: list[Array]
     ) -> Loaded:
@@ -235,7 +259,7 @@ class Session:
                 plan, _ = self._compile(wanted, feeds)
         samples = count_samples(tensors, shapes)
         accumulates = bool(trains) and self.strategy is not None and self.strategy.accumulate > 1
-        if samples is None and (accumulates or _weighs_samples(plan)):
+        if samples is None and (accumulates or weighs_samples(plan)):
             sizes = ", ".join(f"{t.name}: {s[0]}" for t, s in zip(tensors, shapes, strict=True) if s)
             raise InvalidArgumentError(
                 f"how many samples does this step have? The first sizes of the feeds differ ({sizes}); leave the first "
@@ -404,6 +428,26 @@ class Session:
         wanted = Fetches(self.graph, fetches)
         return self._compile(wanted, feeds)[0]
 
+    @contextmanager
+    def trace(self, path: str | os.PathLike[str]) -> Iterator[Trace]:
+        """Inside, record which step runs where and when; rank 0 writes what all ranks have recorded to ``path``.
+
+        The file (paraflow/runtime/trace.py) opens in ui.perfetto.dev. Collective: all ranks of the strategy leave it
+        together. Where an error leaves it, nothing is written. Raises FailedPreconditionError where ranks are
+        asynchronous and so cannot meet.
+        """
+        if self.strategy is not None and self.strategy.asynchronous and self.comm.size > 1:
+            raise FailedPreconditionError(
+                "a trace brings all ranks together, but with this strategy they train by themselves: trace steps of a "
+                "configuration, by train.trace = [first, last]"
+            )
+        self.tracer = trace = Trace(self.context)
+        try:
+            yield trace
+        finally:
+            self.tracer = None
+        trace.save(path, self.comm)
+
     def close(self) -> None:
         """End the session: its threads stop and its variables are lost."""
         if self.context.exchange is not None:
@@ -440,32 +484,6 @@ class Session:
             self._end()
 
 
-class InteractiveSession(Session):
-    """A session that is the default one from its making until it is closed, for the prompt and for notebooks.
-
-    Its arguments are those of `Session`. Its graph is the default graph as long.
-    """
-
-    def __init__(self, graph: Graph | None = None, **options: Any) -> None:
-        super().__init__(graph, **options)
-        stacks.graphs.append(self.graph)
-        stacks.sessions.append(self)
-
-    def close(self) -> None:
-        """End the session; the default session and graph are again those of before."""
-        super().close()
-        _remove_last(stacks.sessions, self)
-        _remove_last(stacks.graphs, self.graph)
-
-
-def _remove_last(stack: list[Any], item: Any) -> None:
-    """Take the last ``item`` off, if there is one: what was entered later stays."""
-    for i in reversed(range(len(stack))):
-        if stack[i] is item:
-            del stack[i]
-            return
-
-
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names[:5]) + (", ..." if len(names) > 5 else "")
 
@@ -476,27 +494,3 @@ def training_step(program: Program) -> tuple[str, ...]:
     exchanges = [o for o in operations if o.type in EXCHANGES]
     below = dependents(operations, exchanges)
     return tuple(o.name for o in [*exchanges, *(o for o in operations if o.record.writes and o in below)])
-
-
-def _weighs_samples(plan: Plan) -> bool:
-    """Whether the plan averages over ranks, so that the number of samples counts."""
-    runtime = {"samples", "batch_samples"}
-    return any(not runtime.isdisjoint(s.record.runtime) or s.attrs.get("exchanged") for s in plan.steps)
-
-
-def count_samples(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> int | None:
-    """The samples of a step: the first size of the fed tensors whose first size is unknown in the graph.
-
-    1 when there is no such feed; None when they differ.
-    """
-    counts = {
-        shape[0]
-        for tensor, shape in zip(tensors, shapes, strict=True)
-        if shape and (tensor.spec.shape is None or tensor.spec.shape[0] is None)
-    }
-    return 1 if not counts else counts.pop() if len(counts) == 1 else None
-
-
-def get_default_session() -> Any:
-    """The innermost session entered with ``with``, or None."""
-    return default_session()

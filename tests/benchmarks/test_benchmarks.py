@@ -46,7 +46,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
     "script",
     [
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
-        "compression.py", "simulate_check.py", "exchange.py", "autotune.py", "convolution.py",
+        "compression.py", "simulate_check.py", "exchange.py", "autotune.py", "convolution.py", "graph_building.py",
     ],
 )
 def test_help_names_the_options(script: str) -> None:
@@ -107,6 +107,16 @@ def test_executors_measure_runs_and_chains(tmp_path: Path) -> None:
     _, written = results(tmp_path, "executors.py", "--rounds", "1", "--steps", "2", "--size", "8", "--products", "2")
     assert len(written["overhead"]) == 6
     assert_times(written["chains"], {"threads=1", "threads=2", "two plain threads, numpy"}, rounds=1)
+
+
+def test_graph_building_times_every_part_of_each_shape(tmp_path: Path) -> None:
+    _, written = results(tmp_path, "graph_building.py", "--rounds", "2", "--operations", "200", "--peers", "none")
+    assert set(written["shapes"]) == {"chain", "wide", "deep"}
+    for sides in written["shapes"].values():
+        for found in sides["paraflow"]:
+            assert 200 < found.pop("operations") < 1200
+            assert all(value > 0 for value in found.values())
+            assert found["second run"] < found["first run"]
 
 
 @pytest.mark.parametrize("model", ["9-4-3:6", "seed"])

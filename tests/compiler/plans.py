@@ -17,7 +17,7 @@ def plan_of(fetches, feeds=None, *, parallel=False, rewrite=None, bucket_bytes=4
     targets = [as_operation(f) for f in wanted if not isinstance(f, Tensor)]
     shapes = {t: v if isinstance(v, tuple) else np.shape(v) for t, v in (feeds or {}).items()}
     synchronous = rewrite is all_reduce_each_exchange
-    options = Options(parallel=parallel, synchronous=synchronous, bucket_bytes=bucket_bytes)
+    options = Options(threads=1 + parallel, synchronous=synchronous, bucket_bytes=bucket_bytes)
     return compile_plan(wanted[0].graph, tensors, targets, shapes, rewrite, options)[1]
 
 

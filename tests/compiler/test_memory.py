@@ -13,6 +13,8 @@ from paraflow.compiler.memory import ALIGNMENT, Arena
 from .checker import check_plan
 from .plans import plan_of
 
+NEVER = frozenset().__contains__  # no step is over
+
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 15), st.integers(0, 15)), max_size=40))
 def test_stretches_never_overlap_and_guards_are_kept(requests):
@@ -20,7 +22,7 @@ def test_stretches_never_overlap_and_guards_are_kept(requests):
     arena = Arena()
     held, freed = {}, []
     for number, (size, over, guard) in enumerate(requests):
-        offset = arena.allocate(size, over)
+        offset = arena.allocate(size, lambda step, over=over: over >> step & 1)
         end = offset + max(size, 1)
         assert offset % ALIGNMENT == 0
         assert end <= arena.bytes
@@ -34,25 +36,34 @@ def test_stretches_never_overlap_and_guards_are_kept(requests):
         if guard % 3:
             chosen = list(held)[guard % len(held)]
             first, last, chosen_size = held.pop(chosen)
-            arena.release(first, chosen_size, guard)
+            arena.release(first, chosen_size, tuple(step for step in range(4) if guard >> step & 1))
             freed.append((first, last, guard))
 
 
 def test_neighbours_that_are_free_become_one_stretch():
     arena = Arena()
-    places = [arena.allocate(64, -1) for _ in range(4)]
+    places = [arena.allocate(64, NEVER) for _ in range(4)]
     for place in (places[1], places[3], places[2]):
-        arena.release(place, 64, 0)
-    assert arena.allocate(192, -1) == places[1]
+        arena.release(place, 64)
+    assert arena.allocate(192, NEVER) == places[1]
     assert arena.bytes == 256
 
 
 def test_the_smallest_stretch_that_fits_is_taken():
     arena = Arena()
-    large, _, small, _ = (arena.allocate(size, -1) for size in (256, 64, 128, 64))
-    arena.release(large, 256, 0)
-    arena.release(small, 128, 0)
-    assert arena.allocate(100, -1) == small
+    large, _, small, _ = (arena.allocate(size, NEVER) for size in (256, 64, 128, 64))
+    arena.release(large, 256)
+    arena.release(small, 128)
+    assert arena.allocate(100, NEVER) == small
+
+
+def test_what_is_guarded_is_passed_over_for_what_is_not():
+    arena = Arena()
+    guarded, _, free, _ = (arena.allocate(size, NEVER) for size in (64, 64, 128, 64))
+    arena.release(guarded, 64, (7,))
+    arena.release(free, 128)
+    assert arena.allocate(128, NEVER) == free
+    assert arena.allocate(64, {7}.__contains__) == guarded
 
 
 @pytest.mark.usefixtures("graph")

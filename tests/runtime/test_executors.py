@@ -191,12 +191,66 @@ def test_closing_a_session_ends_its_threads(graph):
     assert set(threading.enumerate()) <= before
 
 
+RAN = []
+
+
+@pf.op
+def ran_on(x, label=""):
+    """A copy of x; notes label and thread."""
+    RAN.append((label, threading.current_thread().name))
+    return x.copy()
+
+
+@ran_on.shape
+def _(x, label):
+    return pf.Spec(x.dtype, x.shape)
+
+
+@pytest.mark.parametrize(
+    ("threads", "lanes"),
+    [(1, ["MainThread"] * 4), (2, ["MainThread", "paraflow-1"] * 2), (3, ["MainThread", "paraflow-1", "paraflow-2"])],
+)
+def test_a_device_chooses_the_thread_and_its_steps_run_in_program_order(graph, threads, lanes):
+    """Whatever is longer or begins later; lanes that a session does not have are counted round."""
+    x = pf.placeholder(pf.float64, LARGE)
+    ends, expected = [], {name: [] for name in lanes}
+    for i in range(12):
+        lane = i * 5 % 4
+        with pf.device(f"/cpu:{lane}" if i % 2 else f"/lane:{lane}"):
+            y = ran_on(x, label=i)
+            for j in range(i % 3):
+                y = ran_on(y, label=(i, j))
+        labels = [i, *((i, j) for j in range(i % 3))]
+        expected[lanes[lane % len(lanes)]] += labels
+        ends.append(pf.reduce_sum(pf.exp(y * float(i))))  # anywhere
+    with pf.Session(threads=threads) as session, pf.Session() as serial:
+        wanted = serial.run(ends, {x: np.ones(LARGE)})
+        for _ in range(10):
+            del RAN[:]
+            assert session.run(ends, {x: np.ones(LARGE)}) == wanted
+            found = {name: [label for label, thread in RAN if thread == name] for name in expected}
+            assert found == expected
+
+
+def test_lanes_of_steps_stand_in_the_plan(graph):
+    x = pf.placeholder(pf.float64, LARGE)
+    with pf.device("/cpu:5"):
+        y = pf.exp(x)
+        z = pf.log(x)
+    total = y + z
+    with pf.Session(threads=3) as session:
+        steps = session.plan(total, {x: np.ones(LARGE)}).steps
+    found = [(s.record.name, s.lane, s.depends) for s in steps]
+    assert found == [("exp", 2, ()), ("log", 2, (0,)), ("add", None, (0, 1))]
+    assert "on lane 2" in steps[0].text()
+
+
 def test_the_longest_chain_is_begun_first(graph):
     del STARTED[:]
     x = pf.placeholder(pf.float64, LARGE)
     short = note(x, label="short")
     long = note(note(note(x, label="long"), label="longer"), label="longest")
-    plan = compile_plan(graph, [short, long], [], {x: LARGE}, None, Options(parallel=True))[1]
+    plan = compile_plan(graph, [short, long], [], {x: LARGE}, None, Options(threads=2))[1]
     executor = ReadyQueueExecutor(1)
     executor.execute(Executable(plan, RunContext(VariableStore(), solo(), entropy=1)))
     executor.close()
@@ -217,7 +271,8 @@ def test_threads_change_no_bit_of_training(graph, threads):
     x, y = pf.placeholder(pf.float32, (None, 20)), pf.placeholder(pf.float32, (None, 5))
     h = x
     for n, m in ((20, 64), (64, 64), (64, 5)):
-        h = pf.tanh(h @ pf.Variable(rng.normal(size=(n, m)).astype(np.float32)) + pf.Variable(pf.zeros([m])))
+        with pf.device(f"/cpu:{n % 3}"):
+            h = pf.tanh(h @ pf.Variable(rng.normal(size=(n, m)).astype(np.float32)) + pf.Variable(pf.zeros([m])))
     loss = pf.reduce_mean(pf.square(h - y))
     train = pf.train.AdamOptimizer(0.01).minimize(loss)
     batches = [rng.normal(size=(n, 25)).astype(np.float32) for n in (8, 8, 5, 8)]
