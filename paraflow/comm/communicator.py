@@ -222,7 +222,7 @@ class Communicator(ABC):
         """
 
     @abstractmethod
-    def leave(self, word: bytes = b"") -> None:
+    def leave(self, word: bytes) -> None:
         """This rank takes no further part here, nor in what was split from here; not collective, waits for nobody.
 
         A call in which another rank waits for this one, now or later, raises RankEnded with the ``word`` there. A rank

@@ -289,7 +289,7 @@ class MPICommunicator(Communicator):
             return SoloCommunicator().share(nbytes, flags)
         return share_memory(self, nbytes, flags)
 
-    def leave(self, word: bytes = b"") -> None:
+    def leave(self, word: bytes) -> None:
         """A message to each rank, by a communicator for that alone."""
         self._departures.leave(self._path, self._members, word)
 

@@ -102,7 +102,7 @@ class SoloCommunicator(Communicator):
         """Memory of this process."""
         return SoloMemory(checks.check_share(self, nbytes, flags), flags)
 
-    def leave(self, word: bytes = b"") -> None:
+    def leave(self, word: bytes) -> None:
         """Nobody waits."""
 
     def abort(self, code: int) -> NoReturn:

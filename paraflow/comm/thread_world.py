@@ -164,6 +164,7 @@ class ThreadGroup:
 
     def check_here(self, ranks: Iterable[int], call: str) -> None:
         """Raise RankEnded where one of ``ranks`` has left or returned; with the world held."""
+        self.world.check_failure(call)  # those who have returned since did so because of that
         for rank in ranks:
             word = self._word(rank)
             if word is not None or self.has_returned(rank):

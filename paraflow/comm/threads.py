@@ -207,7 +207,7 @@ class ThreadCommunicator(Communicator):
         contents = self._meet("share()", None, lambda _: _Contents(sizes, flags))
         return ThreadMemory(self._group, self.rank, contents)
 
-    def leave(self, word: bytes = b"") -> None:
+    def leave(self, word: bytes) -> None:
         """Wake those that wait."""
         self._group.leave(self.rank, word)
 
