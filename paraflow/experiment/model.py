@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -103,15 +103,8 @@ def _mlp(table: MLPModel, dtype: str, dataset: Dataset) -> Model:
             )
     features, labels = _placeholders(dtype, dataset)
     activation, initializer = getattr(nn, table.activation), getattr(nn.initializers, table.initializer)()
-    training = normalizer = None
-    if table.normalization != "none":
-        training = make_placeholder("bool", (), name="training")
-        normalizer = partial(
-            nn.layers.batch_normalization,
-            momentum=table.normalization_momentum,
-            training=training,
-            synchronized=table.normalization == "synchronized_batch",
-        )
+    training = make_placeholder("bool", (), name="training") if table.normalization != "none" else None
+    normalizer = _normalizer(table, training)
     logits = nn.layers.mlp(features, table.layers[1:], activation, initializer, normalizer=normalizer)
     return _classifier(features, labels, logits, training)
 
@@ -122,18 +115,37 @@ def _cnn(table: CNNModel, dtype: str, dataset: Dataset) -> Model:
     features, labels = _placeholders(dtype, dataset)
     activation = getattr(nn, table.activation)
     initial = {"kernel_initializer": getattr(nn.initializers, table.initializer)()}
+    trains_otherwise = table.dropout or table.normalization != "none"
+    training = make_placeholder("bool", (), name="training") if trains_otherwise else None
+    normalizer = _normalizer(table, training)
+    # Normalised, a layer needs no bias of its own.
+    layer: dict[str, Any] = {**initial, "use_bias": normalizer is None}
+
+    def active(x: Tensor) -> Tensor:
+        return activation(x if normalizer is None else normalizer(x))
+
     x = reshape(features, [-1, height, width, channels])
     for outputs in table.filters:
-        x = nn.layers.conv2d(x, outputs, table.kernel_size, padding="same", activation=activation, **initial)
+        x = active(nn.layers.conv2d(x, outputs, table.kernel_size, padding="same", **layer))
         x = nn.layers.max_pooling2d(x, 2, 2, "same")
     x = nn.layers.flatten(x)
     for units in table.units:
-        x = nn.layers.dense(x, units, activation, **initial)
-    training = None
+        x = active(nn.layers.dense(x, units, **layer))
     if table.dropout:
-        training = make_placeholder("bool", (), name="training")
         x = nn.layers.dropout(x, table.dropout, training=training)
     return _classifier(features, labels, nn.layers.dense(x, dataset.classes, **initial), training)
+
+
+def _normalizer(table: MLPModel | CNNModel, training: Tensor | None) -> Callable[[Tensor], Tensor] | None:
+    """What stands before every activation, if anything does."""
+    if table.normalization == "none":
+        return None
+    return partial(
+        nn.layers.batch_normalization,
+        momentum=table.normalization_momentum,
+        training=training,
+        synchronized=table.normalization == "synchronized_batch",
+    )
 
 
 def _image(table: CNNModel, dataset: Dataset) -> tuple[int, int, int]:
