@@ -72,11 +72,15 @@ class RanksDisagree(ParaflowError):
 
 
 class RankEnded(RanksDisagree):
-    """A call waits for what a rank would do that has ended its part; ``rank`` is its number in that call's world."""
+    """A call waits for what a rank would do that has ended its part; ``rank`` is its number in that call's world.
 
-    def __init__(self, message: str, rank: int) -> None:
+    ``word`` is what it has said when it left (`Communicator.leave`); nothing where its program has ended.
+    """
+
+    def __init__(self, message: str, rank: int, word: bytes = b"") -> None:
         super().__init__(message)
         self.rank = rank
+        self.word = word
 
 
 class MPIEnvironmentError(ParaflowError):

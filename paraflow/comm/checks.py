@@ -131,6 +131,16 @@ def ended_part(rank: int, flag: int, reached: int, value: int) -> RankEnded:
     )
 
 
+def left(member: int, call: str, rank: int, word: bytes) -> RankEnded:
+    """The error of ``call``, which waits for ``member``, a rank of the world that is ``rank`` in this communicator."""
+    what = "takes no further part" if word else "has ended its program"
+    return RankEnded(
+        f"rank {member} {what}, but this rank waits for it in {call}: all ranks have to make the same collective calls",
+        rank,
+        word,
+    )
+
+
 def check_fits(envelope: Envelope, buffer: Buffer) -> None:
     """Raise RanksDisagree where the message is not of the size of ``buffer``."""
     if envelope.nbytes != buffer.nbytes:

@@ -7,7 +7,7 @@ program tested in one process means the same under mpirun.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, Protocol, TypeAlias
 
 import numpy as np
@@ -119,6 +119,9 @@ class Communicator(ABC):
     The collectives are called by every rank, in the same order, with the same operation, count and dtype;
     their results have the same bits on every rank and in every run on the same number of ranks.
 
+    A call that waits for a rank which has left raises RankEnded. What is under way is then not undone, so no further
+    collective is possible here; a part made by `split` keeps that from the whole.
+
     Every call raises InvalidArgumentError for a buffer that is not C-contiguous, not writable where it has to be,
     or of a dtype it cannot take, and for a rank or tag out of range. In a world whose rank failed it raises
     WorldAborted, or under mpirun the process ends with the world.
@@ -184,8 +187,11 @@ class Communicator(ABC):
         """
 
     @abstractmethod
-    def probe(self, source: int = ANY, tag: int = ANY) -> Envelope:
-        """Wait for a message and leave it there for recv. A long wait leaves the core to others."""
+    def probe(self, source: int = ANY, tag: int = ANY, awaited: Collection[int] = ()) -> Envelope:
+        """Wait for a message and leave it there for recv. A long wait leaves the core to others.
+
+        Raises RankEnded where ``source``, or one of the ranks ``awaited``, has left, and there is no message.
+        """
 
     @abstractmethod
     def iprobe(self, source: int = ANY, tag: int = ANY) -> Envelope | None:
@@ -213,6 +219,14 @@ class Communicator(ABC):
         The parts may differ in size and be empty. Raises, on every rank: InvalidArgumentError where the ranks are not
         all on one node, RanksDisagree where they want different numbers of flags, and SharedMemoryUnavailable, with
         the rank and the reason, where the memory cannot be had on one of them.
+        """
+
+    @abstractmethod
+    def leave(self, word: bytes) -> None:
+        """This rank takes no further part here, nor in what was split from here; not collective, waits for nobody.
+
+        A call in which another rank waits for this one, now or later, raises RankEnded with the ``word`` there. A rank
+        whose program ends has left, too.
         """
 
     @abstractmethod

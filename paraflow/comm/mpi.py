@@ -14,11 +14,11 @@ import termios
 import time
 import warnings
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import mpi4py
 import numpy as np
@@ -37,12 +37,17 @@ mpi4py.rc.finalize = True
 
 from mpi4py import MPI  # noqa: E402 - reads the settings above
 
+from paraflow.comm.departures import Departures, Path  # noqa: E402 - imports it too
+
 _OPS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
 _MAX_COUNT = 2**31 - 1  # of items in one call of MPI 3
 _PART_BYTES = 2**26  # of one collective, which may need as much memory again
 _BLOCK_BYTES = 2**20  # stays in cache
 _ONE_ROUND_BYTES = 2**14
 _LAST_WORDS = 1.0  # seconds
+_IN_FLIGHT = 0.5  # seconds that messages of a rank may take which has left
+
+_abandoned: list[MPI.Request] = []  # what nobody waits for any more may still use its buffers
 
 
 def connect(claim: Claim) -> Communicator:
@@ -67,7 +72,8 @@ def connect(claim: Claim) -> Communicator:
         )
     if size == 1:
         return SoloCommunicator()
-    communicator = MPICommunicator(MPI.COMM_WORLD.Dup(), _is_crowded(MPI.COMM_WORLD))
+    departures = Departures(MPI.COMM_WORLD.Dup())
+    communicator = MPICommunicator(MPI.COMM_WORLD.Dup(), _is_crowded(MPI.COMM_WORLD), departures)
     _abort_on_exception(communicator)
     return communicator
 
@@ -97,15 +103,23 @@ def _abort_on_exception(communicator: Communicator) -> None:
 class MPICommunicator(Communicator):
     """The ranks of an MPI communicator, which must be used by nothing else.
 
-    Where a node has more ranks than cores (by the ranks' affinity), a rank that waits inside MPI can hold the core
-    of the one it waits for, so there the collectives are polled, and give up the core in between. Messages
-    are polled everywhere, because waits for them (of a server) may last. A collective polled for long
-    sleeps, and as a sleeper passes nothing on, the many rounds of a large one start when all ranks are there.
+    What waits is polled, since a rank inside MPI would not hear that another one has left (``departures``; ``inside``
+    is the communicator on whose behalf this one is called). The many rounds of a large collective start when all ranks
+    are there. Where a node has more ranks than cores (by the ranks' affinity), a rank that waits inside MPI can hold
+    the core of the one it waits for, so there all is polled, and a wait for long sleeps, as do those for messages
+    (of a server) everywhere.
     """
 
     world = "mpi"
 
-    def __init__(self, comm: MPI.Comm, crowded: bool) -> None:
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        crowded: bool,
+        departures: Departures,
+        path: Path = (),
+        inside: MPICommunicator | None = None,
+    ) -> None:
         self.library = _library()
         self._comm = comm
         self.rank = comm.Get_rank()
@@ -114,6 +128,13 @@ class MPICommunicator(Communicator):
         self._node = node.Get_rank(), node.Get_size()
         node.Free()
         self._crowded = crowded  # of the whole world, as those outside of a part of it need their cores too
+        self._departures = departures
+        self._members = _in_world(comm)
+        self._path = path
+        self._inside = inside
+        self._calls = departures.calls
+        self._calls[path] = 0
+        self._parts = 0
         self._through_memory: NodeAllreduce | None = None
         self._settled = False  # whether the ranks have found out if they share memory
 
@@ -124,6 +145,7 @@ class MPICommunicator(Communicator):
     def allreduce(self, buffer: Buffer, op: Op = "sum") -> None:
         """Through memory that the ranks of a node share, which the first call sets up, else MPI_Allreduce."""
         checks.check_reducible(buffer, op)
+        self._calls[self._path] += 1
         if not self._settled:
             self._through_memory, self._settled = self._share_nodes(), True
         if self._through_memory is None:
@@ -140,11 +162,11 @@ class MPICommunicator(Communicator):
         if max(sizes) == 1:
             return None
         lanes = min(sizes)
-        peers = MPICommunicator(self._comm.Split(min(node.rank, lanes), self.rank), self._crowded)
+        peers = self._part(self._comm.Split, min(node.rank, lanes), inside=self)
         over_nodes = peers.allreduce_by_mpi if node.size < self.size else None
         try:
             # Sends under way need calls of MPI.
-            found = NodeAllreduce(node, lanes, over_nodes, self.iprobe, self._crowded)
+            found = NodeAllreduce(node, lanes, over_nodes, partial(self._listen, "an all-reduce"), self._crowded)
         except SharedMemoryUnavailable:
             found = None
         return found if all(self.allgather(found is not None)) else None
@@ -166,7 +188,8 @@ class MPICommunicator(Communicator):
         keys, decode = _encode(buffer.reshape(-1), op)
         datatype = _datatype(keys)
         requests = [self._comm.Iallreduce(MPI.IN_PLACE, [part, datatype], _OPS[op]) for part in _parts(keys)]
-        return _Requests(requests, decode, polled=self._crowded)
+        number = self._calls[self._path] = self._calls[self._path] + 1
+        return _Requests(requests, decode, partial(self._listen, "MPI_Iallreduce", number), sleeps=self._crowded)
 
     def broadcast(self, buffer: Buffer, root: int = 0) -> None:
         """MPI_Bcast of the bytes, in parts of 64 MiB."""
@@ -213,14 +236,16 @@ class MPICommunicator(Communicator):
         """MPI_Isend of the bytes."""
         checks.check_message(buffer, dest, tag, self.size)
         with _as_message(buffer) as message:
-            return _Requests([self._comm.Isend(message, dest, tag)], _done, polled=True)
+            request = self._comm.Isend(message, dest, tag)
+        return _Requests([request], _done, self._listen_for([dest], "MPI_Send"), sleeps=True)
 
     def recv(self, buffer: Buffer, source: int = ANY, tag: int = ANY) -> Envelope:
         """MPI_Improbe, then MPI_Imrecv: other threads of the rank may receive at the same time."""
         checks.check_buffer(buffer, written=True)
         checks.check_pattern(source, tag, self.size)
         status = MPI.Status()
-        message = wait_until(lambda: self._comm.Improbe(*_pattern(source, tag), status))
+        listen = self._listen_for([] if source == ANY else [source], "MPI_Recv")
+        message = wait_until(lambda: self._comm.Improbe(*_pattern(source, tag), status), listen)
         assert message is not None
         envelope = _envelope(status)
         fits = envelope.nbytes == buffer.nbytes
@@ -231,11 +256,12 @@ class MPICommunicator(Communicator):
         checks.check_fits(envelope, buffer)
         return envelope
 
-    def probe(self, source: int = ANY, tag: int = ANY) -> Envelope:
+    def probe(self, source: int = ANY, tag: int = ANY, awaited: Collection[int] = ()) -> Envelope:
         """MPI_Iprobe until there is a message."""
         checks.check_pattern(source, tag, self.size)
         status = MPI.Status()
-        wait_until(lambda: self._comm.Iprobe(*_pattern(source, tag), status))
+        listen = self._listen_for(awaited if source == ANY else [source], "MPI_Probe")
+        wait_until(lambda: self._comm.Iprobe(*_pattern(source, tag), status), listen)
         return _envelope(status)
 
     def iprobe(self, source: int = ANY, tag: int = ANY) -> Envelope | None:
@@ -251,17 +277,21 @@ class MPICommunicator(Communicator):
     def split(self, color: int) -> Communicator:
         """MPI_Comm_split."""
         checks.check_color(color)
-        return MPICommunicator(self._comm.Split(color, self.rank), self._crowded)
+        return self._part(self._comm.Split, color)
 
     def split_node(self) -> Communicator:
         """MPI_Comm_split_type."""
-        return MPICommunicator(self._comm.Split_type(MPI.COMM_TYPE_SHARED, self.rank), self._crowded)
+        return self._part(self._comm.Split_type, MPI.COMM_TYPE_SHARED)
 
     def share(self, nbytes: int, flags: int = 0) -> SharedMemory:
         """A file in memory, mapped by every rank."""
         if self.size == 1:  # nothing to share, so nothing that can be refused
             return SoloCommunicator().share(nbytes, flags)
         return share_memory(self, nbytes, flags)
+
+    def leave(self, word: bytes) -> None:
+        """A message to each rank, by a communicator for that alone."""
+        self._departures.leave(self._path, self._members, word)
 
     def abort(self, code: int) -> NoReturn:
         """MPI_Abort, after mpirun has taken what this rank has printed."""
@@ -274,13 +304,56 @@ class MPICommunicator(Communicator):
     def _collective(
         self, nbytes: int, blocking: Callable[..., None], polled: Callable[..., MPI.Request], *args: Any
     ) -> None:
-        if not self._crowded:
-            blocking(*args)
-        elif nbytes <= _ONE_ROUND_BYTES:
-            wait_until(polled(*args).Test)
-        else:
-            wait_until(self._comm.Ibarrier().Test)
+        number = self._calls[self._path] = self._calls[self._path] + 1
+        listen = partial(self._listen, f"MPI_{blocking.__name__}", number)
+        alone = nbytes <= _ONE_ROUND_BYTES
+        _complete(polled(*args) if alone else self._comm.Ibarrier(), listen, sleeps=self._crowded)
+        if alone:
+            return
+        if self._crowded:
             yield_until(polled(*args).Test)
+        else:
+            blocking(*args)
+
+    def _part(self, split: Callable[[int, int], MPI.Comm], color: int, inside: Self | None = None) -> MPICommunicator:
+        """What ``split``, which waits inside MPI, makes when all ranks are there."""
+        self.barrier()
+        comm = split(color, self.rank)
+        self._parts += 1
+        path = (*self._path, self._parts, _in_world(comm)[0])
+        return MPICommunicator(comm, self._crowded, self._departures, path, inside)
+
+    def _listen(self, call: str, number: int | None = None) -> None:
+        """Raise RankEnded where a rank will not make the collective ``number`` (the last one) of this communicator."""
+        self._departures.listen()
+        number = self._calls[self._path] if number is None else number
+        if gone := self._departures.missing(self._path, self._members, number):
+            raise checks.left(self._members[gone[0]], call, *gone)
+        if self._inside is not None:
+            self._inside._listen(call)
+
+    def _listen_for(self, ranks: Collection[int], call: str) -> Callable[[], None]:
+        """What raises RankEnded where one of ``ranks`` has left for long enough for its messages to be here."""
+        members = [self._members[rank] for rank in ranks]
+        heard: float | None = None
+
+        def listen() -> None:
+            nonlocal heard
+            self._departures.listen()
+            gone = self._departures.missing(self._path, members, None)
+            if gone is None:
+                return
+            heard = heard or time.monotonic()
+            if time.monotonic() > heard + _IN_FLIGHT:
+                member = members[gone[0]]
+                raise checks.left(member, call, self._members.index(member), gone[1])
+
+        return listen
+
+
+def _in_world(comm: MPI.Comm) -> list[int]:
+    """The ranks in MPI_COMM_WORLD of the ranks of ``comm``."""
+    return list(MPI.Group.Translate_ranks(comm.Get_group(), None, MPI.COMM_WORLD.Get_group()))
 
 
 def _is_crowded(comm: MPI.Intracomm) -> bool:
@@ -296,21 +369,29 @@ def _is_crowded(comm: MPI.Intracomm) -> bool:
 
 
 class _Requests:
-    def __init__(self, requests: list[MPI.Request], finish: Callable[[], None], *, polled: bool) -> None:
+    def __init__(
+        self, requests: list[MPI.Request], finish: Callable[[], None], listen: Callable[[], None], *, sleeps: bool
+    ) -> None:
         self._requests = requests
         self._finish = finish
-        self._polled = polled
+        self._listen = listen
+        self._sleeps = sleeps
 
     def wait(self, progress: Progress = None) -> None:
         for request in self._requests:
-            if progress is not None:
-                (wait_until if self._polled else yield_until)(partial(_test, request, progress))
-            elif self._polled:
-                wait_until(request.Test)
-            else:
-                request.Wait()
+            _complete(request, self._listen, self._sleeps, progress)
         self._finish()
         self._finish = _done
+
+
+def _complete(request: MPI.Request, listen: Callable[[], None], sleeps: bool, progress: Progress = None) -> None:
+    """Wait for the operation; what ``listen`` raises ends the wait."""
+    try:
+        ready = request.Test if progress is None else partial(_test, request, progress)
+        (wait_until if sleeps else yield_until)(ready, listen)
+    except BaseException:
+        _abandoned.append(request)
+        raise
 
 
 def _test(request: MPI.Request, progress: Callable[[], object]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import pickle
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 import numpy as np
@@ -72,7 +73,7 @@ class SoloCommunicator(Communicator):
             raise _endless("recv", source, tag)
         return message.deliver(buffer)
 
-    def probe(self, source: int = ANY, tag: int = ANY) -> Envelope:
+    def probe(self, source: int = ANY, tag: int = ANY, awaited: Collection[int] = ()) -> Envelope:
         """The first message that matches; raises TimeoutError where there is none."""
         envelope = self.iprobe(source, tag)
         if envelope is None:
@@ -100,6 +101,9 @@ class SoloCommunicator(Communicator):
     def share(self, nbytes: int, flags: int = 0) -> SharedMemory:
         """Memory of this process."""
         return SoloMemory(checks.check_share(self, nbytes, flags), flags)
+
+    def leave(self, word: bytes) -> None:
+        """Nobody waits."""
 
     def abort(self, code: int) -> NoReturn:
         """End the process through SystemExit."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from paraflow.comm.checks import left
 from paraflow.comm.communicator import Progress
 from paraflow.comm.mailbox import Mailbox
-from paraflow.errors import RanksDisagree, WorldAborted
+from paraflow.errors import RankEnded, RanksDisagree, WorldAborted
 
 T = TypeVar("T")
 
@@ -99,7 +100,7 @@ class Collective:
         self.shares: dict[int, Any] = {}
         self.settled = False
         self.result: Any = None
-        self.disagreement: str | None = None
+        self.disagreement: RanksDisagree | None = None
 
     def settle(self, members: Sequence[int]) -> None:
         """Combine the shares in rank order, or state how the calls differ; no rank is missing that may still come."""
@@ -110,20 +111,28 @@ class Collective:
             self.disagreement = self._disagreement(members)
         self.settled = True
 
-    def _disagreement(self, members: Sequence[int]) -> str:
+    def end(self, ended: RankEnded) -> None:
+        """There will be no result, as a rank has left."""
+        self.disagreement, self.settled = ended, True
+
+    def _disagreement(self, members: Sequence[int]) -> RanksDisagree:
         ranks: dict[str, list[str]] = {}
         for rank, member in enumerate(members):
             ranks.setdefault(self.calls.get(rank, "returned without a call"), []).append(str(member))
         who = [f"rank{'s' * (len(group) > 1)} {', '.join(group)}: {call}" for call, group in ranks.items()]
-        return f"the ranks disagree on collective {self.index}: {'; '.join(who)}"
+        text = f"the ranks disagree on collective {self.index}: {'; '.join(who)}"
+        missing = next((rank for rank in range(len(members)) if rank not in self.calls), None)
+        return RanksDisagree(text) if missing is None else RankEnded(text, missing)
 
 
 class ThreadGroup:
     """The ranks of one communicator: ``members`` are their numbers in the world, which the messages of errors use."""
 
-    def __init__(self, world: ThreadWorld, members: Sequence[int]) -> None:
+    def __init__(self, world: ThreadWorld, members: Sequence[int], whole: ThreadGroup | None = None) -> None:
         self.world = world
         self.members = members
+        self._whole = whole  # from which this one was split
+        self._left: dict[int, bytes] = {}  # by rank of the world
         self.mailboxes = [Mailbox() for _ in members]
         self._open: dict[int, Collective] = {}
         self._entered = [0] * len(members)
@@ -139,11 +148,36 @@ class ThreadGroup:
         parts: dict[int, list[int]] = {}
         for member, color in zip(self.members, colors, strict=True):
             parts.setdefault(color, []).append(member)
-        return {color: ThreadGroup(self.world, members) for color, members in parts.items()}
+        return {color: ThreadGroup(self.world, members, self) for color, members in parts.items()}
 
     def has_returned(self, rank: int) -> bool:
         """Whether ``rank`` will make no further call; with the world held."""
         return self.members[rank] in self.world.returned
+
+    def leave(self, rank: int, word: bytes) -> None:
+        """Note that ``rank`` takes no further part; the first word counts."""
+        with self.world.changed:
+            self._left.setdefault(self.members[rank], word)
+            for group in self.world.groups:
+                group.settle_all()
+            self.world.changed.notify_all()
+
+    def check_here(self, ranks: Iterable[int], call: str) -> None:
+        """Raise RankEnded where one of ``ranks`` has left or returned; with the world held."""
+        self.world.check_failure(call)  # those who have returned since did so because of that
+        for rank in ranks:
+            word = self._word(rank)
+            if word is not None or self.has_returned(rank):
+                raise left(self.members[rank], call, rank, word or b"")
+
+    def _word(self, rank: int) -> bytes | None:
+        """What ``rank`` has said when it left this group, or one that this was split from; None where it is here."""
+        group: ThreadGroup | None = self
+        while group is not None:
+            if (word := group._left.get(self.members[rank])) is not None:
+                return word
+            group = group._whole
+        return None
 
     @contextmanager
     def alive(self, call: str) -> Iterator[None]:
@@ -171,7 +205,7 @@ class ThreadGroup:
         """Wait for the result of ``collective``; raises RanksDisagree where there can be none."""
         self.wait(rank, call, lambda: collective.settled or None, progress)
         if collective.disagreement is not None:
-            raise RanksDisagree(collective.disagreement)
+            raise collective.disagreement
         return collective.result
 
     def settle_all(self) -> None:
@@ -181,7 +215,12 @@ class ThreadGroup:
 
     def _settle(self, collective: Collective) -> None:
         missing = [rank for rank in range(len(self.members)) if rank not in collective.calls]
-        if all(self.has_returned(rank) for rank in missing):
+        gone = next((rank for rank in missing if self._word(rank) is not None), None)
+        if gone is not None:  # those who come later find it settled
+            call = next(iter(collective.calls.values()))
+            collective.end(left(self.members[gone], call, gone, self._word(gone) or b""))
+            self.world.changed.notify_all()
+        elif all(self.has_returned(rank) for rank in missing):
             del self._open[collective.index]
             collective.settle(self.members)
             self.world.changed.notify_all()

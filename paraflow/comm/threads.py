@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
@@ -168,14 +168,16 @@ class ThreadCommunicator(Communicator):
         checks.check_pattern(source, tag, self.size)
         mailbox = self._group.mailboxes[self.rank]
         call = checks.describe_pattern("recv", source, tag)
-        return self._group.wait(self.rank, call, lambda: mailbox.take(source, tag)).deliver(buffer)
+        take = partial(mailbox.take, source, tag)
+        return self._group.wait(self.rank, call, self._unless_left(take, source, (), call)).deliver(buffer)
 
-    def probe(self, source: int = ANY, tag: int = ANY) -> Envelope:
+    def probe(self, source: int = ANY, tag: int = ANY, awaited: Collection[int] = ()) -> Envelope:
         """Wait for a message."""
         checks.check_pattern(source, tag, self.size)
         mailbox = self._group.mailboxes[self.rank]
         call = checks.describe_pattern("probe", source, tag)
-        return self._group.wait(self.rank, call, lambda: mailbox.find(source, tag))
+        find = partial(mailbox.find, source, tag)
+        return self._group.wait(self.rank, call, self._unless_left(find, source, awaited, call))
 
     def iprobe(self, source: int = ANY, tag: int = ANY) -> Envelope | None:
         """The first message that matches, or None."""
@@ -205,11 +207,25 @@ class ThreadCommunicator(Communicator):
         contents = self._meet("share()", None, lambda _: _Contents(sizes, flags))
         return ThreadMemory(self._group, self.rank, contents)
 
+    def leave(self, word: bytes) -> None:
+        """Wake those that wait."""
+        self._group.leave(self.rank, word)
+
     def abort(self, code: int) -> NoReturn:
         """Fail with SystemExit, which run_threads raises again."""
         error = SystemExit(code)
         self._group.world.fail(self._group.members[self.rank], error)
         raise error
+
+    def _unless_left(
+        self, look: Callable[[], T | None], source: int, awaited: Collection[int], call: str
+    ) -> Callable[[], T | None]:
+        def ready() -> T | None:
+            if (found := look()) is None:
+                self._group.check_here(awaited if source == ANY else [source], call)
+            return found
+
+        return ready
 
     def _part(self, group: ThreadGroup) -> ThreadCommunicator:
         return ThreadCommunicator(group, group.members.index(self._group.members[self.rank]))

@@ -14,19 +14,27 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_LOOKS = 1024
 _AWAKE = 500e-6  # seconds
 _LONGEST_SLEEP = 250e-6
 
 
-def yield_until(ready: Callable[[], T]) -> T:
-    """Call ``ready`` until it returns something true, for waits that are known to be short."""
+def yield_until(ready: Callable[[], T], meanwhile: Callable[[], object] | None = None) -> T:
+    """Call ``ready`` until it returns something true, for short waits; and ``meanwhile`` after every 1024 times."""
+    looks = 0
     while not (found := ready()):
+        looks += 1
+        if meanwhile is not None and looks % _LOOKS == 0:
+            meanwhile()
         os.sched_yield()
     return found
 
 
-def wait_until(ready: Callable[[], T]) -> T:
-    """Call ``ready`` until it returns something true, for waits of any length."""
+def wait_until(ready: Callable[[], T], meanwhile: Callable[[], object] | None = None) -> T:
+    """Call ``ready`` until it returns something true, for waits of any length; ``meanwhile`` between those that last.
+
+    What ``meanwhile`` raises ends the wait.
+    """
     if found := ready():
         return found
     start = time.perf_counter()
@@ -35,5 +43,7 @@ def wait_until(ready: Callable[[], T]) -> T:
         if waited < _AWAKE:
             os.sched_yield()
         else:
+            if meanwhile is not None:
+                meanwhile()
             time.sleep(min(waited / 16, _LONGEST_SLEEP))
     return found

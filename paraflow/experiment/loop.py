@@ -30,7 +30,7 @@ from paraflow.experiment.run_directory import (
     save_config,
 )
 from paraflow.experiment.schema import Config, shared_leaves
-from paraflow.experiment.strategies import check_mode, check_normalization, make_strategy
+from paraflow.experiment.strategies import check_mode, make_strategy
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation
 from paraflow.ops.state import Variable, global_variables, global_variables_initializer
@@ -53,7 +53,6 @@ def train(config: Config, communicator: Communicator) -> None:
     """
     check_agreement(communicator, [f"{key} = {value}" for key, value in shared_leaves(config).items()])
     check_mode(config.parallel, communicator.size)
-    check_normalization(config)
     if has_own_data(config):
         strategy = make_strategy(config, communicator, {})
         training, test = load_own_datasets(config, communicator, _place(strategy), strategy.workers)

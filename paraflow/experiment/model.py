@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -114,15 +114,8 @@ def _mlp(table: MLPModel, dtype: str, dataset: Dataset) -> Model:
             )
     features, labels = _placeholders(dtype, dataset)
     activation, initializer = getattr(nn, table.activation), getattr(nn.initializers, table.initializer)()
-    training = normalizer = None
-    if table.normalization != "none":
-        training = make_placeholder("bool", (), name="training")
-        normalizer = partial(
-            nn.layers.batch_normalization,
-            momentum=table.normalization_momentum,
-            training=training,
-            synchronized=table.normalization == "synchronized_batch",
-        )
+    training = make_placeholder("bool", (), name="training") if table.normalization != "none" else None
+    normalizer = _normalizer(table, training)
     logits = nn.layers.mlp(features, table.layers[1:], activation, initializer, normalizer=normalizer)
     return _classifier(features, labels, logits, training)
 
@@ -133,25 +126,47 @@ def _cnn(table: CNNModel, dtype: str, dataset: Dataset) -> Model:
     features, labels = _placeholders(dtype, dataset)
     activation = getattr(nn, table.activation)
     initial = {"kernel_initializer": getattr(nn.initializers, table.initializer)()}
+    trains_otherwise = table.dropout or table.normalization != "none"
+    training = make_placeholder("bool", (), name="training") if trains_otherwise else None
+    normalizer = _normalizer(table, training)
+    # Normalised, a layer needs no bias of its own.
+    layer: dict[str, Any] = {**initial, "use_bias": normalizer is None}
+
+    def active(x: Tensor) -> Tensor:
+        activated: Tensor = activation(x if normalizer is None else normalizer(x))
+        return activated
+
     x = reshape(features, [-1, height, width, channels])
     for outputs in table.filters:
-        x = nn.layers.conv2d(x, outputs, table.kernel_size, padding="same", activation=activation, **initial)
+        x = active(nn.layers.conv2d(x, outputs, table.kernel_size, padding="same", **layer))
         x = nn.layers.max_pooling2d(x, 2, 2, "same")
     x = nn.layers.flatten(x)
     for units in table.units:
-        x = nn.layers.dense(x, units, activation, **initial)
-    return _last_layer(features, labels, x, table, dataset)
+        x = active(nn.layers.dense(x, units, **layer))
+    return _last_layer(features, labels, x, table, dataset, training)
 
 
-def _last_layer(features: Tensor, labels: Tensor, x: Tensor, table: CNNModel | RNNModel, dataset: Dataset) -> Model:
+def _last_layer(
+    features: Tensor, labels: Tensor, x: Tensor, table: CNNModel | RNNModel, dataset: Dataset, training: Tensor | None
+) -> Model:
     """The model whose classes are told from ``x``, perhaps with dropout."""
-    training = None
     if table.dropout:
-        training = make_placeholder("bool", (), name="training")
         x = nn.layers.dropout(x, table.dropout, training=training)
     initial = getattr(nn.initializers, table.initializer)()
     logits = nn.layers.dense(x, dataset.classes, kernel_initializer=initial)
     return _classifier(features, labels, logits, training)
+
+
+def _normalizer(table: MLPModel | CNNModel, training: Tensor | None) -> Callable[[Tensor], Tensor] | None:
+    """What stands before every activation, if anything does."""
+    if table.normalization == "none":
+        return None
+    return partial(
+        nn.layers.batch_normalization,
+        momentum=table.normalization_momentum,
+        training=training,
+        synchronized=table.normalization == "synchronized_batch",
+    )
 
 
 def _image(table: CNNModel, dataset: Dataset) -> tuple[int, int, int]:
@@ -179,7 +194,8 @@ def _rnn(table: RNNModel, dtype: str, dataset: Dataset) -> Model:
     cell = nn.rnn_cell.MultiRNNCell([CELLS[table.cell](units) for units in table.units])
     with variable_scope("", initializer=getattr(nn.initializers, table.initializer)()):
         outputs, _ = nn.dynamic_rnn(cell, reshape(features, [-1, steps, width]), dtype=dtype)
-    return _last_layer(features, labels, outputs[:, -1], table, dataset)
+    training = make_placeholder("bool", (), name="training") if table.dropout else None
+    return _last_layer(features, labels, outputs[:, -1], table, dataset, training)
 
 
 def _sequence(table: RNNModel, dataset: Dataset) -> tuple[int, int]:

@@ -480,6 +480,17 @@ class Config(Table):
             raise Clash(("optimizer", "clip_norm"), problem, clip_norm)
         return self
 
+    @model_validator(mode="after")
+    def _statistics_of_common_steps(self) -> "Config":
+        normalization, mode = getattr(self.model, "normalization", "none"), self.parallel.mode
+        if normalization == "synchronized_batch" and mode not in ("single", "allreduce"):
+            problem = (
+                f"needs ranks that step together, as those of parallel.mode = 'allreduce' do, not those of '{mode}': "
+                "set it to 'batch', or parallel.mode to 'allreduce'"
+            )
+            raise Clash(("model", "normalization"), problem, normalization)
+        return self
+
 
 def variants(table: str) -> dict[str, type[Table]]:
     """The models that the top-level table ``table`` may be, by the name that selects each (or ``builder``)."""

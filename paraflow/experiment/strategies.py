@@ -8,7 +8,7 @@ from paraflow.comm import Communicator
 from paraflow.data import Dataset
 from paraflow.errors import ConfigError
 from paraflow.experiment.compressors import make_compressor
-from paraflow.experiment.schema import Config, MLPModel, Parallel
+from paraflow.experiment.schema import Config, Parallel
 from paraflow.parallel import EASGD, AllReduce, BackupWorkers, Gossip, LocalSGD, ParameterServer, Strategy
 from paraflow.parallel.compression import Compressor
 
@@ -115,18 +115,6 @@ def check_mode(table: Parallel, ranks: int) -> None:
         raise ConfigError(
             f"parallel.backup = {table.backup}, but one of {ranks} ranks collects and {ranks - 1} train: start more, "
             f"or set it to at most {ranks - 2}"
-        )
-
-
-def check_normalization(config: Config) -> None:
-    """Raise ConfigError, naming the keys, for statistics of global batches in a mode without common steps."""
-    model, mode = config.model, config.parallel.mode
-    if not isinstance(model, MLPModel) or model.normalization != "synchronized_batch":
-        return
-    if mode not in ("single", "allreduce"):
-        raise ConfigError(
-            "model.normalization = 'synchronized_batch' needs ranks that step together, as those of parallel.mode = "
-            f"'allreduce' do, not those of '{mode}': set it to 'batch', or parallel.mode to 'allreduce'"
         )
 
 

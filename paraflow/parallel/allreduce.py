@@ -116,10 +116,10 @@ class AllReduce(Strategy):
         """
         lines = [f"{k} = {v!r}" for k, v in {**self.agreement, "autotune": session.autotune}.items()]
         lines += [f"training step with {o.name}" for o in operations]
-        check_agreement(self.comm, lines + graph_lines(reachable(operations)))
-        broadcast_variables(self.comm, session, root=0)
+        check_agreement(session.comm, lines + graph_lines(reachable(operations)))
+        broadcast_variables(session.comm, session, root=0)
         if self.compress is not None and self._pace is None:
-            self._pace = Pace(self.comm, session.context)
+            self._pace = Pace(session.comm, session.context)
         if self.synchronous:
             exchanges = [o for o in operations if o.type in EXCHANGES]
             exchanges.sort(key=lambda o: o.inputs[0].op.index)

@@ -26,6 +26,7 @@ from paraflow.parallel.allreduce import broadcast_variables, shard_random
 from paraflow.parallel.compression import Compressor
 from paraflow.parallel.pace import Pace
 from paraflow.parallel.strategy import Strategy, refuse_global_statistics
+from paraflow.runtime.ending import Part
 
 Array = np.ndarray[Any, Any]
 Places = Mapping[str, tuple[int, tuple[int, ...]]]
@@ -69,6 +70,7 @@ class Averaging(Strategy, ABC):
         self.steps = 0
         self._averaged: set[int] = set()
         self._started = False
+        self._part: Part
 
     def rewrite(self, program: Program) -> Program:
         """Leave the exchanges alone, and synchronize after the writes that follow them."""
@@ -106,13 +108,14 @@ class Averaging(Strategy, ABC):
         """Compare graph and configuration over all ranks; the first time, give all ranks the variables of rank 0."""
         if self.alone or not any(o.record.writes for o in operations):
             return  # a look at a gradient is a rank's own affair
+        self._part = session.part
         lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
         lines += [f"training step with {o.name}" for o in operations]
-        check_agreement(self.comm, lines + graph_lines(reachable(operations)))
+        check_agreement(session.comm, lines + graph_lines(reachable(operations)))
         store = session.store
         self._compare_planes(store.specs)
         if not self._started:
-            broadcast_variables(self.comm, session, root=0)
+            broadcast_variables(session.comm, session, root=0)
             self._started = self.under_way = True
         names = dict.fromkeys(o.attrs["variable"] for o in operations if o.type in EXCHANGES)
         for plane in store.planes:
@@ -125,7 +128,8 @@ class Averaging(Strategy, ABC):
     def synchronize(self, samples: int) -> None:
         """A step on ``samples`` samples has updated this rank's variables; called by the plan."""
         self.steps += 1
-        self._after_step(samples)
+        with self._part.step("to average"):
+            self._after_step(samples)
 
     def finish(self, session: Any) -> None:
         """This rank is done: average with the others until all are, then take the final variables, the same on all.
@@ -139,9 +143,10 @@ class Averaging(Strategy, ABC):
                 f"rank {self.comm.rank} is done before it has trained, while the others wait for it to start: every "
                 "rank runs at least one training step"
             )
-        self._join_until_all_are_done()
         steps = np.array([self.steps])
-        self.comm.allreduce(steps, "max")
+        with self._part.step("to finish"):
+            self._join_until_all_are_done()
+            self._part.comm.allreduce(steps, "max")
         self.steps = int(steps[0])  # training may go on, and then all ranks are at the same step
 
     def account(self) -> dict[str, object]:
@@ -155,7 +160,7 @@ class Averaging(Strategy, ABC):
     def _compare_planes(self, specs: Mapping[str, VariableSpec]) -> None:
         """Planes are averaged whole: raise RanksDisagree where the ranks have not the same trainable variables."""
         own = [f"{v.name}: {v.dtype.name} {v.shape}" for v in specs.values() if v.trainable]
-        by_rank = self.comm.allgather(own)
+        by_rank = self._part.comm.allgather(own)
         for rank, names in enumerate(by_rank):
             for ours, theirs in zip_longest(by_rank[0], names, fillvalue="nothing"):
                 if ours != theirs:
@@ -233,7 +238,7 @@ class GlobalAveraging(Averaging):
         """As any averaging does; the first time, the ranks start together."""
         super().start(session, operations)
         if self._started and self._pace is None:
-            self._pace = Pace(self.comm, session.context)
+            self._pace = Pace(session.comm, session.context)
 
     @contextmanager
     def evaluating(self, session: Any) -> Iterator[None]:
@@ -285,10 +290,10 @@ class GlobalAveraging(Averaging):
         """
         if self.compress is None or not replica.trained:
             weigh(change, share)
-            self.comm.allreduce(change)
+            self._part.comm.allreduce(change)
             return
         changes = replica.variables(change)
-        sums = self.compress.all_reduce(self.comm, share, list(changes), list(changes.values()))
+        sums = self.compress.all_reduce(self._part.comm, share, list(changes), list(changes.values()))
         for place, value in zip(changes.values(), sums, strict=True):
             place[...] = value
 

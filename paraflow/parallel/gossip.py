@@ -91,7 +91,7 @@ class Gossip(Averaging):
             self._send(partner, parcel)
         for partner in partners:
             came = perf_counter()
-            self.comm.probe(partner, REPLICA)
+            self._part.comm.probe(partner, REPLICA)
             self._waits[partner] = self._waits.get(partner, 0.0) + perf_counter() - came
             self._receive(partner)
         for partner in partners:
@@ -101,12 +101,12 @@ class Gossip(Averaging):
         """Answer those who still train. A message is answered when it comes, so that no circle of waits can form."""
         others = [rank for rank in range(self.comm.size) if rank != self.comm.rank]
         farewell = np.zeros(1, np.uint8)
-        sent = [self.comm.isend(farewell, rank, DONE) for rank in others]
+        sent = [self._part.comm.isend(farewell, rank, DONE) for rank in others]
         training = set(others)
         while training:
-            message = self.comm.probe()
+            message = self._part.comm.probe(awaited=training)
             if message.tag == DONE:
-                self.comm.recv(np.empty(1, np.uint8), message.source, DONE)
+                self._part.comm.recv(np.empty(1, np.uint8), message.source, DONE)
                 training.remove(message.source)
             else:
                 # The answer may be on its way while the next one is given to another rank.
@@ -117,7 +117,7 @@ class Gossip(Averaging):
         for rank in others:
             self._wait(rank)
         for replica in self._replicas:
-            self.comm.allreduce(replica)
+            self._part.comm.allreduce(replica)
             replica /= self.comm.size
 
     def _parcel(self, values: list[Array]) -> _Parcel:
@@ -139,7 +139,8 @@ class Gossip(Averaging):
     def _send(self, partner: int, parcel: _Parcel) -> None:
         """Start to send ``partner`` what is in the parcel, which does not change any more."""
         self._wait(partner)
-        requests = [self.comm.isend(piece, partner, REPLICA) for array in parcel.messages for piece in _pieces(array)]
+        pieces = [piece for array in parcel.messages for piece in _pieces(array)]
+        requests = [self._part.comm.isend(piece, partner, REPLICA) for piece in pieces]
         self._sent[partner] = parcel, requests
         if self.compress is not None:
             self.compress.traffic.sent += sum(message.nbytes for message in parcel.messages)
@@ -150,7 +151,7 @@ class Gossip(Averaging):
         parcel, _ = self._sent[partner]
         for replica, message, ours in zip(self._replicas, self._inbox, parcel.values, strict=True):
             for piece in _pieces(message):
-                self.comm.recv(piece, partner, REPLICA)
+                self._part.comm.recv(piece, partner, REPLICA)
             theirs = message
             if self.compress is not None:
                 theirs = np.empty_like(ours)

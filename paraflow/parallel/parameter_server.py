@@ -28,6 +28,7 @@ from paraflow.parallel.server.pushes import Pushes
 from paraflow.parallel.server.serving import Server
 from paraflow.parallel.strategy import Batch, Strategy, refuse_global_statistics
 from paraflow.runtime.common import variables_in_common
+from paraflow.runtime.ending import Part
 
 Array = np.ndarray[Any, Any]
 
@@ -100,6 +101,7 @@ class ParameterServer(Strategy):
         self.pushes_by_worker: list[PushCount] = []
         self._served: dict[str, object] = {}
         self._started = False
+        self._part: Part
         self._serving = False
         self._owners: dict[str, int] = {}
         self._links: dict[int, list[_Link]] = {}
@@ -160,16 +162,19 @@ class ParameterServer(Strategy):
 
     def push_pull(self, gradients: Sequence[Array], cut: int, samples: int) -> tuple[Array, ...]:
         """Send each server its gradients, means over ``samples`` samples; return the variables' new values."""
-        links = self._links[cut]
+        with self._part.step("to serve, or to let it go on"):
+            return self._push_pull(gradients, self._links[cut], cut, samples)
+
+    def _push_pull(self, gradients: Sequence[Array], links: list[_Link], cut: int, samples: int) -> tuple[Array, ...]:
         sends = []
         for link in links:
             message, tag = link.pushes.write([gradients[i] for i in link.share.gradients], samples)
             header = message.header
             header["kind"], header["cut"], header["version"], header["samples"] = PUSH, cut, link.version, samples
-            sends.append(self.comm.isend(message.buffer, link.server, tag))
+            sends.append(self._part.comm.isend(message.buffer, link.server, tag))
         values: dict[int, Array] = {}
         for link in links:
-            self.comm.recv(link.answer.buffer, link.server)
+            self._part.comm.recv(link.answer.buffer, link.server)
             link.version = int(link.answer.header["version"])
             values |= zip(link.share.variables, link.answer.arrays, strict=True)
         for send in sends:
@@ -193,12 +198,12 @@ class ParameterServer(Strategy):
             )
         if self._started or self.alone:
             return
-        self._started = True
+        self._started, self._part = True, session.part
         needed = reachable(operations)
         exchanges = [o for o in needed if o.type in EXCHANGES]
         updates = [o for o in dependents(needed, exchanges) if o.record.writes]
         lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
-        check_agreement(self.comm, lines + graph_lines(reachable(updates)))
+        check_agreement(session.comm, lines + graph_lines(reachable(updates)))
         self._broadcast(session)
         pulled = {v.name for v in _trained(session.graph, exchanges)}
         self.elsewhere, self.under_way = {name for o in updates for name in o.variables} - pulled, True
@@ -213,12 +218,13 @@ class ParameterServer(Strategy):
                 f"rank {self.comm.rank} is done before it has trained, while the others wait for it to start: every "
                 "worker runs at least one training step, and the server calls serve()"
             )
-        if not self.is_server:
-            message = Message([])
-            message.header["kind"] = DONE
-            for server in self.servers:
-                self.comm.send(message.buffer, server)
-        self._broadcast(session)
+        with self._part.step("to finish"):
+            if not self.is_server:
+                message = Message([])
+                message.header["kind"] = DONE
+                for server in self.servers:
+                    self._part.comm.send(message.buffer, server)
+            self._broadcast(session)
         self.elsewhere, self.under_way = frozenset(), False
 
     @property
@@ -246,11 +252,11 @@ class ParameterServer(Strategy):
     def _broadcast(self, session: Any) -> None:
         """Every initialised variable gets its value on the server that updates it, else on the first server."""
         first = self.servers[0]
-        common = set(variables_in_common(self.comm, session.store.specs))
+        common = set(variables_in_common(session.comm, session.store.specs))
         shared = (sorted(common & session.store.initialized), self._owners, self.pushes_by_worker)
-        names, owners, self.pushes_by_worker = self.comm.broadcast_object(shared, first)
+        names, owners, self.pushes_by_worker = self._part.comm.broadcast_object(shared, first)
         for name in names:
-            self.comm.broadcast(session.store[name], owners.get(name, first))
+            self._part.comm.broadcast(session.store[name], owners.get(name, first))
         session.store.initialized.update(names)
 
     # -- on the servers ---------------------------------------------------------------------------------------------
@@ -283,15 +289,17 @@ class ParameterServer(Strategy):
             error.add_note("the parameter server has no feeds of its own: keep what the update needs in a variable")
             raise
         self._serving = True
-        self.start(session, [operation])
+        with session.part.step("to begin to train"):
+            self.start(session, [operation])
         of_gradient = [session.store[exchanges[i].attrs["variable"]] for i in share.gradients]
         pulled = [session.store[variables[i].name] for i in share.variables]
         served = [exchanges[i] for i in share.gradients]
         specs = session.store.specs
         pushes = Pushes(layout, _compressed(served, specs), self.compress)
         policy = self._policy(apply, of_gradient, [specs[o.attrs["variable"]].trainable for o in served])
-        server = Server(self.comm, self.workers, policy, _cut(exchanges), pushes, pulled)
-        server.serve()
+        server = Server(session.comm, self.workers, policy, _cut(exchanges), pushes, pulled)
+        with session.part.step("to push gradients, or to finish"):
+            server.serve()
         self.pushes_by_worker = server.counts
         self._served = {"pushes": server.pushed, "busy_seconds": server.busy_seconds}
 

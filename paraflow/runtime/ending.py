@@ -1,28 +1,27 @@
-"""How a rank's part in the exchange ends, and how the ranks that wait for it hear of that.
+"""How a rank's part in a session ends, and how the ranks that wait for it hear of that.
 
-On a node the end stands in the rank's header, and the end mark of its memory wakes those that wait for a flag. Between
-nodes it is a message to the ranks of the same lane, which look for it while they wait for a sum. A rank may have ended
-after it did its part in that sum, so the message has the number of the sums that it took part in.
+Where ranks share planes the end stands in the rank's header, and the end mark of its memory wakes those that wait for a
+flag. Everywhere else it is the word with which the rank leaves a communicator, which calls that wait there raise.
 """
 
 from __future__ import annotations
 
-import atexit
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
-from paraflow.comm import Communicator, Request
-from paraflow.errors import ParaflowError, RanksDisagree, WorldAborted
+from paraflow.comm import Communicator
+from paraflow.errors import FailedPreconditionError, ParaflowError, RankEnded, RanksDisagree, WorldAborted
 
 Array = np.ndarray[Any, Any]
 
 CLOSED, DISAGREED, FAILED, TOLD = 1, 2, 3, 4  # TOLD: it has heard of the failure of another rank
-END = np.dtype([("kind", np.int64), ("rank", np.int64), ("sums", np.int64), ("text", "S1000")])
+END = np.dtype([("kind", np.int64), ("rank", np.int64), ("text", "S1000")])
 STEP_BYTES = 2000  # of the text of a step
 
-_END, _STEP = 1, 2  # tags of messages
 _LAST_WORDS = 1.0  # seconds that a rank has to report the error of which others hear
 
 
@@ -40,8 +39,11 @@ def end_by(rank: int, error: BaseException | None) -> Array:
     return end
 
 
-def error_of(end: Array) -> ParaflowError:
-    """What a rank raises that waits for the rank of this end; one that failed has a moment to report that itself."""
+def error_of(end: Array, what: str = "in a further step") -> ParaflowError:
+    """What a rank raises that waits for the rank of this end; one that failed has a moment to report that itself.
+
+    ``what`` says what it waits for: "... waits for it ``what``".
+    """
     rank, text = int(end["rank"][0]), end["text"][0].decode(errors="replace")
     if end["kind"][0] == DISAGREED:
         return RanksDisagree(text)
@@ -51,9 +53,9 @@ def error_of(end: Array) -> ParaflowError:
         time.sleep(_LAST_WORDS)  # the failing rank ends the world, unless its program has caught the error
         return WorldAborted(f"rank {rank} failed in a step in which this rank waits for it: {text}", rank)
     return RanksDisagree(
-        f"rank {rank} has ended its session or its program, but this rank waits for it in a further step: every rank "
-        "has to run the same training steps and assignments in the same order (for data of different lengths, take "
-        "the batches from the strategy's `uneven`)"
+        f"rank {rank} has ended its session or its program, but this rank waits for it {what}: every rank has to run "
+        "the same training steps and assignments in the same order (for data of different lengths, take the batches "
+        "from the strategy's `uneven`)"
     )
 
 
@@ -70,62 +72,67 @@ def difference(rank: int, step: str, other: int, other_step: str) -> str:
     return "; ".join(parts) or same
 
 
-class Farewell:
-    """Tells the ranks of one lane, ``peers``, how this rank's part has ended, and hears of theirs.
+class Part:
+    """This rank's part in what the ranks of a session do together, over ``comm``, which is the session's own.
 
-    ``sums`` is the number of sums over ``peers`` that this rank has taken part in so far. A process that ends without
-    having closed its session tells that in its last moment.
+    ``broken`` is why it has ended before its time. ``tell`` is called with the end, END [1], when ``comm`` is left.
     """
 
-    def __init__(self, peers: Communicator, rank: int) -> None:
-        self.sums = 0
-        self._peers, self._rank = peers, rank
-        self._others = [other for other in range(peers.size) if other != peers.rank]
-        self._told: list[Request] | None = None
-        self._heard: dict[int, Array] = {}
-        if peers.world == "mpi":  # threads end with their world
-            atexit.register(self._leave)
+    def __init__(self, comm: Communicator, tell: Callable[[Array], None] | None = None) -> None:
+        self.comm = comm
+        self.broken: str | None = None
+        self._tell = tell
 
-    def tell(self, end: Array) -> None:
-        """Send the end, END [1], to all; only the first one counts. It waits for nobody."""
-        if self._told is None:
-            end = end.copy()
-            end["sums"] = self.sums
-            self._told = [self._peers.isend(end.view(np.uint8), other, _END) for other in self._others]
+    @contextmanager
+    def step(self, what: str = "in a further step") -> Iterator[None]:
+        """Inside, all ranks do the same; if that fails here, those that wait for this rank are told.
 
-    def look(self, number: int) -> None:
-        """Raise where a rank has ended without having taken part in the sum ``number`` (from 1)."""
-        while (envelope := self._peers.iprobe(tag=_END)) is not None:
-            self._hear(envelope.source)
-        for end in self._heard.values():
-            if end["sums"][0] < number:
-                raise error_of(end)
+        The others may be in the middle of it, and would take the next step for the rest of it. Raises
+        FailedPreconditionError where an earlier one has failed, and what `error_of` says where another rank has ended;
+        ``what`` says what this one then waits for.
+        """
+        if self.broken is not None:
+            raise FailedPreconditionError(
+                f"an earlier step of this session broke off on rank {self.comm.rank} ({self.broken}), while other "
+                "ranks went on with it, so it cannot take part in further ones: start a new session on all ranks"
+            )
+        try:
+            yield
+        except BaseException as error:
+            found = meaning(error, self.comm, what) if isinstance(error, RankEnded) else error
+            if self.broken is None:
+                self.broken = f"{type(found).__name__}: {found}"
+                self._end(found)
+            if found is error:
+                raise
+            raise found from None
 
-    def steps_of(self, differing: list[int], step: str) -> list[str]:
-        """The texts of the steps of those peers that run another step than this rank, who ask this rank for its own."""
-        own = np.zeros(STEP_BYTES, np.uint8)
-        text = step.encode()[:STEP_BYTES]
-        own[: len(text)] = np.frombuffer(text, np.uint8)
-        sent = [self._peers.isend(own, other, _STEP) for other in differing]
-        texts = []
-        for other in differing:
-            theirs = np.empty_like(own)
-            self._peers.recv(theirs, other, _STEP)
-            texts.append(theirs.tobytes().rstrip(b"\0").decode(errors="replace"))
-        for request in sent:
-            request.wait()
-        return texts
+    def close(self) -> None:
+        """Tell the others that this rank takes no further part; it waits for nobody."""
+        self._end(None)
 
-    def _hear(self, source: int) -> None:
-        end = np.empty(1, END)
-        self._peers.recv(end.view(np.uint8), source, _END)
-        self._heard[source] = end
+    def _end(self, error: BaseException | None) -> None:
+        end = end_by(self.comm.rank, error)
+        if self._tell is not None:
+            self._tell(end)
+        with suppress(WorldAborted):
+            self.comm.leave(end.tobytes())
 
-    def _leave(self) -> None:
-        """At the end of the process: all have told all, and no message is left under way."""
-        self.tell(end_by(self._rank, None))
-        for request in self._told or ():
-            request.wait()
-        for other in self._others:
-            if other not in self._heard:
-                self._hear(other)
+
+@contextmanager
+def awaiting(comm: Communicator, what: str) -> Iterator[None]:
+    """Inside, this rank waits for the others of ``comm``, none of which may have ended; ``what`` as for `error_of`."""
+    try:
+        yield
+    except RankEnded as ended:
+        raise meaning(ended, comm, what) from None
+
+
+def meaning(ended: RankEnded, comm: Communicator, what: str = "in a further step") -> ParaflowError:
+    """What it means for a step that a rank of ``comm`` has ended."""
+    return error_of(end_in(ended, ended.rank), what)
+
+
+def end_in(ended: RankEnded, rank: int) -> Array:
+    """The end, END [1], of which the error tells; ``rank`` is that of the world whose part has ended."""
+    return np.frombuffer(ended.word, END) if ended.word else end_by(rank, None)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -22,12 +22,10 @@ import numpy as np
 
 from paraflow.comm import Communicator, SharedMemory, Waited
 from paraflow.errors import (
-    FailedPreconditionError,
     ParaflowError,
     RankEnded,
     RanksDisagree,
     SharedMemoryUnavailable,
-    WorldAborted,
 )
 from paraflow.ops.gathering import check_indices
 from paraflow.runtime.buckets import Bucket, cut_slice
@@ -78,7 +76,6 @@ class Exchange:
         self._mine: tuple[int, float] = (0, 0.0)
         self._step = self._told_step = ""
         self._weighed: Bucket | None = None  # the first one of this run with gradients, until somebody waits for it
-        self._broken: str | None = None
         self._history = 0
         self._pending: list[Bucket] = []
         self._under_way: list[Bucket] = []
@@ -142,43 +139,19 @@ class Exchange:
         self._late = [header["late"][0] for header in self._headers]
         self._members, self._own = node.allgather(self.comm.rank), node.rank
 
-    def close(self) -> None:
-        """Tell the others that this rank takes no further part; it waits for nobody."""
-        self._end(None)
-
-    def break_off(self, error: BaseException) -> None:
-        """A step of this rank has failed: those that wait for it in the step are told, and it can run no further one.
-
-        The others may be in the middle of the step, and would take the next one for the rest of it.
-        """
-        if self._broken is None:
-            self._broken = f"{type(error).__name__}: {error}"
-            self._end(error)
-
-    def _end(self, error: BaseException | None) -> None:
+    def end(self, end: Array) -> None:
+        """Tell the ranks of the node how this rank's part has ended; it waits for nobody, and the first end counts."""
         if self._memory is None:
             return
-        end = end_by(self.comm.rank, error)
         header = self._headers[self._own]
         if not header["end"]["kind"][0]:
             header["end"] = end
         self._memory.close()
-        if self._wire is not None:
-            with suppress(WorldAborted):
-                self._wire.end(end)
 
     # -- a run ---------------------------------------------------------------------------------------------------------
 
     def open(self, program: int, samples: int, step: str) -> None:
-        """Begin a run of a plan that synchronises; ``program`` is a number for what it does together, ``step`` a text.
-
-        Raises FailedPreconditionError where an earlier run has broken off.
-        """
-        if self._broken is not None:
-            raise FailedPreconditionError(
-                f"an earlier step of this session broke off on rank {self.comm.rank} ({self._broken}), while other "
-                "ranks went on with it, so it cannot take part in further ones: start a new session on all ranks"
-            )
+        """Begin a run of a plan that synchronises; ``program`` is a number for what it does, ``step`` a text."""
         if self._memory is not None:  # before, nothing is shared, and a rank may have variables of its own
             program = self._history = zlib.crc32(program.to_bytes(8, "little"), self._history)
         self._mine, self._step = (program, float(samples)), step
@@ -363,11 +336,7 @@ class Exchange:
         if self._memory is None:
             return
         self.open(program, 0, step)
-        try:
-            self.before_collective()
-        except BaseException as error:
-            self.break_off(error)
-            raise
+        self.before_collective()
 
     def after_collective(self, seconds: float) -> None:
         """All ranks have met for this time, in which this one was not busy."""

@@ -77,6 +77,8 @@ class Executable:
         self.calls: list[Call] = []
         self._planes = PlaneSteps(plan, self.values, context.store, context.exchange, trains)
         self.synchronises, self.text = self._planes.digest, self._planes.text
+        #: Whether all ranks have to run it at the same time.
+        self.together = self.synchronises is not None or any(step.record.collective for step in plan.steps)
         self.numbers: dict[int, int] = {}  # position in the plan -> position among the calls
         for number, step in enumerate(plan.steps):
             if step.mode == BIND_VIEW:

@@ -31,6 +31,7 @@ from paraflow.ops.recompute import RECOMPUTED
 from paraflow.runtime import control  # noqa: F401  (it says how branches and loops run)
 from paraflow.runtime.accumulation import Accumulation
 from paraflow.runtime.context import RunContext
+from paraflow.runtime.ending import Part, awaiting
 from paraflow.runtime.exchange import Exchange
 from paraflow.runtime.executable import Executable
 from paraflow.runtime.executors import Executor, ReadyQueueExecutor, SerialExecutor
@@ -127,10 +128,14 @@ class Session:
         self.graph = graph if graph is not None else get_default_graph()
         self.strategy = strategy
         comm = strategy.comm if strategy is not None else solo()
+        if comm.size > 1:  # one of its own: what a failed step leaves under way makes it useless
+            with awaiting(comm, "to make its session"):
+                comm = comm.split(0)
         entropy: Any = comm.broadcast_object(secrets.randbits(64))
         self.store = VariableStore()
         synchronous = strategy is not None and strategy.synchronous
         exchange = Exchange(comm, self.store) if synchronous else None
+        self.part = Part(comm, exchange.end if exchange is not None else None)
         self.context = RunContext(
             self.store, comm, entropy, shard=comm.rank, strategy=strategy, exchange=exchange
         )
@@ -222,22 +227,14 @@ class Session:
             self._start(executable)
 
     def _start(self, executable: Executable) -> None:
-        if executable.synchronises is None:
+        if not executable.together:
             self._executor.execute(executable)
-        else:
-            self._synchronise(executable, int(self.context.samples))
-
-    def _synchronise(self, executable: Executable, samples: int) -> None:
-        """Run a plan in which this rank meets others; if it breaks off, they have to be told."""
+            return
         exchange = self.context.exchange
-        assert exchange is not None
-        assert executable.synchronises is not None
-        exchange.open(executable.synchronises, samples, executable.text)
-        try:
+        with self.part.step():
+            if exchange is not None and executable.synchronises is not None:
+                exchange.open(executable.synchronises, int(self.context.samples), executable.text)
             self._executor.execute(executable)
-        except BaseException as error:
-            exchange.break_off(error)
-            raise
 
     @np.errstate(all="ignore")
     def _load(
@@ -257,11 +254,12 @@ class Session:
         if starts:
             assert self.strategy is not None
             self.store.need(plan.reads)
-            if self.context.exchange is not None:
-                self.context.exchange.meet(zlib.crc32(repr(trains).encode()), ", ".join(trains))
-            self._started.add(trains)
             private = [name for name in plan.writes if self.store.private(name)]
-            self.strategy.start(self, [self.graph.get_operation_by_name(name) for name in trains])
+            with self.part.step(f"to begin a training step ({', '.join(trains[:3])}, ...)"):
+                if self.context.exchange is not None:
+                    self.context.exchange.meet(zlib.crc32(repr(trains).encode()), ", ".join(trains))
+                self._started.add(trains)
+                self.strategy.start(self, [self.graph.get_operation_by_name(name) for name in trains])
             if private != [name for name in plan.writes if self.store.private(name)]:
                 plan, _ = self._compile(wanted, feeds)
         samples = count_samples(tensors, shapes)
@@ -456,8 +454,7 @@ class Session:
 
     def close(self) -> None:
         """End the session: its threads stop and its variables are lost."""
-        if self.context.exchange is not None:
-            self.context.exchange.close()
+        self.part.close()
         self._end()
 
     def _end(self) -> None:

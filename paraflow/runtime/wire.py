@@ -7,20 +7,24 @@ from typing import Any
 import numpy as np
 
 from paraflow.comm import Communicator, Request
-from paraflow.runtime.ending import Farewell
+from paraflow.errors import RankEnded
+from paraflow.runtime.ending import STEP_BYTES, end_in, error_of
 
 Array = np.ndarray[Any, Any]
 
 
 class Sum:
-    """A sum over nodes under way, the one with this ``number`` of its lane."""
+    """A sum over nodes under way; ``ranks`` are those of the world that it is over."""
 
-    def __init__(self, request: Request, farewell: Farewell, number: int) -> None:
-        self._request, self._farewell, self._number = request, farewell, number
+    def __init__(self, request: Request, ranks: list[int]) -> None:
+        self._request, self._ranks = request, ranks
 
     def wait(self) -> None:
         """Return when it is there; raises where a rank has ended without having taken part in it."""
-        self._request.wait(lambda: self._farewell.look(self._number))
+        try:
+            self._request.wait()
+        except RankEnded as ended:
+            raise error_of(end_in(ended, self._ranks[ended.rank])) from None
 
 
 class Wire:
@@ -33,13 +37,11 @@ class Wire:
         self.place = peers.rank
         self._peers = peers
         self._ranks: list[int] = peers.allgather(rank)
-        self._farewell = Farewell(peers, rank)
         self._told: tuple[Array, Sum] | None = None
 
     def sum(self, values: Array) -> Sum:
         """Start to replace ``values`` by their sum over nodes."""
-        self._farewell.sums += 1
-        return Sum(self._peers.iallreduce(values), self._farewell, self._farewell.sums)
+        return Sum(self._peers.iallreduce(values), self._ranks)
 
     def advance(self) -> None:
         """MPI moves its messages while it is called, by whatever name."""
@@ -61,8 +63,14 @@ class Wire:
 
     def step_of(self, differing: list[int], step: str) -> tuple[int, str]:
         """The first rank, and its step, of those (by place) that run another step than this rank's, who all ask."""
-        return self._ranks[differing[0]], self._farewell.steps_of(differing, step)[0]
-
-    def end(self, end: Array) -> None:
-        """Tell the others how this rank's part has ended; it waits for nobody."""
-        self._farewell.tell(end)
+        own = np.zeros(STEP_BYTES, np.uint8)
+        text = step.encode()[:STEP_BYTES]
+        own[: len(text)] = np.frombuffer(text, np.uint8)
+        sent = [self._peers.isend(own, other) for other in differing]
+        theirs = {other: np.empty_like(own) for other in differing}
+        for other, buffer in theirs.items():
+            self._peers.recv(buffer, other)
+        for request in sent:
+            request.wait()
+        first = differing[0]
+        return self._ranks[first], theirs[first].tobytes().rstrip(b"\0").decode(errors="replace")

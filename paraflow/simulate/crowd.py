@@ -23,6 +23,10 @@ class Crowd(SoloCommunicator):
         """As many copies as there are ranks."""
         return [copy.deepcopy(value) for _ in range(self.size)]
 
+    def split(self, color: int) -> Communicator:
+        """All give the same color."""
+        return self
+
     def split_node(self) -> Communicator:
         """All are on one node."""
         return self

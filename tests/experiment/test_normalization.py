@@ -57,8 +57,20 @@ def test_own_statistics_are_learnt_in_every_mode(tmp_path, mode):
     assert_evaluates_as_it_did(results)
 
 
+def test_convolutional_ranks_learn_what_one_process_does(tmp_path):
+    """Over samples and pixels of the global batch; one layer of each kind is normalised."""
+    keys = ["model.normalization=synchronized_batch", "model.dropout=0.0", "train.epochs=2", "experiment.dtype=float64"]
+    one, three = (finished(launch(tmp_path / str(n), n, CONFIGS / "digits_cnn.toml", *keys)) for n in (1, 3))
+    assert any("moving" in name for name in one.parameters)
+    np.testing.assert_allclose(three.losses(), one.losses(), rtol=1e-6)
+    assert three.parameters.keys() == one.parameters.keys()
+    for name, value in one.parameters.items():
+        np.testing.assert_allclose(three.parameters[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
+    assert_evaluates_as_it_did(three)
+
+
 def test_statistics_of_the_global_batch_need_common_steps(tmp_path):
     run = launch(tmp_path, 3, CONFIG, "parallel.mode=gossip")
     assert run.code == 2
-    assert "model.normalization = 'synchronized_batch' needs ranks that step together" in run.err
+    assert "model.normalization = 'synchronized_batch': needs ranks that step together" in run.err
     assert "set it to 'batch', or parallel.mode to 'allreduce'" in run.err

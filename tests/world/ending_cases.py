@@ -13,7 +13,7 @@ import pytest
 import paraflow as pf
 from paraflow.comm import Communicator, world
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree, WorldAborted
-from paraflow.parallel import AllReduce
+from paraflow.parallel import EASGD, AllReduce, BackupWorkers, Gossip, LocalSGD, ParameterServer
 from paraflow.parallel.compression import TopK
 
 Step = Callable[..., Any]
@@ -112,6 +112,25 @@ def a_rank_whose_step_fails_takes_no_further_part(comm: Communicator, shared_mem
                 run("rows and more")
 
 
+@both_ways
+def rows_of_which_one_rank_has_none_are_waited_for_by_nobody(comm: Communicator, shared_memory: bool) -> None:
+    """A rank fails after it has met the others in the step, and before it gathers the rows with them."""
+    last = comm.size - 1
+
+    def gather(*arguments: Any) -> None:
+        raise OSError("no rows today")
+
+    with steps(comm, shared_memory) as run:
+        run("rows and more")
+        if comm.rank == last:
+            run.session.comm.allgather_into = gather
+            with pytest.raises(InvalidArgumentError, match="no rows today"):
+                run("rows and more")
+        else:
+            with pytest.raises(WorldAborted, match=rf"rank {last} failed.*no rows today"):
+                run("rows and more")
+
+
 def whole_four_times() -> tuple[float, float]:
     """An element of w and one of v after four steps on samples of ones: the loss is (w_1 + w_2) mean(v)."""
     w = v = 1.0
@@ -160,6 +179,145 @@ DIFFERENT = [
     ("rows", "rows and more"),
     ("assignment", "whole"),
 ]
+
+
+class Own:
+    """A session of a strategy in which a step fails on a rank that feeds it a word outside of the table."""
+
+    def __init__(self, strategy: Any) -> None:
+        self.word = pf.placeholder(pf.int32, (None,))
+        w, table = pf.Variable(np.ones((2, 3)), name="w"), pf.constant(np.ones((5, 2)))
+        loss = pf.reduce_mean(pf.square(pf.matmul(pf.gather(table, self.word), w)))
+        self.step = pf.train.GradientDescentOptimizer(0.01).minimize(loss)
+        self.strategy = strategy
+        self.session = pf.Session(strategy=strategy)
+
+    def __call__(self, word: int = 1) -> None:
+        self.session.run(self.step, {self.word: [word]})
+
+
+@contextmanager
+def own(strategy: Any) -> Iterator[Own]:
+    with pf.Graph().as_default():
+        run = Own(strategy)
+        with run.session as session:
+            session.run(pf.global_variables_initializer())
+            yield run
+
+
+MODES: dict[str, Callable[[Communicator], Any]] = {
+    "all_reduce": AllReduce,
+    "compressed": lambda comm: AllReduce(comm, compress=TopK(ratio=1.0)),
+    "local_sgd": lambda comm: LocalSGD(comm, period=1),
+    "easgd": lambda comm: EASGD(comm, period=1),
+    "gossip": lambda comm: Gossip(comm, topology="complete"),
+}
+
+
+def in_each_mode(case: Callable[[Communicator, Any], None]) -> Callable[[Communicator], None]:
+    def run(comm: Communicator) -> None:
+        for make in MODES.values():
+            case(comm, make(comm))
+            comm.barrier()
+
+    run.__name__ = case.__name__
+    return run
+
+
+@in_each_mode
+def a_rank_that_closes_its_session_before_it_trains_is_named(comm: Communicator, strategy: Any) -> None:
+    with own(strategy) as run:
+        if comm.rank:
+            with pytest.raises(RanksDisagree, match=r"rank 0 has ended .* to begin a training step"):
+                run()
+
+
+@in_each_mode
+def a_rank_that_closes_its_session_early_is_named(comm: Communicator, strategy: Any) -> None:
+    last = comm.size - 1
+    with own(strategy) as run:
+        run()
+        if comm.rank != last:
+            with pytest.raises(RanksDisagree, match=f"rank {last} has ended"):
+                run()
+            with pytest.raises(FailedPreconditionError, match=f"broke off on rank {comm.rank} .*rank {last}"):
+                run()
+
+
+def a_compressed_step_that_fails_on_one_rank_ends_it_on_all(comm: Communicator) -> None:
+    last = comm.size - 1
+    with own(MODES["compressed"](comm)) as run:
+        run()
+        if comm.rank == last:
+            with pytest.raises(InvalidArgumentError, match="99"):
+                run(word=99)
+            with pytest.raises(FailedPreconditionError, match=f"broke off on rank {last} .*99"):
+                run()
+        else:
+            with pytest.raises(WorldAborted, match=rf"rank {last} failed.*99"):
+                run()
+
+
+def a_rank_that_averages_may_leave_out_a_step_that_fails(comm: Communicator) -> None:
+    """It has not met the others in it: they average when it comes to its next one."""
+    for name in ("local_sgd", "easgd", "gossip"):
+        with own(MODES[name](comm)) as run:
+            run()
+            if comm.rank == 0:
+                with pytest.raises(InvalidArgumentError, match="99"):
+                    run(word=99)
+            run()
+            run.strategy.finish(run.session)
+            final = comm.allgather(run.session.run("w:0").tolist())
+            assert all(other == final[0] for other in final)
+
+
+SERVERS: dict[str, Callable[[Communicator], Any]] = {
+    "asynchronous": ParameterServer,
+    "together": lambda comm: ParameterServer(comm, staleness=0),
+    "backup": lambda comm: BackupWorkers(comm, backup=0),
+}
+
+
+def with_servers(case: Callable[[Communicator, Any], None]) -> Callable[[Communicator], None]:
+    def run(comm: Communicator) -> None:
+        for make in SERVERS.values():
+            case(comm, make(comm))
+            comm.barrier()
+
+    run.__name__ = case.__name__
+    return run
+
+
+@with_servers
+def a_worker_that_ends_without_finishing_is_named(comm: Communicator, strategy: Any) -> None:
+    """The server waits for it when the others are done, if not before, and tells them."""
+    with own(strategy) as run:
+        if strategy.is_server:
+            with pytest.raises(RanksDisagree, match=r"rank 0 has ended .* to push gradients, or to finish"):
+                strategy.serve(run.session, run.step)
+            return
+        run()
+        if comm.rank:
+            with pytest.raises(RanksDisagree, match="rank 0 has ended"):
+                [run() for _ in range(10)]
+                strategy.finish(run.session)
+
+
+@with_servers
+def a_server_that_fails_ends_all_workers(comm: Communicator, strategy: Any) -> None:
+    with own(strategy) as run:
+        if strategy.is_server:
+
+            def fail(*gradients: Any) -> None:
+                raise OSError("no update today")
+
+            run.session.make_callable = lambda *arguments: fail
+            with pytest.raises(OSError, match="no update today"):
+                strategy.serve(run.session, run.step)
+        else:
+            with pytest.raises(WorldAborted, match=rf"rank {comm.size - 1} failed.*no update today"):
+                [run() for _ in range(10)]
 
 
 def trained(strategy: Any, kind: str, counts: list[int], own: Any) -> dict[str, np.ndarray]:
@@ -216,6 +374,13 @@ CASES: list[Callable[[Communicator], None]] = [
     a_rank_whose_step_fails_takes_no_further_part,
     what_a_rank_fetches_beside_is_its_own_affair,
     *(different(*pair, known) for pair in DIFFERENT for known in (True, False) if known or "assignment" not in pair),
+    rows_of_which_one_rank_has_none_are_waited_for_by_nobody,
+    a_rank_that_closes_its_session_before_it_trains_is_named,
+    a_rank_that_closes_its_session_early_is_named,
+    a_compressed_step_that_fails_on_one_rank_ends_it_on_all,
+    a_rank_that_averages_may_leave_out_a_step_that_fails,
+    a_worker_that_ends_without_finishing_is_named,
+    a_server_that_fails_ends_all_workers,
     nothing_moves_in_a_step_without_any_sample,
 ]
 

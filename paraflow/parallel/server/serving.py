@@ -41,7 +41,7 @@ class Server:
         self._answer = Message([(v.dtype, v.shape) for v in variables])
         self._answered_version = -1
         self._came = [0.0] * workers
-        self._working = workers
+        self._working = set(range(workers))
         self.counts = [PushCount() for _ in range(workers)]
         self.pushed, self.busy_seconds = 0, 0.0
 
@@ -51,7 +51,7 @@ class Server:
         Raises GraphError where a worker pushes gradients of another training operation than this server's.
         """
         while self._working:
-            waiting = self._comm.probe()
+            waiting = self._comm.probe(awaited=self._working)
             found, worker = perf_counter(), waiting.source
             push = self._pushes.messages[waiting.tag]
             if waiting.nbytes not in (HEADER_BYTES, push.buffer.nbytes):
@@ -59,7 +59,7 @@ class Server:
             self._comm.recv(push.buffer[: waiting.nbytes], worker, waiting.tag)
             header = push.header
             if header["kind"] == DONE:
-                self._working -= 1
+                self._working.remove(worker)
                 answers = self._policy.leave(worker)
             elif header["cut"] != self._cut:
                 raise self._other_operation(worker)
