@@ -122,7 +122,8 @@ def _cnn(table: CNNModel, dtype: str, dataset: Dataset) -> Model:
     layer: dict[str, Any] = {**initial, "use_bias": normalizer is None}
 
     def active(x: Tensor) -> Tensor:
-        return activation(x if normalizer is None else normalizer(x))
+        found: Tensor = activation(x if normalizer is None else normalizer(x))
+        return found
 
     x = reshape(features, [-1, height, width, channels])
     for outputs in table.filters:
