@@ -72,5 +72,5 @@ def test_convolutional_ranks_learn_what_one_process_does(tmp_path):
 def test_statistics_of_the_global_batch_need_common_steps(tmp_path):
     run = launch(tmp_path, 3, CONFIG, "parallel.mode=gossip")
     assert run.code == 2
-    assert "model.normalization = 'synchronized_batch': needs ranks that step together" in run.err
+    assert 'digits_batch_norm.toml:19: model.normalization = "synchronized_batch": needs ranks that step' in run.err
     assert "set it to 'batch', or parallel.mode to 'allreduce'" in run.err

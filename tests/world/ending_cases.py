@@ -298,10 +298,15 @@ def a_worker_that_ends_without_finishing_is_named(comm: Communicator, strategy: 
                 strategy.serve(run.session, run.step)
             return
         run()
+
+        def train() -> None:
+            for _ in range(10):
+                run()
+            strategy.finish(run.session)
+
         if comm.rank:
             with pytest.raises(RanksDisagree, match="rank 0 has ended"):
-                [run() for _ in range(10)]
-                strategy.finish(run.session)
+                train()
 
 
 @with_servers
