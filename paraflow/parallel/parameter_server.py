@@ -238,9 +238,8 @@ class ParameterServer(Strategy):
         With compression also the bytes of gradients that it has pushed, and would have pushed without. A server, when
         all workers are done, has the number of the ``pushes`` that came and the ``busy_seconds`` that they took it.
         """
-        if self.is_server:
-            return self._served
-        return {**self.pushes.account(), **(self.compress.traffic.account() if self.compress else {})}
+        traffic = self.compress.traffic.account() if self.compress else {}
+        return {**self.pushes.account(), **traffic, **self._served}
 
     def remarks(self) -> list[str]:
         """One line on all workers' pushes, after `finish`; and one on what compression has saved this worker."""

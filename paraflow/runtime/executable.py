@@ -33,6 +33,7 @@ from paraflow.graph.dtypes import items
 from paraflow.graph.record import body_of
 from paraflow.graph.shape import compatible, format_dims, known
 from paraflow.kernels.numpy import KERNELS, Kernel
+from paraflow.ops.items import Items
 from paraflow.runtime.context import Draw, RunContext
 from paraflow.runtime.plane_steps import PlaneSteps
 from paraflow.runtime.store import aligned_empty
@@ -315,7 +316,7 @@ _WRITE = Kernel(lambda attrs: _write)
 def _copier(values: list[Any], slot: int, kind: Slot) -> Callable[[], Any]:
     if kind.dtype == items:
         # A list stays in its box, which changes with each run; other objects, such as summaries, are results.
-        return lambda: values[slot].copy() if isinstance(values[slot].item(), dict) else values[slot].item()
+        return lambda: values[slot].copy() if isinstance(values[slot].item(), Items) else values[slot].item()
     if kind.kind == OBJECT:
         return lambda: values[slot][()] if values[slot].ndim == 0 else values[slot].copy()
     array = values[slot]
