@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -161,13 +162,17 @@ def test_the_exceptions_are_still_needed():
     assert set(IMPORTED_LATER) <= found
 
 
-def test_mpi4py_is_imported_by_one_file_only():
+def test_mpi4py_is_imported_where_there_are_several_ranks_only():
+    """By what `paraflow.comm.world` imports then, and by nothing else."""
     users = {
         str(path.relative_to(ROOT))
         for path in FILES
         if any(name.partition(".")[0] == "mpi4py" for name, _ in imports(ast.parse(path.read_text())))
     }
-    assert users <= {"paraflow/comm/mpi.py"}
+    assert users <= {"paraflow/comm/mpi.py", "paraflow/comm/departures.py"}
+    program = "import paraflow, sys; print('mpi4py' in sys.modules)"
+    solo = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert solo.stdout.strip() == b"False"
 
 
 def test_the_public_namespace_is_what_all_says():
