@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "--bind",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="keep each rank on its share of the cores (default)",
+        help="give each rank cores of its own where there are enough (default)",
     )
     parser.add_argument(
         "--mpirun", metavar="PATH", help="(default: $PARAFLOW_MPIRUN, then beside this Python, then on PATH)"

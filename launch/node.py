@@ -32,10 +32,8 @@ def first_of(names: tuple[str, ...], environ: MutableMapping[str, str]) -> int |
 def settle(environ: MutableMapping[str, str]) -> None:
     """Bind this process to its share of the node's cores and set the defaults that BLAS and MPI read on loading.
 
-    It binds only where the launcher asked for it ($PARAFLOW_BIND) and no one has bound the rank already. Ranks that
-    outnumber the cores take turns on them in equal numbers: left to the scheduler, which moves them about while they
-    wait for each other, 4 ranks on 2 cores took 1.8 times as long for a step of 0.2 ms. Thread counts are the share's
-    cores, and what the user has set stands.
+    It binds only where the launcher asked for it ($PARAFLOW_BIND), no one has bound the rank already and there is
+    a core for every rank of the node. Thread counts are the share's cores, and what the user has set stands.
     """
     for name, value in _OPEN_MPI.items():
         environ.setdefault(name, value)
@@ -47,9 +45,9 @@ def settle(environ: MutableMapping[str, str]) -> None:
         threads = len(cores)
     else:
         threads = max(1, len(cores) // local_size)
-        if "PARAFLOW_BIND" in environ:
-            first = local_rank * threads if local_size <= len(cores) else local_rank * len(cores) // local_size
-            os.sched_setaffinity(0, set().union(*cores[first : first + threads]))
+        if "PARAFLOW_BIND" in environ and local_size <= len(cores):
+            mine = cores[local_rank * threads : (local_rank + 1) * threads]
+            os.sched_setaffinity(0, set().union(*mine))
     if "OMP_NUM_THREADS" not in environ:  # OpenBLAS and MKL follow it unless their own is set
         for name in _THREADS:
             environ.setdefault(name, str(threads))
