@@ -55,20 +55,20 @@ def connect(claim: Claim) -> Communicator:
 
     Raises MPIEnvironmentError where the size is not the claimed one, or calls from several threads are not allowed.
     """
-    if "OMPI_COMM_WORLD_SIZE" in os.environ and "MPICH" in _library():
+    if "OMPI_COMM_WORLD_SIZE" in os.environ and "MPICH" in _implementation():
         # Its MPI_Init would end the process with a message about PMI versions.
-        raise _mismatch(claim, f"was started by Open MPI's mpirun and has the MPI library {_library()}")
+        raise _mismatch(claim, f"was started by Open MPI's mpirun and has the MPI library {_implementation()}")
     if not MPI.Is_initialized():
         with warnings.catch_warnings():  # mpi4py warns of what is an error with a remedy below
             warnings.filterwarnings("ignore", "suspicious MPI execution environment", RuntimeWarning)
             MPI.Init_thread(MPI.THREAD_MULTIPLE)
     size = MPI.COMM_WORLD.size
     if claim.size not in (None, size):
-        raise _mismatch(claim, f"has the MPI library {_library()}, which sees {size}")
+        raise _mismatch(claim, f"has the MPI library {_implementation()}, which sees {size}")
     if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
         raise MPIEnvironmentError(
-            f"{_library()} was initialised without MPI_THREAD_MULTIPLE, so threads of a rank cannot call it: leave "
-            "mpi4py.rc.thread_level alone, or call paraflow.comm.world() before importing mpi4py.MPI"
+            f"{_implementation()} was initialised without MPI_THREAD_MULTIPLE, so threads of a rank cannot call it: "
+            "leave mpi4py.rc.thread_level alone, or call paraflow.comm.world() before importing mpi4py.MPI"
         )
     if size == 1:
         return SoloCommunicator()
@@ -78,7 +78,7 @@ def connect(claim: Claim) -> Communicator:
     return communicator
 
 
-def _library() -> str:
+def _implementation() -> str:
     return " ".join(MPI.Get_library_version().split("\n")[0].split(",")[0].split())
 
 
@@ -120,7 +120,7 @@ class MPICommunicator(Communicator):
         path: Path = (),
         inside: MPICommunicator | None = None,
     ) -> None:
-        self.library = _library()
+        self.implementation = _implementation()
         self._comm = comm
         self.rank = comm.Get_rank()
         self.size = comm.Get_size()
@@ -170,6 +170,16 @@ class MPICommunicator(Communicator):
         except SharedMemoryUnavailable:
             found = None
         return found if all(self.allgather(found is not None)) else None
+
+    def compared_allreduce(self, buffer: Buffer) -> None:
+        """MPI_Allreduce of a sum as it is, to compare with: one blocking call, which hears of nobody who leaves.
+
+        Where ranks outnumber the cores it is `allreduce_by_mpi`, which does better there.
+        """
+        if self._crowded:
+            self.allreduce_by_mpi(buffer)
+        else:
+            self._comm.Allreduce(MPI.IN_PLACE, [buffer, _datatype(buffer)], MPI.SUM)
 
     def allreduce_by_mpi(self, buffer: Buffer, op: Op = "sum") -> None:
         """MPI_Allreduce, in parts of 64 MiB."""
@@ -451,7 +461,7 @@ def _datatype(buffer: Buffer) -> MPI.Datatype:
     try:
         return MPI.Datatype.fromcode(buffer.dtype.char)
     except ValueError:
-        raise InvalidArgumentError(f"{_library()} has no type for dtype {buffer.dtype}; use float32") from None
+        raise InvalidArgumentError(f"{_implementation()} has no type for dtype {buffer.dtype}; use float32") from None
 
 
 def _parts(flat: Buffer, nbytes: int = _PART_BYTES) -> Iterator[Buffer]:

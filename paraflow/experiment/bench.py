@@ -126,7 +126,7 @@ def _sides(
         "exchange": exchange,
         "allreduce": timings.repeated(lambda: comm.allreduce(buffer)),
     }
-    by_mpi = getattr(comm, "allreduce_by_mpi", None)  # the worlds of one process have none
+    by_mpi = getattr(comm, "compared_allreduce", None)  # the worlds of one process have none
     if by_mpi is not None:
         sides["mpi"] = timings.repeated(lambda: by_mpi(buffer))
     if distributed is not None:

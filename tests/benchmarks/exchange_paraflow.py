@@ -28,7 +28,7 @@ def prepare(nbytes: int) -> dict[str, Any]:
     exchanges.append(timings.ExchangeOnly(comm, nbytes))
     calls["exchange"] = exchanges[0]
     calls["allreduce"] = timings.repeated(lambda: comm.allreduce(buffer))
-    calls["mpi"] = timings.repeated(lambda: comm.allreduce_by_mpi(buffer))
+    calls["mpi"] = timings.repeated(lambda: comm.compared_allreduce(buffer))
     return {}
 
 
@@ -43,7 +43,7 @@ def memory() -> dict[str, Any]:
 
 
 about = {
-    "version": f"paraflow {version('paraflow')}, numpy {np.__version__}, {comm.library}",
+    "version": f"paraflow {version('paraflow')}, numpy {np.__version__}, {comm.implementation}",
     "cores": len(os.sched_getaffinity(0)),
 }
 worker.serve(options.address, comm.rank, about, {"prepare": prepare, "measure": measure, "memory": memory})
