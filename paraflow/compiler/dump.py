@@ -7,17 +7,6 @@ from pathlib import Path
 
 from paraflow.compiler.plan import Plan
 from paraflow.graph.rebuild import Program
-from paraflow.graph.text import text
-
-
-def program_text(program: Program) -> str:
-    """The operations of a program, one a line, then its feeds, fetches and targets."""
-    wanted = {
-        "feeds": [t.name for t in program.feeds],
-        "fetches": [t.name for t in program.fetches],
-        "targets": [o.name for o in program.targets],
-    }
-    return "\n".join([text(program.operations()), *(f"{key} {', '.join(names)}" for key, names in wanted.items())])
 
 
 class Dump:
@@ -35,5 +24,4 @@ class Dump:
     def __call__(self, number: int, name: str, result: Program | Plan) -> None:
         """Write the result of the pass ``name``, the one of this number."""
         if self._names == "all" or name in self._names:
-            content = result.text() if isinstance(result, Plan) else program_text(result)
-            (self._place / f"{number:02}-{name}.txt").write_text(content + "\n", encoding="utf-8")
+            (self._place / f"{number:02}-{name}.txt").write_text(result.text() + "\n", encoding="utf-8")

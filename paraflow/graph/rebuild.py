@@ -54,11 +54,13 @@ class Program:
         return [known[t] for t in self.fetches]
 
     def text(self) -> str:
-        """The operations, one line each, and what goes in and comes out."""
-        ends = [f"feeds {[t.name for t in self.feeds]}", f"fetches {[t.name for t in self.fetches]}"]
-        if self.targets:
-            ends.append(f"targets {[o.name for o in self.targets]}")
-        return "\n".join([text(self.operations()), *ends])
+        """The operations, one a line, then the feeds, fetches and targets."""
+        wanted = {
+            "feeds": [t.name for t in self.feeds],
+            "fetches": [t.name for t in self.fetches],
+            "targets": [o.name for o in self.targets],
+        }
+        return "\n".join([text(self.operations()), *(f"{key} {', '.join(names)}" for key, names in wanted.items())])
 
     def __repr__(self) -> str:
         digest = hashlib.sha256(self.text().encode()).hexdigest()[:16]

@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-from paraflow.compiler.dump import program_text
 from paraflow.compiler.pipeline import STAGES
 from paraflow.compiler.plan import Plan
 from paraflow.errors import ConfigError
@@ -108,7 +107,7 @@ def _largest(plans: list[Watched]) -> int:
 
 def _text(watched: Watched, number: int, stage: str, timed: bool) -> str:
     shown = _shown(watched, stage)
-    body = shown.text() if isinstance(shown, Plan) else program_text(shown)
+    body = shown.text()
     if timed and isinstance(shown, Plan):
         body += "\n" + _table(shown, watched)
     return f"# plan {number}, run {watched.runs} times: {watched.label}\n{body}"

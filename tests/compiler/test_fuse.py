@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 import paraflow as pf
 from paraflow.compiler import fuse
 from paraflow.kernels import blocks
-from paraflow.native import compiler
 
 from .checker import check_plan
 from .plans import kinds, plan_of
@@ -177,7 +176,6 @@ def test_what_others_need_in_between_is_not_moved_behind_them():
     assert "copy" not in kinds(plan)
 
 
-@pytest.mark.skipif(compiler() is None, reason="there is no C compiler")
 @pytest.mark.usefixtures("graph", "small")
 def test_neighbours_are_compiled_and_the_others_numpy_s(monkeypatch):
     made = []

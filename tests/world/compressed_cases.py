@@ -289,14 +289,7 @@ CASES = [
 ]
 
 
-def main() -> None:
-    comm = world()
-    for case in CASES:
-        case(comm)
-        comm.barrier()
-        if comm.rank == 0:
-            print(f"{comm.world} {comm.size}: {case.__name__}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    from .each_case import run_each
+
+    run_each(world(), CASES)

@@ -105,15 +105,8 @@ CASES: list[Callable[[Communicator], None]] = [
 ]
 
 
-def main() -> None:
-    comm = world()
-    for case in CASES:
-        if case is not ranks_that_measure_different_things_are_told:  # which ends the job's exchange
-            case(comm)
-            comm.barrier()
-            if comm.rank == 0:
-                print(f"{comm.world} {comm.size}: {case.__name__}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    from each_case import run_each
+
+    # One ends the exchange of the whole job.
+    run_each(world(), [case for case in CASES if case is not ranks_that_measure_different_things_are_told])

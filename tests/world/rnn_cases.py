@@ -63,14 +63,7 @@ def ranks_train_what_one_process_does(comm: Communicator) -> None:
 CASES: list[Callable[[Communicator], None]] = [ranks_train_what_one_process_does]
 
 
-def main() -> None:
-    comm = world()
-    for case in CASES:
-        case(comm)
-        comm.barrier()
-        if comm.rank == 0:
-            print(f"{comm.world} {comm.size}: {case.__name__}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    from each_case import run_each
+
+    run_each(world(), CASES)

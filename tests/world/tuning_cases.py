@@ -111,14 +111,8 @@ def cases_of(size: int) -> list[Callable[[Communicator], None]]:
     return CASES
 
 
-def main() -> None:
-    comm = world()
-    for case in cases_of(comm.size):
-        case(comm)
-        comm.barrier()
-        if comm.rank == 0:
-            print(f"{comm.world} {comm.size}: {case.__name__}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    from each_case import run_each
+
+    everyone = world()
+    run_each(everyone, cases_of(everyone.size))
