@@ -128,6 +128,8 @@ class Communicator(ABC):
     """
 
     world: ClassVar[Literal["solo", "threads", "mpi"]]
+    library: str = "none loaded: one rank needs none"
+    """The MPI library that carries the messages."""
     rank: int
     size: int
 

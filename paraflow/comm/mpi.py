@@ -120,7 +120,7 @@ class MPICommunicator(Communicator):
         path: Path = (),
         inside: MPICommunicator | None = None,
     ) -> None:
-        self.implementation = _implementation()
+        self.library = _implementation()
         self._comm = comm
         self.rank = comm.Get_rank()
         self.size = comm.Get_size()

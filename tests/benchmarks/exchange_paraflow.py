@@ -43,7 +43,7 @@ def memory() -> dict[str, Any]:
 
 
 about = {
-    "version": f"paraflow {version('paraflow')}, numpy {np.__version__}, {comm.implementation}",
+    "version": f"paraflow {version('paraflow')}, numpy {np.__version__}, {comm.library}",
     "cores": len(os.sched_getaffinity(0)),
 }
 worker.serve(options.address, comm.rank, about, {"prepare": prepare, "measure": measure, "memory": memory})
