@@ -28,7 +28,7 @@ from harness import (
 SIZES = "1KiB,4KiB,16KiB,64KiB,256KiB,1MiB,4MiB,16MiB,64MiB,256MiB"
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
 OURS, MPI, GLOO = "paraflow", "MPI_Allreduce", "gloo"
-STEPS_BYTES = 1 << 24  # of a measurement, at most
+STEPS_BYTES = 1 << 28  # of a measurement, at most: many calls in a row, as in the OSU micro-benchmarks
 
 
 def main() -> int:
@@ -82,7 +82,7 @@ def measure(text: str, running: list[Side], options: argparse.Namespace) -> dict
     nbytes = int(text[:-3]) * UNITS[text[-3:]]
     for side in running:
         side.order("prepare", nbytes=nbytes)
-    times = max(1, min(options.steps, STEPS_BYTES // nbytes))
+    times = max(2, min(options.steps, STEPS_BYTES // nbytes))
     ours = running[0]
     measures = {}
     for what in ("exchange", "allreduce"):
