@@ -264,14 +264,32 @@ class Compiler(Table):
         "again: the same bytes in less memory and more time",
     )
 
-    @field_validator("disable", "dump")
+    memory_budget: PositiveInt | str | None = Field(
+        default=None,
+        description="bytes, or a text such as '256 MiB': training steps compute as much again as lets their results "
+        "(not parameters, slots and gradients) fit in it, at the least cost, and end with an error where they cannot",
+    )
+
+    @field_validator("disable", "dump", "memory_budget")
     @classmethod
-    def _names_passes(cls, value: Any, info: ValidationInfo) -> Any:
+    def _is_known_to_the_compiler(cls, value: Any, info: ValidationInfo) -> Any:
         try:
             CompilerOptions(**{str(info.field_name): value})
         except InvalidArgumentError as error:
             raise ValueError(str(error).partition(": ")[2]) from None
         return value
+
+    @model_validator(mode="after")
+    def _computes_again_in_one_way(self) -> "Compiler":
+        try:
+            self.options()
+        except InvalidArgumentError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def options(self) -> CompilerOptions:
+        """What a session is told; where dumps are written is the run's to say."""
+        return CompilerOptions(self.disable, rematerialise=self.rematerialise, memory_budget=self.memory_budget)
 
 
 def _kind(table: object) -> str | None:

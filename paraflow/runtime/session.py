@@ -355,6 +355,7 @@ class Session:
                 bucket_bytes=bucket_bytes or self._options.bucket_bytes,
                 rewrite=rewrite if strategy is not None else None,
                 rematerialise=self.compiler.rematerialise,
+                memory_budget=self.compiler.budget,
                 recomputed=tuple(self.graph.get_collection(RECOMPUTED)),
             ),
             self.compiler.disable,
