@@ -14,10 +14,11 @@ TensorFlow 1.x::
         session.run(step, {x: [[1.0, 2.0]]})
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from paraflow import (
     bitwise,
-    comm,
-    data,
     debugging,
     dtypes,
     errors,
@@ -25,25 +26,18 @@ from paraflow import (
     linalg,
     manip,
     math,
-    metrics,
     nn,
-    parallel,
     random,
     signal,
-    summary,
-    sysconfig,
-    testing,
     train,
     vocabulary,
 )
 from paraflow import signal as spectral
 from paraflow.autodiff import UnconnectedGradients, gradients, hessians
-from paraflow.compiler.pipeline import CompilerOptions
 from paraflow.control.branches import case, cond, switch_case
 from paraflow.control.functional import foldl, foldr, map_fn, scan
 from paraflow.control.loops import while_loop
 from paraflow.control.tensor_array import TensorArray
-from paraflow.graph.dtypes import DType as _DType
 from paraflow.graph.dtypes import (
     as_dtype,
     complex64,
@@ -79,7 +73,6 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert as convert_to_tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Spec, TensorShape
-from paraflow.kernels.user import native_kernel
 from paraflow.nn import initializers, layers, losses
 from paraflow.nn.initializers import constant as constant_initializer
 from paraflow.nn.initializers import glorot_normal as glorot_normal_initializer
@@ -177,11 +170,16 @@ from paraflow.ops.variables import (
     scatter_nd_update,
 )
 from paraflow.ops.variables import local_variables_initializer as initialize_local_variables
-from paraflow.runtime.interactive import InteractiveSession, get_default_session
-from paraflow.runtime.session import Session
 from paraflow.vocabulary import *  # noqa: F403
 
-bfloat16: _DType  # made by __getattr__
+if TYPE_CHECKING:  # loaded by __getattr__ when first used
+    from paraflow import comm, data, metrics, parallel, summary, sysconfig, testing
+    from paraflow.compiler.pipeline import CompilerOptions
+    from paraflow.dtypes import bfloat16
+    from paraflow.kernels.user import native_kernel
+    from paraflow.runtime.interactive import InteractiveSession, get_default_session
+    from paraflow.runtime.session import Session
+
 newaxis = None  # in a tensor's key: a new axis of size 1
 
 __all__ = [
@@ -354,11 +352,28 @@ __all__ = [
 __all__ += vocabulary.__all__
 
 
-def __getattr__(name: str) -> _DType:
-    """``bfloat16``, which takes its time to be imported."""
-    if name == "bfloat16":
-        return dtypes.bfloat16
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Public name -> the module that has it, where a program that builds graphs may do without it. What runs graphs is here
+# too, since ranks, sessions and compiler are half of paraflow. Modules of ops are not: a graph that is read from a file
+# needs the records of all.
+_LATER = {
+    **{name: f"paraflow.{name}" for name in ("comm", "data", "metrics", "parallel", "summary", "sysconfig", "testing")},
+    "CompilerOptions": "paraflow.compiler.pipeline",
+    "InteractiveSession": "paraflow.runtime.interactive",
+    "Session": "paraflow.runtime.session",
+    "bfloat16": "paraflow.dtypes",
+    "get_default_session": "paraflow.runtime.interactive",
+    "native_kernel": "paraflow.kernels.user",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is in ``_LATER`` when it is first used (PEP 562)."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(_LATER[name])
+    thing = module if module.__name__ == f"paraflow.{name}" else getattr(module, name)
+    globals()[name] = thing
+    return thing
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from paraflow.compiler.rematerialise import Cut
 from paraflow.graph.rebuild import Program
 
 Rewrite = Callable[[Program], Program]
@@ -20,8 +21,8 @@ class Options:
     shared with other ranks, but for those that are this rank's own, which ``private`` tells; ``bucket_bytes``: size of
     the buckets in which gradients are exchanged, a quarter of it for the first. ``rewrite`` is the parallel
     strategy's: it sees the pruned program with its ``exchange`` markers. ``rematerialise``: what backward needs of the
-    forward pass is computed again; ``recomputed`` are name scopes and their results, of which that is asked in any
-    case.
+    forward pass is computed again, all or what a `Cut` says; ``memory_budget`` are the bytes of arena for which the
+    compiler looks for such a cut; ``recomputed`` are name scopes and their results, of which that is asked in any case.
     """
 
     threads: int = 1
@@ -29,5 +30,6 @@ class Options:
     bucket_bytes: int = BUCKET_BYTES
     private: Callable[[str], bool] = lambda name: False
     rewrite: Rewrite | None = None
-    rematerialise: bool = False
+    rematerialise: bool | Cut = False
+    memory_budget: int | None = None
     recomputed: tuple[tuple[str, tuple[str, ...]], ...] = ()

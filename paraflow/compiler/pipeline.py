@@ -7,11 +7,12 @@ the same bytes, and only takes more time or memory.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+from paraflow.compiler.budget import fit, parse_bytes
 from paraflow.compiler.fold import fold
 from paraflow.compiler.fuse import fuse
 from paraflow.compiler.inside import check_inside, narrow
@@ -21,7 +22,7 @@ from paraflow.compiler.merge import merge
 from paraflow.compiler.options import Options
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.planes import shard_updates
-from paraflow.compiler.rematerialise import rematerialise
+from paraflow.compiler.rematerialise import Cut, Forward, of_scopes, rematerialise
 from paraflow.compiler.rows import share_rows
 from paraflow.compiler.schedule import schedule
 from paraflow.compiler.simplify import simplify
@@ -32,6 +33,7 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program
 
 Pass = Callable[[Program, Options], Program]
+Stage = tuple[int, str, Program | Plan]
 # Is told the number and the name of each pass that has run, and what came out of it. Passes left out keep their number.
 Observer = Callable[[int, str, Program | Plan], None]
 
@@ -83,20 +85,35 @@ class CompilerOptions:
     reuse. ``dump`` names passes whose result is written as text, or is "all": for each plan ``directory`` then has a
     directory with a file for each pass, numbered in their order, so that diff shows what a pass did. Of several ranks,
     rank 0 writes. With ``rematerialise`` training steps take less memory and more time: of n results that the forward
-    pass leaves to backward they keep about sqrt(n), and compute the others again.
+    pass leaves to backward they keep about sqrt(n), and compute the others again. With ``memory_budget``, a number of
+    bytes or a text such as "256 MiB", as much is computed again as lets the results of a training step (its plan's
+    arena, without variables, slots and gradients) fall under it, at the least cost that is found by planning the step
+    up to a dozen times.
 
-    Raises InvalidArgumentError for the name of no such pass.
+    Raises InvalidArgumentError for the name of no such pass, for what is no size, and for options that exclude each
+    other; a training step that cannot keep to the budget raises it when it is compiled.
     """
 
     disable: Sequence[str] = ()
     dump: str | Sequence[str] = ()
     directory: str = "compiler"
     rematerialise: bool = False
+    memory_budget: int | str | None = None
 
     def __post_init__(self) -> None:
+        if self.budget is not None and (self.rematerialise or "rematerialise" in self.disable):
+            raise InvalidArgumentError(
+                "memory_budget says how much is computed again, so it does not go with rematerialise = true or "
+                "disable = ['rematerialise']: leave one of the two out"
+            )
         _check("disable", self.disable, OPTIONAL)
         if self.dump != "all":
             _check("dump", self.dump, STAGES)
+
+    @property
+    def budget(self) -> int | None:
+        """The memory budget in bytes."""
+        return None if self.memory_budget is None else parse_bytes(self.memory_budget)
 
 
 def _check(key: str, names: str | Sequence[str], known: Collection[str]) -> None:
@@ -123,6 +140,37 @@ def _collecting_later() -> Iterator[None]:
             gc.enable()
 
 
+def _stages(program: Program, options: Options, disable: Collection[str]) -> Iterator[Stage]:
+    """The number, the name and the result of each pass, of `lower` as the last one."""
+    yield 0, "prune", program
+    for number, (name, function) in enumerate(PASSES, start=1):
+        if name not in disable:
+            program = function(program, options)
+            yield number, name, program
+    yield len(PASSES) + 1, "lower", lower(program, options.threads, "in_place" not in disable, "reuse" not in disable)
+
+
+def _within(budget: int, program: Program, options: Options, disable: Collection[str]) -> Iterable[Stage]:
+    """The stages with as much computed again as the budget asks for; only training steps have what can be."""
+    stages: list[Stage] = []
+
+    def planned(cut: Cut | None) -> int:
+        stages[:] = _stages(program, replace(options, rematerialise=cut or False), disable)
+        plan = stages[-1][2]
+        assert isinstance(plan, Plan)
+        return plan.arena_bytes
+
+    plain = planned(None)
+    given = stages[0 if "merge" in disable else 1][2]
+    assert isinstance(given, Program)
+    operations = given.operations()
+    forward = Forward.of(operations, of_scopes(operations, options.recomputed))
+    if forward is None:
+        return stages
+    note = fit(forward, budget, plain, planned)
+    return [(n, name, replace(p, note=note) if name == "rematerialise" else p) for n, name, p in stages]
+
+
 @_collecting_later()
 def compile_plan(
     graph: Graph,
@@ -135,16 +183,18 @@ def compile_plan(
 ) -> tuple[Program, Plan]:
     """The plan that computes ``fetches`` and runs ``targets`` for such feeds, and the program that it is made of.
 
-    The optional passes in ``disable`` are left out; ``observe`` is called after each of the others.
+    The optional passes in ``disable`` are left out; ``observe`` is called after each of the others. Raises
+    InvalidArgumentError where ``options`` have a memory budget that a training step cannot keep to.
     """
     options = options or Options()
-    observe = observe or (lambda number, name, result: None)
     program = narrow(specialise(graph, fetches, targets, feeds))
-    observe(0, "prune", program)
-    for number, (name, function) in enumerate(PASSES, start=1):
-        if name not in disable:
-            program = function(program, options)
-            observe(number, name, program)
-    plan = lower(program, options.threads, "in_place" not in disable, "reuse" not in disable)
-    observe(len(PASSES) + 1, "lower", plan)
-    return program, plan
+    stages: Iterable[Stage] = _stages(program, options, disable)
+    if options.memory_budget is not None:
+        stages = _within(options.memory_budget, program, options, disable)
+    for number, name, result in stages:
+        if observe is not None:
+            observe(number, name, result)
+        if isinstance(result, Plan):
+            return program, result
+        program = result
+    raise AssertionError("the last stage is a plan")

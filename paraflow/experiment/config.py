@@ -15,9 +15,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from paraflow.errors import ConfigError
+from paraflow.experiment.data_tables import RANK
 from paraflow.experiment.faults import Fault, Origin, config_error, faults_of, similar_file
 from paraflow.experiment.overrides import Override
-from paraflow.experiment.schema import BUILDER_KEY, INPUT_FILES, RANK, Config, variants
+from paraflow.experiment.schema import INPUT_FILES, Config, variants
+from paraflow.experiment.table import BUILDER_KEY
 from paraflow.experiment.toml_places import KeyPath, locate
 
 

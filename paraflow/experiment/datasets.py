@@ -5,8 +5,9 @@ from __future__ import annotations
 from paraflow.comm import Communicator
 from paraflow.data import Dataset, load
 from paraflow.errors import ConfigError, RanksDisagree
+from paraflow.experiment.data_tables import RANK, BuiltData, NpzData
 from paraflow.experiment.model import call_builder
-from paraflow.experiment.schema import RANK, BuiltData, Config, NpzData
+from paraflow.experiment.schema import Config
 
 
 def has_own_data(config: Config) -> bool:

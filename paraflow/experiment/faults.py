@@ -9,7 +9,8 @@ from typing import NamedTuple
 from pydantic_core import ErrorDetails
 
 from paraflow.errors import ConfigError
-from paraflow.experiment.schema import BUILDER_KEY, Clash, Config, variants
+from paraflow.experiment.schema import Clash, Config, variants
+from paraflow.experiment.table import BUILDER_KEY
 from paraflow.experiment.toml_places import KeyPath
 from paraflow.experiment.toml_text import toml_key, toml_value
 

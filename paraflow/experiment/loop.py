@@ -13,7 +13,6 @@ from time import perf_counter
 import numpy as np
 
 from paraflow.comm import Communicator, solo
-from paraflow.compiler.pipeline import CompilerOptions
 from paraflow.data import Batch, Batches, Dataset, OwnBatches, shard
 from paraflow.errors import ConfigError, MissingPackageError, NumericError
 from paraflow.experiment.datasets import has_own_data, load_datasets, load_own_datasets
@@ -71,7 +70,7 @@ def train(config: Config, communicator: Communicator) -> None:
             threads=config.experiment.threads,
             bucket_bytes=config.parallel.bucket_bytes,
             autotune=config.parallel.autotune,
-            compiler=CompilerOptions(config.compiler.disable, rematerialise=config.compiler.rematerialise),
+            compiler=config.compiler.options(),
         ) as session:
             session.run(initialize)
             _Run(config, communicator, strategy, session, model, parameters, saver, train_op, test).carry_out(training)

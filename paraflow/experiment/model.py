@@ -15,7 +15,8 @@ from paraflow import nn
 from paraflow.data import Dataset
 from paraflow.errors import ConfigError, GraphError
 from paraflow.experiment.builder import load_builder
-from paraflow.experiment.schema import BuiltModel, CNNModel, Config, MLPModel, RNNModel
+from paraflow.experiment.model_tables import BuiltModel, CNNModel, MLPModel, RNNModel
+from paraflow.experiment.schema import Config
 from paraflow.graph.dtypes import is_floating
 from paraflow.graph.node import Tensor
 from paraflow.graph.shape import format_dims

@@ -14,6 +14,8 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, 
 
 from paraflow.compiler.pipeline import OPTIONAL, STAGES, CompilerOptions
 from paraflow.errors import InvalidArgumentError
+from paraflow.experiment.data_tables import MNIST, BuiltData, Digits, FashionMNIST, NpzData
+from paraflow.experiment.model_tables import BuiltModel, CNNModel, MLPModel, RNNModel
 from paraflow.experiment.optimizer_tables import (
     LAMB,
     LARS,
@@ -29,16 +31,20 @@ from paraflow.experiment.optimizer_tables import (
     ProximalGradientDescent,
     RMSProp,
 )
-from paraflow.experiment.table import DecayRate, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Table
+from paraflow.experiment.table import (
+    BUILDER_KEY,
+    DecayRate,
+    FileName,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Table,
+)
 from paraflow.experiment.toml_text import toml_key
-
-BUILDER_KEY = "builder"
-RANK = "{rank}"  # in data.path
 
 # Keys that name files to read.
 INPUT_FILES = (("data", "path"), ("data", BUILDER_KEY), ("model", BUILDER_KEY))
-
-FileName = Annotated[str, Field(min_length=1)]
 
 
 def _usable_as_folder_name(name: str) -> str:
@@ -47,15 +53,7 @@ def _usable_as_folder_name(name: str) -> str:
     return name
 
 
-def _is_builder(reference: str) -> str:
-    path, separator, function = reference.rpartition(":")
-    if not (separator and path.endswith(".py") and function.isidentifier()):
-        raise ValueError("must be 'PATH.py:FUNCTION'")
-    return reference
-
-
 FolderName = Annotated[str, AfterValidator(_usable_as_folder_name)]
-Builder = Annotated[str, AfterValidator(_is_builder)]
 
 
 class Experiment(Table):
@@ -75,157 +73,6 @@ class Experiment(Table):
     tensorboard: bool = Field(
         default=False, description="write metrics and graph for TensorBoard as well; needs paraflow[tensorboard]"
     )
-
-
-class _Batches(Table):
-    batch_size: PositiveInt = Field(description="samples in a global batch, the sum over all ranks")
-    shuffle: bool = Field(default=True, description="draw a new order of the samples in every epoch")
-    last: Literal["keep", "drop"] = Field(default="keep", description="what to do with an incomplete last batch")
-    prefetch: NonNegativeInt = Field(default=0, description="batches prepared ahead of the step that needs them")
-
-
-class Digits(_Batches):
-    """The 8x8 digits that come with paraflow."""
-
-    name: Literal["digits"] = Field(description="1797 handwritten digits of 8x8, part of paraflow")
-
-
-class _IdxImages(_Batches):
-    path: FileName | None = Field(default=None, description="folder of its files, if not one of the default places")
-
-
-class FashionMNIST(_IdxImages):
-    """Fashion-MNIST, from the user's copy of its files."""
-
-    name: Literal["fashion_mnist"] = Field(description="70000 articles of clothing of 28x28")
-
-
-class MNIST(_IdxImages):
-    """MNIST, from the user's copy of its files."""
-
-    name: Literal["mnist"] = Field(description="70000 handwritten digits of 28x28")
-
-
-class _OwnData(_Batches):
-    per_rank: bool = Field(
-        default=False,
-        description="each rank that trains reads samples of its own, of any number; "
-        "false: all read the same, of which each takes its part",
-    )
-
-
-class NpzData(_OwnData):
-    """Arrays in a file of the user's own."""
-
-    name: Literal["npz"] = Field(description="arrays in an .npz file")
-    path: FileName = Field(description="the .npz file; with per_rank, {rank} in it stands for the number of the rank")
-
-    @model_validator(mode="after")
-    def _names_a_file_for_each_rank(self) -> "NpzData":
-        if self.per_rank and RANK not in self.path:
-            raise ValueError(f"per_rank = true needs {RANK} in path, as in 'shard-{RANK}.npz': a file for each rank")
-        if RANK in self.path and not self.per_rank:
-            raise ValueError(f"path has {RANK} in it, which is for per_rank = true")
-        return self
-
-
-class BuiltData(_OwnData):
-    """A data set made by a function of the user's own."""
-
-    builder: Builder = Field(
-        description="PATH.py:FUNCTION that returns the data; with per_rank it is called with rank and ranks too"
-    )
-    options: dict[str, Any] = Field(default={}, description="keyword arguments of the builder")
-
-    @model_validator(mode="after")
-    def _leaves_the_rank_to_paraflow(self) -> "BuiltData":
-        taken = sorted({"rank", "ranks"}.intersection(self.options)) if self.per_rank else []
-        if taken:
-            raise ValueError(f"options cannot have {taken[0]!r} with per_rank = true, which gives it to the builder")
-        return self
-
-
-Activation = Literal["relu", "tanh", "sigmoid", "elu"]
-Initializer = Literal["glorot_uniform", "glorot_normal", "he_uniform", "he_normal"]
-
-
-class MLPModel(Table):
-    """A multi-layer perceptron."""
-
-    name: Literal["mlp"] = Field(description="multi-layer perceptron")
-    layers: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=2)] = Field(
-        description="widths of the layers, from the features of a sample to the classes"
-    )
-    activation: Activation = Field(default="relu", description="function after every layer but the last")
-    initializer: Initializer = Field(
-        default="glorot_uniform", description="initial values of the weights; biases begin at zero"
-    )
-    normalization: Literal["none", "batch", "synchronized_batch"] = Field(
-        default="none",
-        description="before every activation; batch: by mean and variance of each rank's own part of the batch; "
-        "synchronized_batch: by those of the global batch, in mode 'single' or 'allreduce'; evaluations use moving "
-        "averages, which are the same on all ranks",
-    )
-    normalization_momentum: DecayRate = Field(
-        default=0.99, description="share of the moving averages kept at each step"
-    )
-
-
-class CNNModel(Table):
-    """A convolutional network: convolutions, each pooled to half its size, then dense layers."""
-
-    name: Literal["cnn"] = Field(description="convolutional network")
-    filters: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)] = Field(
-        description="outputs of each convolution, whose results are pooled 2 x 2"
-    )
-    kernel_size: PositiveInt = Field(default=3, description="height and width of the convolutions' windows")
-    units: Annotated[tuple[PositiveInt, ...], Field(strict=False)] = Field(
-        default=(64,), description="widths of the dense layers before the last"
-    )
-    dropout: DecayRate = Field(default=0.0, description="share of what enters the last layer that training drops")
-    image: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=2, max_length=3)] | None = Field(
-        default=None,
-        description="height, width and perhaps channels of a sample; unset: its shape, or a square where it is flat",
-    )
-    activation: Activation = Field(default="relu", description="function after every layer but the last")
-    initializer: Initializer = Field(
-        default="glorot_uniform", description="initial values of the weights; biases begin at zero"
-    )
-    normalization: Literal["none", "batch", "synchronized_batch"] = Field(
-        default="none",
-        description="before every activation; batch: by mean and variance of each rank's own part of the batch; "
-        "synchronized_batch: by those of the global batch, in mode 'single' or 'allreduce'; evaluations use moving "
-        "averages, which are the same on all ranks",
-    )
-    normalization_momentum: DecayRate = Field(
-        default=0.99, description="share of the moving averages kept at each step"
-    )
-
-
-class RNNModel(Table):
-    """A recurrent network that reads a sample step by step; the outputs after the last step are classified."""
-
-    name: Literal["rnn"] = Field(description="recurrent network")
-    cell: Literal["lstm", "gru", "basic_rnn"] = Field(default="lstm", description="kind of the cells")
-    units: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)] = Field(
-        default=(64,), description="widths of the cells, one above the other"
-    )
-    steps: PositiveInt | None = Field(
-        default=None,
-        description="steps into which the numbers of a sample are cut; unset: its first size, or the rows of a square "
-        "where it is flat",
-    )
-    dropout: DecayRate = Field(default=0.0, description="share of what enters the last layer that training drops")
-    initializer: Initializer = Field(
-        default="glorot_uniform", description="initial values of the weights; biases begin as the cells' authors say"
-    )
-
-
-class BuiltModel(Table):
-    """A model built by a function of the user's own."""
-
-    builder: Builder = Field(description="PATH.py:FUNCTION that builds the graph")
-    options: dict[str, Any] = Field(default={}, description="keyword arguments of the builder")
 
 
 class Train(Table):
@@ -417,14 +264,32 @@ class Compiler(Table):
         "again: the same bytes in less memory and more time",
     )
 
-    @field_validator("disable", "dump")
+    memory_budget: PositiveInt | str | None = Field(
+        default=None,
+        description="bytes, or a text such as '256 MiB': training steps compute as much again as lets their results "
+        "(not parameters, slots and gradients) fit in it, at the least cost, and end with an error where they cannot",
+    )
+
+    @field_validator("disable", "dump", "memory_budget")
     @classmethod
-    def _names_passes(cls, value: Any, info: ValidationInfo) -> Any:
+    def _is_known_to_the_compiler(cls, value: Any, info: ValidationInfo) -> Any:
         try:
             CompilerOptions(**{str(info.field_name): value})
         except InvalidArgumentError as error:
             raise ValueError(str(error).partition(": ")[2]) from None
         return value
+
+    @model_validator(mode="after")
+    def _computes_again_in_one_way(self) -> "Compiler":
+        try:
+            self.options()
+        except InvalidArgumentError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def options(self) -> CompilerOptions:
+        """What a session is told; where dumps are written is the run's to say."""
+        return CompilerOptions(self.disable, rematerialise=self.rematerialise, memory_budget=self.memory_budget)
 
 
 def _kind(table: object) -> str | None:

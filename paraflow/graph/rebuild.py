@@ -25,13 +25,14 @@ class Program:
     """A graph and what is wanted of it.
 
     ``fetches`` are tensors whose values are returned, ``targets`` are operations that have to run, ``feeds`` are the
-    placeholders whose values are handed in, in the caller's order.
+    placeholders whose values are handed in, in the caller's order. ``note`` is what a pass has to say of it.
     """
 
     graph: Graph
     fetches: tuple[Tensor, ...]
     targets: tuple[Operation, ...]
     feeds: tuple[Tensor, ...] = ()
+    note: str = ""
 
     def operations(self) -> list[Operation]:
         """The operations that the fetches and targets need, in program order."""
@@ -54,13 +55,15 @@ class Program:
         return [known[t] for t in self.fetches]
 
     def text(self) -> str:
-        """The operations, one a line, then the feeds, fetches and targets."""
+        """The note if there is one, the operations, one a line, then the feeds, fetches and targets."""
         wanted = {
             "feeds": [t.name for t in self.feeds],
             "fetches": [t.name for t in self.fetches],
             "targets": [o.name for o in self.targets],
         }
-        return "\n".join([text(self.operations()), *(f"{key} {', '.join(names)}" for key, names in wanted.items())])
+        note = [f"# {self.note}"] if self.note else []
+        lines = (f"{key} {', '.join(names)}" for key, names in wanted.items())
+        return "\n".join([*note, text(self.operations()), *lines])
 
     def __repr__(self) -> str:
         digest = hashlib.sha256(self.text().encode()).hexdigest()[:16]

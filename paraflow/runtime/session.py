@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -131,7 +130,7 @@ class Session:
         if comm.size > 1:  # one of its own: what a failed step leaves under way makes it useless
             with awaiting(comm, "to make its session"):
                 comm = comm.split(0)
-        entropy: Any = comm.broadcast_object(secrets.randbits(64))
+        entropy: Any = comm.broadcast_object(int.from_bytes(os.urandom(8)))
         self.store = VariableStore()
         synchronous = strategy is not None and strategy.synchronous
         exchange = Exchange(comm, self.store) if synchronous else None
@@ -356,6 +355,7 @@ class Session:
                 bucket_bytes=bucket_bytes or self._options.bucket_bytes,
                 rewrite=rewrite if strategy is not None else None,
                 rematerialise=self.compiler.rematerialise,
+                memory_budget=self.compiler.budget,
                 recomputed=tuple(self.graph.get_collection(RECOMPUTED)),
             ),
             self.compiler.disable,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -129,7 +128,7 @@ class Trace:
     def _finished(self, rank: int, origin: float) -> list[Event]:
         """The events with times in microseconds since ``origin``, after the names of process and threads."""
         common = {"ph": "M", "pid": rank, "ts": 0}
-        process = f"rank {rank} on {socket.gethostname()}"
+        process = f"rank {rank} on {os.uname().nodename}"
         found: list[Event] = [{**common, "name": "process_name", "tid": 0, "args": {"name": process}}]
         found += [
             {**common, "name": "thread_name", "tid": lane, "args": {"name": f"lane {lane}"}}

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from paraflow.compiler.pipeline import CompilerOptions
 from paraflow.errors import ConfigError
 from paraflow.experiment.config import load_config
 from paraflow.experiment.datasets import load_datasets
@@ -71,7 +70,7 @@ def of_experiment(path: str, overrides: Sequence[str], steps: int) -> list[Watch
             strategy=strategy,
             threads=config.experiment.threads,
             bucket_bytes=config.parallel.bucket_bytes,
-            compiler=CompilerOptions(config.compiler.disable, rematerialise=config.compiler.rematerialise),
+            compiler=config.compiler.options(),
         ) as session:
             if steps:
                 session.run(initialize)

@@ -7,7 +7,6 @@ renamed: whoever is killed meanwhile leaves the file of before, or the new one, 
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,7 +42,7 @@ class Replacing:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+        self._unfinished = path.with_name(f".{path.name}.{os.urandom(4).hex()}{_UNFINISHED}")
 
     def __enter__(self) -> Path:
         return self._unfinished

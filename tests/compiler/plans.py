@@ -13,8 +13,9 @@ from paraflow.parallel import AllReduce
 
 
 def plan_of(
-    fetches, feeds=None, *, parallel=False, rewrite=None, bucket_bytes=4 << 20, disable=(), rematerialise=False
-):
+    fetches, feeds=None, *, parallel=False, rewrite=None, bucket_bytes=4 << 20, disable=(), rematerialise=False,
+    memory_budget=None, observe=None,
+):  # fmt: skip
     """The plan for fetches (tensors or operations) and fed arrays or shapes."""
     wanted = [f.__tensor__() if hasattr(f, "__tensor__") else f for f in fetches]
     tensors = [f for f in wanted if isinstance(f, Tensor)]
@@ -23,9 +24,10 @@ def plan_of(
     synchronous = rewrite is all_reduce_each_exchange
     options = Options(
         threads=1 + parallel, synchronous=synchronous, bucket_bytes=bucket_bytes, rewrite=rewrite,
-        rematerialise=rematerialise, recomputed=tuple(wanted[0].graph.get_collection(RECOMPUTED)),
+        rematerialise=rematerialise, memory_budget=memory_budget,
+        recomputed=tuple(wanted[0].graph.get_collection(RECOMPUTED)),
     )  # fmt: skip
-    return compile_plan(wanted[0].graph, tensors, targets, shapes, options, disable)[1]
+    return compile_plan(wanted[0].graph, tensors, targets, shapes, options, disable, observe)[1]
 
 
 def kinds(plan):

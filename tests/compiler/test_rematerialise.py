@@ -61,7 +61,9 @@ def test_recompute_grad_keeps_only_the_results_of_a_function():
 def test_values_gradients_and_steps_have_the_same_bytes():
     data = np.random.default_rng(0).normal(size=(64, 32))
     found = []
-    for wrap, options in [(lambda f: f, {}), (lambda f: f, {"rematerialise": True}), (pf.recompute_grad, {})]:
+    plain = lambda f: f  # noqa: E731
+    again = [{"rematerialise": True}, {"memory_budget": 20 * LAYER}]
+    for wrap, options in [(plain, {}), *((plain, each) for each in again), (pf.recompute_grad, {})]:
         with pf.Graph().as_default():
             x, loss, step = network(16, wrap)
             variables = pf.trainable_variables()

@@ -1,8 +1,6 @@
 """The command line: what is printed, what is refused, and what importing it costs."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -63,9 +61,3 @@ def test_help_describes_the_arguments(capsys):
         main(["run", "--help"])
     assert caught.value.code == 0
     assert "key=value" in capsys.readouterr().out
-
-
-def test_a_graph_program_does_not_pay_for_the_configuration():
-    program = "import sys, paraflow; print([name for name in ('pydantic', 'rich', 'mpi4py') if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert result.stdout == "[]\n"

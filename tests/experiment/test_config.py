@@ -13,7 +13,8 @@ from paraflow import data, nn
 from paraflow.errors import ConfigError, InvalidArgumentError
 from paraflow.experiment.config import load_config
 from paraflow.experiment.model import CELLS
-from paraflow.experiment.schema import CNNModel, Config, MLPModel, RNNModel, shared_leaves, variants
+from paraflow.experiment.model_tables import CNNModel, MLPModel, RNNModel
+from paraflow.experiment.schema import Config, shared_leaves, variants
 from paraflow.experiment.toml_text import toml_document
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))

@@ -9,7 +9,7 @@ import paraflow as pf
 from paraflow.data import Dataset
 from paraflow.errors import ConfigError
 from paraflow.experiment.model import build_model
-from paraflow.experiment.schema import CNNModel, RNNModel
+from paraflow.experiment.model_tables import CNNModel, RNNModel
 
 
 def build(shape, classes=3, **table):

@@ -70,6 +70,22 @@ def test_passes_and_the_plan_are_shown_by_name(capsys):
     assert "start_exchange" not in shown(capsys, DIGITS, "--plan", "parallel.mode=single")
 
 
+def test_a_memory_budget_is_kept_and_says_what_it_takes(capsys):
+    deep = (DIGITS, "model.layers=[64,64,64,64,64,64,64,64,10]", "data.batch_size=512")
+    budget = "compiler.memory_budget=700 KiB"
+    before, after = (
+        int(re.search(r"^arena (\d+) bytes$", shown(capsys, *deep, "--plan", *given), re.MULTILINE)[1])
+        for given in ([], [budget])
+    )
+    assert after <= 700 << 10 < before
+    assert shown(capsys, *deep, "--pass", "rematerialise", budget).startswith("# plan 0, run 0 times: ")
+    assert "# computed again: " in shown(capsys, *deep, "--pass", "rematerialise", budget)
+    with pytest.raises(ConfigError, match=r"compiler.memory_budget = \"700 KB\?\": must be a size such as '256 MiB'"):
+        main(["graph", *deep, "compiler.memory_budget=700 KB?"])
+    with pytest.raises(ConfigError, match="memory_budget says how much is computed again, so it does not go with"):
+        main(["graph", *deep, budget, "compiler.rematerialise=true"])
+
+
 def test_each_step_s_mean_time_stands_below_the_plan(capsys):
     printed = shown(capsys, DIGITS, "--time", "3")
     assert printed.startswith("# plan 0, run 4 times: ")
