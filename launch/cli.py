@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "--bind",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="give each rank cores of its own where there are enough (default)",
+        help="give each rank cores of its own, or as many as there are cores one each (default)",
     )
     parser.add_argument(
         "--mpirun", metavar="PATH", help="(default: $PARAFLOW_MPIRUN, then beside this Python, then on PATH)"

@@ -192,7 +192,8 @@ class Communicator(ABC):
     def probe(self, source: int = ANY, tag: int = ANY, awaited: Collection[int] = ()) -> Envelope:
         """Wait for a message and leave it there for recv. A long wait leaves the core to others.
 
-        Raises RankEnded where ``source``, or one of the ranks ``awaited``, has left, and there is no message.
+        Raises RankEnded where ``source``, or one of the ranks ``awaited``, has left and no message of it is here, even
+        where there is one of others; the messages of a rank that has left come first.
         """
 
     @abstractmethod

@@ -5,19 +5,13 @@ Importing this module loads an MPI library; environment.world() does that only w
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pickle
-import stat
-import sys
-import termios
 import time
 import warnings
-from array import array
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import mpi4py
@@ -30,21 +24,22 @@ from paraflow.comm.node_allreduce import NodeAllreduce
 from paraflow.comm.shared import share_memory
 from paraflow.comm.solo import SoloCommunicator
 from paraflow.comm.waiting import wait_until, yield_until
-from paraflow.errors import InvalidArgumentError, MPIEnvironmentError, ParaflowError, SharedMemoryUnavailable
+from paraflow.errors import InvalidArgumentError, MPIEnvironmentError, SharedMemoryUnavailable
 
 mpi4py.rc.initialize = False  # connect() does it, after a look at which library this is
 mpi4py.rc.finalize = True
 
 from mpi4py import MPI  # noqa: E402 - reads the settings above
 
-from paraflow.comm.departures import Departures, Path  # noqa: E402 - imports it too
+# These import it too.
+from paraflow.comm.departures import Departures, Path  # noqa: E402
+from paraflow.comm.last_words import abort_on_exception, hand_over_output  # noqa: E402
 
 _OPS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
 _MAX_COUNT = 2**31 - 1  # of items in one call of MPI 3
 _PART_BYTES = 2**26  # of one collective, which may need as much memory again
 _BLOCK_BYTES = 2**20  # stays in cache
 _ONE_ROUND_BYTES = 2**14
-_LAST_WORDS = 1.0  # seconds
 _IN_FLIGHT = 0.5  # seconds that messages of a rank may take which has left
 
 _abandoned: list[MPI.Request] = []  # what nobody waits for any more may still use its buffers
@@ -74,7 +69,7 @@ def connect(claim: Claim) -> Communicator:
         return SoloCommunicator()
     departures = Departures(MPI.COMM_WORLD.Dup())
     communicator = MPICommunicator(MPI.COMM_WORLD.Dup(), _is_crowded(MPI.COMM_WORLD), departures)
-    _abort_on_exception(communicator)
+    abort_on_exception(communicator)
     return communicator
 
 
@@ -87,17 +82,6 @@ def _mismatch(claim: Claim, what: str) -> MPIEnvironmentError:
         f"this process is one of {claim.size} ranks by {claim.variable}={claim.value}, and it {what}. Its mpirun is of "
         f"another MPI than its library, or there was no mpirun. {remedy()}"
     )
-
-
-def _abort_on_exception(communicator: Communicator) -> None:
-    """Let the exception that ends this process end the world: the other ranks would wait for it forever."""
-    report = sys.excepthook
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        report(kind, error, trace)
-        communicator.abort(error.exit_code if isinstance(error, ParaflowError) else 1)
-
-    sys.excepthook = hook
 
 
 class MPICommunicator(Communicator):
@@ -269,6 +253,8 @@ class MPICommunicator(Communicator):
     def probe(self, source: int = ANY, tag: int = ANY, awaited: Collection[int] = ()) -> Envelope:
         """MPI_Iprobe until there is a message."""
         checks.check_pattern(source, tag, self.size)
+        if source == ANY and (left := self._departed(awaited)) is not None:
+            source = left
         status = MPI.Status()
         listen = self._listen_for(awaited if source == ANY else [source], "MPI_Probe")
         wait_until(lambda: self._comm.Iprobe(*_pattern(source, tag), status), listen)
@@ -305,10 +291,7 @@ class MPICommunicator(Communicator):
 
     def abort(self, code: int) -> NoReturn:
         """MPI_Abort, after mpirun has taken what this rank has printed."""
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # a closed stream must not keep the world alive
-                stream.flush()
-                _drain(stream.fileno())
+        hand_over_output()
         MPI.COMM_WORLD.Abort(code)
 
     def _collective(
@@ -341,6 +324,15 @@ class MPICommunicator(Communicator):
             raise checks.left(self._members[gone[0]], call, *gone)
         if self._inside is not None:
             self._inside._listen(call)
+
+    def _departed(self, ranks: Collection[int]) -> int | None:
+        """One of ``ranks`` that has left, as far as this rank has heard."""
+        if not ranks:
+            return None
+        self._departures.listen()
+        members = [self._members[rank] for rank in ranks]
+        gone = self._departures.missing(self._path, members, None)
+        return None if gone is None else self._members.index(members[gone[0]])
 
     def _listen_for(self, ranks: Collection[int], call: str) -> Callable[[], None]:
         """What raises RankEnded where one of ``ranks`` has left for long enough for its messages to be here."""
@@ -409,15 +401,6 @@ def _test(request: MPI.Request, progress: Callable[[], object]) -> bool:
     if not done:
         progress()
     return done
-
-
-def _drain(pipe: int) -> None:
-    """Wait, for at most ``_LAST_WORDS``, until the reader of ``pipe`` has read it: MPICH's mpirun drops the rest."""
-    deadline = time.monotonic() + _LAST_WORDS
-    unread = array("i", [1])
-    while stat.S_ISFIFO(os.fstat(pipe).st_mode) and unread[0] and time.monotonic() < deadline:
-        fcntl.ioctl(pipe, termios.FIONREAD, unread)
-        time.sleep(0.001)
 
 
 def _done() -> None:

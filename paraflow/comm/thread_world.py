@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -162,13 +162,15 @@ class ThreadGroup:
                 group.settle_all()
             self.world.changed.notify_all()
 
-    def check_here(self, ranks: Iterable[int], call: str) -> None:
-        """Raise RankEnded where one of ``ranks`` has left or returned; with the world held."""
+    def is_gone(self, rank: int) -> bool:
+        """Whether ``rank`` has left or returned; with the world held."""
+        return self._word(rank) is not None or self.has_returned(rank)
+
+    def check_here(self, rank: int, call: str) -> None:
+        """Raise RankEnded where ``rank`` has left or returned; with the world held."""
         self.world.check_failure(call)  # those who have returned since did so because of that
-        for rank in ranks:
-            word = self._word(rank)
-            if word is not None or self.has_returned(rank):
-                raise left(self.members[rank], call, rank, word or b"")
+        if self.is_gone(rank):
+            raise left(self.members[rank], call, rank, self._word(rank) or b"")
 
     def _word(self, rank: int) -> bytes | None:
         """What ``rank`` has said when it left this group, or one that this was split from; None where it is here."""

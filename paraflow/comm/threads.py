@@ -170,15 +170,21 @@ class ThreadCommunicator(Communicator):
         mailbox = self._group.mailboxes[self.rank]
         call = checks.describe_pattern("recv", source, tag)
         take = partial(mailbox.take, source, tag)
-        return self._group.wait(self.rank, call, self._unless_left(take, source, (), call)).deliver(buffer)
+        return self._group.wait(self.rank, call, self._unless_left(take, source, call)).deliver(buffer)
 
     def probe(self, source: int = ANY, tag: int = ANY, awaited: Collection[int] = ()) -> Envelope:
         """Wait for a message."""
         checks.check_pattern(source, tag, self.size)
         mailbox = self._group.mailboxes[self.rank]
         call = checks.describe_pattern("probe", source, tag)
-        find = partial(mailbox.find, source, tag)
-        return self._group.wait(self.rank, call, self._unless_left(find, source, awaited, call))
+
+        def find() -> Envelope | None:
+            one = source
+            if source == ANY:
+                one = next((rank for rank in awaited if self._group.is_gone(rank)), ANY)
+            return self._unless_left(partial(mailbox.find, one, tag), one, call)()
+
+        return self._group.wait(self.rank, call, find)
 
     def iprobe(self, source: int = ANY, tag: int = ANY) -> Envelope | None:
         """The first message that matches, or None."""
@@ -218,12 +224,10 @@ class ThreadCommunicator(Communicator):
         self._group.world.fail(self._group.members[self.rank], error)
         raise error
 
-    def _unless_left(
-        self, look: Callable[[], T | None], source: int, awaited: Collection[int], call: str
-    ) -> Callable[[], T | None]:
+    def _unless_left(self, look: Callable[[], T | None], source: int, call: str) -> Callable[[], T | None]:
         def ready() -> T | None:
-            if (found := look()) is None:
-                self._group.check_here(awaited if source == ANY else [source], call)
+            if (found := look()) is None and source != ANY:
+                self._group.check_here(source, call)
             return found
 
         return ready

@@ -32,6 +32,11 @@ from paraflow.runtime.ending import Part
 
 Array = np.ndarray[Any, Any]
 
+_FINISH = (
+    "a worker that has taken its last step calls the strategy's `finish`, before it closes its session, and so does a "
+    "server when `serve` returns"
+)
+
 
 class ParameterServer(Strategy):
     """The last ranks serve, all others are workers; none waits for another, unless ``staleness`` says so.
@@ -162,7 +167,7 @@ class ParameterServer(Strategy):
 
     def push_pull(self, gradients: Sequence[Array], cut: int, samples: int) -> tuple[Array, ...]:
         """Send each server its gradients, means over ``samples`` samples; return the variables' new values."""
-        with self._part.step("to serve, or to let it go on"):
+        with self._part.step("to serve, or to let it go on", _FINISH):
             return self._push_pull(gradients, self._links[cut], cut, samples)
 
     def _push_pull(self, gradients: Sequence[Array], links: list[_Link], cut: int, samples: int) -> tuple[Array, ...]:
@@ -218,7 +223,7 @@ class ParameterServer(Strategy):
                 f"rank {self.comm.rank} is done before it has trained, while the others wait for it to start: every "
                 "worker runs at least one training step, and the server calls serve()"
             )
-        with self._part.step("to finish"):
+        with self._part.step("to finish", _FINISH):
             if not self.is_server:
                 message = Message([])
                 message.header["kind"] = DONE
@@ -297,7 +302,7 @@ class ParameterServer(Strategy):
         pushes = Pushes(layout, _compressed(served, specs), self.compress)
         policy = self._policy(apply, of_gradient, [specs[o.attrs["variable"]].trainable for o in served])
         server = Server(session.comm, self.workers, policy, _cut(exchanges), pushes, pulled)
-        with session.part.step("to push gradients, or to finish"):
+        with session.part.step("to push gradients, or to finish", _FINISH):
             server.serve()
         self.pushes_by_worker = server.counts
         self._served = {"pushes": server.pushed, "busy_seconds": server.busy_seconds}

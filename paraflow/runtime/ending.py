@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ END = np.dtype([("kind", np.int64), ("rank", np.int64), ("text", "S1000")])
 STEP_BYTES = 2000  # of the text of a step
 
 _LAST_WORDS = 1.0  # seconds that a rank has to report the error of which others hear
+_SAME_STEPS = (
+    "every rank has to run the same training steps and assignments in the same order (for data of different lengths, "
+    "take the batches from the strategy's `uneven`)"
+)
 
 
 def end_by(rank: int, error: BaseException | None) -> Array:
@@ -39,10 +43,10 @@ def end_by(rank: int, error: BaseException | None) -> Array:
     return end
 
 
-def error_of(end: Array, what: str = "in a further step") -> ParaflowError:
+def error_of(end: Array, what: str = "in a further step", rule: str = _SAME_STEPS) -> ParaflowError:
     """What a rank raises that waits for the rank of this end; one that failed has a moment to report that itself.
 
-    ``what`` says what it waits for: "... waits for it ``what``".
+    ``what`` says what it waits for: "... waits for it ``what``"; ``rule``, what every rank has to do.
     """
     rank, text = int(end["rank"][0]), end["text"][0].decode(errors="replace")
     if end["kind"][0] == DISAGREED:
@@ -53,9 +57,7 @@ def error_of(end: Array, what: str = "in a further step") -> ParaflowError:
         time.sleep(_LAST_WORDS)  # the failing rank ends the world, unless its program has caught the error
         return WorldAborted(f"rank {rank} failed in a step in which this rank waits for it: {text}", rank)
     return RanksDisagree(
-        f"rank {rank} has ended its session or its program, but this rank waits for it {what}: every rank has to run "
-        "the same training steps and assignments in the same order (for data of different lengths, take the batches "
-        "from the strategy's `uneven`)"
+        f"rank {rank} has ended its session or its program, but this rank waits for it {what}: {rule}"
     )
 
 
@@ -83,29 +85,25 @@ class Part:
         self.broken: str | None = None
         self._tell = tell
 
-    @contextmanager
-    def step(self, what: str = "in a further step") -> Iterator[None]:
+    def step(self, what: str = "in a further step", rule: str = _SAME_STEPS) -> AbstractContextManager[None]:
         """Inside, all ranks do the same; if that fails here, those that wait for this rank are told.
 
         The others may be in the middle of it, and would take the next step for the rest of it. Raises
         FailedPreconditionError where an earlier one has failed, and what `error_of` says where another rank has ended;
-        ``what`` says what this one then waits for.
+        ``what`` and ``rule`` as there.
         """
         if self.broken is not None:
             raise FailedPreconditionError(
                 f"an earlier step of this session broke off on rank {self.comm.rank} ({self.broken}), while other "
                 "ranks went on with it, so it cannot take part in further ones: start a new session on all ranks"
             )
-        try:
-            yield
-        except BaseException as error:
-            found = meaning(error, self.comm, what) if isinstance(error, RankEnded) else error
-            if self.broken is None:
-                self.broken = f"{type(found).__name__}: {found}"
-                self._end(found)
-            if found is error:
-                raise
-            raise found from None
+        return _Step(self, what, rule)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the others that a step has failed here, the first time that one does."""
+        if self.broken is None:
+            self.broken = f"{type(error).__name__}: {error}"
+            self._end(error)
 
     def close(self) -> None:
         """Tell the others that this rank takes no further part; it waits for nobody."""
@@ -119,6 +117,26 @@ class Part:
             self.comm.leave(end.tobytes())
 
 
+class _Step:
+    """What `Part.step` returns; a class, as a generator would take a microsecond of every step."""
+
+    __slots__ = ("_part", "_rule", "_what")
+
+    def __init__(self, part: Part, what: str, rule: str) -> None:
+        self._part, self._what, self._rule = part, what, rule
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        found = meaning(error, self._part.comm, self._what, self._rule) if isinstance(error, RankEnded) else error
+        self._part.fail(found)
+        if found is not error:
+            raise found from None
+
+
 @contextmanager
 def awaiting(comm: Communicator, what: str) -> Iterator[None]:
     """Inside, this rank waits for the others of ``comm``, none of which may have ended; ``what`` as for `error_of`."""
@@ -128,9 +146,11 @@ def awaiting(comm: Communicator, what: str) -> Iterator[None]:
         raise meaning(ended, comm, what) from None
 
 
-def meaning(ended: RankEnded, comm: Communicator, what: str = "in a further step") -> ParaflowError:
+def meaning(
+    ended: RankEnded, comm: Communicator, what: str = "in a further step", rule: str = _SAME_STEPS
+) -> ParaflowError:
     """What it means for a step that a rank of ``comm`` has ended."""
-    return error_of(end_in(ended, ended.rank), what)
+    return error_of(end_in(ended, ended.rank), what, rule)
 
 
 def end_in(ended: RankEnded, rank: int) -> Array:

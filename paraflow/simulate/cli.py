@@ -68,24 +68,27 @@ def _with_trials(
 ) -> tuple[Machine, Profile]:
     """The messages of this node, and what exchanges cost beyond the model, as a few ranks measure them.
 
-    That is two ranks with cores of their own, and where ranks are to take turns, twice as many as cores, of which they
-    have two at most. Where no ranks can be started, all stays as it was. The user's messages stand.
+    That is two ranks with cores of their own, where they exchange more than planes. Where ranks are to take turns on a
+    core, two of them on each, and where these will be more than two, four on one. Where no ranks can be started, all
+    stays as it was. The user's messages stand.
     """
     by_memory, messages = shares_planes(config.parallel), None
     if options.ranks > 1 and not by_memory:
         messages = measure_messages()
         machine = replace(machine, messages=options.messages or messages)
 
-    def overhead(ranks: int, cores: int) -> Overhead | None:
-        here = Machine(ranks, 1, cores, machine.memory, messages=messages)
-        return measure_overhead([options.config, *options.overrides], config, profile, here)
-
-    cores = len(os.sched_getaffinity(0))
-    own = overhead(2, cores) if messages is not None and cores > 1 else None
-    crowded = None
-    if machine.crowding.max() > 1 and (by_memory or messages is not None):
-        crowded = overhead(2 * min(cores, 2), min(cores, 2))
-    return machine, replace(profile, overhead=own, crowded=crowded)
+    cores, turns = len(os.sched_getaffinity(0)), machine.crowding.max()
+    sizes = [(2, 2)] if cores > 1 and (messages is not None or (options.ranks > 1 and profile.statistics)) else []
+    if turns > 1 and (by_memory or messages is not None):
+        both = min(cores, 2)
+        sizes += [(2 * both, both), *([(4, 1)] if turns > 2 else [])]
+    found: dict[int, Overhead] = {}
+    for ranks, on_cores in sizes:
+        here = Machine(ranks, 1, on_cores, machine.memory, messages=messages)
+        overhead = measure_overhead([options.config, *options.overrides], config, profile, here)
+        if overhead is not None:
+            found[ranks // on_cores] = overhead
+    return machine, replace(profile, overheads=found)
 
 
 def _parser() -> Parser:

@@ -6,6 +6,8 @@ longer than in the profile, and returns a `Trace`. Arrays run over ranks, so 4,0
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,11 +57,35 @@ def alone(profile: Profile, machine: Machine, table: Parallel, factors: Array) -
     return Trace(float(seconds.mean()) / table.accumulate, np.zeros(1))
 
 
-def _accumulated(profile: Profile, machine: Machine, batches: int, factors: Array) -> tuple[Array, Array]:
-    """For every update the seconds of all batches but the last, and the factors of the last, each [updates, ranks]."""
+def _accumulated(
+    profile: Profile, machine: Machine, batches: int, factors: Array, meeting: float = 0.0
+) -> tuple[Array, Array]:
+    """For every update the seconds of all batches but the last, and the factors of the last, each [updates, ranks].
+
+    Where all ranks are ``meeting`` in each batch, for so many seconds, they all take as long as the slowest.
+    """
     groups = factors[: len(factors) // batches * batches].reshape(-1, batches, factors.shape[1])
     passes = _ADD_PASSES * batches * profile.nbytes / machine.memory.core if batches > 1 else 0.0
-    return groups[:, :-1].sum(axis=1) * profile.work + passes, groups[:, -1]
+    before = groups[:, :-1]
+    if meeting:
+        before = np.broadcast_to(before.max(axis=2, keepdims=True), before.shape)
+    met = (batches - 1) * meeting / machine.crowding
+    return before.sum(axis=1) * profile.work + passes + met, groups[:, -1]
+
+
+def _meetings(profile: Profile, machine: Machine) -> list[tuple[float, float]]:
+    """When, in seconds of computation, all ranks meet for statistics, and for how long.
+
+    Each rank fills its row of what all of them all-reduce (ops/collective.py). Before the first in a step they see that
+    all are in that step, and nodes tell each other their samples.
+    """
+    turns, nodes = float(machine.crowding.max()), machine.nodes
+    first = 2 * machine.memory.latency * turns + all_reduce(nodes, _TOTALS_BYTES * nodes, machine.wire)
+    found = []
+    for number, one in enumerate(profile.statistics):
+        exchange = turns * world_all_reduce(machine, machine.ranks * one.nbytes)
+        found.append((one.after, turns * one.seconds + exchange + (0.0 if number else first)))
+    return found
 
 
 # -- synchronous -------------------------------------------------------------------------------------------------------
@@ -69,14 +95,16 @@ def synchronous(profile: Profile, machine: Machine, table: Parallel, factors: Ar
     """`AllReduce`, as runtime/exchange.py does it: buckets posted during backward, summed and updated by slices."""
     if machine.ranks == 1:
         return alone(profile, machine, table, factors)
-    adding, last = _accumulated(profile, machine, table.accumulate, factors)
+    meetings = _meetings(profile.sharing(machine.lanes), machine)
+    adding, last = _accumulated(profile, machine, table.accumulate, factors, sum(cost for _, cost in meetings))
     updates = adding + profile.around(machine.crowding).worker, last
     if profile.compression is not None:
-        found = _compressed(profile, profile.compression, machine, *updates)
+        found = _compressed(profile, profile.compression, machine, *updates, sum(cost for _, cost in meetings))
     elif table.shared_memory:
-        found = _Planes(profile, machine).run(*updates)
+        found = _Planes(profile, machine, meetings).run(*updates)
     else:
-        found = _Planes(profile, machine.apart()).run(*updates, machine.node_size if machine.nodes > 1 else 0)
+        wire_ranks = machine.node_size if machine.nodes > 1 else 0
+        found = _Planes(profile, machine.apart(), meetings).run(*updates, wire_ranks)
     batches = table.accumulate
     return replace(
         found, seconds=found.seconds / batches, waits=found.waits / batches, wire=found.wire / batches,
@@ -87,8 +115,9 @@ def synchronous(profile: Profile, machine: Machine, table: Parallel, factors: Ar
 class _Planes:
     """The costs of each bucket, and a step of all ranks."""
 
-    def __init__(self, profile: Profile, machine: Machine) -> None:
+    def __init__(self, profile: Profile, machine: Machine, meetings: Sequence[tuple[float, float]] = ()) -> None:
         self._profile = profile = profile.sharing(machine.lanes)
+        self._meetings = meetings
         self._machine = machine
         self._several = machine.nodes > 1
         counts, lanes = machine.counts[machine.node_of], machine.lanes
@@ -142,20 +171,32 @@ class _Planes:
     def _step(self, now: Array, factor: Array) -> tuple[Array, Array]:
         """When each rank has ended its step, and how long it was busy."""
         profile, machine = self._profile, self._machine
-        start = now + factor * profile.outside
-        posts = [start + factor * bucket.after for bucket in profile.buckets]
-        at = start + factor * profile.compute + self._whole
+        when = self._clock(now + factor * profile.outside, factor)
+        posts = [when(bucket.after) for bucket in profile.buckets]
+        at = when(profile.compute) + self._whole
         busy = factor * profile.work + self._whole
         ready = [machine.node_max(post + self._flag) for post in posts]
         if self._several:
             # A rank looks up after long steps, and all the time from when it waits.
-            looks = start + np.multiply.outer((*profile.looks, profile.compute), factor)
+            looks = np.stack([when(after) for after in (*profile.looks, profile.compute)])
             ready, at = self._over_nodes(posts, ready, looks, at)
             busy = busy + sum(self._sums)
         for there, update in zip(ready, self._updates, strict=True):
             at = np.maximum(at, there) + update
             busy = busy + update
         return machine.node_max(at) + self._flag, busy
+
+    def _clock(self, start: Array, factor: Array) -> Callable[[float], Array]:
+        """When each rank has computed for so many seconds, with the meetings of all ranks on the way."""
+        marks = [(0.0, start)]
+
+        def when(after: float) -> Array:
+            begun, at = marks[bisect_left(marks, after, lo=1, key=lambda mark: mark[0]) - 1]
+            return at + factor * (after - begun)
+
+        for after, seconds in self._meetings:
+            marks.append((after, np.full_like(start, when(after).max() + seconds)))
+        return when
 
     def _over_nodes(
         self, posts: list[Array], ready: list[Array], looks: Array, at: Array
@@ -198,8 +239,13 @@ def _next(looks: Array, after: Array) -> Array:
     return np.where(np.isinf(later), after, later)
 
 
-def _compressed(profile: Profile, how: Compression, machine: Machine, adding: Array, factors: Array) -> Trace:
-    """Every rank packs its gradients, all take part in the exchange, and each applies the whole update."""
+def _compressed(
+    profile: Profile, how: Compression, machine: Machine, adding: Array, factors: Array, meeting: float
+) -> Trace:
+    """Every rank packs its gradients, all take part in the exchange, and each applies the whole update.
+
+    Meetings for statistics, of ``meeting`` seconds, wait for the slowest as the exchange does.
+    """
     ranks, others = machine.ranks, machine.ranks - machine.node_size
     messages = how.unpack * ranks if how.kind == "gathered" else 0.0
     work = adding + profile.work * factors + how.pack
@@ -212,7 +258,7 @@ def _compressed(profile: Profile, how: Compression, machine: Machine, adding: Ar
     else:
         exchange = 2 * world_all_reduce(machine, how.nbytes / 2)
         wire = all_reduce_bytes(machine.nodes, how.nbytes)
-    exchange += world_all_reduce(machine, 8)  # of the samples, which tell the shares
+    exchange += world_all_reduce(machine, 8) + meeting  # of the samples, which tell the shares
     after = (messages + profile.update) * machine.crowding.max()
     seconds = (work * machine.crowding).max(axis=1)
     waits = (seconds[:, None] - work * machine.crowding).mean(axis=0) + exchange

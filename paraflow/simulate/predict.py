@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from paraflow.compiler.options import BUCKET_BYTES
 from paraflow.errors import ConfigError
 from paraflow.experiment.schema import Parallel
 from paraflow.experiment.strategies import check_mode
+from paraflow.runtime.tuning import choose
 from paraflow.simulate.events import Trace, alone, averaging, gossip, synchronous
 from paraflow.simulate.model import Machine
 from paraflow.simulate.noise import Noise
@@ -42,7 +44,8 @@ class Prediction:
     ``efficiency`` is the throughput against ``ranks`` times that of one rank alone with as many samples in its batch.
     ``wait_seconds`` are those of a worker in a step on average, ``longest_wait_seconds`` those of the one that waits
     longest. ``wire_bytes`` are sent in a step by the busiest node, ``memory_bytes`` read by a rank of others on its
-    node. ``staleness`` counts pushes by the updates that they are behind.
+    node. ``staleness`` counts pushes by the updates that they are behind. ``bucket_bytes`` are those that autotune
+    would choose.
     """
 
     mode: str
@@ -59,6 +62,7 @@ class Prediction:
     memory_bytes: float
     useful: float
     staleness: dict[int, int]
+    bucket_bytes: int | None = None
 
     @property
     def staleness_mean(self) -> float:
@@ -99,6 +103,8 @@ def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, s
             f"parallel.compress = {table.compress!r} can be simulated for mode = 'allreduce', not for {table.mode!r}: "
             "set it to 'none'"
         )
+    if profile.tried:
+        return _tuned(profile, machine, table, noise, steps)
     workers = workers_of(table, machine.ranks)
     if table.mode in ("parameter_server", "backup_workers"):
         steps = min(steps, max(_FEWEST_STEPS, _MOST_PUSHES // workers))
@@ -124,6 +130,20 @@ def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, s
         useful=trace.useful,
         staleness=trace.staleness,
     )
+
+
+def _tuned(profile: Profile, machine: Machine, table: Parallel, noise: Noise, steps: int) -> Prediction:
+    """With the buckets that autotune would choose by the same steps; profiles of equal buckets are one."""
+    found: dict[int, Prediction] = {}
+    known: set[tuple[int, ...]] = set()
+    for size, one in {BUCKET_BYTES: profile, **profile.tried}.items():
+        buckets = tuple(bucket.nbytes for bucket in one.buckets)
+        if buckets not in known:
+            known.add(buckets)
+            own = replace(one, tried={}, overheads=profile.overheads)
+            found[size] = predict(own, machine, table, noise, steps)
+    chosen = choose({size: [prediction.step_seconds] for size, prediction in found.items()})
+    return replace(found[chosen], bucket_bytes=chosen)
 
 
 def scaling(profile: Profile, machine: Machine, table: Parallel, noise: Noise, steps: int) -> list[Prediction]:

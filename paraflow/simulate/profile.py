@@ -22,6 +22,7 @@ from paraflow.experiment.schema import Config
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
+from paraflow.ops.collective import STATISTICS
 from paraflow.ops.state import global_variables_initializer
 from paraflow.parallel import Strategy
 from paraflow.parallel.compression import BFloat16, Compressor, Float16, OneBit, TopK
@@ -29,6 +30,7 @@ from paraflow.parallel.server.ownership import share_out
 from paraflow.runtime.executable import INLINE_COST, Executable
 from paraflow.runtime.feeds import check_feed
 from paraflow.runtime.session import Session
+from paraflow.runtime.tuning import candidates
 from paraflow.simulate.crowd import Crowd
 
 Array = np.ndarray[Any, Any]
@@ -51,6 +53,18 @@ class Bucket:
     after: float
     update: float
     touched: int
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Statistics of all ranks (synchronised batch normalisation), for which they meet ``after`` seconds of computation.
+
+    Each has ``nbytes`` for all others, and putting them together takes it ``seconds``.
+    """
+
+    after: float
+    nbytes: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -84,20 +98,23 @@ class Overhead:
 class Profile:
     """A rank's step on ``samples`` samples, in seconds: medians of a run of one process.
 
-    ``outside`` of the plan (making and feeding the batch, fetching results), ``compute`` (all steps of the plan but the
-    updates), ``buckets`` in the order of their exchange. Between steps, so many seconds into the computation, a rank
+    ``outside`` of the plan (making and feeding the batch, fetching results), ``compute`` (all steps of the plan but
+    updates and statistics), ``buckets`` in the order of their exchange, and ``statistics``, which a rank alone does not
+    have. Between steps, so many seconds into the computation, a rank
     ``looks`` at what is under way between nodes. ``whole`` bytes of gradients are averaged on every rank whole,
     for a norm say. A ``call`` of a plan without steps takes so long. ``shares`` are the parts of the parameters that
     each server has. ``spread`` is the sigma of the lognormal distribution with the quartiles of the measured steps.
-    ``on_node`` are the steps of one of several ranks of a node, by their number. ``overhead`` is that of the mode,
-    which is not part of a rank's own step, where a rank has its own core, and ``crowded`` where ranks take turns on
-    one: switches, and caches that others have filled, are in that. None: not known, and counted for nothing.
+    ``on_node`` are the steps of one of several ranks of a node, by their number, and ``tried`` those with buckets of
+    the sizes that autotune tries beside the usual one. ``overheads`` are those of the mode, which are not part of a
+    rank's own step, by the ranks that take turns on a core: from 2 on switches, and caches that others have filled, are
+    in them. What is not known counts for nothing.
     """
 
     samples: int
     outside: float
     compute: float
     buckets: tuple[Bucket, ...]
+    statistics: tuple[Statistic, ...] = ()
     looks: tuple[float, ...] = ()
     whole: int = 0
     call: float = 0.0
@@ -105,8 +122,8 @@ class Profile:
     spread: float = 0.0
     compression: Compression | None = None
     on_node: dict[int, Profile] = field(default_factory=dict)
-    overhead: Overhead | None = None
-    crowded: Overhead | None = None
+    tried: dict[int, Profile] = field(default_factory=dict)
+    overheads: dict[int, Overhead] = field(default_factory=dict)
 
     def sharing(self, ranks: int) -> Profile:
         """The step of one of so many ranks that share the planes of a node: its updates are those of its slice."""
@@ -120,8 +137,21 @@ class Profile:
         return sum(bucket.nbytes for bucket in self.buckets)
 
     def around(self, crowding: Array) -> Overhead:
-        """The overhead where so many ranks take turns on a core, zero where it is not known."""
-        return (self.crowded if crowding.max() > 1 else self.overhead) or Overhead(0.0)
+        """The overhead where so many ranks take turns on a core, on the line between the known ones beside it."""
+        known = {1: Overhead(0.0), **self.overheads}
+        turns, levels = float(crowding.max()), sorted(known)
+        if len(levels) == 1:
+            return known[1]
+        above = min(int(np.searchsorted(levels[1:], turns)), len(levels) - 2)
+        low, high = levels[above : above + 2]
+        part = (turns - low) / (high - low)
+
+        def between(a: float, b: float) -> float:
+            return max(a + part * (b - a), 0.0)
+
+        return Overhead(
+            between(known[low].worker, known[high].worker), between(known[low].server, known[high].server)
+        )
 
     @property
     def work(self) -> float:
@@ -140,18 +170,24 @@ class Profile:
 
 
 class Alone(Strategy):
-    """One process with the plan of several: its exchanges have nobody to wait for, even among ``ranks`` of a node."""
+    """One process with the plan of several: its exchanges have nobody to wait for, even among ``ranks`` of a node.
+
+    With ``statistics`` those of all ranks are put together, as where these step together.
+    """
 
     synchronous = True
 
-    def __init__(self, ranks: int) -> None:
+    def __init__(self, ranks: int, statistics: bool = False) -> None:
         self.comm: Communicator = Crowd(ranks)
+        self._statistics = statistics
         self.worker, self.workers = 0, 1
 
     def rewrite(self, program: Program) -> Program:
         """exchange(g) becomes all_reduce(g), as with `AllReduce` on several ranks."""
 
         def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+            if op.type in STATISTICS and self._statistics:
+                return build.emit(op, STATISTICS[op.type], inputs, {**op.attrs, "operation": op.name})
             if op.type != "exchange":
                 return None
             return build.emit(op, "all_reduce", build.copy(op, inputs).outputs, {"variable": op.attrs["variable"]})
@@ -178,17 +214,25 @@ def measure(config: Config, workers: int, on_node: Sequence[int] = ()) -> Profil
             f"that many (data.batch_size={batch * workers} is {batch} for each)"
         )
     training, _ = load_datasets(config)
-    alone = _measure(config, training, -(-batch // workers), 1)
-    return replace(alone, on_node={n: _measure(config, training, alone.samples, n) for n in on_node})
+
+    def measured(bucket_bytes: int | None) -> Profile:
+        alone, *several = (_measure(config, training, -(-batch // workers), n, bucket_bytes) for n in (1, *on_node))
+        return replace(alone, on_node=dict(zip(on_node, several, strict=True)))
+
+    usual = measured(config.parallel.bucket_bytes)
+    if not config.parallel.autotune:
+        return usual
+    return replace(usual, tried={size: measured(size) for size in candidates(usual.nbytes)})
 
 
-def _measure(config: Config, training: Dataset, samples: int, ranks: int) -> Profile:
+def _measure(config: Config, training: Dataset, samples: int, ranks: int, bucket_bytes: int | None) -> Profile:
     with Graph().as_default() as graph:
         graph.seed = config.experiment.seed
         model = build_model(config, training)
         train_op = build_train_op(config.optimizer, model.loss)
         initialize = global_variables_initializer()
-        with Session(strategy=Alone(ranks), bucket_bytes=config.parallel.bucket_bytes) as session:
+        strategy = Alone(ranks, config.parallel.mode == "allreduce")
+        with Session(strategy=strategy, bucket_bytes=bucket_bytes) as session:
             session.run(initialize)
             run = _Measured(session, model, train_op, training, samples)
             return run.profile(config)
@@ -211,7 +255,7 @@ class _Measured:
         parts, wholes = self._time()
         calls = np.median(parts, axis=0)
         low, high = np.quantile(wholes, [0.25, 0.75])
-        buckets, looks, compute, whole = self._sort(self._executable.steps, calls.tolist())
+        buckets, statistics, looks, compute, whole = self._sort(calls.tolist())
         owners = share_out(self._exchanged(), config.parallel.servers)
         sizes = {v.name: math.prod(v.shape) * v.dtype.itemsize for v in self._exchanged()}
         loads = np.bincount(list(owners.values()), [sizes[name] for name in owners])
@@ -221,6 +265,7 @@ class _Measured:
             outside=max(float(np.median(wholes) - calls.sum()), 0.0),
             compute=compute,
             buckets=buckets,
+            statistics=statistics,
             looks=looks,
             whole=whole,
             call=_typical(self._session.make_callable([])),
@@ -260,21 +305,25 @@ class _Measured:
         return np.array(parts[warm:]), np.array(wholes[warm:])
 
     def _sort(
-        self, steps: Sequence[Step], calls: Sequence[float]
-    ) -> tuple[tuple[Bucket, ...], tuple[float, ...], float, int]:
-        """The buckets, when the rank looks up, the time of all calls but updates, and the bytes of whole averages."""
+        self, calls: Sequence[float]
+    ) -> tuple[tuple[Bucket, ...], tuple[Statistic, ...], tuple[float, ...], float, int]:
+        """Buckets, statistics, when the rank looks up, the time of all other calls, and the bytes of whole averages."""
         specs = self._session.store.specs
         compute, whole = 0.0, 0
         looks: list[float] = []
+        statistics: list[Statistic] = []
         after: dict[int, float] = {}
         nbytes: dict[int, int] = {}
         updates: dict[int, list[tuple[float, int]]] = {}
-        for step, seconds in zip(steps, calls, strict=True):
+        for step, seconds in zip(self._executable.steps, calls, strict=True):
             kind, number = step.record.name, step.attrs.get("bucket", -1)
             if kind == "update":
                 names = [name for state in step.attrs["states"] for name in state]
                 touched = 2 * sum(math.prod(specs[n].shape) * specs[n].dtype.itemsize for n in names)
                 updates.setdefault(number, []).append((seconds, touched))
+                continue
+            if kind in STATISTICS.values():
+                statistics.append(Statistic(compute, self._row_bytes(step), seconds))
                 continue
             compute += seconds
             if step.cost >= INLINE_COST:
@@ -289,7 +338,12 @@ class _Measured:
         for number, seconds in sorted(after.items()):
             costs = updates.get(number, [])
             buckets.append(Bucket(nbytes[number], seconds, sum(c for c, _ in costs), sum(t for _, t in costs)))
-        return tuple(buckets), tuple(looks), compute, whole
+        return tuple(buckets), tuple(statistics), tuple(looks), compute, whole
+
+    def _row_bytes(self, step: Step) -> int:
+        """What a rank has of statistics: float64, of the values and three numbers with them."""
+        values = [self._executable.values[slot] for slot in step.inputs]
+        return 8 * (3 + sum(np.size(value) for value in values if np.ndim(value)))
 
     def _exchanged(self) -> list[Any]:
         """The variables whose gradients are exchanged."""

@@ -46,6 +46,8 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
         "",
         "Times, bytes and waits are those of a step; wire: sent by the busiest node; memory: read by a rank of others.",
     ]
+    if last.bucket_bytes is not None:
+        lines.append(f"autotune would choose bucket_bytes = {last.bucket_bytes}")
     if last.staleness:
         lines.append(f"staleness {last.staleness_mean:.2f} on average, {max(last.staleness)} at most")
     if last.useful < 1:
@@ -56,14 +58,17 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
 def _around(last: Prediction, profile: Profile, machine: Machine) -> list[str]:
     """What is said of the overhead of exchanges, where there is one."""
     by_messages = last.mode not in ("single", "allreduce") or profile.compression is not None
-    kinds = [("by messages", profile.overhead, by_messages)]
-    kinds.append(("of ranks that take turns on a core", profile.crowded, machine.crowding.max() > 1))
+    known = sorted(profile.overheads.items())
+    kinds = [("by messages", known[:1] if 1 in profile.overheads else [], by_messages)]
+    taking_turns = [one for one in known if one[0] > 1]
+    kinds.append(("of ranks that take turns on a core", taking_turns, machine.crowding.max() > 1))
     lines = []
-    for kind, overhead, counts in kinds:
-        if overhead is not None:
+    for kind, overheads, counts in kinds:
+        for turns, overhead in overheads:
+            which = kind if turns == 1 else f"of {turns} ranks that take turns on a core"
             server = f", {_time(overhead.server)} of a server" * (overhead.server > 0)
-            lines.append(f"exchanges {kind}: {_time(overhead.worker)} more of a rank{server}")
-        elif counts:
+            lines.append(f"exchanges {which}: {_time(overhead.worker)} more of a rank{server}")
+        if counts and not overheads:
             lines.append(f"exchanges {kind}: not measured; short steps will take longer than this")
     return lines
 

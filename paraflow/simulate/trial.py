@@ -49,7 +49,7 @@ def measure_overhead(arguments: Sequence[str], config: Config, profile: Profile,
     """
     few: dict[str, object] = {"servers": 1, "backup": 0, "warmup": 0, "compress_warmup": 0}
     table = config.parallel.model_copy(update=few)
-    lone = replace(profile, shares=(1.0,))
+    lone = replace(profile, shares=(1.0,), tried={})
     every = interval(table)
     window = -(-int(_SECONDS / _step(lone, here, table) / _WINDOWS) // every) * every or every
     keys = {
@@ -88,7 +88,8 @@ def overhead_of(trial: Trial, profile: Profile, here: Machine, table: Parallel) 
 
 def _step(profile: Profile, here: Machine, table: Parallel, overhead: Overhead | None = None) -> float:
     """The seconds of a step with ``overhead``, as the model has it."""
-    whole = replace(profile, overhead=overhead, crowded=overhead)
+    turns = max(1, round(here.crowding.max()))
+    whole = replace(profile, overheads={} if overhead is None else {turns: overhead})
     return predict(whole, here, table, Noise(profile.spread), _STEPS).step_seconds
 
 

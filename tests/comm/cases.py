@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from paraflow.comm import ANY, Communicator, shared, world
-from paraflow.errors import InvalidArgumentError, RanksDisagree
+from paraflow.errors import InvalidArgumentError, RankEnded, RanksDisagree
 from paraflow.graph.dtypes import as_dtype
 
 FLOATS = ["float16", "bfloat16", "float32", "float64"]
@@ -530,6 +530,34 @@ def bad_uses_of_memory_are_refused(comm: Communicator) -> None:
             comm.share(8, flags=comm.rank)
 
 
+def a_rank_that_has_left_is_named_beside_messages_of_others(comm: Communicator) -> None:
+    """One that serves hears of it though there is always a message, and takes its last ones first."""
+    part, last = comm.split(0), comm.size - 1
+    if comm.rank == last:
+        for number in range(2):
+            part.send(np.array([number]), 0)
+        part.leave(b"enough")
+    elif comm.rank:
+        part.send(np.array([7]), 0)
+    comm.barrier()
+    if comm.rank == 0:
+        taken, value = [], np.zeros(1, np.int64)
+
+        def serve() -> None:
+            while True:
+                if part.probe(awaited=range(comm.size)).source == last:
+                    part.recv(value, last)
+                    taken.append(int(value[0]))
+
+        with pytest.raises(RankEnded, match=f"rank {last} takes no further part") as caught:
+            serve()
+        assert (taken, caught.value.rank, caught.value.word) == ([0, 1], last, b"enough")
+        for other in range(1, last):
+            part.recv(value, other)
+            assert value == 7
+    comm.barrier()
+
+
 CASES = [
     allreduce_every_dtype_and_count,
     allreduce_extreme_integers,
@@ -565,7 +593,7 @@ CASES = [
     bad_uses_of_memory_are_refused,
     a_wait_tells_who_came_last,
 ]
-CASES_OF_SEVERAL_RANKS = [threads_of_a_rank_work_at_once]
+CASES_OF_SEVERAL_RANKS = [threads_of_a_rank_work_at_once, a_rank_that_has_left_is_named_beside_messages_of_others]
 CASES_OF_ONE_NODE = {  # in a world of several, each node runs them by itself
     allreduce_of_many_nan_has_the_same_bits,  # between nodes MPI leaves open which NaN it is
     memory_with_unequal_parts,

@@ -113,11 +113,17 @@ def test_ranks_stay_within_the_launchers_cores(start):
     assert threads == ["1,1,1", "1,1,1"]
 
 
-def test_more_ranks_than_cores_are_not_bound(start):
-    ranks = len(ALL) + 1
-    cpus, threads = places(start, ranks)
-    assert cpus == [ALL] * ranks
+@pytest.mark.parametrize("ranks", [3, 4])
+def test_ranks_beyond_the_cores_go_where_there_is_room(start, ranks):
+    """3 ranks on 2 cores: a core is never empty. Two ranks for each core, or more, are left to the scheduler."""
+    mine = set(sorted(ALL)[:2])
+    cpus, threads = places(start, ranks, preexec_fn=lambda: os.sched_setaffinity(0, mine))
     assert threads == ["1,1,1"] * ranks
+    with_a_core = 2 if ranks == 3 and physical_cores(mine) == 2 else 0
+    free = [found for found in cpus if found == mine]
+    bound = [found for found in cpus if found != mine]
+    assert len(free) == ranks - with_a_core
+    assert sorted(map(sorted, bound)) == [[cpu] for cpu in sorted(mine)][:with_a_core]
 
 
 def test_binding_and_threads_are_the_users_to_choose(start):

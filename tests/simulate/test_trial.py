@@ -38,43 +38,43 @@ TABLES = [
 @pytest.mark.parametrize("table", TABLES, ids=str)
 def test_with_the_overhead_the_ranks_take_what_the_trial_took(table, ranks):
     """Two ranks with a core each, and four on two cores."""
-    here, kind = replace(HERE, ranks=ranks), "crowded" if ranks > 2 else "overhead"
+    here, turns = replace(HERE, ranks=ranks), ranks // 2
     # Small enough that the server of four ranks is not what all wait for: then their own overhead could not be found.
     own = profile(nbytes=1000, update=1e-5, compression=TOPK if "compress" in table else None)
     serves = table["mode"] in ("parameter_server", "backup_workers")
     push = busy(own, here, Parallel(**table)) + 1e-5 if serves else 0.0
     with_server = Overhead(0.0, 1e-5 / here.crowding[0])
-    without = run(replace(own, **{kind: with_server if serves else None}), here, steps=200, **table).step_seconds
+    without = run(replace(own, overheads={turns: with_server} if serves else {}), here, steps=200, **table).step_seconds
     trial = Trial(without + 5e-4, push)
     found = overhead_of(trial, own, here, Parallel(**table))
     if serves:
         assert found.server == pytest.approx(with_server.server)
-    predicted = run(replace(own, **{kind: found}), here, steps=200, **table).step_seconds
+    predicted = run(replace(own, overheads={turns: found}), here, steps=200, **table).step_seconds
     assert predicted == pytest.approx(trial.step, rel=1e-4)
 
 
 def test_a_push_keeps_the_server_for_as_long_as_saturated_ones_do():
     # 8 workers of its node, which never let it wait.
-    own, near = profile(update=1e-4, overhead=OVERHEAD), replace(HERE, ranks=9, cores=9)
+    own, near = profile(update=1e-4, overheads={1: OVERHEAD}), replace(HERE, ranks=9, cores=9)
     table = Parallel(mode="parameter_server")
     seconds = busy(own, near, table)
-    assert seconds == pytest.approx(busy(replace(own, overhead=None), near, table) + OVERHEAD.server)
+    assert seconds == pytest.approx(busy(replace(own, overheads={}), near, table) + OVERHEAD.server)
     found = run(own, near, steps=80, mode="parameter_server")
     assert found.samples_per_second == pytest.approx(32 / seconds, rel=0.02)
 
 
 def test_every_neighbour_costs_a_rank_its_overhead():
-    def step(overhead, **table):
-        return run(profile(overhead=overhead), machine(8), mode="gossip", **table).step_seconds
+    def step(overheads, **table):
+        return run(profile(overheads=overheads), machine(8), mode="gossip", **table).step_seconds
 
     for topology, neighbours in (("ring", 2), ("random", 1), ("complete", 7)):
-        more = step(OVERHEAD, topology=topology) - step(None, topology=topology)
+        more = step({1: OVERHEAD}, topology=topology) - step({}, topology=topology)
         assert more == pytest.approx(neighbours * OVERHEAD.worker)
 
 
 def test_a_rank_alone_has_none():
     for table in TABLES:
-        assert run(profile(overhead=OVERHEAD), machine(1), **table) == run(profile(), machine(1), **table)
+        assert run(profile(overheads={1: OVERHEAD}), machine(1), **table) == run(profile(), machine(1), **table)
 
 
 def test_pushes_take_no_longer_than_the_step_that_they_are_in():
