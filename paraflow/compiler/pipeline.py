@@ -168,7 +168,10 @@ def _within(budget: int, program: Program, options: Options, disable: Collection
     if forward is None:
         return stages
     note = fit(forward, budget, plain, planned)
-    return [(n, name, replace(p, note=note) if name == "rematerialise" else p) for n, name, p in stages]
+    return [
+        (n, name, replace(p, note=note) if name == "rematerialise" and isinstance(p, Program) else p)
+        for n, name, p in stages
+    ]
 
 
 @_collecting_later()

@@ -12,7 +12,7 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
 from paraflow.ops.collective import EXCHANGES, STATISTICS
 from paraflow.parallel.agreement import check_agreement, graph_lines
-from paraflow.parallel.compression import Compressor
+from paraflow.parallel.compression import Compressor, check_compressor
 from paraflow.parallel.compression.runs import CompressedRuns
 from paraflow.parallel.pace import Pace
 from paraflow.parallel.strategy import Strategy
@@ -41,6 +41,7 @@ class AllReduce(Strategy):
         compress: Compressor | None = None,
         accumulate: int = 1,
     ) -> None:
+        check_compressor(compress)
         if accumulate < 1:
             raise InvalidArgumentError(f"accumulate must be at least 1, not {accumulate}")
         self.comm = comm if comm is not None else world()

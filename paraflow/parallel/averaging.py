@@ -23,7 +23,7 @@ from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebu
 from paraflow.ops.collective import EXCHANGES, weigh
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.allreduce import broadcast_variables, shard_random
-from paraflow.parallel.compression import Compressor
+from paraflow.parallel.compression import Compressor, check_compressor
 from paraflow.parallel.pace import Pace
 from paraflow.parallel.strategy import Strategy, refuse_global_statistics
 from paraflow.runtime.ending import Part
@@ -58,6 +58,7 @@ class Averaging(Strategy, ABC):
         compress: Compressor | None,
         **settings: Any,
     ) -> None:
+        check_compressor(compress)
         if period < 1:
             raise InvalidArgumentError(f"period is a number of steps, from 1; it is {period}")
         self.period = period

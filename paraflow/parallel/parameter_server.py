@@ -20,7 +20,7 @@ from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebu
 from paraflow.graph.shape import known
 from paraflow.ops.collective import EXCHANGES
 from paraflow.parallel.agreement import check_agreement, graph_lines
-from paraflow.parallel.compression import Compressor
+from paraflow.parallel.compression import Compressor, check_compressor
 from paraflow.parallel.server.messages import DONE, PUSH, Message, PushCount, summary
 from paraflow.parallel.server.ownership import own_part, share_out, written_by
 from paraflow.parallel.server.policies import Apply, Closing, Immediate, Policy
@@ -76,6 +76,7 @@ class ParameterServer(Strategy):
         delay_compensation: float = 0.0,
         compress: Compressor | None = None,
     ) -> None:
+        check_compressor(compress)
         self.comm = comm if comm is not None else world()
         self.alone = self.comm.size == 1
         if servers < 1 or (servers >= self.comm.size and not self.alone):

@@ -95,6 +95,12 @@ def test_parameter_server(tmp_path):
     assert re.findall(r"worker (\d): (\d+) pushes", out) == [("0", "230"), ("1", "230")]
 
 
+@pytest.mark.parametrize("way", ["accumulate", "topk", "backup_workers", "stale_synchronous", "diloco", "gossip"])
+def test_every_strategy(way, tmp_path):
+    out = run(PARAFLOW, "launch", "-n", 3, EXAMPLES / "19_every_strategy.py", way, cwd=tmp_path)
+    assert float(re.fullmatch(rf"{way}: test accuracy ([\d.]+), ranks that trained: \d\n", out)[1]) > 0.93
+
+
 def test_own_operation(tmp_path):
     out = python("08_own_operation.py", tmp_path)
     assert float(out.rpartition(" ")[2]) < 1e-8

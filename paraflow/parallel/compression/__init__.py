@@ -11,11 +11,21 @@
 All keep what a step leaves out and add it to the next (error feedback), unless told not to.
 """
 
-from paraflow.parallel.compression.base import Compressor
+from paraflow.parallel.compression.base import Compressor, check_compressor
 from paraflow.parallel.compression.halves import BFloat16, Float16
 from paraflow.parallel.compression.onebit import OneBit
 from paraflow.parallel.compression.powersgd import PowerSGD
 from paraflow.parallel.compression.sparse import RandomK, TopK
 from paraflow.parallel.compression.wire import Traffic
 
-__all__ = ["BFloat16", "Compressor", "Float16", "OneBit", "PowerSGD", "RandomK", "TopK", "Traffic"]
+__all__ = [
+    "BFloat16",
+    "Compressor",
+    "Float16",
+    "OneBit",
+    "PowerSGD",
+    "RandomK",
+    "TopK",
+    "Traffic",
+    "check_compressor",
+]

@@ -30,6 +30,14 @@ CHUNK = 1 << 16
 """Elements that are worked on at once where several passes are needed: they stay in the cache."""
 
 
+def check_compressor(compress: object) -> None:
+    """Raise InvalidArgumentError where ``compress`` is neither a `Compressor` nor None."""
+    if not isinstance(compress, Compressor | None):
+        raise InvalidArgumentError(
+            f"compress = {compress!r}: it takes a compressor of paraflow.parallel, such as TopK(ratio=0.01), or None"
+        )
+
+
 @dataclass(eq=False, kw_only=True)
 class Compressor(ABC):
     """Compresses gradients, each known by a name.
