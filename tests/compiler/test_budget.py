@@ -20,8 +20,8 @@ def fitted(x, loss, step, budget, **options):
     """The plan within a budget, and what the pass says of it."""
     seen = {}
     plan = plan_of(
-        [loss, step], {x: (64, x.shape[1])}, memory_budget=budget, observe=lambda n, name, made: seen.update({name: made}),
-        **options,
+        [loss, step], {x: (64, x.shape[1])}, memory_budget=budget,
+        observe=lambda number, name, made: seen.update({name: made}), **options,
     )  # fmt: skip
     check_plan(plan, options.get("parallel", False))
     return plan, seen["rematerialise"].text().splitlines()[0]
