@@ -168,10 +168,11 @@ def _within(budget: int, program: Program, options: Options, disable: Collection
     if forward is None:
         return stages
     note = fit(forward, budget, plain, planned)
-    return [
-        (n, name, replace(p, note=note) if name == "rematerialise" and isinstance(p, Program) else p)
-        for n, name, p in stages
-    ]
+    chosen = [name for _, name, _ in stages].index("rematerialise")
+    number, name, noted = stages[chosen]
+    assert isinstance(noted, Program)
+    stages[chosen] = number, name, replace(noted, note=note)
+    return stages
 
 
 @_collecting_later()

@@ -24,6 +24,7 @@ from paraflow.experiment.run_directory import (
     GRAPH_FILE,
     PARAMETERS_FILE,
     PLANS_DIRECTORY,
+    STEPS_FILE,
     TRACE_FILE,
     create_run_directory,
     save_config,
@@ -36,6 +37,7 @@ from paraflow.ops.state import Variable, global_variables, global_variables_init
 from paraflow.parallel import Strategy
 from paraflow.parallel.agreement import check_agreement
 from paraflow.runtime.session import Session
+from paraflow.runtime.step_times import write_step_times
 from paraflow.runtime.trace import Trace
 from paraflow.summary import FileWriter
 from paraflow.train.checkpoint_files import save_arrays
@@ -113,7 +115,7 @@ class _Run:
                 worker.train()
             self.strategy.finish(self.session)
             if trace is not None:
-                trace.save(directory / TRACE_FILE, self.communicator)
+                self._keep(trace, directory)
             journal.evaluated(self.evaluate(self.communicator))
             journal.line()
             if self.communicator.rank == 0:
@@ -130,6 +132,15 @@ class _Run:
         else:  # a server has those of a worker
             mine = np.arange(0 if self.strategy.is_server else len(self.test))
         return evaluate(self.session, self.model, self.test, mine, group)
+
+    def _keep(self, trace: Trace, directory: Path) -> None:
+        """Write what was traced: all ranks' events, and the times of this one's steps if it is rank 0; collective."""
+        trace.save(directory / TRACE_FILE, self.communicator)
+        if self.communicator.rank == 0:
+            feeds = tuple(tensor.op.name for tensor in self.model.feeds)
+            wanted = (self.train_op.name, *(value.op.name for value in self.model.values.values()))
+            found = [replace(times, feeds=feeds, wanted=wanted) for times in trace.times]
+            write_step_times(directory / STEPS_FILE, found)
 
     def _board(self, directory: Path) -> FileWriter | None:
         if not self.config.experiment.tensorboard or self.communicator.rank:

@@ -24,6 +24,7 @@ PARAMETERS_FILE = "parameters.safetensors"
 WAITS_FILE = "waits.svg"
 PLANS_DIRECTORY = "plans"
 TRACE_FILE = "trace.json"
+STEPS_FILE = "steps.json"
 
 
 def create_run_directory(config: Config, communicator: Communicator) -> Path:

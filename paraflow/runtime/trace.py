@@ -23,6 +23,7 @@ from paraflow.compiler.plan import PLANES, Step
 from paraflow.graph.shape import format_dims, num_elements
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.executable import Call, Executable
+from paraflow.runtime.step_times import StepTimes
 
 _TRIPS = 20  # of a message, to compare two clocks
 _WAITED = 1e-6  # seconds below which a wait is not worth an event
@@ -38,6 +39,7 @@ class Trace:
         self._events: list[Event] = []
         self._lanes: set[int] = {0}
         self._calls: dict[int, tuple[Executable, list[Call]]] = {}
+        self._times: dict[int, StepTimes] = {}
         self._in_flight: dict[int, float] = {}  # bucket -> when it was started
         self._flights = 0
 
@@ -53,12 +55,21 @@ class Trace:
     def run(self, executable: Executable, execute: Callable[[Executable], None]) -> None:
         """Run an executable, with an event for each of its steps."""
         if id(executable) not in self._calls:
-            pairs = zip(executable.steps, executable.calls, strict=True)
-            self._calls[id(executable)] = executable, [self._recorded(executable, s, call) for s, call in pairs]
+            times = self._times[id(executable)] = StepTimes(executable.plan, executable.plan.text())
+            self._calls[id(executable)] = executable, [
+                self._recorded(executable, executable.steps[i], executable.calls[i], number, times)
+                for number, i in executable.numbers.items()
+            ]
+        self._times[id(executable)].runs += 1
         with executable.replaced(self._calls[id(executable)][1]):
             execute(executable)
 
-    def _recorded(self, executable: Executable, step: Step, call: Call) -> Call:
+    @property
+    def times(self) -> list[StepTimes]:
+        """What the steps took that ran on this rank, by plan."""
+        return list(self._times.values())
+
+    def _recorded(self, executable: Executable, step: Step, call: Call, number: int, times: StepTimes) -> Call:
         args = _described(executable, step)
         context = self._context
         together = context.comm.size > 1 and (step.mode == PLANES or step.record.collective)
@@ -71,6 +82,7 @@ class Trace:
             begin = perf_counter()
             call()
             end = perf_counter()
+            times.seconds[number] = times.seconds.get(number, 0.0) + end - begin
             if meets:
                 # A step of this kind waits before it does anything else.
                 waited = min(context.communication_seconds - waited, end - begin)

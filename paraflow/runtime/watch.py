@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -41,8 +41,7 @@ class Watched:
     def label(self) -> str:
         """What the plan computes, by the first few names."""
         program = self.stages["prune"]
-        names = list(dict.fromkeys((*(t.op.name for t in program.fetches), *(o.name for o in program.targets))))
-        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        return label_of((*(t.op.name for t in program.fetches), *(o.name for o in program.targets)))
 
     @property
     def microseconds(self) -> dict[int, float]:
@@ -64,6 +63,12 @@ class Watched:
                 self.seconds[number] = self.seconds.get(number, 0.0) + perf_counter() - start
 
         return timed
+
+
+def label_of(wanted: Sequence[str]) -> str:
+    """The first few names of what a plan computes."""
+    names = list(dict.fromkeys(wanted))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 _watchers: list[list[Watched]] = []

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from paraflow.compiler.pipeline import STAGES
 from paraflow.compiler.plan import Plan
 from paraflow.errors import ConfigError
 from paraflow.experiment.cli import Parser
+from paraflow.experiment.run_directory import STEPS_FILE
 from paraflow.graph.rebuild import Program
-from paraflow.runtime.watch import Watched
+from paraflow.runtime.step_times import read_step_times
+from paraflow.runtime.watch import Watched, label_of
 from paraflow.show.capture import of_experiment, of_script
 from paraflow.show.dot import dot_text
 from paraflow.show.items import chart_of, collapse
@@ -27,32 +31,84 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_intermixed_args(argv[1:])
     if options.format == "svg" and options.output is None:
         raise ConfigError("--format svg needs -o FILE.svg, as a picture is not for the terminal")
-    stage = options.stage or ("lower" if options.plan or options.time else "prune")
-    if options.time and stage != "lower":
-        raise ConfigError(f"--time measures the steps of the plan, so it does not go with --pass {stage}")
-    if not os.path.exists(options.target):
-        raise ConfigError(f"there is no file {options.target!r}")
-    script = options.target.endswith(".py")
-    if script:
-        plans = of_script(options.target, options.arguments)
-    else:
-        plans = of_experiment(options.target, options.arguments, options.time)
+    plans = _of_run(options) if options.run is not None else _compiled(options)
+    target = options.run or options.target
     if options.number is not None and not 0 <= options.number < len(plans):
-        raise ConfigError(f"--number {options.number}: {options.target} has plans 0 to {len(plans) - 1}")
-    name = os.path.basename(os.path.normpath(options.target))
+        raise ConfigError(f"--number {options.number}: {target} has plans 0 to {len(plans) - 1}")
     if options.format == "text":
         chosen = range(len(plans)) if options.number is None else [options.number]
-        _write(options.output, "\n\n".join(_text(plans[n], n, stage, bool(options.time)) for n in chosen) + "\n")
+        _write(options.output, "\n\n".join(_text(plans[n], n) for n in chosen) + "\n")
         return 0
-    number = options.number if options.number is not None else _largest(plans)
-    shown = _shown(plans[number], stage)
-    times = plans[number].microseconds if options.time and isinstance(shown, Plan) else {}
-    feeds = [tensor.op.name for tensor in plans[number].stages["prune"].feeds]
-    chart = collapse(chart_of(shown, feeds, times), options.boxes)
-    heading = f"{name}: {'plan' if isinstance(shown, Plan) else 'graph'} of {plans[number].label}"
+    view = plans[options.number if options.number is not None else _largest(plans)]
+    chart = collapse(chart_of(view.shown, view.feeds, view.microseconds), options.boxes)
+    name = os.path.basename(os.path.normpath(target))
+    heading = f"{name}: {'plan' if isinstance(view.shown, Plan) else 'graph'} of {view.label}"
     draw = picture if options.format == "svg" else dot_text
     _write(options.output, draw(chart, heading))
     return 0
+
+
+@dataclass(frozen=True)
+class _View:
+    """A program or a plan as it is shown: as text, and with the mean times of its steps where they were measured.
+
+    ``size`` are the steps of its plan, ``label`` names what it computes, ``runs`` says how often it has run, and
+    ``measured`` how many runs the times are of.
+    """
+
+    shown: Program | Plan
+    text: str
+    size: int
+    label: str
+    feeds: Sequence[str]
+    runs: int
+    measured: int = 0
+    microseconds: Mapping[int, float] | None = None
+
+
+def _of_run(options: argparse.Namespace) -> list[_View]:
+    """The plans that a run of the past has left, with their times."""
+    if options.target is not None or options.time or options.stage or options.plan:
+        raise ConfigError("--run shows the plan that ran, with its times: leave out CONFIG, --plan, --pass and --time")
+    path = options.run / STEPS_FILE
+    if not path.exists():
+        raise ConfigError(
+            f"--run {options.run}: no {STEPS_FILE} there, which a run leaves that is traced: run it with "
+            "'train.trace=[FIRST,LAST]'"
+        )
+    return [
+        _View(
+            t.plan, t.text, len(t.plan.steps), f"{label_of(t.wanted)}, on rank 0 of {options.run.name}", t.feeds,
+            t.runs, t.runs, t.microseconds,
+        )
+        for t in read_step_times(path)
+    ]  # fmt: skip
+
+
+def _compiled(options: argparse.Namespace) -> list[_View]:
+    """What is compiled now, of a configuration or a script, with the times of ``--time``."""
+    stage = options.stage or ("lower" if options.plan or options.time else "prune")
+    if options.time and stage != "lower":
+        raise ConfigError(f"--time measures the steps of the plan, so it does not go with --pass {stage}")
+    if options.target is None:
+        raise ConfigError("CONFIG.toml or SCRIPT.py is missing, or --run DIRECTORY")
+    if not os.path.exists(options.target):
+        raise ConfigError(f"there is no file {options.target!r}")
+    if options.target.endswith(".py"):
+        plans = of_script(options.target, options.arguments)
+    else:
+        plans = of_experiment(options.target, options.arguments, options.time)
+    return [_view(watched, stage, bool(options.time)) for watched in plans]
+
+
+def _view(watched: Watched, stage: str, timed: bool) -> _View:
+    shown = _shown(watched, stage)
+    feeds = [tensor.op.name for tensor in watched.stages["prune"].feeds]
+    size = 0 if watched.plan is None else len(watched.plan.steps)
+    view = _View(shown, shown.text(), size, watched.label, feeds, watched.runs)
+    if not timed:
+        return view
+    return replace(view, measured=max(watched.runs - 1, 0), microseconds=watched.microseconds)
 
 
 def _parser() -> Parser:
@@ -61,7 +117,9 @@ def _parser() -> Parser:
         description="Show the graph of an experiment's training step, or of the plans that a script's sessions compile "
         "(the script runs, its output on stderr), and what the compiler makes of it.",
     )
-    parser.add_argument("target", metavar="CONFIG.toml|SCRIPT.py", help="or a run directory, which has a config.toml")
+    parser.add_argument(
+        "target", metavar="CONFIG.toml|SCRIPT.py", nargs="?", help="or a run directory, which has a config.toml"
+    )
     parser.add_argument(
         "arguments", metavar="key=value", nargs="*", help="sets a key of the configuration; arguments of a script"
     )
@@ -76,6 +134,11 @@ def _parser() -> Parser:
         "--time", type=_count, default=0, metavar="N",
         help="the plan with the mean time of each of its steps over N runs; in a script, over all but the first of "
         "those that it makes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--run", type=Path, metavar="DIRECTORY",
+        help="instead of a target: the plan of a run that was traced (train.trace), with the mean times that its steps "
+        "took there",
     )  # fmt: skip
     parser.add_argument(
         "--number", type=int, metavar="K", help="which of a script's plans (default: text all, else the longest)"
@@ -100,22 +163,19 @@ def _shown(watched: Watched, stage: str) -> Program | Plan:
     return watched.stages[stage]
 
 
-def _largest(plans: list[Watched]) -> int:
-    steps = [0 if watched.plan is None else len(watched.plan.steps) for watched in plans]
+def _largest(plans: Sequence[_View]) -> int:
+    steps = [view.size for view in plans]
     return steps.index(max(steps))
 
 
-def _text(watched: Watched, number: int, stage: str, timed: bool) -> str:
-    shown = _shown(watched, stage)
-    body = shown.text()
-    if timed and isinstance(shown, Plan):
-        body += "\n" + _table(shown, watched)
-    return f"# plan {number}, run {watched.runs} times: {watched.label}\n{body}"
+def _text(view: _View, number: int) -> str:
+    timed = f"\n{_table(view.shown, view)}" if isinstance(view.shown, Plan) and view.microseconds is not None else ""
+    return f"# plan {number}, run {view.runs} times: {view.label}\n{view.text}{timed}"
 
 
-def _table(plan: Plan, watched: Watched) -> str:
+def _table(plan: Plan, view: _View) -> str:
     """The steps by time, the dearest first."""
-    times = watched.microseconds
+    times = view.microseconds or {}
     total = sum(times.values())
     if not total:
         return "no times: it has not run twice"
@@ -124,7 +184,7 @@ def _table(plan: Plan, watched: Watched) -> str:
         f"{time:10.1f} µs {time / total:6.1%}  {number}: {plan.steps[number].record.name}  # {plan.steps[number].name}"
         for number, time in rows
     ]
-    return "\n".join([f"mean of {watched.runs - 1} runs, {total:.1f} µs in steps:", *lines])
+    return "\n".join([f"mean of {view.measured} runs, {total:.1f} µs in steps:", *lines])
 
 
 def _write(output: Path | None, content: str) -> None:

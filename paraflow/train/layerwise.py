@@ -97,6 +97,7 @@ class LARSOptimizer(Optimizer):
     TensorFlow's contrib.opt, which applies the rate to a as a whole. Slot: ``momentum``.
     """
 
+    _decays = ("momentum",)
     _every_row = True
 
     def __init__(

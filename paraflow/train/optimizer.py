@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from paraflow.autodiff import Gradient, gradients
 from paraflow.errors import GraphError
 from paraflow.graph.graph import Graph, control_dependencies, innermost
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.record import convert
+from paraflow.graph.record import at_user_line, convert
 from paraflow.ops.array import cast, group
 from paraflow.ops.collective import exchange, exchange_rows
 from paraflow.ops.rows import VariableRows
@@ -31,10 +32,14 @@ class Optimizer:
     A gradient of rows (`IndexedSlices`) has each index once from there on, and the update is that of these rows of the
     variable and its slots alone, as TensorFlow's sparse updates are. An optimizer that sets `_every_row` (moments that
     decay everywhere, norms of whole variables) is given the whole gradient instead.
+
+    `apply_gradients` warns of a rate of decay, one of those that `_decays` names, that is 1 in a variable's dtype, as
+    0.999 is in bfloat16: slots are of the variable's dtype, as TensorFlow's are, and such a mean never moves.
     """
 
     GATE_NONE, GATE_OP, GATE_GRAPH = 0, 1, 2
 
+    _decays: tuple[str, ...] = ()  # arguments that have to stay below 1, kept as attributes with an underscore
     _every_row = False  # whether a gradient of rows changes the other rows of the variable and its slots as well
 
     def __init__(self, learning_rate: Any, name: str) -> None:
@@ -99,6 +104,7 @@ class Optimizer:
         with graph.as_default(), graph.name_scope(name or self._name) as scope:
             carried = _carrying_exchange(graph)
             ready = [(g if g.op in carried else _exchanged(g, v), v) for g, v in pairs]
+            self._check_decays([v for _, v in ready])
             self._prepare([v for _, v in ready])
             updates = [op for g, v in ready for op in self._apply(g, v)]
             updates += [self._constrained(v, updates) for _, v in ready if v.constraint is not None]
@@ -141,6 +147,23 @@ class Optimizer:
     def _rate(self, var: Variable) -> Tensor:
         """The learning rate as a scalar of the variable's dtype."""
         return scalar_like(self._learning_rate, var)
+
+    def _check_decays(self, variables: list[Variable]) -> None:
+        for name in self._decays:
+            rate = getattr(self, f"_{name}")
+            if not isinstance(rate, (int, float, np.number)) or rate >= 1:
+                continue
+            lost = [v for v in variables if np.asarray(rate, v.dtype) == 1]
+            if lost:
+                dtype, more = lost[0].dtype.name, f" and of {len(lost) - 1} more" if len(lost) > 1 else ""
+                warnings.warn(
+                    f"{type(self).__name__}({name}={rate}){at_user_line()}: in {dtype}, the dtype of variable "
+                    f"'{lost[0].spec.name}'{more}, {rate} is 1, so what decays with it never does, and training "
+                    f"diverges or stands still: take a smaller {name}, such as 0.99, or keep the variable in float32 "
+                    f"and cast it to {dtype} where it is used",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
 
     def _prepare(self, variables: list[Variable]) -> None:
         """Make what is shared by all updates."""

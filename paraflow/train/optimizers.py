@@ -32,6 +32,8 @@ class MomentumOptimizer(Optimizer):
     Slot: ``momentum``.
     """
 
+    _decays = ("momentum",)
+
     def __init__(
         self,
         learning_rate: Any,
@@ -79,6 +81,8 @@ class AdadeltaOptimizer(Optimizer):
     u, the mean of d^2, follows as a does (Zeiler, arXiv 1212.5701). Slots: ``accum`` and ``accum_update``.
     """
 
+    _decays = ("rho",)
+
     def __init__(
         self,
         learning_rate: Any = 0.001,
@@ -107,6 +111,8 @@ class RMSPropOptimizer(Optimizer):
     Tieleman & Hinton, lecture 6.5 of "Neural networks for machine learning", 2012. With ``centered`` the square of the
     running mean of g is taken off s. Slots: ``rms`` (starts at one), ``momentum`` and, centered, ``mg``.
     """
+
+    _decays = ("decay", "momentum")
 
     def __init__(
         self,
@@ -148,6 +154,7 @@ class AdamOptimizer(Optimizer):
     w <- w - rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon). Slots: ``m``, ``v``.
     """
 
+    _decays = ("beta1", "beta2")
     _every_row = True  # TensorFlow's too: the moments of rows that are not looked up decay, and move them
 
     def __init__(
@@ -170,9 +177,11 @@ class AdamOptimizer(Optimizer):
         if self._powers is None:
             first = variables[0]
             with first.graph.name_scope(""):
+                # In 16 bits they would be off after a few steps; TensorFlow keeps them in float32 too.
+                dtype = np.dtype(np.float32) if first.dtype.itemsize < 4 else first.dtype
                 self._powers = (
-                    Variable(np.asarray(self._beta1, first.dtype), trainable=False, name="beta1_power"),
-                    Variable(np.asarray(self._beta2, first.dtype), trainable=False, name="beta2_power"),
+                    Variable(np.asarray(self._beta1, dtype), trainable=False, name="beta1_power"),
+                    Variable(np.asarray(self._beta2, dtype), trainable=False, name="beta2_power"),
                 )
         self._corrections = {v.dtype: self._correction(v) for v in variables}
 

@@ -21,7 +21,7 @@ def fitted(x, loss, step, budget, **options):
     seen = {}
     plan = plan_of(
         [loss, step], {x: (64, x.shape[1])}, memory_budget=budget,
-        observe=lambda n, name, made: seen.update({name: made}), **options,
+        observe=lambda number, name, made: seen.update({name: made}), **options,
     )  # fmt: skip
     check_plan(plan, options.get("parallel", False))
     return plan, seen["rematerialise"].text().splitlines()[0]

@@ -1,5 +1,6 @@
 """``paraflow graph``: what it prints and draws of configurations and scripts."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,11 +9,13 @@ from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
+from experiment.runs import launch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from traces import complete, read_trace
 
 import paraflow as pf
-from paraflow.errors import ConfigError
+from paraflow.errors import ConfigError, DataError
 from paraflow.show.cli import main
 from paraflow.show.items import SCOPE, Box, Chart, collapse
 from paraflow.show.layout import lay_out
@@ -86,6 +89,54 @@ def test_a_memory_budget_is_kept_and_says_what_it_takes(capsys):
         main(["graph", *deep, budget, "compiler.rematerialise=true"])
 
 
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory):
+    """The directory of a run on two ranks, four of whose steps were traced, and the events of that on rank 0."""
+    folder = tmp_path_factory.mktemp("traced")
+    run = launch(folder, 2, DIGITS, "train.steps=8", "train.trace=[3,6]", "parallel.bucket_bytes=8192")
+    assert run.code == 0, run.err
+    events = read_trace(run.results.directory / "trace.json")
+    steps = [*complete(events, "step", pid=0), *complete(events, "exchange", pid=0)]
+    return str(run.results.directory), steps
+
+
+def test_the_times_of_a_run_are_shown_with_the_plan_that_ran(capsys, traced):
+    directory, events = traced
+    printed = shown(capsys, "--run", directory)
+    assert printed.startswith("# plan 0, run 4 times: ")
+    assert "float32(32, 64)" in printed  # half of a batch
+    total = float(re.search(r"mean of 4 runs, ([\d.]+) µs in steps:", printed)[1])
+    assert total == pytest.approx(sum(e["dur"] for e in events) / 4, rel=0.01, abs=1)
+    rows = re.findall(r"^ +([\d.]+) µs +[\d.]+%  \d+: (\w+)  # (\S+)", printed, re.MULTILINE)
+    assert len(rows) == len(events) / 4
+    (product,) = (float(row[0]) for row in rows if row[2] == "mlp/dense/matmul")
+    assert product == pytest.approx(sum(e["dur"] for e in events if e["name"] == "mlp/dense/matmul") / 4, abs=0.2)
+
+
+def test_the_times_of_a_run_are_drawn(capsys, traced, tmp_path):
+    directory, events = traced
+    dot = shown(capsys, "--run", directory, "--format", "dot")
+    assert len(re.findall(r" µs\"", dot)) == len(events) / 4
+    names = dict(re.findall(r'^  (n\d+) \[label="(\w+)', dot, re.MULTILINE))
+    edges = {(names[a], names[b]) for a, b in re.findall(r"(n\d+) -> (n\d+)", dot)}
+    assert {("features", "matmul"), ("matmul", "add"), ("add", "relu"), ("start_exchange", "update")} <= edges
+    path = tmp_path / "run.svg"
+    assert shown(capsys, "--run", directory, "--format", "svg", "-o", str(path)) == ""
+    words = texts(path.read_text())
+    assert {"features", "labels", "relu", "bucket 0", "bucket 1", "32 \u00d7 64", "mlp/dense/kernel"} <= set(words)
+    assert sum(bool(re.fullmatch(r"[\d.]+ (µs|ms)", w)) for w in words) >= 25
+
+
+def test_plans_of_operations_that_are_not_here_are_shown_too(capsys, traced, tmp_path):
+    steps = json.loads((Path(traced[0]) / "steps.json").read_text())
+    steps[0]["steps"][2]["op"] = "somebody_s_own"
+    (tmp_path / "steps.json").write_text(json.dumps(steps))
+    assert ": somebody_s_own  # " in shown(capsys, "--run", str(tmp_path))
+    (tmp_path / "steps.json").write_text("[{")
+    with pytest.raises(DataError, match=r"steps\.json: no times of steps, or damaged"):
+        main(["graph", "--run", str(tmp_path)])
+
+
 def test_each_step_s_mean_time_stands_below_the_plan(capsys):
     printed = shown(capsys, DIGITS, "--time", "3")
     assert printed.startswith("# plan 0, run 4 times: ")
@@ -157,6 +208,9 @@ def test_a_script_s_error_passes_through_and_its_end_does_not(tmp_path):
         ([DIGITS, "--pass", "fold", "--time", "2"], "--time measures the steps of the plan"),
         (["nothing.toml"], "there is no file 'nothing.toml'"),
         ([DIGITS, "--number", "1"], "has plans 0 to 0"),
+        ([], "CONFIG.toml or SCRIPT.py is missing, or --run DIRECTORY"),
+        (["--run", "/nowhere"], "--run /nowhere: no steps.json there, which a run leaves that is traced: run it with"),
+        ([DIGITS, "--run", "/nowhere"], "leave out CONFIG, --plan, --pass and --time"),
         ([DIGITS, "model.layer=[1]"], "unknown key; did you mean 'layers'"),
         ([DIGITS, "--format", "dot", "-o", "/nowhere/x.dot"], "-o /nowhere/x.dot: "),
     ],
