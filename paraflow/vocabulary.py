@@ -141,6 +141,7 @@ from paraflow.ops.ordering import (
     unique_with_counts,
     unravel_index,
 )
+from paraflow.ops.patches import extract_image_patches, extract_volume_patches
 from paraflow.ops.products import cross, matmul, matrix_transpose, transpose
 from paraflow.ops.random import (
     random_crop,
@@ -288,6 +289,8 @@ __all__ = [
     "exp",
     "expand_dims",
     "expm1",
+    "extract_image_patches",
+    "extract_volume_patches",
     "eye",
     "fft",
     "fft2d",

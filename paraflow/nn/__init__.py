@@ -6,23 +6,37 @@ from paraflow.nn.convolution import (
     atrous_conv2d,
     conv1d,
     conv2d,
-    conv2d_backprop_filter,
-    conv2d_backprop_input,
-    conv2d_transpose,
     conv3d,
     convolution,
     depthwise_conv2d,
+    depthwise_conv2d_native,
     separable_conv2d,
 )
+from paraflow.nn.convolution_gradients import (
+    atrous_conv2d_transpose,
+    conv1d_transpose,
+    conv2d_backprop_filter,
+    conv2d_backprop_input,
+    conv2d_transpose,
+    conv3d_backprop_filter,
+    conv3d_transpose,
+    conv_transpose,
+    depthwise_conv2d_backprop_filter,
+    depthwise_conv2d_backprop_input,
+)
+from paraflow.nn.dilated import with_space_to_batch
 from paraflow.nn.dynamic_rnn import bidirectional_dynamic_rnn, dynamic_rnn, raw_rnn
+from paraflow.nn.morphology import dilation2d, erosion2d
 from paraflow.nn.pooling import (
     avg_pool,
     avg_pool1d,
     avg_pool3d,
     max_pool,
     max_pool1d,
+    max_pool2d,
     max_pool3d,
     max_pool_with_argmax,
+    pool,
 )
 from paraflow.nn.sampled import nce_loss, sampled_softmax_loss
 from paraflow.nn.static_rnn import static_bidirectional_rnn, static_rnn, static_state_saving_rnn
@@ -57,36 +71,51 @@ from paraflow.ops.nn import (
     weighted_cross_entropy_with_logits,
     xw_plus_b,
 )
-from paraflow.ops.normalization import batch_normalization, fused_batch_norm
+from paraflow.ops.normalization import batch_norm_with_global_normalization, batch_normalization, fused_batch_norm
 from paraflow.ops.reduce import l2_loss
 from paraflow.ops.rows import embedding_lookup
 from paraflow.ops.transcendental import log_sigmoid, sigmoid, softplus, tanh
 
 avg_pool2d = avg_pool
+depthwise_conv2d_native_backprop_filter = depthwise_conv2d_backprop_filter
+depthwise_conv2d_native_backprop_input = depthwise_conv2d_backprop_input
 
 __all__ = [
     "atrous_conv2d",
+    "atrous_conv2d_transpose",
     "avg_pool",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
+    "batch_norm_with_global_normalization",
     "batch_normalization",
     "bias_add",
     "bidirectional_dynamic_rnn",
     "conv1d",
+    "conv1d_transpose",
     "conv2d",
     "conv2d_backprop_filter",
     "conv2d_backprop_input",
     "conv2d_transpose",
     "conv3d",
+    "conv3d_backprop_filter",
+    "conv3d_transpose",
+    "conv_transpose",
     "convolution",
     "crelu",
     "depth_to_space",
     "depthwise_conv2d",
+    "depthwise_conv2d_backprop_filter",
+    "depthwise_conv2d_backprop_input",
+    "depthwise_conv2d_native",
+    "depthwise_conv2d_native_backprop_filter",
+    "depthwise_conv2d_native_backprop_input",
+    "dilation2d",
     "dropout",
     "dynamic_rnn",
     "elu",
     "embedding_lookup",
+    "erosion2d",
     "fused_batch_norm",
     "gelu",
     "in_top_k",
@@ -104,12 +133,14 @@ __all__ = [
     "lrn",
     "max_pool",
     "max_pool1d",
+    "max_pool2d",
     "max_pool3d",
     "max_pool_with_argmax",
     "metrics",
     "moments",
     "nce_loss",
     "normalize_moments",
+    "pool",
     "raw_rnn",
     "relu",
     "relu6",
@@ -138,6 +169,7 @@ __all__ = [
     "uniform_candidate_sampler",
     "weighted_cross_entropy_with_logits",
     "weighted_moments",
+    "with_space_to_batch",
     "xw_plus_b",
     "zero_fraction",
 ]
