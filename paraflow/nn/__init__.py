@@ -48,7 +48,12 @@ from paraflow.nn.statistics import (
 )
 from paraflow.nn.statistics import local_response_normalization as lrn
 from paraflow.ops.blocks import depth_to_space, space_to_batch, space_to_depth
-from paraflow.ops.candidates import log_uniform_candidate_sampler, uniform_candidate_sampler
+from paraflow.ops.candidates import (
+    all_candidate_sampler,
+    compute_accidental_hits,
+    log_uniform_candidate_sampler,
+    uniform_candidate_sampler,
+)
 from paraflow.ops.gathering import top_k
 from paraflow.ops.nn import (
     bias_add,
@@ -75,12 +80,14 @@ from paraflow.ops.normalization import batch_norm_with_global_normalization, bat
 from paraflow.ops.reduce import l2_loss
 from paraflow.ops.rows import embedding_lookup
 from paraflow.ops.transcendental import log_sigmoid, sigmoid, softplus, tanh
+from paraflow.ops.unigram import fixed_unigram_candidate_sampler, learned_unigram_candidate_sampler
 
 avg_pool2d = avg_pool
 depthwise_conv2d_native_backprop_filter = depthwise_conv2d_backprop_filter
 depthwise_conv2d_native_backprop_input = depthwise_conv2d_backprop_input
 
 __all__ = [
+    "all_candidate_sampler",
     "atrous_conv2d",
     "atrous_conv2d_transpose",
     "avg_pool",
@@ -91,6 +98,7 @@ __all__ = [
     "batch_normalization",
     "bias_add",
     "bidirectional_dynamic_rnn",
+    "compute_accidental_hits",
     "conv1d",
     "conv1d_transpose",
     "conv2d",
@@ -116,6 +124,7 @@ __all__ = [
     "elu",
     "embedding_lookup",
     "erosion2d",
+    "fixed_unigram_candidate_sampler",
     "fused_batch_norm",
     "gelu",
     "in_top_k",
@@ -124,6 +133,7 @@ __all__ = [
     "l2_normalize",
     "layers",
     "leaky_relu",
+    "learned_unigram_candidate_sampler",
     "local_response_normalization",
     "log_poisson_loss",
     "log_sigmoid",
