@@ -2,7 +2,6 @@
 
 from paraflow.ops.array import (
     broadcast_to,
-    cast,
     fill,
     group,
     identity,
@@ -59,6 +58,7 @@ from paraflow.ops.complexes import angle, complex, conj, imag, real
 from paraflow.ops.contraction import einsum, tensordot
 from paraflow.ops.decompositions import qr, self_adjoint_eig, self_adjoint_eigvals, svd
 from paraflow.ops.draws import multinomial, random_gamma, random_poisson
+from paraflow.ops.edit_distance import edit_distance
 from paraflow.ops.fourier import fft, fft2d, fft3d, ifft, ifft2d, ifft3d
 from paraflow.ops.gathering import boolean_mask, scatter_nd
 from paraflow.ops.indexing import slice, strided_slice
@@ -199,6 +199,17 @@ from paraflow.ops.solving import (
     matrix_solve_ls,
     matrix_triangular_solve,
 )
+from paraflow.ops.sparse import (
+    SparseTensor,
+    SparseTensorValue,
+    cast,
+    sparse_placeholder,
+    sparse_reorder,
+    sparse_retain,
+    sparse_tensor_dense_matmul,
+    sparse_tensor_to_dense,
+    sparse_to_dense,
+)
 from paraflow.ops.special import betainc, digamma, igamma, igammac, lbeta, lgamma, polygamma, zeta
 from paraflow.ops.transcendental import (
     acos,
@@ -225,6 +236,8 @@ from paraflow.ops.transcendental import (
 
 # fmt: off
 __all__ = [
+    "SparseTensor",
+    "SparseTensorValue",
     "abs",
     "accumulate_n",
     "acos",
@@ -281,6 +294,7 @@ __all__ = [
     "divide",
     "dynamic_partition",
     "dynamic_stitch",
+    "edit_distance",
     "einsum",
     "ensure_shape",
     "equal",
@@ -422,9 +436,15 @@ __all__ = [
     "space_to_batch",
     "space_to_batch_nd",
     "space_to_depth",
+    "sparse_placeholder",
+    "sparse_reorder",
+    "sparse_retain",
     "sparse_segment_mean",
     "sparse_segment_sqrt_n",
     "sparse_segment_sum",
+    "sparse_tensor_dense_matmul",
+    "sparse_tensor_to_dense",
+    "sparse_to_dense",
     "split",
     "sqrt",
     "square",

@@ -24,6 +24,7 @@ from paraflow.nn.convolution_gradients import (
     depthwise_conv2d_backprop_filter,
     depthwise_conv2d_backprop_input,
 )
+from paraflow.nn.ctc import ctc_beam_search_decoder, ctc_greedy_decoder, ctc_loss
 from paraflow.nn.dilated import with_space_to_batch
 from paraflow.nn.dynamic_rnn import bidirectional_dynamic_rnn, dynamic_rnn, raw_rnn
 from paraflow.nn.morphology import dilation2d, erosion2d
@@ -111,6 +112,9 @@ __all__ = [
     "conv_transpose",
     "convolution",
     "crelu",
+    "ctc_beam_search_decoder",
+    "ctc_greedy_decoder",
+    "ctc_loss",
     "depth_to_space",
     "depthwise_conv2d",
     "depthwise_conv2d_backprop_filter",
