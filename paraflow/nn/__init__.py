@@ -55,6 +55,7 @@ from paraflow.ops.candidates import (
     log_uniform_candidate_sampler,
     uniform_candidate_sampler,
 )
+from paraflow.ops.embeddings import embedding_lookup_sparse, safe_embedding_lookup_sparse
 from paraflow.ops.gathering import top_k
 from paraflow.ops.nn import (
     bias_add,
@@ -127,6 +128,7 @@ __all__ = [
     "dynamic_rnn",
     "elu",
     "embedding_lookup",
+    "embedding_lookup_sparse",
     "erosion2d",
     "fixed_unigram_candidate_sampler",
     "fused_batch_norm",
@@ -160,6 +162,7 @@ __all__ = [
     "relu6",
     "relu_layer",
     "rnn_cell",
+    "safe_embedding_lookup_sparse",
     "sampled_softmax_loss",
     "selu",
     "separable_conv2d",

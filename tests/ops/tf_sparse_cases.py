@@ -49,6 +49,32 @@ def distance(**attrs):
     return Case(build, (np.array([1, 2, 3, 1, 2, 4]), np.array([1, 3, 2, 3, 5, 2, 4])))
 
 
+BAGS = np.array([[0, 0], [0, 1], [1, 0], [3, 0], [3, 2], [3, 3]])
+
+
+def bags(combiner, weighted):
+    def build(tf, table, weights):
+        ids = tf.SparseTensor(BAGS, np.array([1, 3, 3, 0, 4, 4]), [4, 4])
+        w = tf.SparseTensor(BAGS, weights, [4, 4]) if weighted else None
+        return tf.nn.embedding_lookup_sparse(1 * table, ids, w, combiner=combiner)
+
+    return Case(build, (numbers(5, 3), [1.0, 2.0, 0.5, -1.0, 0.25, 3.0]), ("float32",))
+
+
+def safe_bags(**attrs):
+    places = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 1, 0], [1, 1, 1], [1, 2, 0]])
+
+    def build(tf, table, weights):
+        ids, weights = np.array([1, 3, -1, 0, 4, 4]), 1 * weights
+        flat, deep = tf.SparseTensor(BAGS, ids, [5, 4]), tf.SparseTensor(places, ids, [2, 3, 4])
+        return [
+            tf.nn.safe_embedding_lookup_sparse(1 * table, sp, tf.SparseTensor(sp.indices, w, sp.dense_shape), **attrs)
+            for sp in (flat, deep) for w in (weights, weights + 2)
+        ] + [tf.nn.safe_embedding_lookup_sparse(1 * table, flat, **attrs)]
+
+    return Case(build, (numbers(5, 3), [1.0, 2.0, 0.5, -1.0, 0.25, 3.0]), ("float32",))
+
+
 def product(**attrs):
     def build(tf, values, b):
         return tf.sparse_tensor_dense_matmul(tf.SparseTensor(PLACES, values, [3, 4]), b, **attrs)
@@ -91,6 +117,11 @@ CASES = {
     ], (np.array([4, 3, 2, 1]), np.array(3))),
     **{f"sparse_tensor_dense_matmul {i}": product(**attrs) for i, attrs in enumerate([
         {}, {"adjoint_a": True}, {"adjoint_b": True}, {"adjoint_a": True, "adjoint_b": True},
+    ])},
+    **{f"embedding_lookup_sparse, {combiner}, {weighted}": bags(combiner, weighted)
+       for combiner in ("mean", "sqrtn", "sum") for weighted in (False, True)},
+    **{f"safe_embedding_lookup_sparse {i}": safe_bags(**attrs) for i, attrs in enumerate([
+        {}, {"combiner": "sum"}, {"combiner": "sqrtn", "default_id": 2},
     ])},
     "sparse_reorder, sparse_retain and cast": Case(lambda tf, v: [
         part for sp in (
