@@ -204,11 +204,13 @@ from paraflow.ops.sparse import (
     SparseTensorValue,
     cast,
     sparse_placeholder,
+    sparse_reduce_sum,
     sparse_reorder,
     sparse_retain,
     sparse_tensor_dense_matmul,
     sparse_tensor_to_dense,
     sparse_to_dense,
+    sparse_transpose,
 )
 from paraflow.ops.special import betainc, digamma, igamma, igammac, lbeta, lgamma, polygamma, zeta
 from paraflow.ops.transcendental import (
@@ -437,6 +439,7 @@ __all__ = [
     "space_to_batch_nd",
     "space_to_depth",
     "sparse_placeholder",
+    "sparse_reduce_sum",
     "sparse_reorder",
     "sparse_retain",
     "sparse_segment_mean",
@@ -445,6 +448,7 @@ __all__ = [
     "sparse_tensor_dense_matmul",
     "sparse_tensor_to_dense",
     "sparse_to_dense",
+    "sparse_transpose",
     "split",
     "sqrt",
     "square",

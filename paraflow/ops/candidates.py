@@ -204,7 +204,8 @@ def compute_accidental_hits(
     """
     with name_scope(name or "ComputeAccidentalHits"):
         true = convert(true_classes)
-        if true.spec.rank == 2 and true.spec.shape[1] not in (num_true, None):
-            raise GraphError(f"num_true is {num_true}, not {true.spec.shape[1]} as in the classes{at_user_line()}")
+        dims = true.spec.shape
+        if dims is not None and len(dims) == 2 and dims[1] not in (num_true, None):
+            raise GraphError(f"num_true is {num_true}, not {dims[1]} as in the classes{at_user_line()}")
         rows, places = accidental_hits(true, sampled_candidates)
         return rows, places, fill(known_shape(rows), -float(np.finfo(np.float32).max))

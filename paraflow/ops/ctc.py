@@ -150,11 +150,11 @@ def _likelihood(log_p: Array, lengths: Array, targets: list[Array], merge: bool)
     for t in range(1, time):
         alpha[t] = paths.forward(alpha[t - 1]) + emitted[t]
     for t in reversed(range(time)):
-        last = (t == lengths - 1)[:, None]
+        last = np.equal(lengths, t + 1)[:, None]
         beta[t] = np.where(last, ends, paths.backward(beta[t + 1] + emitted[t + 1]) if t + 1 < time else -np.inf)
     total = np.logaddexp.reduce(alpha[0] + beta[0], axis=-1)
-    inside = np.arange(time)[:, None] < lengths
-    possible = np.isfinite(total) & inside
+    inside = np.less(np.arange(time)[:, None], lengths)
+    possible = np.logical_and(np.isfinite(total), inside)
     share = np.where(possible[:, :, None], np.exp(alpha + beta - total[:, None]), 0)
     slope = np.exp(log_p)
     np.subtract.at(slope, (np.arange(time)[:, None, None], rows, paths.symbols), share)
@@ -162,7 +162,7 @@ def _likelihood(log_p: Array, lengths: Array, targets: list[Array], merge: bool)
 
 
 @ctc.shape
-def _(inputs: Spec, sequence_length: Spec, indices: Spec, labels: Spec, **_: Any) -> tuple[Spec, Spec]:
+def _(inputs: Spec, sequence_length: Spec, indices: Spec, labels: Spec, **attrs: Any) -> tuple[Spec, Spec]:
     time, batch, classes = _check_inputs(inputs, sequence_length) or ()
     if not is_integer(labels.dtype) or not is_integer(indices.dtype):
         raise GraphError("labels and their indices are integers")
@@ -212,7 +212,7 @@ def ctc_greedy(inputs, sequence_length, merge_repeated=True, blank=-1):
 
 
 @ctc_greedy.shape
-def _(inputs: Spec, sequence_length: Spec, **_: Any) -> tuple[Spec, ...]:
+def _(inputs: Spec, sequence_length: Spec, **attrs: Any) -> tuple[Spec, ...]:
     _, batch, _ = _check_inputs(inputs, sequence_length) or ()
     return *_SPARSE, Spec(inputs.dtype, (batch, 1))
 

@@ -15,11 +15,12 @@ from paraflow.graph.dtypes import DType, as_dtype, int64, is_bool, is_complex
 from paraflow.graph.graph import Graph, get_default_graph, name_scope
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims
+from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims, normal_axes
 from paraflow.ops import array
-from paraflow.ops.array import Array, make_placeholder, reshape, value_dims, zeros_like
+from paraflow.ops.array import Array, known_shape, make_placeholder, reshape, value_dims, zeros_like
 from paraflow.ops.complexes import conj
-from paraflow.ops.gathering import boolean_mask, gather, gather_nd, scatter_add
+from paraflow.ops.gathering import boolean_mask, gather, gather_nd, scatter_add, scatter_nd
+from paraflow.ops.logic import not_equal, where
 from paraflow.ops.products import matrix_transpose
 from paraflow.ops.rearrange import expand_dims
 from paraflow.ops.reduce import reduce_sum
@@ -256,6 +257,58 @@ def sparse_retain(sp_input: Any, to_retain: Any) -> SparseTensor:
     with name_scope("SparseRetain"):
         kept = convert(to_retain)
         return SparseTensor(boolean_mask(sp.indices, kept), boolean_mask(sp.values, kept), sp.dense_shape)
+
+
+def from_dense(tensor: Any, name: str | None = None) -> SparseTensor:
+    """The elements of a tensor that are not zero, in row-major order."""
+    with name_scope(name or "dense_to_sparse"):
+        t = convert(tensor)
+        at = where(not_equal(t, zeros_like(t)))
+        return SparseTensor(at, gather_nd(t, at), array.cast(known_shape(t), int64))
+
+
+def sparse_transpose(sp_input: Any, perm: Any = None, name: str | None = None) -> SparseTensor:
+    """The sparse tensor with its axes in the order ``perm`` (turned round where it is None), again in row-major order."""
+    sp = as_sparse(sp_input, "sp_input")
+    rank = _rank(sp, "sparse_transpose")
+    with name_scope(name or "SparseTranspose"):
+        order = list(range(rank))[::-1] if perm is None else [int(axis) for axis in perm]
+        if sorted(order) != list(range(rank)):
+            raise GraphError(f"perm {order} is no order of {rank} axes{at_user_line()}")
+        turned = SparseTensor(gather(sp.indices, order, axis=1), sp.values, gather(sp.dense_shape, order))
+        return sparse_reorder(turned)
+
+
+def sparse_reduce_sum(
+    sp_input: Any,
+    axis: Any = None,
+    keepdims: bool | None = None,
+    reduction_axes: Any = None,
+    keep_dims: bool | None = None,
+) -> Tensor:
+    """The sums of a sparse tensor over ``axis`` (all axes where it is None), as a dense tensor.
+
+    ``reduction_axes`` and ``keep_dims`` are older names.
+    """
+    sp = as_sparse(sp_input, "sp_input")
+    rank = _rank(sp, "sparse_reduce_sum")
+    with name_scope("SparseReduceSum"):
+        gone = normal_axes(reduction_axes if axis is None else axis, rank)
+        left = [i for i in range(rank) if i not in gone]
+        if left:
+            sums = scatter_nd(gather(sp.indices, left, axis=1), sp.values, gather(sp.dense_shape, left))
+        else:
+            sums = reduce_sum(sp.values)
+        if not (keepdims or keep_dims):
+            return sums
+        kept: Tensor = reshape(sums, convert([1 if i in gone else sp.dense_shape[i] for i in range(rank)], int64))
+        return kept
+
+
+def _rank(sp: SparseTensor, what: str) -> int:
+    if sp.shape.rank is None:
+        raise GraphError(f"{what} needs a sparse tensor of known rank{at_user_line()}")
+    return int(sp.shape.rank)
 
 
 def sparse_tensor_dense_matmul(

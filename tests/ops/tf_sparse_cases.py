@@ -118,6 +118,18 @@ CASES = {
     **{f"sparse_tensor_dense_matmul {i}": product(**attrs) for i, attrs in enumerate([
         {}, {"adjoint_a": True}, {"adjoint_b": True}, {"adjoint_a": True, "adjoint_b": True},
     ])},
+    "sparse_reduce_sum": Case(lambda tf, v: [
+        f(tf.SparseTensor(np.array([[0, 0, 1], [0, 2, 0], [1, 0, 1], [1, 2, 3]]), v, [2, 3, 4]), *args)
+        for args in ((), ([0, 2],), (1, True), (-1,), (None, True))
+        for f in (tf.sparse_reduce_sum, tf.sparse.reduce_sum)
+    ], ([1.0, -2.0, 0.5, 4.0],)),
+    "sparse_transpose": Case(lambda tf, v: [
+        part for perm in (None, [1, 0]) for sp in [tf.sparse_transpose(tf.SparseTensor(PLACES, v, [3, 4]), perm)]
+        for part in (sp.indices, sp.values, sp.dense_shape)
+    ], ([1.0, -2.0, 0.5, 4.0],)),
+    "sparse.from_dense": Case(lambda tf, x: [
+        part for sp in [tf.sparse.from_dense(x)] for part in (sp.indices, sp.values, sp.dense_shape)
+    ] + [tf.sparse.to_dense(tf.sparse.from_dense(x))], ([[0.0, 2.0, 0.0], [-1.0, 0.0, 3.0]],)),
     **{f"embedding_lookup_sparse, {combiner}, {weighted}": bags(combiner, weighted)
        for combiner in ("mean", "sqrtn", "sum") for weighted in (False, True)},
     **{f"safe_embedding_lookup_sparse {i}": safe_bags(**attrs) for i, attrs in enumerate([
