@@ -268,7 +268,7 @@ def from_dense(tensor: Any, name: str | None = None) -> SparseTensor:
 
 
 def sparse_transpose(sp_input: Any, perm: Any = None, name: str | None = None) -> SparseTensor:
-    """The sparse tensor with its axes in the order ``perm`` (turned round where it is None), again in row-major order."""
+    """The sparse tensor with its axes in the order ``perm`` (turned round where it is None), in row-major order."""
     sp = as_sparse(sp_input, "sp_input")
     rank = _rank(sp, "sparse_transpose")
     with name_scope(name or "SparseTranspose"):
