@@ -156,8 +156,9 @@ def _likelihood(log_p: Array, lengths: Array, targets: list[Array], merge: bool)
     inside = np.less(np.arange(time)[:, None], lengths)
     possible = np.logical_and(np.isfinite(total), inside)
     share = np.where(possible[:, :, None], np.exp(alpha + beta - total[:, None]), 0)
-    slope = np.exp(log_p)
-    np.subtract.at(slope, (np.arange(time)[:, None, None], rows, paths.symbols), share)
+    at = np.arange(time * batch).reshape(time, batch, 1) * classes + paths.symbols
+    said = np.bincount(at.ravel(), share.ravel(), log_p.size).reshape(log_p.shape)
+    slope = np.exp(log_p) - said
     return -total, np.where(inside[:, :, None], slope, 0)
 
 
