@@ -29,6 +29,7 @@ from paraflow import (
     nn,
     random,
     signal,
+    sparse,
     train,
     vocabulary,
 )
@@ -328,6 +329,7 @@ __all__ = [
     "scatter_sub",
     "scatter_update",
     "signal",
+    "sparse",
     "spectral",
     "summary",
     "switch_case",

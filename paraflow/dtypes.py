@@ -21,9 +21,9 @@ from paraflow.graph.dtypes import (
 from paraflow.graph.dtypes import bool_ as bool
 from paraflow.graph.dtypes import float16 as half
 from paraflow.graph.dtypes import float64 as double
-from paraflow.ops.array import cast
 from paraflow.ops.casting import saturate_cast
 from paraflow.ops.complexes import complex
+from paraflow.ops.sparse import cast
 
 bfloat16: DType  # made by __getattr__
 

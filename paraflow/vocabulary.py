@@ -2,7 +2,6 @@
 
 from paraflow.ops.array import (
     broadcast_to,
-    cast,
     fill,
     group,
     identity,
@@ -59,6 +58,7 @@ from paraflow.ops.complexes import angle, complex, conj, imag, real
 from paraflow.ops.contraction import einsum, tensordot
 from paraflow.ops.decompositions import qr, self_adjoint_eig, self_adjoint_eigvals, svd
 from paraflow.ops.draws import multinomial, random_gamma, random_poisson
+from paraflow.ops.edit_distance import edit_distance
 from paraflow.ops.fourier import fft, fft2d, fft3d, ifft, ifft2d, ifft3d
 from paraflow.ops.gathering import boolean_mask, scatter_nd
 from paraflow.ops.indexing import slice, strided_slice
@@ -141,6 +141,7 @@ from paraflow.ops.ordering import (
     unique_with_counts,
     unravel_index,
 )
+from paraflow.ops.patches import extract_image_patches, extract_volume_patches
 from paraflow.ops.products import cross, matmul, matrix_transpose, transpose
 from paraflow.ops.random import (
     random_crop,
@@ -198,6 +199,19 @@ from paraflow.ops.solving import (
     matrix_solve_ls,
     matrix_triangular_solve,
 )
+from paraflow.ops.sparse import (
+    SparseTensor,
+    SparseTensorValue,
+    cast,
+    sparse_placeholder,
+    sparse_reduce_sum,
+    sparse_reorder,
+    sparse_retain,
+    sparse_tensor_dense_matmul,
+    sparse_tensor_to_dense,
+    sparse_to_dense,
+    sparse_transpose,
+)
 from paraflow.ops.special import betainc, digamma, igamma, igammac, lbeta, lgamma, polygamma, zeta
 from paraflow.ops.transcendental import (
     acos,
@@ -224,6 +238,8 @@ from paraflow.ops.transcendental import (
 
 # fmt: off
 __all__ = [
+    "SparseTensor",
+    "SparseTensorValue",
     "abs",
     "accumulate_n",
     "acos",
@@ -280,6 +296,7 @@ __all__ = [
     "divide",
     "dynamic_partition",
     "dynamic_stitch",
+    "edit_distance",
     "einsum",
     "ensure_shape",
     "equal",
@@ -288,6 +305,8 @@ __all__ = [
     "exp",
     "expand_dims",
     "expm1",
+    "extract_image_patches",
+    "extract_volume_patches",
     "eye",
     "fft",
     "fft2d",
@@ -419,9 +438,17 @@ __all__ = [
     "space_to_batch",
     "space_to_batch_nd",
     "space_to_depth",
+    "sparse_placeholder",
+    "sparse_reduce_sum",
+    "sparse_reorder",
+    "sparse_retain",
     "sparse_segment_mean",
     "sparse_segment_sqrt_n",
     "sparse_segment_sum",
+    "sparse_tensor_dense_matmul",
+    "sparse_tensor_to_dense",
+    "sparse_to_dense",
+    "sparse_transpose",
     "split",
     "sqrt",
     "square",

@@ -29,7 +29,8 @@ COMPILER = {*KERNELS, "compiler"}
 RUNTIME = {*COMPILER, "comm", "runtime"}
 PARALLEL = {*RUNTIME, "parallel"}
 NAMESPACES = (
-    "vocabulary", "bitwise", "debugging", "dtypes", "graph_util", "linalg", "manip", "math", "random", "signal"
+    "vocabulary", "bitwise", "debugging", "dtypes", "graph_util", "linalg", "manip", "math", "random", "signal",
+    "sparse",
 )  # fmt: skip
 MAY_IMPORT = {
     "errors": set(),

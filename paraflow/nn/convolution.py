@@ -16,7 +16,6 @@ from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import format_dims
 from paraflow.ops.array import shape_tensor
 from paraflow.ops.convolution import convolution as convolve
-from paraflow.ops.convolution import convolution_filter_gradient, convolution_input_gradient
 from paraflow.ops.depthwise import depthwise
 from paraflow.ops.rearrange import transpose
 
@@ -212,76 +211,6 @@ def atrous_conv2d(value: Any, filters: Any, rate: int, padding: str, name: str |
     return _convolution(value, filters, Windows(2, None, None, padding, rate), name or "convolution")
 
 
-def conv2d_backprop_input(
-    input_sizes: Any,
-    filter: Any = None,
-    out_backprop: Any = None,
-    strides: Numbers = None,
-    padding: Any = None,
-    use_cudnn_on_gpu: bool = True,
-    data_format: str = "NHWC",
-    dilations: Numbers = None,
-    name: str | None = None,
-    filters: Any = None,
-) -> Tensor:
-    """The gradient of `conv2d` with respect to an input of shape ``input_sizes``, given that to its result."""
-    windows = Windows(2, data_format, strides, padding, dilations)
-    w, dy = operands(one_of(filter=filter, filters=filters), one_of(out_backprop=out_backprop))
-    return _to_input(w, dy, input_sizes, windows, name or "Conv2DBackpropInput")
-
-
-def _to_input(w: Tensor, dy: Tensor, sizes: Any, windows: Windows, name: str) -> Tensor:
-    attributes = windows.attributes
-    if not windows.channels_first:
-        dx: Tensor = convolution_input_gradient(w, dy, shape_tensor(sizes), **attributes, name=name)
-        return dx
-    with name_scope(name) as scope:
-        dx = convolution_input_gradient(w, windows.last(dy), windows.sizes_last(sizes), **attributes)
-        return windows.first(dx, scope)
-
-
-def conv2d_backprop_filter(
-    input: Any,
-    filter_sizes: Any,
-    out_backprop: Any,
-    strides: Numbers = None,
-    padding: Any = None,
-    use_cudnn_on_gpu: bool = True,
-    data_format: str = "NHWC",
-    dilations: Numbers = None,
-    name: str | None = None,
-) -> Tensor:
-    """The gradient of `conv2d` with respect to a filter of shape ``filter_sizes``, given that to its result."""
-    windows = Windows(2, data_format, strides, padding, dilations)
-    x, dy = operands(input, out_backprop)
-    dw: Tensor = convolution_filter_gradient(
-        windows.last(x), windows.last(dy), shape_tensor(filter_sizes), **windows.attributes,
-        name=name or "Conv2DBackpropFilter",
-    )  # fmt: skip
-    return dw
-
-
-def conv2d_transpose(
-    value: Any = None,
-    filter: Any = None,
-    output_shape: Any = None,
-    strides: Numbers = None,
-    padding: Any = "SAME",
-    data_format: str = "NHWC",
-    name: str | None = None,
-    input: Any = None,
-    filters: Any = None,
-    dilations: Numbers = None,
-) -> Tensor:
-    """The transpose of `conv2d`, also called deconvolution: [n, h, w, channels] to ``output_shape``.
-
-    ``filter`` is [height, width, outputs, channels]. Zeiler et al., "Deconvolutional networks" (CVPR 2010).
-    """
-    windows = Windows(2, data_format, strides, padding, dilations)
-    y, w = operands(one_of(value=value, input=input), one_of(filter=filter, filters=filters))
-    return _to_input(w, y, one_of(output_shape=output_shape), windows, name or "conv2d_transpose")
-
-
 def depthwise_conv2d(
     input: Any,
     filter: Any,
@@ -303,6 +232,19 @@ def depthwise_conv2d(
             return windows.first(depthwise(windows.last(x), w, **windows.attributes), scope)
         result: Tensor = depthwise(x, w, **windows.attributes, name=scope)
         return result
+
+
+def depthwise_conv2d_native(
+    input: Any,
+    filter: Any,
+    strides: Numbers,
+    padding: Any,
+    data_format: str = "NHWC",
+    dilations: Numbers = None,
+    name: str | None = None,
+) -> Tensor:
+    """`depthwise_conv2d` under an older name, with its arguments in another order."""
+    return depthwise_conv2d(input, filter, strides, padding, dilations, name, data_format)
 
 
 def separable_conv2d(

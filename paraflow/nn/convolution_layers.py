@@ -8,7 +8,7 @@ from paraflow.errors import GraphError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import TensorShape
-from paraflow.nn import convolution, initializers
+from paraflow.nn import convolution, convolution_gradients, initializers
 from paraflow.nn.convolution import Numbers, Windows
 from paraflow.nn.initializers import Initializer
 from paraflow.nn.layer import Activation, Constraint, Layer, Regularizer, as_function, finished
@@ -132,7 +132,7 @@ class Conv2DTranspose(Conv2D):
         self,
         filters: int,
         kernel_size: Numbers,
-        strides: Numbers = (1, 1),
+        strides: Numbers = 1,
         padding: str = "valid",
         data_format: str = "channels_last",
         activation: Activation | None = None,
@@ -159,16 +159,24 @@ class Conv2DTranspose(Conv2D):
 
     def call(self, inputs: Tensor) -> Tensor:
         """The transpose of a convolution."""
-        windows = Windows(2, self._layout, self.strides, self.padding)
+        windows = Windows(self._rank, self._layout, self.strides, self.padding)
         first = 2 if windows.channels_first else 1
         beyond = [max(k - s, 0) if windows.padding == "VALID" else 0
                   for k, s in zip(self.kernel_size, windows.strides, strict=True)]  # fmt: skip
-        sizes = [size_along(inputs, first + i) * windows.strides[i] + beyond[i] for i in range(2)]
+        sizes = [size_along(inputs, first + i) * windows.strides[i] + beyond[i] for i in range(self._rank)]
         inner = [self.filters, *sizes] if windows.channels_first else [*sizes, self.filters]
         shape = [size_along(inputs, 0), *inner]
-        y = convolution.conv2d_transpose(inputs, self.kernel, convert(shape), self.strides, self.padding, self._layout)
+        y = convolution_gradients.conv_transpose(
+            inputs, self.kernel, convert(shape), self.strides, self.padding, self._layout
+        )
         y.set_shape([n if isinstance(n, int) else None for n in shape])
         return self._finished(y)
+
+
+class Conv3DTranspose(Conv2DTranspose):
+    """`Conv2DTranspose` over three axes: inputs [n, d, h, w, channels]."""
+
+    _rank = 3
 
 
 class SeparableConv2D(Conv2D):
@@ -256,5 +264,6 @@ conv1d = as_function(Conv1D, _ONE_USE.format("Conv1D"))
 conv2d = as_function(Conv2D, _ONE_USE.format("Conv2D"))
 conv3d = as_function(Conv3D, _ONE_USE.format("Conv3D"))
 conv2d_transpose = as_function(Conv2DTranspose, _ONE_USE.format("Conv2DTranspose"))
+conv3d_transpose = as_function(Conv3DTranspose, _ONE_USE.format("Conv3DTranspose"))
 separable_conv1d = as_function(SeparableConv1D, _ONE_USE.format("SeparableConv1D"))
 separable_conv2d = as_function(SeparableConv2D, _ONE_USE.format("SeparableConv2D"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from paraflow.errors import GraphError
@@ -9,6 +10,7 @@ from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.nn.convolution import Numbers, Windows, one_of
+from paraflow.nn.dilated import with_space_to_batch
 from paraflow.ops.array import cast
 from paraflow.ops.pooling import place_of_largest, window_max, window_mean
 
@@ -37,6 +39,13 @@ def max_pool(
     """
     x = one_of(value=value, input=input)
     return _pool(window_max, x, ksize, Windows(2, data_format, strides, padding), name or "MaxPool")
+
+
+def max_pool2d(
+    input: Any, ksize: Numbers, strides: Numbers, padding: Any, data_format: str = "NHWC", name: str | None = None
+) -> Tensor:
+    """`max_pool` with the name ``input`` for its images."""
+    return _pool(window_max, input, ksize, Windows(2, data_format, strides, padding), name or "MaxPool2d")
 
 
 def avg_pool(
@@ -107,3 +116,38 @@ def max_pool_with_argmax(
         at = place_of_largest(x, y, batch=include_batch_in_index, **attributes)
         dtype = Targmax or output_dtype
         return y, at if dtype is None else cast(at, dtype)
+
+
+def pool(
+    input: Any,
+    window_shape: Sequence[int],
+    pooling_type: str,
+    padding: str,
+    dilation_rate: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    name: str | None = None,
+    data_format: str | None = None,
+    dilations: Sequence[int] | None = None,
+) -> Tensor:
+    """Maxima ("MAX") or means ("AVG") of windows over 1 to 3 axes, whose elements may be ``dilation_rate`` apart.
+
+    ``window_shape``, ``dilation_rate`` (or ``dilations``) and ``strides`` are one number for each axis. Raises
+    GraphError for windows with holes that have strides or padding "SAME", as TensorFlow.
+    """
+    if pooling_type not in ("MAX", "AVG"):
+        raise GraphError(f"pool: pooling_type is 'MAX' or 'AVG', not {pooling_type!r}{at_user_line()}")
+    rank = len(window_shape)
+    rate = list(dilation_rate or dilations or (1,) * rank)
+    steps = list(strides or (1,) * rank)
+    if max(rate) > 1 and (max(steps) > 1 or padding != "VALID"):
+        raise GraphError(
+            f"pool: windows with holes {rate} have strides of 1 and padding 'VALID', not {steps} and {padding!r}"
+            f"{at_user_line()}"
+        )
+    record = window_max if pooling_type == "MAX" else window_mean
+
+    def pooled(x: Tensor, _: Any, padding: str) -> Tensor:
+        return _pool(record, x, window_shape, Windows(rank, data_format, steps, padding), "pooled")
+
+    with name_scope(name or f"{pooling_type.lower()}_pool"):
+        return with_space_to_batch(input, rate, padding, pooled, list(window_shape), None, data_format)

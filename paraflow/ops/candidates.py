@@ -7,18 +7,21 @@ a class is expected in such a sample. Jean et al., "On using very large target v
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from paraflow.errors import GraphError
 from paraflow.graph.dtypes import is_integer
-from paraflow.graph.graph import get_default_graph
+from paraflow.graph.graph import get_default_graph, name_scope
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import at_user_line, op
+from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, format_dims
 from paraflow.ops import philox
+from paraflow.ops.array import fill, known_shape, ones
 from paraflow.ops.random import Seeds, operation_seeds, stream_of
+from paraflow.ops.sequences import range as range_
 
 Array = np.ndarray[Any, Any]
 
@@ -34,28 +37,38 @@ def sample_candidates(
 ):
     """Drawn classes [num_sampled], and how often each true class, and each drawn one, is expected among them."""
     stream = stream_of(draw, seed, "uniform", _VALUES * num_sampled)
-    drawn, tries = _draw(stream, sampler, num_sampled, unique, range_max)
 
-    def expected(classes: Array) -> Array:
-        p = _probability(classes, sampler, range_max)
-        if tries == num_sampled:
-            return (p * num_sampled).astype(np.float32)
-        return -np.expm1(tries * np.log1p(-p)).astype(np.float32)
+    def more(first: int, count: int) -> Array:
+        return _some(stream.advance(first // 2), sampler, count, range_max)
 
-    return drawn, expected(true_classes), expected(drawn)
+    drawn, tries = draw_classes(more, num_sampled, unique)
+    expected = [
+        expected_counts(_probability(classes, sampler, range_max), num_sampled, tries)
+        for classes in (true_classes, drawn)
+    ]
+    return drawn, *expected
 
 
-def _draw(stream: Any, sampler: str, count: int, unique: bool, range_max: int) -> tuple[Array, int]:
-    """``count`` classes, and after how many draws there were so many."""
+def draw_classes(more: Callable[[int, int], Array], count: int, unique: bool) -> tuple[Array, int]:
+    """``count`` classes, all different with ``unique``, and after how many draws there were so many.
+
+    ``more(n, m)`` gives the m draws after the first n; both are multiples of 4.
+    """
     values = np.zeros(0, np.int64)
     while True:
-        blocks = len(values) // 2
-        values = np.concatenate([values, _some(stream.advance(blocks), sampler, 2 * count, range_max)])
+        values = np.concatenate([values, more(len(values), 4 * count)])
         if not unique:
             return values[:count], count
         first = np.sort(np.unique(values, return_index=True)[1])
         if len(first) >= count:
             return values[first[:count]], int(first[count - 1]) + 1 if count else 0
+
+
+def expected_counts(p: Array, count: int, tries: int) -> Array:
+    """How often a class of probability ``p`` in one draw is expected among ``count`` classes that took ``tries``."""
+    if tries == count:
+        return (p * count).astype(np.float32)
+    return -np.expm1(tries * np.log1p(-p)).astype(np.float32)
 
 
 def _some(stream: Any, sampler: str, count: int, range_max: int) -> Array:
@@ -73,16 +86,12 @@ def _probability(classes: Array, sampler: str, range_max: int) -> Array:
     return p.astype(np.float32)
 
 
-@sample_candidates.shape
-def _(
-    true_classes: Spec, sampler: str, num_sampled: int, unique: bool, range_max: int, seed: Seeds | None, sharded: bool
-) -> tuple[Spec, Spec, Spec]:
+def candidate_specs(true_classes: Spec, num_sampled: int) -> tuple[Spec, Spec, Spec]:
+    """What samplers return; raises GraphError unless true classes are integers [n, num_true]."""
     if not is_integer(true_classes.dtype):
         raise GraphError(f"true classes are integers, not {true_classes.dtype.name}")
     if true_classes.rank not in (2, None):
         raise GraphError(f"true classes are [n, num_true], not {format_dims(true_classes.shape)}")
-    if range_max < 1 or (unique and num_sampled > range_max):
-        raise GraphError(f"{num_sampled} different classes cannot be drawn of {range_max}")
     float32 = np.dtype("float32")
     return (
         Spec(np.dtype("int64"), (num_sampled,)),
@@ -91,16 +100,34 @@ def _(
     )
 
 
-def _sampler(
-    sampler: str, name: str, true_classes: Any, num_true: int, attrs: dict[str, Any], seed: int | None
-) -> Candidates:
-    classes: Candidates = sample_candidates(
-        true_classes, sampler=sampler, seed=operation_seeds(get_default_graph(), seed), **attrs, name=name
-    )
+def check_range(num_sampled: int, unique: bool, range_max: int) -> None:
+    """Raise GraphError unless so many classes can be drawn."""
+    if range_max < 1 or (unique and num_sampled > range_max):
+        raise GraphError(f"{num_sampled} different classes cannot be drawn of {range_max}")
+
+
+@sample_candidates.shape
+def _(
+    true_classes: Spec, sampler: str, num_sampled: int, unique: bool, range_max: int, seed: Seeds | None, sharded: bool
+) -> tuple[Spec, Spec, Spec]:
+    specs = candidate_specs(true_classes, num_sampled)
+    check_range(num_sampled, unique, range_max)
+    return specs
+
+
+def checked(classes: Candidates, num_true: int, name: str) -> Candidates:
+    """``classes``; raises GraphError unless there are ``num_true`` true ones a row."""
     dims = classes[1].spec.shape
     if dims is not None and dims[1] not in (num_true, None):
         raise GraphError(f"{name}: num_true is {num_true}, but there are {dims[1]} classes a row{at_user_line()}")
     return classes
+
+
+def _sampler(
+    sampler: str, name: str, true_classes: Any, num_true: int, attrs: dict[str, Any], seed: int | None
+) -> Candidates:
+    seeds = operation_seeds(get_default_graph(), seed)
+    return checked(sample_candidates(true_classes, sampler=sampler, seed=seeds, **attrs, name=name), num_true, name)
 
 
 def log_uniform_candidate_sampler(
@@ -133,3 +160,52 @@ def uniform_candidate_sampler(
     """Classes drawn with equal probabilities; the rest as for `log_uniform_candidate_sampler`."""
     attrs = {"num_sampled": num_sampled, "unique": unique, "range_max": range_max}
     return _sampler("uniform", name or "UniformCandidateSampler", true_classes, num_true, attrs, seed)
+
+
+def all_candidate_sampler(
+    true_classes: Any, num_true: int, num_sampled: int, unique: bool, seed: int | None = None, name: str | None = None
+) -> Candidates:
+    """All classes 0 .. num_sampled - 1, each expected once, for a loss over sampled classes without sampling."""
+    with name_scope(name or "AllCandidateSampler") as scope:
+        true = convert(true_classes)
+        candidate_specs(true.spec, num_sampled)
+        once = ones(known_shape(true)), ones([num_sampled])
+        return checked((range_(0, num_sampled, dtype="int64"), *once), num_true, scope)
+
+
+@op(same=())
+def accidental_hits(true_classes, sampled_candidates):
+    """Where drawn classes are true ones: the rows, and the places among the drawn ones, row by row."""
+    order = np.argsort(sampled_candidates, kind="stable")
+    last = np.searchsorted(sampled_candidates, true_classes, side="right", sorter=order) - 1
+    place = order[last] if len(order) else np.zeros(true_classes.shape, np.int64)
+    hit = (last >= 0) & (len(order) > 0)
+    if len(order):
+        hit &= sampled_candidates[place] == true_classes
+    return np.nonzero(hit)[0].astype(np.int32), place[hit].astype(np.int64)
+
+
+@accidental_hits.shape
+def _(true_classes: Spec, sampled_candidates: Spec) -> tuple[Spec, Spec]:
+    candidate_specs(true_classes, 0)
+    if not is_integer(sampled_candidates.dtype) or sampled_candidates.rank not in (1, None):
+        raise GraphError(f"drawn classes are a vector of integers, not {format_dims(sampled_candidates.shape)}")
+    return Spec(np.dtype("int32"), (None,)), Spec(np.dtype("int64"), (None,))
+
+
+def compute_accidental_hits(
+    true_classes: Any, sampled_candidates: Any, num_true: int, seed: int | None = None, name: str | None = None
+) -> Candidates:
+    """Drawn classes that are true classes of a row: rows (int32), places among the drawn (int64), and weights.
+
+    ``true_classes`` are [n, num_true], ``sampled_candidates`` a vector. A weight, -FLT_MAX, added to the logit of that
+    place and row takes it out of a softmax. Of a class that was drawn several times the last place counts.
+    ``seed`` has no meaning.
+    """
+    with name_scope(name or "ComputeAccidentalHits"):
+        true = convert(true_classes)
+        dims = true.spec.shape
+        if dims is not None and len(dims) == 2 and dims[1] not in (num_true, None):
+            raise GraphError(f"num_true is {num_true}, not {dims[1]} as in the classes{at_user_line()}")
+        rows, places = accidental_hits(true, sampled_candidates)
+        return rows, places, fill(known_shape(rows), -float(np.finfo(np.float32).max))

@@ -23,8 +23,8 @@ from paraflow.graph.dtypes import (
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Spec
-from paraflow.ops.array import cast
 from paraflow.ops.math import maximum, minimum
+from paraflow.ops.sparse import cast
 
 
 def to_float(x: Any, name: str = "ToFloat") -> Tensor:

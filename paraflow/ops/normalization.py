@@ -39,6 +39,28 @@ def batch_normalization(
         return result
 
 
+def batch_norm_with_global_normalization(
+    t: Any = None,
+    m: Any = None,
+    v: Any = None,
+    beta: Any = None,
+    gamma: Any = None,
+    variance_epsilon: float | None = None,
+    scale_after_normalization: bool | None = None,
+    name: str | None = None,
+    input: Any = None,
+    mean: Any = None,
+    variance: Any = None,
+) -> Tensor:
+    """`batch_normalization` of ``t``, with the scale ``gamma`` only if ``scale_after_normalization``.
+
+    ``input``, ``mean`` and ``variance`` are other names of ``t``, ``m`` and ``v``.
+    """
+    x, middle, spread = (a if a is not None else b for a, b in ((t, input), (m, mean), (v, variance)))
+    scale = gamma if scale_after_normalization else None
+    return batch_normalization(x, middle, spread, beta, scale, variance_epsilon or 0.0, name)
+
+
 def fused_batch_norm(
     x: Any,
     scale: Any,

@@ -22,8 +22,8 @@ class RunContext:
     what unseeded random operations start from, the same on all ranks, ``strategy`` the session's, ``exchange`` its part
     in the synchronous exchange of gradients, if there is one.
     ``accumulation`` has the sums of gradients of the training step that is being loaded, where it accumulates.
-    ``message_seconds`` adds up the time of the steps that send and receive; ``counts`` are of operations that do
-    something in their first runs only.
+    ``message_seconds`` adds up the time of the steps that send and receive; ``counts`` are what operations have
+    counted in earlier runs, by their labels.
     """
 
     store: VariableStore
@@ -37,7 +37,7 @@ class RunContext:
     accumulation: Accumulation | None = None
     message_seconds: float = 0.0
     positions: dict[str, int] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def idle(self) -> bool:

@@ -15,6 +15,7 @@ from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.shape import compatible, format_dims
 from paraflow.ops.slices import IndexedSlices, IndexedSlicesValue
+from paraflow.ops.sparse import SPARSE_PARTS, SparseTensor, SparseTensorValue
 
 Array = np.ndarray[Any, Any]
 
@@ -85,6 +86,19 @@ def feed_tensor(graph: Graph, key: Any) -> Tensor:
     return element
 
 
+def feed_parts(graph: Graph, key: Any, value: Any) -> list[tuple[Tensor, Array]]:
+    """The tensors that a key of a feed_dict stands for, and their arrays: those of a sparse tensor are three."""
+    if not isinstance(key, SparseTensor):
+        tensor = feed_tensor(graph, key)
+        return [(tensor, check_feed(tensor, value))]
+    if not isinstance(value, tuple) or len(value) != 3:
+        raise InvalidArgumentError(
+            f"a SparseTensorValue or a tuple (indices, values, dense_shape) is fed for {key!r}, not {value!r}"
+        )
+    keys = key.indices, key.values, key.dense_shape
+    return [part for k, v in zip(keys, value, strict=True) for part in feed_parts(graph, k, v)]
+
+
 def check_distinct(tensors: Sequence[Tensor]) -> None:
     """Raise InvalidArgumentError where one tensor is fed twice, under two names."""
     if len(set(tensors)) != len(tensors):
@@ -109,6 +123,9 @@ class Fetches:
             known = [item.values, item.indices, *([] if item.dense_shape is None else [item.dense_shape])]
             parts = [self._unfold(graph, x) for x in known]
             return lambda results: IndexedSlicesValue(*(part(results) for part in parts))
+        if isinstance(item, SparseTensor):
+            parts = [self._unfold(graph, x) for x in (item.indices, item.values, item.dense_shape)]
+            return lambda results: SparseTensorValue(*(part(results) for part in parts))
         if isinstance(item, tuple) and hasattr(item, "_fields"):
             parts = [self._unfold(graph, x) for x in item]
             return lambda results: type(item)(*(part(results) for part in parts))
@@ -151,11 +168,12 @@ def weighs_samples(plan: Plan) -> bool:
 def count_samples(tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> int | None:
     """The samples of a step: the first size of the fed tensors whose first size is unknown in the graph.
 
-    1 when there is no such feed; None when they differ.
+    Parts of sparse tensors do not count. 1 when there is no such feed; None when they differ.
     """
+    sparse = set(tensors[0].graph.get_collection(SPARSE_PARTS)) if tensors else set()
     counts = {
         shape[0]
         for tensor, shape in zip(tensors, shapes, strict=True)
-        if shape and (tensor.spec.shape is None or tensor.spec.shape[0] is None)
+        if shape and (tensor.spec.shape is None or tensor.spec.shape[0] is None) and tensor not in sparse
     }
     return 1 if not counts else counts.pop() if len(counts) == 1 else None

@@ -40,6 +40,7 @@ from paraflow.runtime.feeds import (
     check_feed,
     check_shape,
     count_samples,
+    feed_parts,
     feed_tensor,
     fetch_key,
     given,
@@ -167,7 +168,12 @@ class Session:
         for key, value in (feed_dict or {}).items():
             tensor = self._feeds.get(key)
             if tensor is None:
-                tensor = self._feeds[key] = feed_tensor(self.graph, key)
+                parts = feed_parts(self.graph, key, value)
+                if len(parts) == 1:
+                    self._feeds[key] = parts[0][0]
+                tensors += [t for t, _ in parts]
+                arrays += [a for _, a in parts]
+                continue
             tensors.append(tensor)
             arrays.append(check_feed(tensor, value))
         return self._run(fetches, fetch_key(fetches), tuple(tensors), arrays)
@@ -425,10 +431,9 @@ class Session:
         """The plan by which `run` would compute ``fetches`` for such feeds: of these shapes, and equal scalar bools."""
         feeds: dict[Tensor, Given] = {}
         for key, value in (feed_dict or {}).items():
-            tensor = feed_tensor(self.graph, key)
-            array = check_feed(tensor, value)
-            check_shape(tensor, array.shape)
-            feeds[tensor] = given(tensor, array)
+            for tensor, array in feed_parts(self.graph, key, value):
+                check_shape(tensor, array.shape)
+                feeds[tensor] = given(tensor, array)
         wanted = Fetches(self.graph, fetches)
         return self._compile(wanted, feeds)[0]
 

@@ -8,7 +8,9 @@ NEWER = "came after TensorFlow 1.15"
 SWITCH = "switches TensorFlow itself; there is one kind of graph, session and variable here"
 FILES = "reading and decoding of files: pf.data has datasets, sources and batches"
 STRINGS = "there are no tensors of strings"
-SPARSE = "there are no sparse or ragged tensors; gradients of looked-up rows are IndexedSlices"
+SPARSE = "not built yet; SparseTensor, placeholders, products with dense matrices, lookups and CTC are there"
+RAGGED = "there are no ragged tensors: sparse tensors or lengths say where rows end"
+SETS = "operations on sets in the rows of sparse tensors; few programs used them"
 QUANTISED = "there are no quantised dtypes"
 PROTOBUF = "graphs, configurations and summaries are no protocol buffers here"
 PLATFORM = "TensorFlow's own platform: devices, plug-ins, logging, packages beside the graph language"
@@ -20,11 +22,10 @@ CHECKS = "not built yet; the other assertions are there"
 PLACEMENT = "operations are placed on no devices"
 STATE = "not built yet; collections, variable scopes and get_variable are there"
 SCATTER = "not built yet; scatter_add, scatter_update and their kin are there"
-LAYERS = "the transpose of a convolution over three axes is not built"
 DEFAULTS = "initial values of 0 and 1 are written None, and one number stands for all axes"
-IMAGES = "not built yet; convolutions and pooling in 1 to 3 dimensions are there"
-RECURRENT = "losses and decoders of sequences without alignment are not built yet"
-SAMPLING = "not built yet; the uniform and log-uniform samplers and the losses over them are in pf.nn"
+IMAGES = "tf.image is not built, but for the patches; images are read and changed before they are fed"
+FRACTIONAL = "rarely used; its random pooling sequences are those of TensorFlow's kernel alone"
+LABELS = "a part of ctc_loss_v2, which came after ctc_loss"
 INITIALIZERS = "there are no tables"
 OPERATORS = "linear operators are classes over the functions of tf.linalg, which are here"
 SAVING = "checkpoints are safetensors files, which train.Saver writes and reads"
@@ -106,13 +107,10 @@ MISSING = {
     **dict.fromkeys(("guarantee_const", "dimension_*", "Dimension", "DType", "dtypes.DType",
                      "register_tensor_conversion_function"), UNUSED),
     # networks
-    **dict.fromkeys(("nn.*conv*", "nn.*pool*", "nn.dilation2d", "nn.erosion2d", "nn.with_space_to_batch",
-                     "nn.*batch_norm*", "extract_*_patches", "image"), IMAGES),
-    **dict.fromkeys(("nn.ctc_*", "nn.collapse_repeated", "edit_distance"), RECURRENT),
-    **dict.fromkeys(("*candidate_sampler", "nn.compute_accidental_hits",
-                     "nn.*embedding_lookup_sparse"), SAMPLING),
     "nn.quantized*": QUANTISED,
-    **dict.fromkeys(("layers.Conv3DTranspose", "layers.conv3d_transpose"), LAYERS),
+    "nn.fractional_*": FRACTIONAL,
+    "image": IMAGES,
+    **dict.fromkeys(("nn.ctc_unique_labels", "nn.collapse_repeated"), LABELS),
     # training
     "train.*Optimizer": OPTIMIZERS,
     **dict.fromkeys(("train.*[Cc]heckpoint*", "train.Saver*", "train.init_from_*", "train.warm_start",
@@ -130,7 +128,9 @@ MISSING = {
     # beside the language
     **dict.fromkeys(("*string*", "as_string", "dtypes.as_string", "substr", "regex_replace", "reduce_join",
                      "*base64"), STRINGS),
-    **dict.fromkeys(("sparse*", "Sparse*", "Ragged*", "ragged", "serialize_*", "deserialize_*", "sets", "sets.*",
+    **dict.fromkeys(("sets", "sets.*"), SETS),
+    **dict.fromkeys(("Ragged*", "ragged"), RAGGED),
+    **dict.fromkeys(("sparse*", "SparseFeature", "SparseTensorSpec", "serialize_*", "deserialize_*",
                      "convert_to_tensor_or_sparse_tensor"), SPARSE),
     **dict.fromkeys(("quant*", "dequantize", "fake_quant*", "q[iu]*nt*", "dtypes.q*", "QUANTIZED_DTYPES",
                      "dtypes.QUANTIZED_DTYPES"), QUANTISED),
@@ -171,13 +171,18 @@ DIFFERS = {
     "nn.softmax_cross_entropy_with_logits_v2": "the older name dim is left to softmax_cross_entropy_with_logits",
     "layers.flatten": "channels come last",
     **dict.fromkeys(("scatter_nd_add", "scatter_nd_sub"), "updates of variables are never concurrent; it is accepted"),
-    **dict.fromkeys(("nn.conv2d", "nn.conv2d_backprop_filter", "nn.conv2d_backprop_input", "nn.conv3d"),
+    **dict.fromkeys(("nn.conv2d", "nn.conv2d_backprop_filter", "nn.conv2d_backprop_input", "nn.conv3d",
+                     "nn.conv3d_backprop_filter", "nn.depthwise_conv2d_backprop_filter",
+                     "nn.depthwise_conv2d_backprop_input", "nn.depthwise_conv2d_native",
+                     "nn.depthwise_conv2d_native_backprop_filter", "nn.depthwise_conv2d_native_backprop_input"),
                     "dilations of 1 are written None"),
-    **dict.fromkeys(("nn.fused_batch_norm", "nn.swish", "train.FtrlOptimizer"), "an argument that came after 1.15"),
+    **dict.fromkeys(("nn.embedding_lookup_sparse", "nn.fused_batch_norm", "nn.safe_embedding_lookup_sparse",
+                     "nn.swish", "train.FtrlOptimizer"), "an argument that came after 1.15"),
     **dict.fromkeys(("layers.BatchNormalization", "layers.batch_normalization", "layers.Dense", "layers.dense",
                      "layers.Conv1D", "layers.Conv2D", "layers.Conv3D", "layers.Conv2DTranspose",
                      "layers.SeparableConv1D", "layers.SeparableConv2D", "layers.conv1d", "layers.conv2d",
-                     "layers.conv3d", "layers.conv2d_transpose", "layers.separable_conv1d",
+                     "layers.conv3d", "layers.conv2d_transpose",
+                     "layers.Conv3DTranspose", "layers.conv3d_transpose", "layers.separable_conv1d",
                      "layers.separable_conv2d"), DEFAULTS),
     "VariableScope": "scopes are made by variable_scope; variables are not cached on devices",
     "get_variable": "variables are in the ranks' planes: there is no synchronization to choose",

@@ -55,6 +55,13 @@ def test_conv2d_is_a_convolution_and_a_bias(graph):
             [2, 6, 8, 4],
             [3, 3, 4, 3],
         ),
+        (
+            pf.layers.conv3d_transpose,
+            (2, 3, 2, 4, 3),
+            {"kernel_size": (3, 2, 1), "strides": (1, 2, 3)},
+            [2, 5, 4, 12, 4],
+            [3, 2, 1, 4, 3],
+        ),
     ],
 )
 def test_channels_may_stand_in_second_place(graph, layer, shape, attrs, result, kernel):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from paraflow import nn
-from paraflow.ops import candidates
+from paraflow.ops import candidates, unigram
 
 from .rows import Row, each, normal, positive, uniform
 from .table_random import RUNTIME, SEEDED
@@ -18,6 +18,21 @@ UNIQUE = (
     np.array([0.7877652, 0.15968291, 0.23593529, 0.44874233, 0.17373168]),
 )
 UNIFORM = np.array([135, 8, 416, 361, 200, 945]), np.full((2, 2), 0.006), np.full(6, 0.006)
+WEIGHTED = (
+    np.array([3, 3, 0, 0, 3, 0, 0, 2]),
+    np.array([[40, 16], [24, 8]]) / 11,
+    np.array([16, 16, 40, 40, 16, 40, 40, 24]) / 11,
+)
+
+
+class FirstCounts:
+    """Nothing has been counted in earlier runs."""
+
+    def setdefault(self, label, counts):
+        return counts
+
+
+LEARNED = np.array([1, 3, 5, 5, 6]), np.full((2, 2), 5 / 7), np.full(5, 5 / 7)
 
 
 def gelu(x, approximate=False):
@@ -70,6 +85,15 @@ ROWS = [
     Row(candidates.sample_candidates, (TRUE,), lambda *_, **__: UNIFORM, {
         "sampler": "uniform", "num_sampled": 6, "unique": False, "range_max": 1000, "seed": (SEEDED, 5)},
         runtime=RUNTIME, empty=None),
+    Row(unigram.sample_weighted, (TRUE, np.array([5, 1, 3, 2], "f")), lambda *_, **__: WEIGHTED, {
+        "num_sampled": 8, "unique": False, "seed": (SEEDED, 5)}, constant=(1,), runtime=RUNTIME, empty=None),
+    Row(unigram.sample_learned, (TRUE,), lambda *_, **__: LEARNED, {
+        "num_sampled": 5, "unique": False, "range_max": 7, "seed": (SEEDED, 3)}, empty=None,
+        runtime={**RUNTIME, "counts": FirstCounts()}),
+    Row(candidates.accidental_hits, (np.array([[1, 4], [0, 0], [7, 2]]), np.array([2, 0, 4, 2, 9])),
+        lambda *_: (np.array([0, 1, 1, 2]), np.array([2, 1, 1, 3])), exact=False, empty=None),
+    Row(candidates.accidental_hits, (np.array([[1, 4]]), np.zeros(0, int)),
+        lambda *_: (np.zeros(0), np.zeros(0)), exact=False, empty=None),
     Row(nn.softsign, (normal(2, 3),), lambda x: x / (1 + abs(x)), differentiable=(0,)),
     Row(nn.swish, (normal(2, 3),), lambda x: x / (1 + np.exp(-x)), differentiable=(0,)),
     Row(nn.gelu, (normal(2, 3),), gelu, differentiable=(0,), tolerance=16),

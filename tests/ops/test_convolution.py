@@ -93,6 +93,12 @@ FORMATS = {
     "max_pool": (lambda f, x: pf.nn.max_pool(x, [2, 3], 2, "SAME", data_format=f), [(2, 5, 4, 3)]),
     "avg_pool": (lambda f, x: pf.nn.avg_pool(x, 2, [1, 2], "VALID", data_format=f), [(2, 5, 4, 3)]),
     "avg_pool1d": (lambda f, x: pf.nn.avg_pool1d(x, 2, 2, "VALID", data_format=f), [(2, 5, 3)]),
+    "conv3d_transpose": (
+        lambda f, y, w: pf.nn.conv3d_transpose(
+            y, w, [1, 3, 4, 8, 3] if f == "NDHWC" else [1, 3, 3, 4, 8], (1, 1, 2), data_format=f),
+        [(1, 3, 4, 4, 2), (2, 2, 2, 3, 2)],
+    ),
+    "pool with holes": (lambda f, x: pf.nn.pool(x, [2, 3], "AVG", "VALID", [2, 1], data_format=f), [(2, 6, 5, 3)]),
     "max_pool3d": (lambda f, x: pf.nn.max_pool3d(x, 2, 2, "SAME", data_format=f), [(1, 3, 2, 4, 2)]),
 }  # fmt: skip
 
@@ -165,9 +171,24 @@ REFUSED = {
     "windows over channels": (lambda: pf.nn.max_pool(images(1, 4, 4, 2), [1, 1, 1, 2], 1, "SAME"), "channels"),
     "no window": (lambda: pf.nn.max_pool(images(1, 4, 4, 2), None, 1, "SAME"), "one of ksize"),
     "an empty window": (lambda: pf.nn.avg_pool(images(1, 4, 4, 2), 0, 1, "SAME"), "sizes above 0"),
+    "a transpose to six axes": (
+        lambda: pf.nn.conv_transpose(images(1, 4, 4, 2), images(2, 2, 2, 2), [1] * 6, 1), "3 to 5 sizes"),
+    "another kind of pooling": (lambda: pf.nn.pool(images(1, 4, 4, 2), [2, 2], "SUM", "SAME"), "'MAX' or 'AVG'"),
+    "padded windows with holes": (lambda: pf.nn.pool(images(1, 4, 4, 2), [2, 2], "MAX", "SAME", [2, 2]), "holes"),
+    "holes in sizes that are not known": (
+        lambda: pf.nn.pool(images(1, None, 4, 2), [2, 2], "MAX", "VALID", [2, 2]), "needs the sizes of axes"),
+    "a window of patches without samples": (
+        lambda: pf.extract_image_patches(images(1, 4, 4, 2), [2, 2], [1, 1, 1, 1], [1, 1, 1, 1], "SAME"), "1, n, n, 1"),
+    "an element for other channels": (
+        lambda: pf.nn.dilation2d(images(1, 4, 4, 2), images(2, 2, 3), 1, 1, "SAME"), r"test_conv.*3 channels.* 2"),
     "pointwise filters that are not": (
         lambda: pf.nn.separable_conv2d(images(1, 4, 4, 2), images(2, 2, 2, 1), images(2, 1, 2, 3), 1, "SAME"), "1, 1"),
 }  # fmt: skip
+
+
+def test_a_dilation_that_sees_nothing_but_padding_is_an_error():
+    with pf.Graph().as_default(), pytest.raises(pf.errors.InvalidArgumentError, match="nothing but padding"):
+        interpret(pf.nn.dilation2d(np.zeros((1, 2, 2, 1), "f"), np.zeros((2, 2, 1), "f"), 1, 3, "SAME"))
 
 
 @pytest.mark.parametrize("name", REFUSED)

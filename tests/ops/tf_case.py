@@ -78,7 +78,7 @@ ONE_HOT = [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.2, 0.3, 0.5], [0.0, 1.0, 0.0]]
 CUBE = (np.arange(24.0) * 1.25 % 7 - 3).reshape(2, 3, 4).tolist()
 CONDITION = np.array([True, False, True])
 
-FAMILIES = ("ops", "arrays", "math", "linalg", "network", "control", "bfloat16", "complex")
+FAMILIES = ("ops", "arrays", "math", "linalg", "network", "windows", "sparse", "control", "bfloat16", "complex")
 
 
 def cases_of(family):
