@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from contextlib import ExitStack
-from typing import Any
 
 from harness import (
     HERE,
