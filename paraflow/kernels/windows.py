@@ -10,14 +10,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from paraflow.graph.record import OpRecord, body_of
-from paraflow.native import load
+from paraflow.kernels.sources import by_body, call, usable
 from paraflow.ops import depthwise as by_numpy
 from paraflow.ops import pooling
 from paraflow.ops.windows import Axis, axes_of
@@ -26,38 +24,13 @@ Array = np.ndarray[Any, Any]
 
 COMPILE_FROM = 1 << 12  # elements; below, a compilation (1 s, once in a machine's life) is not worth it
 PRODUCTS, SUMS, MAXIMA = range(3)  # as in windows.c
-_TYPES = {"float32": ("float", "int"), "float64": ("double", "long long")}
 # So many elements side by side fill vectors well; fewer channels are repeated where a run of pixels has no strides.
 _LONG = 256
 _OUTER = Axis(1, 1, 1, 1, 0, 0, 1)  # what there is of axes that images do not have
 
 
-@functools.cache
-def _library(kind: int, dtype: str) -> ctypes.CDLL | None:
-    text = Path(__file__).with_name("windows.c").read_text(encoding="utf-8")
-    number, integer = _TYPES[dtype]
-    return load(f"#define T {number}\n#define I {integer}\n#define KIND {kind}\n{text}")
-
-
 def _compiled(kind: int, arrays: Sequence[Array]) -> ctypes.CDLL | None:
-    """The functions of a kind for inputs and, as the last, output; None where numpy has to do the work."""
-    dtype, sizes = arrays[0].dtype, [a.size for a in arrays]
-    if dtype.name not in _TYPES or max(sizes) < COMPILE_FROM or not min(sizes) or not arrays[-1].flags.c_contiguous:
-        return None
-    return _library(kind, dtype.name)
-
-
-def _by_body(record: OpRecord, inputs: Sequence[Array], attributes: Sequence[Any], out: Array) -> None:
-    body = body_of(record, [x.dtype for x in inputs], [out.dtype])
-    keywords = dict(zip(record.attributes, attributes, strict=True))
-    np.copyto(out, body(*inputs, **keywords), casting="same_kind")
-
-
-def _call(function: Callable[..., None], *arguments: Any) -> None:
-    """Call with whole numbers as they are, and with arrays, which have to be contiguous, by address."""
-    function(*(
-        ctypes.c_long(int(a)) if isinstance(a, (int, bool)) else ctypes.c_void_p(a.ctypes.data) for a in arguments
-    ))  # fmt: skip
+    return usable("windows.c", arrays, COMPILE_FROM, kind)
 
 
 # -- where windows stand ----------------------------------------------------------------------------------------------
@@ -118,14 +91,14 @@ def depthwise(x: Array, w: Array, strides: Any, padding: Any, dilations: Any, ou
     """The result of `paraflow.ops.depthwise.depthwise`, in ``out``."""
     library = _compiled(PRODUCTS, (x, w, out))
     if library is None:
-        _by_body(by_numpy.depthwise, (x, w), (strides, padding, dilations), out)
+        by_body(by_numpy.depthwise, (x, w), (strides, padding, dilations), (out,))
         return
     axes = axes_of(x.shape[1:-1], w.shape[:-2], strides, padding, dilations)
     many, channels = w.shape[-1], out.shape[-1]
     seen = np.ascontiguousarray(x) if many == 1 else np.repeat(x, many, -1)
     lines = _lines(channels)
     filters = _repeated(w.reshape(-1, channels), lines)
-    _call(library.windows, _plan(axes, False), len(x), channels, 1, lines, False, out, seen, filters)
+    call(library.windows, _plan(axes, False), len(x), channels, 1, lines, False, out, seen, filters)
 
 
 def depthwise_input_gradient(
@@ -134,7 +107,7 @@ def depthwise_input_gradient(
     """The result of `paraflow.ops.depthwise.depthwise_input_gradient`, in ``out``."""
     library = _compiled(PRODUCTS, (w, dy, out))
     if library is None:
-        _by_body(by_numpy.depthwise_input_gradient, (w, dy, sizes), (strides, padding, dilations), out)
+        by_body(by_numpy.depthwise_input_gradient, (w, dy, sizes), (strides, padding, dilations), (out,))
         return
     axes = axes_of(out.shape[1:-1], w.shape[:-2], strides, padding, dilations)
     channels, many = w.shape[-2:]
@@ -142,7 +115,7 @@ def depthwise_input_gradient(
     given = np.ascontiguousarray(dy.reshape(*dy.shape[:-1], channels, many).swapaxes(-1, -2))
     lines = _lines(channels) if many == 1 else 1
     filters = _repeated(w.swapaxes(-1, -2), lines)
-    _call(library.windows, _plan(axes, True), len(dy), channels, many, lines, False, out, given, filters)
+    call(library.windows, _plan(axes, True), len(dy), channels, many, lines, False, out, given, filters)
 
 
 def depthwise_filter_gradient(
@@ -151,14 +124,14 @@ def depthwise_filter_gradient(
     """The result of `paraflow.ops.depthwise.depthwise_filter_gradient`, in ``out``."""
     library = _compiled(PRODUCTS, (x, dy, out))
     if library is None:
-        _by_body(by_numpy.depthwise_filter_gradient, (x, dy, sizes), (strides, padding, dilations), out)
+        by_body(by_numpy.depthwise_filter_gradient, (x, dy, sizes), (strides, padding, dilations), (out,))
         return
     axes = axes_of(x.shape[1:-1], out.shape[:-2], strides, padding, dilations)
     many, channels = out.shape[-1], dy.shape[-1]
     seen = np.ascontiguousarray(x) if many == 1 else np.repeat(x, many, -1)
     line, whole = np.empty_like(out), np.empty_like(out)
     given = np.ascontiguousarray(dy)
-    _call(library.filter_gradient, _plan(axes, False), len(x), channels, out, line, whole, seen, given)
+    call(library.filter_gradient, _plan(axes, False), len(x), channels, out, line, whole, seen, given)
 
 
 # -- pooling ----------------------------------------------------------------------------------------------------------
@@ -168,7 +141,7 @@ def largest(x: Array, window: Any, strides: Any, padding: Any, out: Array) -> No
     """The result of `paraflow.ops.pooling.window_max`, in ``out``."""
     library = _compiled(MAXIMA, (x, out))
     if library is None:
-        _by_body(pooling.window_max, (x,), (window, strides, padding), out)
+        by_body(pooling.window_max, (x,), (window, strides, padding), (out,))
         return
     _pool(library, x, window, strides, padding, False, out)
 
@@ -177,7 +150,7 @@ def mean(x: Array, window: Any, strides: Any, padding: Any, out: Array) -> None:
     """The result of `paraflow.ops.pooling.window_mean`, in ``out``."""
     library = _compiled(SUMS, (x, out))
     if library is None:
-        _by_body(pooling.window_mean, (x,), (window, strides, padding), out)
+        by_body(pooling.window_mean, (x,), (window, strides, padding), (out,))
         return
     _pool(library, x, window, strides, padding, True, out)
 
@@ -188,28 +161,28 @@ def _pool(
     axes = pooling.axes_of_pool(x.shape[1:-1], window, strides, padding)
     channels, seen = x.shape[-1], np.ascontiguousarray(x)
     plan = _plan(axes, False)
-    _call(library.windows, plan, len(x), channels, 1, _lines(channels), divide, out, seen, seen)
+    call(library.windows, plan, len(x), channels, 1, _lines(channels), divide, out, seen, seen)
 
 
 def mean_gradient(dy: Array, sizes: Any, window: Any, strides: Any, padding: Any, out: Array) -> None:
     """The result of `paraflow.ops.pooling.window_mean_gradient`, in ``out``."""
     library = _compiled(SUMS, (dy, out))
     if library is None:
-        _by_body(pooling.window_mean_gradient, (dy, sizes), (window, strides, padding), out)
+        by_body(pooling.window_mean_gradient, (dy, sizes), (window, strides, padding), (out,))
         return
     axes = pooling.axes_of_pool(out.shape[1:-1], window, strides, padding)
     channels, shares = out.shape[-1], np.ascontiguousarray(pooling.divided(dy, axes))
-    _call(library.windows, _plan(axes, True), len(dy), channels, 1, _lines(channels), False, out, shares, shares)
+    call(library.windows, _plan(axes, True), len(dy), channels, 1, _lines(channels), False, out, shares, shares)
 
 
 def to_largest(x: Array, y: Array, dy: Array, window: Any, strides: Any, padding: Any, out: Array) -> None:
     """The result of `paraflow.ops.pooling.to_largest`, in ``out``."""
     library = _compiled(MAXIMA, (x, y, dy, out))
     if library is None:
-        _by_body(pooling.to_largest, (x, y, dy), (window, strides, padding), out)
+        by_body(pooling.to_largest, (x, y, dy), (window, strides, padding), (out,))
         return
     axes = pooling.axes_of_pool(x.shape[1:-1], window, strides, padding)
     offsets = np.empty(math.prod(window), ctypes.c_long)
     operands = (np.ascontiguousarray(a) for a in (x, y, dy))
     apart, tiled = pooling.apart(axes), pooling.tiled(axes)
-    _call(library.largest_gradient, _plan(axes, False), len(x), x.shape[-1], apart, tiled, offsets, out, *operands)
+    call(library.largest_gradient, _plan(axes, False), len(x), x.shape[-1], apart, tiled, offsets, out, *operands)

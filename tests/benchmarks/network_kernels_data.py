@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 PARTS = ("forward", "with gradients")
-EPSILON = 1e-5
+EPSILON = {"batch_norm": 1e-5, "layer_norm": 1e-12}
 # Operation, shape of the input, window, stride, outputs (for a depthwise convolution, of each channel).
 # Sizes are such that "SAME" padding is the same before and after, which PyTorch's is always.
 CASES: list[tuple[str, tuple[int, ...], int, int, int]] = [
@@ -64,6 +64,8 @@ def arrays(number: int, share: int) -> tuple[list[Any], Any]:
     given = [normal(*shape)]
     if outputs:
         given.append(normal(window, window, shape[-1], outputs))
+    elif name == "layer_norm":  # which makes them
+        given += [np.ones(shape[-1], np.float32), np.zeros(shape[-1], np.float32)]
     elif name.endswith("norm"):
         given += [normal(shape[-1]), normal(shape[-1])]
     elif name == "softmax_cross_entropy":

@@ -29,10 +29,9 @@ def result(number: int, x: Any, *others: Any) -> Any:
     """The operation of a case."""
     name, _, window, stride, _ = data.CASES[number]
     if name == "batch_norm":
-        return pf.nn.fused_batch_norm(x, *others, epsilon=data.EPSILON, data_format=FORMAT)[0]
+        return pf.nn.fused_batch_norm(x, *others, epsilon=data.EPSILON[name], data_format=FORMAT)[0]
     if name == "layer_norm":
-        mean, variance = pf.nn.moments(x, [-1], keepdims=True)
-        return (x - mean) * pf.rsqrt(variance + data.EPSILON) * others[0] + others[1]
+        return pf.layers.layer_norm(x)
     if name == "softmax_cross_entropy":
         return pf.nn.softmax_cross_entropy_with_logits(labels=others[0], logits=x)
     if name == "sparse_softmax_cross_entropy":
@@ -46,12 +45,14 @@ def runs(number: int, part: str) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """What runs a part of a case, and what fetches its results too."""
     given, dy = data.arrays(number, SHARE)
     given[0], dy = in_format(given[0]), in_format(dy)
-    trained = given[:1] if data.CASES[number][0].endswith("entropy") else given
+    with_gradients = 1 if data.CASES[number][0].endswith("entropy") else len(given)
     with pf.Graph().as_default():
         inputs = [pf.Variable(array, trainable=False).value() for array in (*given, dy)]
         outputs = [result(number, *inputs[:-1])]
         if part != "forward":
-            outputs += pf.gradients(outputs[0], inputs[: len(trained)], [inputs[-1]])
+            own = pf.trainable_variables()
+            trained = [inputs[0], *own] if own else inputs[:with_gradients]
+            outputs += pf.gradients(outputs[0], trained, [inputs[-1]])
         session = pf.Session(threads=1)
         session.run(pf.global_variables_initializer())
         return session.make_callable([t.op for t in outputs]), session.make_callable(outputs)
