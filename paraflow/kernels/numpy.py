@@ -16,7 +16,7 @@ import numpy as np
 from paraflow.graph.dtypes import is_bfloat16, is_floating, is_short, widened
 from paraflow.graph.node import records
 from paraflow.graph.record import OpRecord
-from paraflow.kernels import layer_normalization, windows
+from paraflow.kernels import layer_normalization, rows, windows
 from paraflow.ops.array import drops_imaginary
 from paraflow.ops.convolution import convolve, filter_gradient, input_gradient
 from paraflow.ops.linalg import swapped
@@ -283,6 +283,10 @@ KERNELS: dict[str, Kernel] = {
     "window_mean_gradient": _given(windows.mean_gradient, _POOL),
     "layer_normalization": _given(layer_normalization.normalize, _LAYER),
     "layer_normalization_gradient": _given(layer_normalization.gradients, _LAYER, outputs=3),
+    "softmax": _given(rows.softmax, ("axis",)),
+    "softmax_cross_entropy": _given(rows.softmax_cross_entropy, ("axis",), outputs=2),
+    "sparse_softmax_cross_entropy": _given(rows.sparse_softmax_cross_entropy, (), outputs=2),
+    "subtract_one_hot": _plain(rows.subtract_one_hot, (0,)),
     "clip_by_value": _plain(_clip, (0,)),
     "relu": _plain(_relu, (0,)),
     "relu_gradient": _plain(_relu_gradient, (0, 1)),

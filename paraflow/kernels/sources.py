@@ -1,4 +1,4 @@
-"""Kernels written in C beside this file: compiled for a type of floats when first needed, with numpy's bodies at hand."""
+"""Kernels written in C beside this file, compiled for a type of floats when first needed, and numpy beside them."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.graph.dtypes import DType, as_dtype, float32, int64, is_floating, limits, sum_dtype
+from paraflow.graph.dtypes import DType, as_dtype, float32, int64, is_floating, is_short, limits, sum_dtype
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
@@ -25,6 +25,8 @@ from paraflow.ops.transcendental import exp
 
 Array = np.ndarray[Any, Any]
 Axis = int | Sequence[int] | None
+
+_BLOCK = 1 << 14  # elements that stay in a core's cache
 
 
 def reduced_dims(shape: Dims, axis: Any, keepdims: bool) -> Dims:
@@ -214,10 +216,35 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 def moments_of(x, axes=None, keepdims=False):
     """Mean and variance (the mean squared distance from the mean) over ``axes``."""
     mean = mean_of(x, axes, True)
+    if x.size > _BLOCK and x.flags.c_contiguous and not is_short(x.dtype):
+        over = normal_axes(axes, x.ndim)
+        first, last = tuple(range(len(over))), tuple(range(x.ndim - len(over), x.ndim))
+        if 0 < len(over) < x.ndim and over in (first, last):
+            shape = mean.shape if keepdims else np.squeeze(mean, over).shape
+            return mean.reshape(shape), _variance(x, mean, over == first).reshape(shape)
     distance = x - mean
     distance *= distance
     variance = mean_of(distance, axes, keepdims)
     return mean.reshape(np.shape(variance)), variance
+
+
+def _variance(x: Array, mean: Array, leading: bool) -> Array:
+    """The mean squared distance over the axes that ``mean`` does not have, block by block, each in cache."""
+    columns = mean.size if leading else x.size // mean.size
+    rows = x.reshape(-1, columns)
+    distances = np.empty((max(1, _BLOCK // columns), columns), x.dtype)
+    total = np.zeros(mean.size, x.dtype)
+    for start in range(0, len(rows), len(distances)):
+        here = slice(start, start + len(distances))
+        center = mean.reshape(-1) if leading else mean.reshape(-1, 1)[here]
+        d = np.subtract(rows[here], center, out=distances[: len(rows) - start])
+        np.multiply(d, d, out=d)
+        if leading:
+            total += np.add.reduce(d, 0)
+        else:
+            np.add.reduce(d, 1, out=total[here])
+    total /= x.size // mean.size
+    return total
 
 
 @moments_of.shape

@@ -1,4 +1,4 @@
-"""Compiled layer normalisation: the bits of numpy's bodies, for rows of any length, and training with and without it."""
+"""Compiled layer normalisation: the bits of the bodies, for rows of any length, and training with and without it."""
 
 import os
 import subprocess
