@@ -16,7 +16,7 @@ import numpy as np
 from paraflow.graph.dtypes import is_bfloat16, is_floating, is_short, widened
 from paraflow.graph.node import records
 from paraflow.graph.record import OpRecord
-from paraflow.kernels import layer_normalization, rows, windows
+from paraflow.kernels import normalization, rows, windows
 from paraflow.ops.array import drops_imaginary
 from paraflow.ops.convolution import convolve, filter_gradient, input_gradient
 from paraflow.ops.linalg import swapped
@@ -281,8 +281,9 @@ KERNELS: dict[str, Kernel] = {
     "to_largest": _given(windows.to_largest, _POOL),
     "window_mean": _given(windows.mean, _POOL),
     "window_mean_gradient": _given(windows.mean_gradient, _POOL),
-    "layer_normalization": _given(layer_normalization.normalize, _LAYER),
-    "layer_normalization_gradient": _given(layer_normalization.gradients, _LAYER, outputs=3),
+    "moments_of": _given(normalization.moments, ("axes", "keepdims"), outputs=2),
+    "layer_normalization": _given(normalization.normalize, _LAYER),
+    "layer_normalization_gradient": _given(normalization.gradients, _LAYER, outputs=3),
     "softmax": _given(rows.softmax, ("axis",)),
     "softmax_cross_entropy": _given(rows.softmax_cross_entropy, ("axis",), outputs=2),
     "sparse_softmax_cross_entropy": _given(rows.sparse_softmax_cross_entropy, (), outputs=2),

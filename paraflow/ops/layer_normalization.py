@@ -2,7 +2,7 @@
 
 The last axes of each sample, a row, are shifted and scaled to mean 0 and variance 1. Statistics are cheap beside the
 traffic of memory, so the gradient makes them anew. The order of all sums is fixed, so that
-paraflow/kernels/layer_normalization.py does the same in compiled loops, with the same bits.
+paraflow/kernels/normalization.py does the same in compiled loops, with the same bits.
 """
 
 from __future__ import annotations
@@ -20,28 +20,9 @@ from paraflow.graph.record import op
 from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge
 from paraflow.ops.array import unbroadcast, zeros_like
 from paraflow.ops.math import rsqrt
-from paraflow.ops.reduce import moments_of, reduce_mean, reduce_sum, reduced_count
+from paraflow.ops.reduce import ROWS, add_rows, moments_of, reduce_mean, reduce_sum, reduced_count, row_sums
 
 Array = np.ndarray[Any, Any]
-
-# The elements of a row are added in so many sums, element i to sum i % LANES, and these by halves.
-LANES = 64
-# The gradients of scale and offset are added over so many rows at a time.
-ROWS = 64
-
-
-def row_sums(rows: Array) -> Array:
-    """The sum of each row of [rows, n] by `LANES`: [rows, 1]."""
-    lanes = np.zeros((len(rows), LANES), rows.dtype)
-    for start in range(0, rows.shape[1], LANES):
-        part = rows[:, start : start + LANES]
-        lanes[:, : part.shape[1]] += part
-    width = LANES
-    while width > 1:
-        width //= 2
-        lanes = lanes[:, :width] + lanes[:, width:]
-    return lanes
-
 
 def _standardized(x: Array, epsilon: float) -> tuple[Array, Array]:
     """Rows of mean 0 and variance 1, and by what each was multiplied."""
@@ -76,11 +57,6 @@ def folded(row: Array, shape: tuple[int, ...]) -> Array:
 def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
     for start in range(0, len(arrays[0]), ROWS):
         yield tuple(a[start : start + ROWS] for a in arrays)
-
-
-def _add_rows(total: Array, rows: Array) -> None:
-    # Along a single column numpy would take several elements at a time.
-    total += np.add.reduce(rows, 0) if rows.shape[1] > 1 else np.add.accumulate(rows, 0)[-1]
 
 
 @op(dtypes="float")
@@ -134,8 +110,8 @@ def layer_normalization_gradient(dy, x, gamma, axes=1, epsilon=1e-12):
         a = slopes * factor
         first, second = row_sums(a) / rows.dtype.type(n), row_sums(a * z) / rows.dtype.type(n)
         out[...] = ((a - first) - z * second) * scale
-        _add_rows(to_gamma, slopes * z)
-        _add_rows(to_beta, slopes)
+        add_rows(to_gamma, slopes * z)
+        add_rows(to_beta, slopes)
     gradients = dx.reshape(x.shape), folded(to_gamma, gamma.shape), folded(to_beta, gamma.shape)
     return tuple(g.astype(x.dtype, copy=False) for g in gradients)
 

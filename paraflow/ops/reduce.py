@@ -7,6 +7,7 @@ loses about log2(n) roundings in the one case and up to n in the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,8 +26,6 @@ from paraflow.ops.transcendental import exp
 
 Array = np.ndarray[Any, Any]
 Axis = int | Sequence[int] | None
-
-_BLOCK = 1 << 14  # elements that stay in a core's cache
 
 
 def reduced_dims(shape: Dims, axis: Any, keepdims: bool) -> Dims:
@@ -212,39 +211,71 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return exp(x - keep_axes(y, x, axis)) * keep_axes(dy, x, axis)
 
 
+# The elements of a row are added in so many sums, element i to sum i % LANES, and these by halves.
+LANES = 64
+# Rows are added to each other so many at a time.
+ROWS = 64
+
+
+def row_sums(rows: Array) -> Array:
+    """The sum of each row of [rows, n] by `LANES`: [rows, 1]."""
+    width = min(LANES, 1 << max(rows.shape[1] - 1, 0).bit_length())
+    lanes = np.zeros((len(rows), width), rows.dtype)
+    for start in range(0, rows.shape[1], LANES):
+        part = rows[:, start : start + LANES]
+        lanes[:, : part.shape[1]] += part
+    while width > 1:
+        width //= 2
+        lanes = lanes[:, :width] + lanes[:, width:]
+    return lanes
+
+
+def add_rows(total: Array, rows: Array) -> None:
+    """Add to ``total`` [n] the sum over `ROWS` of [rows, n] or fewer."""
+    # Along a single column numpy would take several elements at a time.
+    total += np.add.reduce(rows, 0) if rows.shape[1] > 1 else np.add.accumulate(rows, 0)[-1]
+
+
+def _column_sums(rows: Array) -> Array:
+    total = np.zeros(rows.shape[1], rows.dtype)
+    for start in range(0, len(rows), ROWS):
+        add_rows(total, rows[start : start + ROWS])
+    return total
+
+
+def matrix_of(x: Array, axes: Axis) -> tuple[Array, bool] | None:
+    """``x`` as a contiguous matrix, and whether its rows are reduced where ``axes`` are, rather than its columns.
+
+    None unless these are some of the first axes or of the last, of numbers of 32 or 64 bits.
+    """
+    over, rank = normal_axes(axes, x.ndim), x.ndim
+    leading, trailing = over == tuple(range(len(over))), over == tuple(range(rank - len(over), rank))
+    if not x.size or is_short(x.dtype) or not 0 < len(over) < rank or not (leading or trailing):
+        return None
+    rows = math.prod(x.shape[: len(over) if leading else rank - len(over)])
+    return np.ascontiguousarray(x).reshape(rows, -1), trailing
+
+
 @op(dtypes="float")
 def moments_of(x, axes=None, keepdims=False):
-    """Mean and variance (the mean squared distance from the mean) over ``axes``."""
+    """Mean and variance (the mean squared distance from the mean) over ``axes``.
+
+    Over first or last axes the order of sums is fixed; paraflow/kernels/normalization.py has the same bits.
+    """
+    found = matrix_of(x, axes)
+    if found is not None:
+        matrix, each_row = found
+        sums, count = (row_sums, matrix.shape[1]) if each_row else (_column_sums, len(matrix))
+        mean = sums(matrix) / x.dtype.type(count)
+        distance = matrix - mean
+        variance = sums(distance * distance) / x.dtype.type(count)
+        shape = reduced_dims(x.shape, axes, keepdims)
+        return mean.reshape(shape), variance.reshape(shape)
     mean = mean_of(x, axes, True)
-    if x.size > _BLOCK and x.flags.c_contiguous and not is_short(x.dtype):
-        over = normal_axes(axes, x.ndim)
-        first, last = tuple(range(len(over))), tuple(range(x.ndim - len(over), x.ndim))
-        if 0 < len(over) < x.ndim and over in (first, last):
-            shape = mean.shape if keepdims else np.squeeze(mean, over).shape
-            return mean.reshape(shape), _variance(x, mean, over == first).reshape(shape)
     distance = x - mean
     distance *= distance
     variance = mean_of(distance, axes, keepdims)
     return mean.reshape(np.shape(variance)), variance
-
-
-def _variance(x: Array, mean: Array, leading: bool) -> Array:
-    """The mean squared distance over the axes that ``mean`` does not have, block by block, each in cache."""
-    columns = mean.size if leading else x.size // mean.size
-    rows = x.reshape(-1, columns)
-    distances = np.empty((max(1, _BLOCK // columns), columns), x.dtype)
-    total = np.zeros(mean.size, x.dtype)
-    for start in range(0, len(rows), len(distances)):
-        here = slice(start, start + len(distances))
-        center = mean.reshape(-1) if leading else mean.reshape(-1, 1)[here]
-        d = np.subtract(rows[here], center, out=distances[: len(rows) - start])
-        np.multiply(d, d, out=d)
-        if leading:
-            total += np.add.reduce(d, 0)
-        else:
-            np.add.reduce(d, 1, out=total[here])
-    total /= x.size // mean.size
-    return total
 
 
 @moments_of.shape

@@ -1,4 +1,4 @@
-"""Softmax, cross entropies and moments block by block: the bits, or in float64 the values, of what is done at once."""
+"""Softmax and cross entropies block by block: the bits of what is done at once."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ from paraflow.errors import InvalidArgumentError
 from paraflow.graph.node import records
 from paraflow.kernels import rows
 from paraflow.kernels.numpy import KERNELS
-from paraflow.ops import reduce
 
 RNG = np.random.default_rng(7)
 SHAPES = [(7, 5), (1, 3), (2, 3, 33), (130, 17)]
@@ -52,17 +51,3 @@ def test_a_wrong_label_is_refused_in_blocks_too(monkeypatch):
         loss = pf.nn.sparse_softmax_cross_entropy_with_logits(labels=[0, 3], logits=pf.ones([2, 3]))
         with pytest.raises(InvalidArgumentError, match="index 3 is not in"):
             session.run(loss)
-
-
-@pytest.mark.parametrize("axes", [(0,), (0, 1), (-1,), (1, 2), (2, 1), (1,), (0, 2), None])
-@pytest.mark.parametrize("keepdims", [False, True])
-@pytest.mark.parametrize("block", [1, 50, 1 << 14])
-def test_moments_in_blocks_are_those_of_float64(monkeypatch, axes, keepdims, block):
-    monkeypatch.setattr(reduce, "_BLOCK", block)
-    x = RNG.normal(50, 2, size=(6, 7, 9)).astype(np.float32)
-    mean, variance = records["moments_of"].body(x, axes, keepdims)
-    over = axes if axes is None else tuple(axes)
-    np.testing.assert_allclose(mean, x.astype(float).mean(over, keepdims=keepdims), rtol=1e-6)
-    np.testing.assert_allclose(variance, x.astype(float).var(over, keepdims=keepdims), rtol=1e-4)
-    assert np.shape(mean) == np.shape(variance) == np.shape(x.mean(over, keepdims=keepdims))
-    assert mean.dtype == variance.dtype == np.float32

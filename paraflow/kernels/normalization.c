@@ -1,6 +1,6 @@
-/* Layer normalisation of rows of n elements, and its gradients, row by row; see layer_normalization.py. Compiled for a
-   type T. All sums run in the order of the bodies in paraflow/ops/layer_normalization.py: LANES sums in each row, then
-   by halves, and gradients of parameters over ROWS rows at a time. */
+/* Moments of rows of n elements and of columns, and layer normalisation and its gradients, row by row; see
+   normalization.py. Compiled for a type T. All sums run in the order of numpy's bodies in paraflow/ops: LANES sums in
+   each row, then by halves, and sums over rows over ROWS of them at a time. */
 
 #include <math.h>
 #include <string.h>
@@ -19,8 +19,7 @@ static T total(vector *lanes) {
 
 static T root(T x) { return sizeof(T) == 4 ? sqrtf(x) : sqrt(x); }
 
-/* The mean of a row, and by what to multiply the distances from it. */
-static void statistics(const T *x, long n, T epsilon, T *mean, T *factor) {
+static void row_moments(const T *x, long n, T *mean, T *variance) {
   vector lanes[VECTORS] = {0};
   long i = 0;
   for (; i + LANES <= n; i += LANES) EACH lanes[q] += LOAD(x + i + q * WIDE);
@@ -33,7 +32,39 @@ static void statistics(const T *x, long n, T epsilon, T *mean, T *factor) {
   }
   for (int k = 0; i + k < n; k++) ((T *)squares)[k] += (x[i + k] - m) * (x[i + k] - m);
   *mean = m;
-  *factor = 1 / root(total(squares) / n + epsilon);
+  *variance = total(squares) / n;
+}
+
+/* The mean of a row, and by what to multiply the distances from it. */
+static void statistics(const T *x, long n, T epsilon, T *mean, T *factor) {
+  T variance;
+  row_moments(x, n, mean, &variance);
+  *factor = 1 / root(variance + epsilon);
+}
+
+void moments_of_rows(long rows, long n, T *mean, T *variance, const T *x) {
+  for (long row = 0; row < rows; row++) row_moments(x + row * n, n, mean + row, variance + row);
+}
+
+/* The sum over rows of x, or of the squared distances from `center`, by the number of rows; `part` is memory for n. */
+static void column_means(long rows, long n, T *restrict sums, T *restrict part, const T *restrict x,
+                         const T *restrict center) {
+  memset(sums, 0, n * sizeof(T));
+  for (long first = 0; first < rows; first += ROWS) {
+    memset(part, 0, n * sizeof(T));
+    for (long row = first; row < rows && row < first + ROWS; row++) {
+      const T *of = x + row * n;
+      if (!center) for (long i = 0; i < n; i++) part[i] += of[i];
+      else for (long i = 0; i < n; i++) part[i] += (of[i] - center[i]) * (of[i] - center[i]);
+    }
+    for (long i = 0; i < n; i++) sums[i] += part[i];
+  }
+  for (long i = 0; i < n; i++) sums[i] /= rows;
+}
+
+void moments_of_columns(long rows, long n, T *mean, T *variance, T *part, const T *x) {
+  column_means(rows, n, mean, part, x, 0);
+  column_means(rows, n, variance, part, x, mean);
 }
 
 void normalize(long rows, long n, double epsilon, T *restrict y, const T *restrict x, const T *restrict gamma,

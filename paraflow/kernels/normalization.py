@@ -1,7 +1,7 @@
-"""Layer normalisation by compiled loops, where there is a C compiler; see layer_normalization.c.
+"""Moments and layer normalisation by compiled loops, where there is a C compiler; see normalization.c.
 
 A row stays in the core's cache while its statistics and its result are made, so memory is read and written once. The
-bits are those of the bodies (paraflow/ops/layer_normalization.py), which do the work otherwise.
+bits are those of the bodies (paraflow/ops/reduce.py, layer_normalization.py), which do the work otherwise.
 """
 
 from __future__ import annotations
@@ -12,12 +12,27 @@ import numpy as np
 
 from paraflow.kernels.sources import by_body, call, usable
 from paraflow.ops import layer_normalization as by_numpy
+from paraflow.ops import reduce
 from paraflow.ops.layer_normalization import along_rows, as_rows, folded
 
 Array = np.ndarray[Any, Any]
 
 COMPILE_FROM = 1 << 14  # elements; below, a compilation (0.2 s, once in a machine's life) is not worth it
-_SOURCE = "layer_normalization.c"
+_SOURCE = "normalization.c"
+
+
+def moments(x: Array, axes: Any, keepdims: bool, mean: Array, variance: Array) -> None:
+    """The results of `paraflow.ops.reduce.moments_of`, in the last two."""
+    found = reduce.matrix_of(x, axes) if mean.flags.c_contiguous else None
+    library = usable(_SOURCE, (x, variance), COMPILE_FROM) if found else None
+    if found is None or library is None:
+        by_body(reduce.moments_of, (x,), (axes, keepdims), (mean, variance))
+        return
+    matrix, each_row = found
+    if each_row:
+        call(library.moments_of_rows, *matrix.shape, mean, variance, matrix)
+    else:
+        call(library.moments_of_columns, *matrix.shape, mean, variance, np.empty_like(mean), matrix)
 
 
 def normalize(x: Array, gamma: Array, beta: Array, axes: int, epsilon: float, y: Array) -> None:

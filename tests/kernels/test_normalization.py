@@ -1,4 +1,4 @@
-"""Compiled layer normalisation: the bits of the bodies, for rows of any length, and training with and without it."""
+"""Compiled moments and layer normalisation: the bits of the bodies, for rows of any length, and training without."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import paraflow as pf
 from paraflow import native
 from paraflow.graph.node import records
-from paraflow.kernels import layer_normalization
+from paraflow.kernels import normalization
 from paraflow.kernels.numpy import KERNELS
 
 RNG = np.random.default_rng(6)
@@ -20,7 +20,7 @@ RNG = np.random.default_rng(6)
 
 @pytest.fixture(autouse=True)
 def _compile_small(monkeypatch):
-    monkeypatch.setattr(layer_normalization, "COMPILE_FROM", 0)
+    monkeypatch.setattr(normalization, "COMPILE_FROM", 0)
 
 
 @settings(max_examples=80, deadline=None)
@@ -47,9 +47,28 @@ def test_it_has_the_bits_of_the_bodies(n, rows, repeated, axes, dtype, strange):
                 assert one.tobytes() == other.tobytes() or strange not in (None, -0.0)  # which NaN it is may differ
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([1, 2, 3, 16, 64, 65, 130]), min_size=2, max_size=3), st.integers(0, 5), st.booleans(),
+    st.sampled_from(["float32", "float64"]),
+)  # fmt: skip
+def test_moments_have_the_bits_of_the_body_and_the_values_of_float64(shape, choice, keepdims, dtype):
+    rank = len(shape)
+    axes = [(0,), (-1,), (0, 1)[: rank - 1], tuple(range(rank))[1:], (0, rank - 1), None][choice]
+    x = np.asfortranarray(RNG.normal(50, 2, size=shape).astype(dtype))
+    expected = records["moments_of"].body(x, axes, keepdims)
+    found = [np.full_like(e, 7) for e in expected]
+    KERNELS["moments_of"].bind({"axes": axes, "keepdims": keepdims})(x, *found)
+    for one, other in zip(found, expected, strict=True):
+        assert one.tobytes() == other.tobytes()
+    wide = x.astype(float)
+    np.testing.assert_allclose(found[0], wide.mean(axes, keepdims=keepdims), rtol=1e-6)
+    np.testing.assert_allclose(found[1], wide.var(axes, keepdims=keepdims), rtol=1e-3, atol=1e-8)
+
+
 @pytest.mark.parametrize("limit", [0, sys.maxsize])
 def test_long_rows_far_from_zero_keep_their_digits(monkeypatch, limit):
-    monkeypatch.setattr(layer_normalization, "COMPILE_FROM", limit)
+    monkeypatch.setattr(normalization, "COMPILE_FROM", limit)
     x = RNG.normal(100, 1, size=(5, 50_001)).astype(np.float32)
     wide = x.astype(float)
     expected = (wide - wide.mean(1, keepdims=True)) / wide.std(1, keepdims=True)
