@@ -16,7 +16,7 @@ import numpy as np
 from paraflow.graph.dtypes import is_bfloat16, is_floating, is_short, widened
 from paraflow.graph.node import records
 from paraflow.graph.record import OpRecord
-from paraflow.kernels import normalization, rows, windows
+from paraflow.kernels import normalization, softmax, windows
 from paraflow.ops.array import drops_imaginary
 from paraflow.ops.convolution import convolve, filter_gradient, input_gradient
 from paraflow.ops.linalg import swapped
@@ -284,10 +284,9 @@ KERNELS: dict[str, Kernel] = {
     "moments_of": _given(normalization.moments, ("axes", "keepdims"), outputs=2),
     "layer_normalization": _given(normalization.normalize, _LAYER),
     "layer_normalization_gradient": _given(normalization.gradients, _LAYER, outputs=3),
-    "softmax": _given(rows.softmax, ("axis",)),
-    "softmax_cross_entropy": _given(rows.softmax_cross_entropy, ("axis",), outputs=2),
-    "sparse_softmax_cross_entropy": _given(rows.sparse_softmax_cross_entropy, (), outputs=2),
-    "subtract_one_hot": _plain(rows.subtract_one_hot, (0,)),
+    "softmax": _given(softmax.softmax, ("axis",)),
+    "sparse_softmax_cross_entropy": _given(softmax.sparse_softmax_cross_entropy, (), outputs=2),
+    "subtract_one_hot": _plain(softmax.subtract_one_hot, (0,)),
     "clip_by_value": _plain(_clip, (0,)),
     "relu": _plain(_relu, (0,)),
     "relu_gradient": _plain(_relu_gradient, (0, 1)),
