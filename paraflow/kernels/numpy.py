@@ -16,6 +16,7 @@ import numpy as np
 from paraflow.graph.dtypes import is_bfloat16, is_floating, is_short, widened
 from paraflow.graph.node import records
 from paraflow.graph.record import OpRecord
+from paraflow.kernels import normalization, softmax, windows
 from paraflow.ops.array import drops_imaginary
 from paraflow.ops.convolution import convolve, filter_gradient, input_gradient
 from paraflow.ops.linalg import swapped
@@ -130,12 +131,16 @@ def _matmul(attrs: Mapping[str, Any]) -> Call:
     return lambda a, b, out: np.matmul(swapped(a, swap_a), swapped(b, swap_b), out)
 
 
-def _windowed(function: Call) -> Kernel:
-    """Kernel of ``function(*inputs, strides, padding, dilations, out)``."""
+_LAYER = ("axes", "epsilon")
+_CONVOLUTION, _POOL = ("strides", "padding", "dilations"), ("window", "strides", "padding")
+
+
+def _given(function: Call, attributes: Sequence[str], outputs: int = 1) -> Kernel:
+    """Kernel of ``function(*inputs, *attributes, *outputs)``."""
 
     def bind(attrs: Mapping[str, Any]) -> Call:
-        given = attrs["strides"], attrs["padding"], attrs["dilations"]
-        return lambda *operands: function(*operands[:-1], *given, operands[-1])
+        given = [attrs[name] for name in attributes]
+        return lambda *operands: function(*operands[:-outputs], *given, *operands[-outputs:])
 
     return Kernel(bind)
 
@@ -266,9 +271,22 @@ KERNELS: dict[str, Kernel] = {
     "reduce_max": _extreme(np.maximum, lowest),
     "reduce_min": _extreme(np.minimum, highest),
     "reduce_mean": Kernel(_mean),
-    "convolution": _windowed(convolve),
-    "convolution_input_gradient": _windowed(input_gradient),
-    "convolution_filter_gradient": _windowed(filter_gradient),
+    "convolution": _given(convolve, _CONVOLUTION),
+    "convolution_input_gradient": _given(input_gradient, _CONVOLUTION),
+    "convolution_filter_gradient": _given(filter_gradient, _CONVOLUTION),
+    "depthwise": _given(windows.depthwise, _CONVOLUTION),
+    "depthwise_input_gradient": _given(windows.depthwise_input_gradient, _CONVOLUTION),
+    "depthwise_filter_gradient": _given(windows.depthwise_filter_gradient, _CONVOLUTION),
+    "window_max": _given(windows.largest, _POOL),
+    "to_largest": _given(windows.to_largest, _POOL),
+    "window_mean": _given(windows.mean, _POOL),
+    "window_mean_gradient": _given(windows.mean_gradient, _POOL),
+    "moments_of": _given(normalization.moments, ("axes", "keepdims"), outputs=2),
+    "layer_normalization": _given(normalization.normalize, _LAYER),
+    "layer_normalization_gradient": _given(normalization.gradients, _LAYER, outputs=3),
+    "softmax": _given(softmax.softmax, ("axis",)),
+    "sparse_softmax_cross_entropy": _given(softmax.sparse_softmax_cross_entropy, (), outputs=2),
+    "subtract_one_hot": _plain(softmax.subtract_one_hot, (0,)),
     "clip_by_value": _plain(_clip, (0,)),
     "relu": _plain(_relu, (0,)),
     "relu_gradient": _plain(_relu_gradient, (0, 1)),

@@ -45,7 +45,9 @@ from paraflow.nn.pooling_layers import (
 )
 from paraflow.nn.variable_scope import get_variable, variable_scope
 from paraflow.ops import nn as ops
+from paraflow.ops.array import ones, zeros
 from paraflow.ops.contraction import tensordot
+from paraflow.ops.layer_normalization import layer_normalization
 from paraflow.ops.linalg import matmul
 from paraflow.ops.logic import select
 from paraflow.ops.math import multiply, rsqrt
@@ -92,6 +94,9 @@ __all__ = [
     "separable_conv1d",
     "separable_conv2d",
 ]
+
+# TensorFlow's layer_norm adds this to variances.
+_EPSILON = 1e-12
 
 
 class Dense(Layer):
@@ -225,13 +230,17 @@ def layer_norm(
     first = begin_norm_axis % len(dims)
     with variable_scope(scope, default_name="LayerNorm"):
         sizes = [n for n in dims[begin_params_axis:] if n is not None]
-        zeros, ones = initializers.zeros(), initializers.ones()
-        beta = get_variable("beta", sizes, x.dtype, zeros, trainable=trainable) if center else None
-        gamma = get_variable("gamma", sizes, x.dtype, ones, trainable=trainable) if scale else None
-        mean, variance = moments_of(x, tuple(range(first, len(dims))), True)
-        y = multiply(x - mean, rsqrt(variance + 1e-12))
-        y = y if gamma is None else y * gamma
-        y = y if beta is None else y + beta
+        beta = get_variable("beta", sizes, x.dtype, initializers.zeros(), trainable=trainable) if center else None
+        gamma = get_variable("gamma", sizes, x.dtype, initializers.ones(), trainable=trainable) if scale else None
+        if len(sizes) <= len(dims) - first:
+            factor = ones(sizes, x.dtype) if gamma is None else gamma
+            offset = zeros(sizes, x.dtype) if beta is None else beta
+            y = layer_normalization(x, factor, offset, axes=len(dims) - first, epsilon=_EPSILON)
+        else:
+            mean, variance = moments_of(x, tuple(range(first, len(dims))), True)
+            y = multiply(x - mean, rsqrt(variance + _EPSILON))
+            y = y if gamma is None else y * gamma
+            y = y if beta is None else y + beta
         return y if activation_fn is None else activation_fn(y)
 
 

@@ -3,7 +3,8 @@
 Inputs are [n, sizes..., channels], filters [window..., channels, multiplier], results [n, places..., channels *
 multiplier]. As for `paraflow.ops.convolution` the gradients of each of three operations are the other two. There is no
 matrix product in it, so the elements of the window are taken one after the other, for some images at a time, and as
-far as can be for whole lines of pixels: filters are repeated along them, which makes numpy's inner loops long.
+far as can be for whole lines of pixels: filters are repeated along them, which makes numpy's inner loops long. The
+order of all sums is fixed, so that paraflow/kernels/windows.py can do the same in one pass, with the same bits.
 """
 
 from __future__ import annotations
@@ -94,13 +95,23 @@ def depthwise_filter_gradient(input, dy, sizes, strides=(1, 1), padding="VALID",
     axes = axes_of(x.shape[1:-1], shape[:-2], strides, padding, dilations)
     given = widened(dy).reshape(*dy.shape[:-1], *shape[-2:])
     dw = np.zeros(shape, x.dtype)
-    above = tuple(range(len(axes)))
     for piece, buffer in _pieces(given):
         for index, at, seen in taps(axes):
             products = buffer[(slice(None), *at)]
-            np.multiply(x[(piece, *seen)][..., None], given[(piece, *at)], out=products)
-            dw[index] += np.add.reduce(np.add.reduce(products, above), 0)
+            if products.size:
+                np.multiply(x[(piece, *seen)][..., None], given[(piece, *at)], out=products)
+                lines = _in_order(np.moveaxis(products, len(axes), 0))
+                for image in _in_order(lines.reshape(len(lines), -1, *shape[-2:]).swapaxes(0, 1)):
+                    dw[index] += image
     return narrowed(dw, input.dtype, None)
+
+
+def _in_order(terms: Array) -> Array:
+    """The sum over the first axis, which has elements, one after the other: numpy's own takes several at a time."""
+    total: Array = terms[0].copy()
+    for term in terms[1:]:
+        total += term
+    return total
 
 
 @depthwise_filter_gradient.shape
@@ -128,7 +139,8 @@ def depthwise_input_gradient(filter, dy, sizes, strides=(1, 1), padding="VALID",
         for index, at, seen in taps(axes):
             products = buffer[(slice(None), *at)]
             np.multiply(given[(piece, *at)], lines[index][at[-1]], out=products)
-            dx[(piece, *seen)] += products[..., 0] if w.shape[-1] == 1 else np.add.reduce(products, -1)
+            for result in range(w.shape[-1]):
+                dx[(piece, *seen)] += products[..., result]
     return narrowed(dx, dy.dtype, None)
 
 

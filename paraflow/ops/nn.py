@@ -115,9 +115,9 @@ def _along_axis(logits: Spec, axis: int) -> Spec:
     return Spec(logits.dtype, logits.shape)
 
 
-def shifted(logits: Any, axis: int) -> Any:
+def shifted(logits: Any, axis: int, out: Any = None) -> Any:
     """The logits less their largest, so that their exponentials cannot overflow and one of them is 1."""
-    return np.subtract(logits, np.max(logits, axis=axis, keepdims=True, initial=-np.inf))
+    return np.subtract(logits, np.max(logits, axis=axis, keepdims=True, initial=-np.inf), out=out)
 
 
 @op(dtypes="float")

@@ -1,18 +1,21 @@
 """Pooling: the largest element, or the mean, of each window of [n, sizes..., channels], channel by channel.
 
 Padding counts for nothing, neither in the maximum nor in the mean. Where a maximum occurs several times in a window,
-the first in row-major order gets the gradient, as in TensorFlow.
+the first in row-major order gets the gradient, as in TensorFlow. NaN is larger than all numbers, and a maximum of zeros
+is never -0. Elements of a window are taken one after the other, in row-major order, which fixes the bits of sums;
+paraflow/kernels/windows.py does the same in one pass.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import widened
+from paraflow.graph.dtypes import is_floating, widened
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Dims, Spec, format_dims, merge
@@ -33,20 +36,18 @@ def _pooled_dims(x: Dims, window: Any, strides: Any, padding: Any) -> Dims:
     return (None if x is None else x[0], *places, None if x is None else x[-1])
 
 
-def _axes(sizes: Any, window: Any, strides: Any, padding: Any) -> tuple[Axis, ...]:
+def axes_of_pool(sizes: Any, window: Any, strides: Any, padding: Any) -> tuple[Axis, ...]:
+    """The axes over which windows slide, of these ``sizes``."""
     return axes_of(sizes, window, strides, padding, (1,) * len(window))
 
 
 def _fold(x: Array, axes: Any, ufunc: np.ufunc, identity: Any) -> Array:
-    """``ufunc`` over the elements of each window, one axis after the other."""
-    for i, axis in enumerate(axes):
-        before = (slice(None),) * (i + 1)
-        result = np.full((*x.shape[: i + 1], axis.places, *x.shape[i + 2 :]), identity, x.dtype)
-        for tap in range(axis.window):
-            at, seen = axis.seen(tap)
-            ufunc(result[(*before, at)], x[(*before, seen)], out=result[(*before, at)])
-        x = result
-    return x
+    """``ufunc`` over the elements of each window."""
+    result = np.full((len(x), *(a.places for a in axes), x.shape[-1]), identity, x.dtype)
+    for _, at, seen in taps(axes):
+        places = result[(slice(None), *at)]
+        ufunc(places, x[(slice(None), *seen)], out=places)
+    return result
 
 
 # -- maximum ----------------------------------------------------------------------------------------------------------
@@ -55,7 +56,10 @@ def _fold(x: Array, axes: Any, ufunc: np.ufunc, identity: Any) -> Array:
 @op(dtypes="real")
 def window_max(input, window=(2, 2), strides=(2, 2), padding="VALID"):
     """The largest element of each window: [n, sizes..., channels] to [n, places..., channels]."""
-    return _fold(input, _axes(input.shape[1:-1], window, strides, padding), np.maximum, lowest(input.dtype))
+    y = _fold(input, axes_of_pool(input.shape[1:-1], window, strides, padding), np.maximum, lowest(input.dtype))
+    if is_floating(y.dtype):
+        y += 0  # which of 0 and -0 numpy finds larger depends on where they lie
+    return y
 
 
 @window_max.shape
@@ -72,26 +76,46 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 def _hits(x: Array, y: Array, axes: Any) -> Any:
     """For each element of the window: its places, what they see, and where that is the first of the largest."""
     free = np.ones(y.shape, bool)
+    some_nan = bool(np.isnan(y).any())
     for _, at, seen in taps(axes):
         places, pixels = (slice(None), *at), (slice(None), *seen)
         hit = np.equal(x[pixels], y[places])
+        if some_nan:
+            hit |= np.isnan(x[pixels])
         hit &= free[places]
         free[places] ^= hit
         yield places, pixels, hit
 
 
+def _chosen(hit: Array, values: Array) -> Array:
+    """``values`` where ``hit``, else 0: by masks, since products would make NaN of infinities."""
+    bits = np.dtype(f"i{values.itemsize}")
+    mask = np.negative(hit.view(np.int8), dtype=bits)  # all ones or all zeros
+    masked: Array = np.bitwise_and(values.view(bits), mask, out=mask).view(values.dtype)
+    return masked
+
+
+def apart(axes: Sequence[Axis]) -> bool:
+    """Whether no element is in two windows."""
+    return all(a.stride >= a.window for a in axes)
+
+
+def tiled(axes: Sequence[Axis]) -> bool:
+    """Whether each element is in one window."""
+    return all(a.stride == a.window and a.places * a.stride == a.size for a in axes)
+
+
 @op(dtypes="float")
 def to_largest(x, y, dy, window=(2, 2), strides=(2, 2), padding="VALID"):
     """``dy`` [n, places..., channels] added to zeros where each window of ``x`` has its largest element, ``y``."""
-    axes = _axes(x.shape[1:-1], window, strides, padding)
-    apart = all(a.stride >= a.window for a in axes)
-    tiled = all(a.stride == a.window and a.places * a.stride == a.size for a in axes)
-    dx = (np.empty if tiled else np.zeros)(x.shape, x.dtype)
+    axes = axes_of_pool(x.shape[1:-1], window, strides, padding)
+    dx = (np.empty if tiled(axes) else np.zeros)(x.shape, x.dtype)
     for places, pixels, hit in _hits(x, y, axes):
-        if apart:
-            np.multiply(dy[places], hit, out=dx[pixels])
+        given = _chosen(hit, dy[places])
+        if apart(axes):
+            dx[pixels] = given
         else:
-            dx[pixels] += dy[places] * hit
+            dx[pixels] += given
     return dx
 
 
@@ -111,8 +135,8 @@ def _(z: Tensor, dz: Tensor) -> tuple[None, None, Tensor]:
 def of_largest(x, y, values, window=(2, 2), strides=(2, 2), padding="VALID"):
     """The element of ``values``, which has the shape of ``x``, where each window of ``x`` has its largest, ``y``."""
     result = np.zeros(y.shape, x.dtype)
-    for places, pixels, hit in _hits(x, y, _axes(x.shape[1:-1], window, strides, padding)):
-        result[places] += values[pixels] * hit
+    for places, pixels, hit in _hits(x, y, axes_of_pool(x.shape[1:-1], window, strides, padding)):
+        result[places] += _chosen(hit, values[pixels])
     return result
 
 
@@ -130,7 +154,7 @@ def _(z: Tensor, dz: Tensor) -> tuple[None, None, Tensor]:
 @op(dtypes="real")
 def place_of_largest(x, y, window=(2, 2), strides=(2, 2), padding="VALID", batch=False):
     """The position in an image (with ``batch`` in all) of each window's first largest element, ``y``, as int64."""
-    axes = _axes(x.shape[1:-1], window, strides, padding)
+    axes = axes_of_pool(x.shape[1:-1], window, strides, padding)
     positions = np.arange(x.size if batch else math.prod(x.shape[1:])).reshape(-1, *x.shape[1:])
     result = np.zeros(y.shape, np.int64)
     for places, pixels, hit in _hits(x, y, axes):
@@ -146,21 +170,19 @@ def _(x: Spec, y: Spec, batch: bool, **windows: Any) -> Spec:
 # -- mean -------------------------------------------------------------------------------------------------------------
 
 
-def _divided(array: Array, axes: Any) -> Array:
-    """``array`` [n, places..., channels] by the numbers of elements that are no padding, axis by axis."""
-    for i, axis in enumerate(axes):
-        counts = np.zeros((axis.places, *(1,) * (len(axes) - i)), array.dtype)
-        for tap in range(axis.window):
-            counts[axis.seen(tap)[0]] += 1
-        array = array / counts
-    return array
+def divided(array: Array, axes: Sequence[Axis]) -> Array:
+    """``array`` [n, places..., channels] by the number of elements in each window that are no padding."""
+    counts = np.zeros((*(a.places for a in axes), 1), array.dtype)
+    for _, at, _ in taps(axes):
+        counts[at] += 1
+    return array / counts
 
 
 @op(dtypes="float")
 def window_mean(input, window=(2, 2), strides=(2, 2), padding="VALID"):
     """The mean over each window: [n, sizes..., channels] to [n, places..., channels]."""
-    axes = _axes(input.shape[1:-1], window, strides, padding)
-    return narrowed(_divided(_fold(widened(input), axes, np.add, 0), axes), input.dtype, None)
+    axes = axes_of_pool(input.shape[1:-1], window, strides, padding)
+    return narrowed(divided(_fold(widened(input), axes, np.add, 0), axes), input.dtype, None)
 
 
 @window_mean.shape
@@ -177,16 +199,13 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 @op(dtypes="float", same=(0,))
 def window_mean_gradient(dy, sizes, window=(2, 2), strides=(2, 2), padding="VALID"):
     """Each element of ``dy`` [n, places..., channels] shared out equally to its window, in the shape ``sizes``."""
-    axes = _axes([int(n) for n in sizes[1:-1]], window, strides, padding)
-    shares = _divided(widened(dy), axes)
-    for i, axis in enumerate(axes):
-        before = (slice(None),) * (i + 1)
-        result = np.zeros((*shares.shape[: i + 1], axis.size, *shares.shape[i + 2 :]), shares.dtype)
-        for tap in range(axis.window):
-            at, seen = axis.seen(tap)
-            result[(*before, seen)] += shares[(*before, at)]
-        shares = result
-    return narrowed(shares, dy.dtype, None)
+    shape = [int(n) for n in sizes]
+    axes = axes_of_pool(shape[1:-1], window, strides, padding)
+    shares = divided(widened(dy), axes)
+    dx = np.zeros(shape, shares.dtype)
+    for _, at, seen in taps(axes):
+        dx[(slice(None), *seen)] += shares[(slice(None), *at)]
+    return narrowed(dx, dy.dtype, None)
 
 
 @window_mean_gradient.shape

@@ -7,12 +7,13 @@ loses about log2(n) roundings in the one case and up to n in the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from paraflow.graph.dtypes import DType, as_dtype, float32, int64, is_floating, limits, sum_dtype
+from paraflow.graph.dtypes import DType, as_dtype, float32, int64, is_floating, is_short, limits, sum_dtype
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
@@ -210,9 +211,66 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return exp(x - keep_axes(y, x, axis)) * keep_axes(dy, x, axis)
 
 
+# The elements of a row are added in so many sums, element i to sum i % LANES, and these by halves.
+LANES = 64
+# Rows are added to each other so many at a time.
+ROWS = 64
+
+
+def row_sums(rows: Array) -> Array:
+    """The sum of each row of [rows, n] by `LANES`: [rows, 1]."""
+    width = min(LANES, 1 << max(rows.shape[1] - 1, 0).bit_length())
+    lanes = np.zeros((len(rows), width), rows.dtype)
+    for start in range(0, rows.shape[1], LANES):
+        part = rows[:, start : start + LANES]
+        lanes[:, : part.shape[1]] += part
+    while width > 1:
+        width //= 2
+        lanes = lanes[:, :width] + lanes[:, width:]
+    return lanes
+
+
+def add_rows(total: Array, rows: Array) -> None:
+    """Add to ``total`` [n] the sum over `ROWS` of [rows, n] or fewer."""
+    # Along a single column numpy would take several elements at a time.
+    total += np.add.reduce(rows, 0) if rows.shape[1] > 1 else np.add.accumulate(rows, 0)[-1]
+
+
+def _column_sums(rows: Array) -> Array:
+    total = np.zeros(rows.shape[1], rows.dtype)
+    for start in range(0, len(rows), ROWS):
+        add_rows(total, rows[start : start + ROWS])
+    return total
+
+
+def matrix_of(x: Array, axes: Axis) -> tuple[Array, bool] | None:
+    """``x`` as a contiguous matrix, and whether its rows are reduced where ``axes`` are, rather than its columns.
+
+    None unless these are some of the first axes or of the last, of numbers of 32 or 64 bits.
+    """
+    over, rank = normal_axes(axes, x.ndim), x.ndim
+    leading, trailing = over == tuple(range(len(over))), over == tuple(range(rank - len(over), rank))
+    if not x.size or is_short(x.dtype) or not 0 < len(over) < rank or not (leading or trailing):
+        return None
+    rows = math.prod(x.shape[: len(over) if leading else rank - len(over)])
+    return np.ascontiguousarray(x).reshape(rows, -1), trailing
+
+
 @op(dtypes="float")
 def moments_of(x, axes=None, keepdims=False):
-    """Mean and variance (the mean squared distance from the mean) over ``axes``."""
+    """Mean and variance (the mean squared distance from the mean) over ``axes``.
+
+    Over first or last axes the order of sums is fixed; paraflow/kernels/normalization.py has the same bits.
+    """
+    found = matrix_of(x, axes)
+    if found is not None:
+        matrix, each_row = found
+        sums, count = (row_sums, matrix.shape[1]) if each_row else (_column_sums, len(matrix))
+        mean = sums(matrix) / x.dtype.type(count)
+        distance = matrix - mean
+        variance = sums(distance * distance) / x.dtype.type(count)
+        shape = reduced_dims(x.shape, axes, keepdims)
+        return mean.reshape(shape), variance.reshape(shape)
     mean = mean_of(x, axes, True)
     distance = x - mean
     distance *= distance

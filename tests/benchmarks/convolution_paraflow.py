@@ -13,7 +13,7 @@ import worker
 
 import paraflow as pf
 from paraflow.kernels.numpy import KERNELS
-from paraflow.ops.pooling import to_largest, window_max
+from paraflow.ops.pooling import window_max
 
 options = worker.arguments()
 worker.pin(0, 1)
@@ -23,15 +23,15 @@ POOL = {"window": (2, 2), "strides": (2, 2), "padding": "VALID"}
 
 def call(what: str, layer: list[int]) -> Callable[[], Any]:
     x, w, dy = data.arrays(layer)
-    if what in ("pool", "pool gradient"):
-        y = window_max.body(dy, **POOL)
-        return lambda: window_max.body(dy, **POOL) if what == "pool" else to_largest.body(dy, y, y, **POOL)
+    y = window_max.body(dy, **POOL)
     name, inputs, shape = {
         "forward": ("convolution", (x, w), dy.shape),
         "input gradient": ("convolution_input_gradient", (w, dy, np.array(x.shape)), x.shape),
         "filter gradient": ("convolution_filter_gradient", (x, dy, np.array(w.shape)), w.shape),
+        "pool": ("window_max", (dy,), y.shape),
+        "pool gradient": ("to_largest", (dy, y, y), dy.shape),
     }[what]
-    kernel, out = KERNELS[name].bind(SAME), np.empty(shape, np.float32)
+    kernel, out = KERNELS[name].bind(POOL if what.startswith("pool") else SAME), np.empty(shape, np.float32)
 
     def run() -> Any:
         kernel(*inputs, out)

@@ -48,6 +48,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
         "compression.py", "simulate_check.py", "exchange.py", "autotune.py", "convolution.py",
         "fusion.py", "memory.py", "graph_building.py", "loops.py", "recurrent.py",
+        "network_kernels.py",
     ],
 )
 def test_help_names_the_options(script: str) -> None:
@@ -210,6 +211,17 @@ def test_convolution_times_every_part(tmp_path: Path) -> None:
     parts = [found["part"] for found in written["results"]]
     assert parts == ["forward", "input gradient", "filter gradient", "pool", "pool gradient", "step"]
     assert "network, batch 2, step" in output
+
+
+def test_network_kernels_have_the_same_results_in_both_formats(tmp_path: Path) -> None:
+    options = ["--rounds", "2", "--calls", "1", "--peers", "none", "--share", "64", "--cases", "pool,conv2d,norm"]
+    output, written = results(tmp_path, "network_kernels.py", *options)
+    assert {found["part"] for found in written["results"]} == {"forward", "with gradients"}
+    for found in written["results"]:
+        assert_times(found["seconds"], {"paraflow, NHWC", "paraflow, NCHW"}, rounds=2)
+        assert found["sums"]["paraflow, NHWC"] == pytest.approx(found["sums"]["paraflow, NCHW"], rel=1e-5)
+    for name in ("depthwise_conv2d", "max_pool", "avg_pool", "batch_norm", "layer_norm"):
+        assert name in output
 
 
 def test_loops_times_each_loop(tmp_path: Path) -> None:
