@@ -99,7 +99,7 @@ def synchronous(profile: Profile, machine: Machine, table: Parallel, factors: Ar
     meetings = _meetings(profile.sharing(machine.lanes), machine)
     meeting = sum(cost for _, cost in meetings)
     adding, last, waited = _accumulated(profile, machine, table.accumulate, factors, meeting)
-    updates = adding + profile.around(machine.crowding).worker, last
+    updates = adding + profile.around(machine.turns).worker, last
     if profile.compression is not None:
         found = _compressed(profile, profile.compression, machine, *updates, meeting)
     elif table.shared_memory:
@@ -280,7 +280,7 @@ def averaging(profile: Profile, machine: Machine, table: Parallel, factors: Arra
     period = interval(table)
     exchange = world_all_reduce(machine, profile.nbytes) + world_all_reduce(machine, _STATE_BYTES)
     work = _local(profile, machine, factors)
-    own = (_PASSES * profile.nbytes / machine.memory.core + profile.around(machine.crowding).worker) * machine.crowding
+    own = (_PASSES * profile.nbytes / machine.memory.core + profile.around(machine.turns).worker) * machine.crowding
     now, waits = np.zeros(machine.ranks), np.zeros(machine.ranks)
     for step, seconds in enumerate(work, 1):
         now = now + seconds
@@ -299,7 +299,7 @@ def gossip(profile: Profile, machine: Machine, table: Parallel, factors: Array) 
         return alone(profile, machine, table, factors)
     period, ranks, nbytes = interval(table), machine.ranks, profile.nbytes
     work = _local(profile, machine, factors)
-    own = (_MIXING_PASSES * nbytes / machine.memory.core + profile.around(machine.crowding).worker) * machine.crowding
+    own = (_MIXING_PASSES * nbytes / machine.memory.core + profile.around(machine.turns).worker) * machine.crowding
     now, waits = np.zeros(ranks), np.zeros(ranks)
     sent = 0.0
     for step, seconds in enumerate(work, 1):

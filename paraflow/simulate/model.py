@@ -129,13 +129,14 @@ class Machine:
         return int(self.counts[-1])
 
     @cached_property
-    def crowding(self) -> Array:
-        """How many ranks take turns on a core, for each rank [ranks]; 1 where each has its own.
+    def turns(self) -> Array:
+        """How many ranks take turns on a core, on average, for each rank [ranks]; 1 where each has its own."""
+        return np.maximum(1.0, self.counts / self.cores)[self.node_of]
 
-        In whole turns it is that of the fullest core, for which all the others wait.
-        """
-        turns = np.maximum(1.0, self.counts / self.cores)
-        return (np.ceil(turns) if self.whole_turns else turns)[self.node_of]
+    @property
+    def crowding(self) -> Array:
+        """By which factor what a rank does takes longer for that [ranks]; in whole turns as on the fullest core."""
+        return np.ceil(self.turns) if self.whole_turns else self.turns
 
     @property
     def wire(self) -> Link:

@@ -104,7 +104,7 @@ def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, s
             f"parallel.compress = {table.compress!r} can be simulated for mode = 'allreduce', not for {table.mode!r}: "
             "set it to 'none'"
         )
-    if profile.seconds * machine.crowding.max() < _BALANCED:
+    if table.mode == "allreduce" and profile.seconds * machine.turns.max() < _BALANCED:  # all wait for the fullest core
         machine = replace(machine, whole_turns=True)
     if profile.tried:
         return _tuned(profile, machine, table, noise, steps)

@@ -137,15 +137,15 @@ class Profile:
         """The bytes of all gradients, which are those of the trained parameters."""
         return sum(bucket.nbytes for bucket in self.buckets)
 
-    def around(self, crowding: Array) -> Overhead:
+    def around(self, turns: Array) -> Overhead:
         """The overhead where so many ranks take turns on a core, on the line between the known ones beside it."""
         known = {1: Overhead(0.0), **self.overheads}
-        turns, levels = float(crowding.max()), sorted(known)
+        most, levels = float(turns.max()), sorted(known)
         if len(levels) == 1:
             return known[1]
-        above = min(int(np.searchsorted(levels[1:], turns)), len(levels) - 2)
+        above = min(int(np.searchsorted(levels[1:], most)), len(levels) - 2)
         low, high = levels[above : above + 2]
-        part = (turns - low) / (high - low)
+        part = (most - low) / (high - low)
 
         def between(a: float, b: float) -> float:
             return max(a + part * (b - a), 0.0)

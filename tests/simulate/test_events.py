@@ -55,9 +55,9 @@ def test_short_steps_take_whole_turns():
 @pytest.mark.parametrize(("ranks", "worker"), [(1, 0), (2, 2e-4), (3, 3e-4), (4, 4e-4), (8, 8e-4)])
 def test_overheads_lie_on_the_line_between_those_known(ranks, worker):
     known = profile(overheads={2: Overhead(2e-4), 4: Overhead(4e-4)})
-    assert known.around(machine(ranks, cores=1).crowding).worker == pytest.approx(worker)
+    assert known.around(machine(ranks, cores=1).turns).worker == pytest.approx(worker)
     roomy = profile(overheads={1: Overhead(1e-4)})
-    assert roomy.around(machine(ranks, cores=1).crowding).worker == 1e-4
+    assert roomy.around(machine(ranks, cores=1).turns).worker == 1e-4
 
 
 def test_all_ranks_meet_for_statistics():
