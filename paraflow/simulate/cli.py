@@ -69,8 +69,8 @@ def _with_trials(
     """The messages of this node, and what exchanges cost beyond the model, as a few ranks measure them.
 
     That is two ranks with cores of their own, where they exchange more than planes. Where ranks are to take turns on a
-    core, two of them on each, and where these will be more than two, four on one. Where no ranks can be started, all
-    stays as it was. The user's messages stand.
+    core, two on each of two; and where more than two are to take turns, two and four on one core, of which the
+    difference is that of two more. Where no ranks can be started, all stays as it was. The user's messages stand.
     """
     by_memory, messages = shares_planes(config.parallel), None
     if options.ranks > 1 and not by_memory:
@@ -78,17 +78,23 @@ def _with_trials(
         machine = replace(machine, messages=options.messages or messages)
 
     cores, turns = len(os.sched_getaffinity(0)), machine.crowding.max()
-    sizes = [(2, 2)] if cores > 1 and (messages is not None or (options.ranks > 1 and profile.statistics)) else []
-    if turns > 1 and (by_memory or messages is not None):
-        both = min(cores, 2)
-        sizes += [(2 * both, both), *([(4, 1)] if turns > 2 else [])]
-    found: dict[int, Overhead] = {}
-    for ranks, on_cores in sizes:
+
+    def overhead(ranks: int, on_cores: int) -> Overhead | None:
         here = Machine(ranks, 1, on_cores, machine.memory, messages=messages)
-        overhead = measure_overhead([options.config, *options.overrides], config, profile, here)
-        if overhead is not None:
-            found[ranks // on_cores] = overhead
-    return machine, replace(profile, overheads=found)
+        return measure_overhead([options.config, *options.overrides], config, profile, here)
+
+    own = two = four = None
+    if cores > 1 and (messages is not None or (options.ranks > 1 and profile.statistics)):
+        own = overhead(2, 2)
+    if turns > 1 and (by_memory or messages is not None):
+        two = overhead(2 * min(cores, 2), min(cores, 2))
+    if turns > 2 and two is not None:
+        low, high = overhead(2, 1), overhead(4, 1)
+        if low is not None and high is not None:
+            more = max(high.worker - low.worker, 0.0), max(high.server - low.server, 0.0)
+            four = Overhead(two.worker + more[0], two.server + more[1])
+    found = {1: own, 2: two, 4: four}
+    return machine, replace(profile, overheads={n: one for n, one in found.items() if one is not None})
 
 
 def _parser() -> Parser:

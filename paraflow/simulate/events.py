@@ -52,25 +52,26 @@ class Trace:
 
 def alone(profile: Profile, machine: Machine, table: Parallel, factors: Array) -> Trace:
     """One rank: nobody to wait for."""
-    adding, last = _accumulated(profile, machine, table.accumulate, factors)
+    adding, last, _ = _accumulated(profile, machine, table.accumulate, factors)
     seconds = adding + last * profile.work + profile.update
     return Trace(float(seconds.mean()) / table.accumulate, np.zeros(1))
 
 
 def _accumulated(
     profile: Profile, machine: Machine, batches: int, factors: Array, meeting: float = 0.0
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     """For every update the seconds of all batches but the last, and the factors of the last, each [updates, ranks].
 
-    Where all ranks are ``meeting`` in each batch, for so many seconds, they all take as long as the slowest.
+    Where all ranks are ``meeting`` in each batch, for so many seconds, they all take as long as the slowest: what they
+    wait for that in an update [ranks] comes third.
     """
     groups = factors[: len(factors) // batches * batches].reshape(-1, batches, factors.shape[1])
     passes = _ADD_PASSES * batches * profile.nbytes / machine.memory.core if batches > 1 else 0.0
-    before = groups[:, :-1]
-    if meeting:
-        before = np.broadcast_to(before.max(axis=2, keepdims=True), before.shape)
-    met = (batches - 1) * meeting / machine.crowding
-    return before.sum(axis=1) * profile.work + passes + met, groups[:, -1]
+    before, met = groups[:, :-1], (batches - 1) * meeting
+    slowest = before.max(axis=2, keepdims=True) if meeting else before
+    waits = ((slowest - before).sum(axis=1) * profile.work * machine.crowding + met).mean(axis=0)
+    adding = (np.zeros_like(before) + slowest).sum(axis=1) * profile.work + passes + met / machine.crowding
+    return adding, groups[:, -1], waits
 
 
 def _meetings(profile: Profile, machine: Machine) -> list[tuple[float, float]]:
@@ -96,10 +97,11 @@ def synchronous(profile: Profile, machine: Machine, table: Parallel, factors: Ar
     if machine.ranks == 1:
         return alone(profile, machine, table, factors)
     meetings = _meetings(profile.sharing(machine.lanes), machine)
-    adding, last = _accumulated(profile, machine, table.accumulate, factors, sum(cost for _, cost in meetings))
-    updates = adding + profile.around(machine.crowding).worker, last
+    meeting = sum(cost for _, cost in meetings)
+    adding, last, waited = _accumulated(profile, machine, table.accumulate, factors, meeting)
+    updates = adding + profile.around(machine.turns).worker, last
     if profile.compression is not None:
-        found = _compressed(profile, profile.compression, machine, *updates, sum(cost for _, cost in meetings))
+        found = _compressed(profile, profile.compression, machine, *updates, meeting)
     elif table.shared_memory:
         found = _Planes(profile, machine, meetings).run(*updates)
     else:
@@ -107,7 +109,7 @@ def synchronous(profile: Profile, machine: Machine, table: Parallel, factors: Ar
         found = _Planes(profile, machine.apart(), meetings).run(*updates, wire_ranks)
     batches = table.accumulate
     return replace(
-        found, seconds=found.seconds / batches, waits=found.waits / batches, wire=found.wire / batches,
+        found, seconds=found.seconds / batches, waits=(found.waits + waited) / batches, wire=found.wire / batches,
         memory=found.memory / batches,
     )  # fmt: skip
 
@@ -278,7 +280,7 @@ def averaging(profile: Profile, machine: Machine, table: Parallel, factors: Arra
     period = interval(table)
     exchange = world_all_reduce(machine, profile.nbytes) + world_all_reduce(machine, _STATE_BYTES)
     work = _local(profile, machine, factors)
-    own = (_PASSES * profile.nbytes / machine.memory.core + profile.around(machine.crowding).worker) * machine.crowding
+    own = (_PASSES * profile.nbytes / machine.memory.core + profile.around(machine.turns).worker) * machine.crowding
     now, waits = np.zeros(machine.ranks), np.zeros(machine.ranks)
     for step, seconds in enumerate(work, 1):
         now = now + seconds
@@ -297,7 +299,7 @@ def gossip(profile: Profile, machine: Machine, table: Parallel, factors: Array) 
         return alone(profile, machine, table, factors)
     period, ranks, nbytes = interval(table), machine.ranks, profile.nbytes
     work = _local(profile, machine, factors)
-    own = (_MIXING_PASSES * nbytes / machine.memory.core + profile.around(machine.crowding).worker) * machine.crowding
+    own = (_MIXING_PASSES * nbytes / machine.memory.core + profile.around(machine.turns).worker) * machine.crowding
     now, waits = np.zeros(ranks), np.zeros(ranks)
     sent = 0.0
     for step, seconds in enumerate(work, 1):

@@ -82,7 +82,7 @@ class Machine:
 
     With ``progress`` messages between nodes advance while ranks compute, by a thread or a card of MPI's own; else when
     a rank looks at them between two steps of its plan. ``messages`` are those between two ranks of a node; where they
-    are not known, their cost is estimated from the memory's.
+    are not known, their cost is estimated from the memory's. Ranks in ``whole_turns`` stay on their core for a step.
 
     Raises ConfigError for more nodes than ranks, and for several nodes without a link.
     """
@@ -94,6 +94,7 @@ class Machine:
     link: Link | None = None
     progress: bool = False
     messages: Link | None = None
+    whole_turns: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= self.ranks:
@@ -128,9 +129,14 @@ class Machine:
         return int(self.counts[-1])
 
     @cached_property
-    def crowding(self) -> Array:
-        """How many ranks take turns on a core, for each rank [ranks]; 1 where each has its own."""
+    def turns(self) -> Array:
+        """How many ranks take turns on a core, on average, for each rank [ranks]; 1 where each has its own."""
         return np.maximum(1.0, self.counts / self.cores)[self.node_of]
+
+    @property
+    def crowding(self) -> Array:
+        """By which factor what a rank does takes longer for that [ranks]; in whole turns as on the fullest core."""
+        return np.ceil(self.turns) if self.whole_turns else self.turns
 
     @property
     def wire(self) -> Link:
@@ -154,7 +160,7 @@ class Machine:
         """The ranks without shared memory: each is a node of its own, and has its part of wire and cores."""
         share = self.node_size
         wire = self.wire.shared(share if self.nodes > 1 else 1)
-        return Machine(self.ranks, self.ranks, self.cores / share, self.memory, wire, self.progress, self.messages)
+        return replace(self, nodes=self.ranks, cores=self.cores / share, link=wire)
 
 
 # -- collectives between n ranks, each with a link of its own ----------------------------------------------------------

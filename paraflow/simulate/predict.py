@@ -34,6 +34,7 @@ MODES: dict[str, Simulate] = {
 """By mode: what simulates it."""
 
 _FEWEST_STEPS = 20
+_BALANCED = 4e-3  # seconds, about, after which Linux moves a rank to a core with fewer
 _MOST_PUSHES = 200_000  # of all workers, where each is an event of its own
 
 
@@ -103,6 +104,8 @@ def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, s
             f"parallel.compress = {table.compress!r} can be simulated for mode = 'allreduce', not for {table.mode!r}: "
             "set it to 'none'"
         )
+    if table.mode == "allreduce" and profile.seconds * machine.turns.max() < _BALANCED:  # all wait for the fullest core
+        machine = replace(machine, whole_turns=True)
     if profile.tried:
         return _tuned(profile, machine, table, noise, steps)
     workers = workers_of(table, machine.ranks)

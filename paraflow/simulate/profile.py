@@ -22,6 +22,7 @@ from paraflow.experiment.schema import Config
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
+from paraflow.graph.shape import num_elements
 from paraflow.ops.collective import STATISTICS
 from paraflow.ops.state import global_variables_initializer
 from paraflow.parallel import Strategy
@@ -136,15 +137,15 @@ class Profile:
         """The bytes of all gradients, which are those of the trained parameters."""
         return sum(bucket.nbytes for bucket in self.buckets)
 
-    def around(self, crowding: Array) -> Overhead:
+    def around(self, turns: Array) -> Overhead:
         """The overhead where so many ranks take turns on a core, on the line between the known ones beside it."""
         known = {1: Overhead(0.0), **self.overheads}
-        turns, levels = float(crowding.max()), sorted(known)
+        most, levels = float(turns.max()), sorted(known)
         if len(levels) == 1:
             return known[1]
-        above = min(int(np.searchsorted(levels[1:], turns)), len(levels) - 2)
+        above = min(int(np.searchsorted(levels[1:], most)), len(levels) - 2)
         low, high = levels[above : above + 2]
-        part = (turns - low) / (high - low)
+        part = (most - low) / (high - low)
 
         def between(a: float, b: float) -> float:
             return max(a + part * (b - a), 0.0)
@@ -170,23 +171,19 @@ class Profile:
 
 
 class Alone(Strategy):
-    """One process with the plan of several: its exchanges have nobody to wait for, even among ``ranks`` of a node.
-
-    With ``statistics`` those of all ranks are put together, as where these step together.
-    """
+    """One process with the plan of several: its exchanges have nobody to wait for, even among ``ranks`` of a node."""
 
     synchronous = True
 
-    def __init__(self, ranks: int, statistics: bool = False) -> None:
+    def __init__(self, ranks: int) -> None:
         self.comm: Communicator = Crowd(ranks)
-        self._statistics = statistics
         self.worker, self.workers = 0, 1
 
     def rewrite(self, program: Program) -> Program:
-        """exchange(g) becomes all_reduce(g), as with `AllReduce` on several ranks."""
+        """exchange(g) becomes all_reduce(g), and statistics those of all ranks, as with `AllReduce` on several."""
 
         def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-            if op.type in STATISTICS and self._statistics:
+            if op.type in STATISTICS:
                 return build.emit(op, STATISTICS[op.type], inputs, {**op.attrs, "operation": op.name})
             if op.type != "exchange":
                 return None
@@ -231,8 +228,7 @@ def _measure(config: Config, training: Dataset, samples: int, ranks: int, bucket
         model = build_model(config, training)
         train_op = build_train_op(config.optimizer, model.loss)
         initialize = global_variables_initializer()
-        strategy = Alone(ranks, config.parallel.mode == "allreduce")
-        with Session(strategy=strategy, bucket_bytes=bucket_bytes) as session:
+        with Session(strategy=Alone(ranks), bucket_bytes=bucket_bytes) as session:
             session.run(initialize)
             run = _Measured(session, model, train_op, training, samples)
             return run.profile(config)
@@ -342,8 +338,8 @@ class _Measured:
 
     def _row_bytes(self, step: Step) -> int:
         """What a rank has of statistics: float64, of the values and three numbers with them."""
-        values = [self._executable.values[slot] for slot in step.inputs]
-        return 8 * (3 + sum(np.size(value) for value in values if np.ndim(value)))
+        shapes = [self._executable.plan.slots[slot].shape for slot in step.inputs]
+        return 8 * (3 + sum(num_elements(shape) or 0 for shape in shapes if shape))
 
     def _exchanged(self) -> list[Any]:
         """The variables whose gradients are exchanged."""

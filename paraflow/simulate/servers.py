@@ -134,7 +134,7 @@ class _Server:
         # A message costs both its ends half of its latency, and one of the same node the copy of its bytes.
         inner = machine.inner
         self.message, self.near = inner.latency / 2 * crowding, self.nbytes / inner.bandwidth * crowding
-        self.take = (profile.call + profile.around(machine.crowding).server) * crowding + copy
+        self.take = (profile.call + profile.around(machine.turns).server) * crowding + copy
         self.update = (profile.call + share * profile.update) * crowding
         self.add = _PASSES * self.nbytes / memory.core * crowding
         self.write = self.send = copy
@@ -191,7 +191,7 @@ class _Servers:
         self._near = [[node == server.node for server in self._servers] for node in nodes]
         # The gradients into the message, the answer out of it.
         copies = 2 * _COPY * profile.nbytes / machine.memory.core
-        self._work = profile.work + copies + profile.around(machine.crowding).worker
+        self._work = profile.work + copies + profile.around(machine.turns).worker
         self._nbytes = profile.nbytes
 
     def run(self, factors: Array) -> Trace:

@@ -28,6 +28,7 @@ from hosts import run_ranks_on, start_hosts
 
 MODES = {
     "allreduce": [],
+    "batch_norm": ["model.normalization=synchronized_batch"],
     "backup_workers": ["parallel.mode=backup_workers"],
     "parameter_server": ["parallel.mode=parameter_server"],
     "local_sgd": ["parallel.mode=local_sgd"],
@@ -86,8 +87,8 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = partial(str.split, sep=",")
-    parser.add_argument("--ranks", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2, 4, 8],
-                        help="numbers of ranks (default: 1,2,4,8)")
+    parser.add_argument("--ranks", type=lambda text: [int(n) for n in text.split(",")], default=[1, 2, 3, 4, 8],
+                        help="numbers of ranks (default: 1,2,3,4,8)")
     parser.add_argument("--models", type=names, default=["64-128-10:64", "784-1024-1024-10:128"],
                         metavar="LAYERS:BATCH,...", help="64-...: digits, else Fashion-MNIST (default: one of each)")
     parser.add_argument("--modes", type=names, default=["allreduce"], help=f"of {','.join(MODES)} (default: allreduce)")

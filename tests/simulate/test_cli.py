@@ -55,7 +55,7 @@ def test_what_exchanges_cost_is_measured_with_this_machines_memory(capsys):
     assert main(server) == 0
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"exchanges by messages: \S+ .?s more of a rank(, \S+ .?s of a server)?", lines[3])
-    assert lines[4].startswith("exchanges of ranks that take turns on a core: ")
+    assert lines[4].startswith("exchanges of 2 ranks that take turns on a core: ")
     assert "not measured" not in lines[3] + lines[4]
     simulate("--ranks", "4", "--cores", "2", "--steps", "5", "parallel.mode=parameter_server")
     lines = capsys.readouterr().out.splitlines()
@@ -91,6 +91,26 @@ def test_the_profile_has_the_plans_buckets():
     assert found.shares[0] == pytest.approx(8192 / 9610)
     assert found.update > 0
     assert found.compression is None
+
+
+def test_the_profile_has_the_statistics_of_synchronised_batch_normalisation():
+    """Mean and variance of two layers, for which all ranks meet forward and backward."""
+    found = measure(load_config("configs/digits_batch_norm.toml", []), 4, [4])
+    for one in (found, found.on_node[4]):
+        assert [s.nbytes for s in one.statistics] == [8 * (3 + 2 * width) for width in (128, 64, 64, 128)]
+        assert 0 < one.statistics[0].after < one.statistics[-1].after <= one.compute
+        assert all(s.seconds > 0 for s in one.statistics)
+    own = measure(load_config("configs/digits_batch_norm.toml", ["model.normalization=batch"]), 4)
+    assert own.statistics == ()
+
+
+def test_autotunes_buckets_are_measured_and_chosen(capsys):
+    arguments = ["--ranks", "2", "--nodes", "2", "--link", "1us,1GB/s", "--steps", "5", "--noise", "0"]
+    assert main(["simulate", "configs/digits_autotune.toml", *MACHINE, *arguments]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"autotune would choose bucket_bytes = (262144|1048576|4194304|16777216)", last)
+    simulate(*arguments)
+    assert "autotune" not in capsys.readouterr().out
 
 
 def test_ranks_that_share_planes_are_measured_by_their_slices():

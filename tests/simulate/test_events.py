@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from paraflow.compiler.options import BUCKET_BYTES
 from paraflow.parallel.gossip import neighbours
 from paraflow.simulate.events import _partners
 from paraflow.simulate.model import all_reduce, world_all_gather, world_all_reduce
 from paraflow.simulate.noise import Noise
 from paraflow.simulate.predict import MODES
-from paraflow.simulate.profile import Bucket, Compression, Profile
+from paraflow.simulate.profile import Bucket, Compression, Overhead, Profile, Statistic
 
 from .cases import LINK, machine, profile, run
 
@@ -42,6 +43,65 @@ def test_memory_is_shared_by_the_ranks_of_a_node():
 def test_more_ranks_than_cores_take_turns():
     crowded, roomy = run(profile(), machine(8, cores=2)), run(profile(), machine(8, cores=8))
     assert crowded.step_seconds == pytest.approx(4 * roomy.step_seconds)
+
+
+def test_short_steps_take_whole_turns():
+    """A rank cannot change its core within a step of a millisecond, so all wait for the core that has two."""
+    short, long = profile(nbytes=0), profile(nbytes=0, compute=1e-2)
+    assert run(short, machine(3, cores=2)).step_seconds == run(short, machine(4, cores=2)).step_seconds
+    assert run(long, machine(3, cores=2)).step_seconds == pytest.approx(1.5 * 1e-2, rel=1e-3)
+
+
+@pytest.mark.parametrize(("ranks", "worker"), [(1, 0), (2, 2e-4), (3, 3e-4), (4, 4e-4), (8, 8e-4)])
+def test_overheads_lie_on_the_line_between_those_known(ranks, worker):
+    known = profile(overheads={2: Overhead(2e-4), 4: Overhead(4e-4)})
+    assert known.around(machine(ranks, cores=1).turns).worker == pytest.approx(worker)
+    roomy = profile(overheads={1: Overhead(1e-4)})
+    assert roomy.around(machine(ranks, cores=1).turns).worker == 1e-4
+
+
+def test_all_ranks_meet_for_statistics():
+    """Each puts them together, from a row of every rank; the first time all see that they are in the same step."""
+    normalised = profile(statistics=(Statistic(4e-4, 800, 1e-5), Statistic(9e-4, 80, 2e-5)))
+    for a_machine, first in ((machine(4), 2e-6), (machine(6, 3), 2e-6 + all_reduce(3, 72, LINK))):
+        sums = sum(world_all_reduce(a_machine, a_machine.ranks * nbytes) for nbytes in (800, 80))
+        more = run(normalised, a_machine).step_seconds - run(profile(), a_machine).step_seconds
+        assert more == pytest.approx(first + 3e-5 + sums)
+    for table in ({"accumulate": 3}, {"shared_memory": False}):
+        more = run(normalised, machine(4), **table).step_seconds - run(profile(), machine(4), **table).step_seconds
+        assert more == pytest.approx(2e-6 + 3e-5 + sum(world_all_reduce(machine(4), n) for n in (3200, 320)))
+    assert run(normalised, machine(1)) == run(profile(), machine(1))
+
+
+def test_gradients_before_statistics_leave_early():
+    """The sum over nodes of a bucket that is posted before the slowest rank comes to a meeting is over after it."""
+    bucket = Bucket(500_000, 1e-4, 0.0, 0)
+    meeting = Statistic(5e-4, 0, 5e-2)
+    found = run(Profile(32, 0.0, 1e-3, (bucket,), (meeting,)), machine(2, 2, progress=True))
+    first = 2e-6 + all_reduce(2, 48, LINK)
+    assert found.step_seconds == pytest.approx(1e-3 + 5e-2 + first + world_all_reduce(machine(2, 2), 0))
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_at_statistics_all_wait_for_the_slowest(accumulate):
+    slow = Noise(slow=1, factor=3.0)
+    normalised = profile(nbytes=0, statistics=(Statistic(1e-3, 0, 1e-9),))
+    found = run(normalised, machine(8), slow, accumulate=accumulate)
+    assert found.step_seconds == pytest.approx(3e-3, rel=0.01)
+    assert found.wait_seconds == pytest.approx(7 / 8 * 2e-3, rel=0.01)
+
+
+def test_autotune_chooses_the_buckets_of_the_faster_step():
+    half = Bucket(2_000_000, 5e-3, 0.0, 0)
+    late = Profile(32, 0.0, 5e-3, (replace(half, nbytes=4_000_000),))
+    early = Profile(32, 0.0, 5e-3, (replace(half, after=2e-3), half))
+    nodes = machine(2, 2, progress=True)
+    found = run(replace(late, tried={1 << 18: early}), nodes)
+    assert found == replace(run(early, nodes), bucket_bytes=1 << 18)
+    slightly = replace(late, compute=4.9e-3)
+    assert run(replace(late, tried={1 << 18: slightly}), nodes).bucket_bytes == BUCKET_BYTES  # it has to be clear
+    same = replace(late, compute=1e-3)  # equal buckets: what differs is chance
+    assert run(replace(late, tried={1 << 18: same}), nodes).step_seconds == run(late, nodes).step_seconds
 
 
 def test_nodes_all_reduce_each_slice():

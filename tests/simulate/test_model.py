@@ -1,5 +1,7 @@
 """Costs of messages and collectives against their published formulas, and what the machine says of its ranks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,7 @@ def test_uneven_nodes_have_their_ranks_in_blocks():
     assert uneven.starts.tolist() == [0, 3, 6]
     assert (uneven.node_size, uneven.lanes) == (3, 2)
     assert uneven.crowding.tolist() == [1.5] * 6 + [1] * 2
+    assert replace(uneven, whole_turns=True).crowding.tolist() == [2] * 6 + [1] * 2
     assert uneven.node_max(np.arange(8.0)).tolist() == [2, 2, 2, 5, 5, 5, 7, 7]
 
 
