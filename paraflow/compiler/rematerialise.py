@@ -148,10 +148,12 @@ def _forward_segments(operations: list[Operation], taken: set[Operation]) -> lis
             filled = 0
         segments[-1].operations.append(op)
         filled += sum(_nbytes(t) for t in op.outputs if t in wanted)
+    # A gradient is kept where it is made: by that ranks order their exchanges, and segments depend on the batch's size.
+    gradients = {t for o in exchanges for t in o.inputs}
     for segment in segments[:-1]:
         inside = {o.index for o in segment.operations}
         for tensor in (t for o in segment.operations for t in o.outputs):
-            if any(use <= turn and use not in inside for use in uses[tensor]):
+            if tensor in gradients or any(use <= turn and use not in inside for use in uses[tensor]):
                 segment.kept.add(tensor)
         _keep_views(segment)
         _leave_out_unused(segment, wanted)

@@ -32,7 +32,7 @@ class Routine:
 
     def __init__(self, program: Program, outer: Executable) -> None:
         self._program = program
-        self._context = outer.context
+        self._context, self._disable = outer.context, outer.disable
         self._plans: dict[tuple[tuple[int, ...], ...], Executable] = {}
 
     def at(self, arrays: Sequence[Array]) -> Executable:
@@ -46,10 +46,11 @@ class Routine:
     def _load(self, shapes: tuple[tuple[int, ...], ...]) -> Executable:
         program = self._program
         _, plan = compile_plan(
-            program.graph, program.fetches, program.targets, dict(zip(program.feeds, shapes, strict=True))
-        )
+            program.graph, program.fetches, program.targets, dict(zip(program.feeds, shapes, strict=True)),
+            disable=self._disable,
+        )  # fmt: skip
         self._context.store.need(plan.reads)
-        return Executable(plan, self._context)
+        return Executable(plan, self._context, disable=self._disable)
 
     def run(self, arrays: Sequence[Array]) -> list[Any]:
         """Its results for ``arrays``, copied."""

@@ -9,6 +9,8 @@ from paraflow.compiler import rematerialise
 from paraflow.compiler.pipeline import OPTIONAL, PASSES, STAGES
 from paraflow.errors import InvalidArgumentError
 from paraflow.parallel import AllReduce
+from paraflow.runtime import control
+from paraflow.runtime.executable import Executable
 
 from .checker import check_plan
 from .plans import kinds, plan_of
@@ -18,13 +20,22 @@ FEATURES, LABELS = rng.normal(size=(11, 8)).astype(np.float32), rng.integers(0, 
 
 
 def network():
-    """A small network with everything that passes look at: views, dropout, statistics, constants, clipping, slots."""
+    """A small network with everything that passes look at: views, dropout, statistics, constants, clipping, slots, and
+    a loop and branches that have some of that too."""
     pf.set_random_seed(1)
     x, labels = pf.placeholder(pf.float32, (None, 8)), pf.placeholder(pf.int32, (None,))
     training = pf.placeholder(pf.bool, ())
     hidden = pf.layers.dense(x * (pf.constant(2.0) - 1.0), 12, activation=pf.tanh)
     hidden = pf.layers.batch_normalization(hidden, training=training)
     hidden = pf.layers.dropout(pf.reshape(pf.reshape(hidden, [-1, 3, 4]), [-1, 12]), 0.3, training=training)
+    w = pf.Variable(np.float32(0.3) * np.eye(12, dtype=np.float32))
+
+    def turn(i, h):
+        h = pf.nn.dropout(pf.tanh(pf.matmul(h, w) * (pf.constant(2.0) - 1.0)) + pf.tanh(pf.matmul(h, w)), rate=0.1)
+        parts = pf.split(h, 2, 1)
+        return i + 1, pf.cond(i > 0, lambda: pf.concat([parts[1] / 1.0, -(-parts[0])], 1), lambda: h + parts[0][0, 0])
+
+    _, hidden = pf.while_loop(lambda i, h: i < 3, turn, (0, hidden))
     logits = pf.layers.dense(hidden, 4) / 1.0
     loss = pf.reduce_mean(pf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
     optimizer = pf.train.AdamOptimizer(0.01)
@@ -89,6 +100,36 @@ def test_each_optional_pass_does_what_its_name_says():
     assert plan("in_place").arena_bytes == 128
     assert plan("in_place", "reuse").arena_bytes == 5 * 64
     assert plan("reuse").arena_bytes == 64
+
+
+@pytest.mark.usefixtures("graph")
+def test_a_pass_that_is_left_out_is_left_out_in_branches_and_loops_too(monkeypatch):
+    seen = []
+
+    class Loaded(Executable):
+        def __init__(self, plan, *args, **options):
+            seen.append(kinds(plan))
+            super().__init__(plan, *args, **options)
+
+    monkeypatch.setattr(control, "Executable", Loaded)
+    x = pf.placeholder(pf.float32, (4,))
+
+    def body(i, y):
+        inner = pf.while_loop(lambda j, z: j < 2, lambda j, z: (j + 1, z * 1.0), (0, y))[1]
+        return i + 1, pf.cond(i < 1, lambda: pf.exp(inner) + pf.exp(inner), lambda: -(-inner))
+
+    _, y = pf.while_loop(lambda i, y: i < 2, body, (0, x))
+    inside = []
+    for disable in ((), OPTIONAL):
+        with pf.Session(compiler=pf.CompilerOptions(disable)) as session:
+            inside.append(session.run(y, {x: np.arange(4.0)}).tobytes())
+        inside.append(sorted(seen))
+        seen.clear()
+    assert inside[0] == inside[2]
+    assert [[], [], ["exp", "add"]] == [k for k in inside[1] if "stateless_cond" not in k]
+    assert [["exp", "exp", "add"], ["multiply"], ["negative", "negative"]] == [
+        k for k in inside[3] if "stateless_cond" not in k
+    ]
 
 
 @pytest.mark.usefixtures("graph")
