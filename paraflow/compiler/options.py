@@ -21,7 +21,7 @@ class Options:
     the buckets in which gradients are exchanged, a quarter of it for the first. ``rewrite`` is the parallel
     strategy's: it sees the pruned program with its ``exchange`` markers. ``rematerialise``: what backward needs of the
     forward pass is computed again; ``recomputed`` are name scopes and their results, of which that is asked in any
-    case.
+    case. ``repeated``: it is a program inside a loop, which runs so often that more is worth compiling.
     """
 
     threads: int = 1
@@ -31,3 +31,4 @@ class Options:
     rewrite: Rewrite | None = None
     rematerialise: bool = False
     recomputed: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    repeated: bool = False

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.compiler.options import Options
 from paraflow.compiler.pipeline import compile_plan
 from paraflow.compiler.plan import ARENA, OBJECT, Step
 from paraflow.graph.dtypes import items
@@ -30,8 +31,8 @@ _execute = SerialExecutor().execute
 class Routine:
     """A program and its plans, by the shapes of what it is given."""
 
-    def __init__(self, program: Program, outer: Executable) -> None:
-        self._program = program
+    def __init__(self, program: Program, outer: Executable, repeated: bool = False) -> None:
+        self._program, self._repeated = program, repeated or outer.repeated
         self._context, self._disable = outer.context, outer.disable
         self._plans: dict[tuple[tuple[int, ...], ...], Executable] = {}
 
@@ -47,10 +48,10 @@ class Routine:
         program = self._program
         _, plan = compile_plan(
             program.graph, program.fetches, program.targets, dict(zip(program.feeds, shapes, strict=True)),
-            disable=self._disable,
+            Options(repeated=self._repeated), self._disable,
         )  # fmt: skip
         self._context.store.need(plan.reads)
-        return Executable(plan, self._context, disable=self._disable)
+        return Executable(plan, self._context, disable=self._disable, repeated=self._repeated)
 
     def run(self, arrays: Sequence[Array]) -> list[Any]:
         """Its results for ``arrays``, copied."""
@@ -180,7 +181,7 @@ class Loop:
         self._kept: list[list[Any]] = [[] for _ in body.fetches[self._carried :]]
         self._cond = None if cond is None else Routine(cond, outer)
         feeds = {} if cond is None else dict(zip(cond.feeds, body.fetches[: self._carried], strict=False))
-        self._turn = Routine(body if cond is None else join(body, cond, feeds), outer)
+        self._turn = Routine(body if cond is None else join(body, cond, feeds), outer, repeated=True)
         self._turns: dict[Executable, Turn] = {}
 
     def __call__(self) -> None:
