@@ -83,7 +83,9 @@ def fused(*inputs, body=None, shape=(), dtypes=(), reductions=(), repeated=False
 
 
 @fused.shape
-def _(*inputs: Spec, body: Body, shape: Any, dtypes: Any, reductions: Any, repeated: bool, scratch: int) -> tuple[Spec, ...]:
+def _(
+    *inputs: Spec, body: Body, shape: Any, dtypes: Any, reductions: Any, repeated: bool, scratch: int
+) -> tuple[Spec, ...]:
     kinds = {state: body.nodes[r - body.states - body.leaves - body.scalars].dtype for state, r in body.writes}
     reduced = (Spec(np.dtype(kinds[s]), reduced_dims(shape, axis, keep)) for _, s, axis, keep in reductions)
     memory = [Spec(np.dtype("uint8"), (scratch,))] if scratch else []
