@@ -2,7 +2,8 @@
 
 A group takes the place of its last member, so that everything outside of it keeps its order; what a member's value is
 needed for outside must come after that. Values that are needed outside, say by gradients, are further outputs. A sum,
-mean, maximum or minimum over the last axes may end a group. Groups of small arrays would gain nothing and are left.
+mean, maximum or minimum over the last axes may end a group. Groups of small arrays would gain nothing and are left;
+inside a loop calls count, and a group of smaller ones is a compiled loop.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from paraflow.kernels.numpy import KERNELS, Kernel
 from paraflow.ops.update import Body, Node
 
 FUSE_FROM = 1 << 14  # elements; arrays of fewer stay in the core's own cache between operations anyway
+REPEATED_FROM = 1 << 11  # the same inside a loop
 LONGEST = 64  # members and inputs of a group
 
 # Elementwise operations without a kernel of their own whose bodies look at each element by itself and raise nothing.
@@ -46,9 +48,9 @@ class Group:
         return sorted((*self.members, *self.reductions), key=lambda o: o.index)
 
 
-def fuse(program: Program) -> Program:
-    """Replace groups of elementwise operations by ``fused`` ones."""
-    groups = _Grouping(program).groups()
+def fuse(program: Program, repeated: bool = False) -> Program:
+    """Replace groups of elementwise operations by ``fused`` ones, in a program that may run as a turn of a loop."""
+    groups = _Grouping(program, repeated).groups()
     if not groups:
         return program
     group_of = {op: group for group in groups for op in group.all()}
@@ -61,7 +63,7 @@ def fuse(program: Program) -> Program:
             return None
         if op is not group.all()[-1]:
             return inputs[:1]  # nobody asks for it before the last member is there
-        _emit(build, group, [o for o in group.all() if o in outside], moved)
+        _emit(build, group, [o for o in group.all() if o in outside], moved, repeated)
         return (moved[op.outputs[0]],)
 
     return rebuild(program, rule, moved)
@@ -79,7 +81,8 @@ def _used_outside(program: Program, group_of: dict[Operation, Group]) -> set[Ope
 class _Grouping:
     """Finds the groups of one program, its operations taken in order."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, repeated: bool) -> None:
+        self.smallest = max(min(FUSE_FROM, REPEATED_FROM) if repeated else FUSE_FROM, 1)
         self.operations = program.operations()
         self.consumers: dict[Operation, list[Operation]] = defaultdict(list)
         self.writes: dict[str, list[int]] = defaultdict(list)
@@ -113,7 +116,7 @@ class _Grouping:
         if any(user.type == "assign_variable" for user in self.consumers[op]):
             return False  # it writes into the variable itself
         shape = known(op.outputs[0].spec.shape)
-        if shape == () or math.prod(shape) < max(FUSE_FROM, 1):
+        if shape == () or math.prod(shape) < self.smallest:
             return False
         return _plain(shape, [known(t.spec.shape) for t in op.inputs])
 
@@ -207,7 +210,9 @@ def _readable(group: Group) -> bool:
     return _plain(group.shape, [known(t.spec.shape) for op in members for t in op.inputs if t.op not in members])
 
 
-def _emit(build: Builder, group: Group, wanted: Sequence[Operation], moved: dict[Tensor, Tensor]) -> None:
+def _emit(
+    build: Builder, group: Group, wanted: Sequence[Operation], moved: dict[Tensor, Tensor], repeated: bool
+) -> None:
     """The ``fused`` operation of a group; ``moved`` then knows the outputs of its members that are ``wanted``."""
     outputs = [op for op in wanted if op not in group.reductions]
     only_reduced = dict.fromkeys(o.inputs[0].op for o in group.reductions if o.inputs[0].op not in outputs)
@@ -234,6 +239,7 @@ def _emit(build: Builder, group: Group, wanted: Sequence[Operation], moved: dict
         "reductions": tuple(
             (o.type, states.index(o.inputs[0].op), o.attrs["axis"], o.attrs["keepdims"]) for o in group.reductions
         ),
+        "repeated": repeated,
         "scratch": scratch_bytes(body, len(outputs), min(size, max(BLOCK, rows))),
     }
     results = build.emit(group.all()[-1], "fused", (*leaves, *scalars), attrs)

@@ -23,6 +23,7 @@ class Options:
     strategy's: it sees the pruned program with its ``exchange`` markers. ``rematerialise``: what backward needs of the
     forward pass is computed again, all or what a `Cut` says; ``memory_budget`` are the bytes of arena for which the
     compiler looks for such a cut; ``recomputed`` are name scopes and their results, of which that is asked in any case.
+    ``repeated``: it is a program inside a loop, which runs so often that more is worth compiling.
     """
 
     threads: int = 1
@@ -33,3 +34,4 @@ class Options:
     rematerialise: bool | Cut = False
     memory_budget: int | None = None
     recomputed: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    repeated: bool = False

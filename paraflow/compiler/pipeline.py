@@ -27,6 +27,7 @@ from paraflow.compiler.rows import share_rows
 from paraflow.compiler.schedule import schedule
 from paraflow.compiler.simplify import simplify
 from paraflow.compiler.specialise import Given, specialise
+from paraflow.compiler.views import show_parts
 from paraflow.errors import InvalidArgumentError
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
@@ -63,13 +64,14 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("merge", lambda program, options: merge(program)),
     ("rematerialise", _rematerialise),
     ("strategy", _strategy),
+    ("views", lambda program, options: show_parts(program)),
     ("fold", lambda program, options: fold(program)),
     ("simplify", lambda program, options: simplify(program)),
     ("merge", lambda program, options: merge(program)),
     ("markers", lambda program, options: resolve_markers(program)),
     ("shard_updates", _shard_updates),
     ("share_rows", _share_rows),
-    ("fuse", lambda program, options: fuse(program)),
+    ("fuse", lambda program, options: fuse(program, options.repeated)),
     ("schedule", lambda program, options: schedule(program)),
 )
 STAGES = tuple(dict.fromkeys(("prune", *(name for name, _ in PASSES), "lower")))

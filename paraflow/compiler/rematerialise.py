@@ -161,6 +161,8 @@ class Forward:
             for tensor in () if op.record.shape_only else op.inputs:  # a shape is known without the value
                 self.uses[tensor].append(op.index)
         self.turn, self.most = _fullest(operations, exchanges, self.uses)
+        # A gradient is kept where it is made: by that ranks order their exchanges, and cuts depend on the batch's size.
+        self._gradients = {t for o in exchanges for t in o.inputs}
         others = {o for s in taken for o in s.operations}
         self.operations = [o for o in operations if o.index <= self.turn and _computable(o) and o not in others]
         self.living = [
@@ -197,7 +199,7 @@ class Forward:
             for op in segment.operations:
                 for tensor in op.outputs:
                     later = any(use <= self.turn and use not in inside for use in self.uses[tensor])
-                    if later or (number >= whole and is_heavy(op)):
+                    if later or tensor in self._gradients or (number >= whole and is_heavy(op)):
                         segment.kept.add(tensor)
             _keep_views(segment)
             _leave_out_unused(segment, wanted)

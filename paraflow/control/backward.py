@@ -12,6 +12,7 @@ from typing import Any
 from paraflow.autodiff import influential, pull_back
 from paraflow.control.branches import conditional
 from paraflow.control.loops import looping
+from paraflow.control.totals import rows_of_products, total
 from paraflow.control.tracing import kept_of
 from paraflow.graph.dtypes import is_differentiable, items
 from paraflow.graph.graph import get_default_graph, name_scope
@@ -202,17 +203,25 @@ def _of_loop(outputs: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...])
             pairs += [(y, graph.follow(dy, y.spec)) for y, dy in later]
             found = dict(zip(wanted, pull_back([y for y, _ in pairs], [d for _, d in pairs], wanted), strict=True))
             leaving = [_or_zeros(found[body.feeds[k]], graph, body.feeds[k]) for k in active]
-            invariant = [i for i in range(carried, plain) if found.get(body.feeds[i]) is not None]
+            terms = {i: t for i in range(carried, plain) if (t := found.get(body.feeds[i])) is not None}
+            rows = rows_of_products(terms, {inner for _, inner in graph.inputs})
+            invariant = [i for i in terms if i not in rows]
             sums = {i: graph.input(Spec(body.feeds[i].dtype, body.feeds[i].spec.shape)) for i in invariant}
             leaving += [_sum(sums[i], _needed(found[body.feeds[i]])) for i in invariant]
         listed = [i for i in range(plain, len(body.feeds)) if found.get(body.feeds[i]) is not None]
         elements = [graph.capture(_needed(found[body.feeds[i]])) for i in listed]
+        lists = {inner: of for of, inner in graph.followed}
+        made = [t for t in dict.fromkeys(t for several in rows.values() for t in several) if t not in lists]
         start = [_start(cotangents[k], outputs[k]) for k in active] + [_zeros(given[i]) for i in invariant]
         turns = _backward_loop(
-            op, outputs[carried], start, graph, [*arriving.values(), *sums.values()], leaving, elements, scope
+            op, outputs[carried], start, graph, [*arriving.values(), *sums.values()], leaving, [*elements, *made], scope
         )
+        new = turns.outputs[len(start) + 1 :]
+        lists.update(zip(made, new[len(listed) :], strict=False))
+        totals = {i: total(terms[i], [lists[t] for t in several], several) for i, several in rows.items()}
     results: dict[int, Tensor] = dict(zip([*active, *invariant], turns.outputs, strict=False))
-    results.update(zip(listed, turns.outputs[len(start) + 1 :], strict=False))
+    results.update(zip(listed, new, strict=False))
+    results.update(totals)
     of_feeds = [results.get(i) for i in range(len(body.feeds))]
     return (*(None,) * first, *of_feeds[:carried], *(None,) * op.attrs["given"], *of_feeds[carried:])
 

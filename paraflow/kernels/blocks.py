@@ -28,6 +28,7 @@ BLOCK = 1 << 14  # elements
 # Operations whose numpy kernels go over memory several times, so that a loop or blocks pay for one alone.
 SEVERAL_PASSES = {"relu_gradient", "erf", "rsqrt", "squared_difference", "multiply_no_nan"}
 COMPILE_FROM = 1 << 15  # elements; below, a compilation (0.1 s, once in a machine's life) is not worth it
+REPEATED_FROM = 1 << 11  # the same inside a loop
 
 
 class Segment(NamedTuple):
@@ -51,6 +52,7 @@ class _Fused:
         inputs = body.leaves + body.scalars
         states = list(arrays[inputs : inputs + len(attrs["dtypes"])])
         leaves, self.scalars = list(arrays[: body.leaves]), list(arrays[body.leaves : inputs])
+        self.compile_from = min(COMPILE_FROM, REPEATED_FROM) if attrs["repeated"] else COMPILE_FROM
         self.reductions = attrs["reductions"]
         reduced = [
             _spread(out, shape, axis)
@@ -81,7 +83,7 @@ class _Fused:
     def calls(self) -> Iterator[Call]:
         """What one run calls, one after the other."""
         planar = self.whole >= len(self.sizes) - 1
-        may_compile = math.prod(self.sizes) >= COMPILE_FROM and planar and self._rows_lie_together()
+        may_compile = math.prod(self.sizes) >= self.compile_from and planar and self._rows_lie_together()
         segments = self._segments() if may_compile else None
         if segments is None:
             segments = [Segment(inner) for inner in self.registers.steps]

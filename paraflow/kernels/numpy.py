@@ -200,6 +200,15 @@ def _items_read(attrs: Mapping[str, Any]) -> Call:
     return read
 
 
+def _concatenate(attrs: Mapping[str, Any]) -> Call:
+    axis = attrs["axis"]
+
+    def concatenate(*operands: Array) -> None:
+        np.concatenate(operands[:-1], axis, operands[-1])
+
+    return concatenate
+
+
 def _copy(x: Array, out: Array) -> None:
     out[...] = x
 
@@ -290,6 +299,7 @@ KERNELS: dict[str, Kernel] = {
     "clip_by_value": _plain(_clip, (0,)),
     "relu": _plain(_relu, (0,)),
     "relu_gradient": _plain(_relu_gradient, (0, 1)),
+    "concatenate": Kernel(_concatenate),
     "items_read": Kernel(_items_read),
     "select": _plain(_select),
     "sigmoid": _plain(_sigmoid, (0,)),

@@ -34,12 +34,13 @@ class Items:
     All that come of one another share the elements, which the last of them owns, so to change that one costs the same
     whatever its length; an older one keeps what it differs by from the next (Baker, "Shallow binding makes functional
     arrays fast", 1991), and one that differs by much gets elements of its own. What nobody has written is missing.
+    ``rows`` is the array of which the elements are the rows, where they are.
     """
 
-    __slots__ = ("_elements", "_next", "size")
+    __slots__ = ("_elements", "_next", "rows", "size")
 
-    def __init__(self, elements: dict[int, Any], size: int) -> None:
-        self.size = size
+    def __init__(self, elements: dict[int, Any], size: int, rows: Array | None = None) -> None:
+        self.size, self.rows = size, rows
         self._elements: dict[int, Any] | None = elements
         self._next: tuple[int, Any, Items] | None = None
 
@@ -136,9 +137,9 @@ def boxed(value: Any) -> Array:
     return box
 
 
-def listed(elements: Sequence[Any]) -> Array:
-    """The list of ``elements``, as the value of a tensor."""
-    return boxed(Items(dict(enumerate(elements)), len(elements)))
+def listed(elements: Sequence[Any], rows: Array | None = None) -> Array:
+    """The list of ``elements``, perhaps the ``rows`` of an array, as the value of a tensor."""
+    return boxed(Items(dict(enumerate(elements)), len(elements), rows))
 
 
 def _place(index: Any, of: Items, what: str, resizeable: bool = False) -> int:
@@ -386,6 +387,8 @@ def _(items: Spec, dtype: DType, dims: Dims) -> Spec:
 def items_concat(items, dtype=None, dims=None):
     """The elements, one after the other along their first axis."""
     of = items.item()
+    if of.rows is not None and of.rows.ndim > 1 and of.rows.dtype == dtype and compatible(of.rows.shape[1:], dims):
+        return of.rows.reshape(-1, *of.rows.shape[2:])  # a list never changes, and neither does what shows it
     parts = [_found(of, i, dtype, dims) for i in range(of.size)]
     if any(part.ndim == 0 for part in parts):
         raise InvalidArgumentError("scalars of a TensorArray cannot be concatenated; stack them")

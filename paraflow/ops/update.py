@@ -63,12 +63,12 @@ class Body(NamedTuple):
 
 
 @op(same=())
-def fused(*inputs, body=None, shape=(), dtypes=(), reductions=(), scratch=0):
+def fused(*inputs, body=None, shape=(), dtypes=(), reductions=(), repeated=False, scratch=0):
     """Run ``body`` on arrays that broadcast to ``shape``; what the compiler makes of several elementwise operations.
 
     ``inputs`` are leaves and then scalars. The outputs are the states, of ``dtypes``, but for those after them that are
     only reduced; what the ``reductions`` (operation, state, axes, keepdims) make of states; and, where any are
-    needed, ``scratch`` bytes of working memory, whose content means nothing.
+    needed, ``scratch`` bytes of working memory, whose content means nothing. It may be ``repeated``, turn after turn.
     """
     registers = [None] * body.states + list(inputs)
     for node in body.nodes:
@@ -83,7 +83,9 @@ def fused(*inputs, body=None, shape=(), dtypes=(), reductions=(), scratch=0):
 
 
 @fused.shape
-def _(*inputs: Spec, body: Body, shape: Any, dtypes: Any, reductions: Any, scratch: int) -> tuple[Spec, ...]:
+def _(
+    *inputs: Spec, body: Body, shape: Any, dtypes: Any, reductions: Any, repeated: bool, scratch: int
+) -> tuple[Spec, ...]:
     kinds = {state: body.nodes[r - body.states - body.leaves - body.scalars].dtype for state, r in body.writes}
     reduced = (Spec(np.dtype(kinds[s]), reduced_dims(shape, axis, keep)) for _, s, axis, keep in reductions)
     memory = [Spec(np.dtype("uint8"), (scratch,))] if scratch else []

@@ -15,6 +15,7 @@ from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.compression import Compressor, check_compressor
 from paraflow.parallel.compression.runs import CompressedRuns
 from paraflow.parallel.pace import Pace
+from paraflow.parallel.sharding import ShardRandom
 from paraflow.parallel.strategy import Strategy
 from paraflow.runtime.common import variables_in_common
 
@@ -62,15 +63,17 @@ class AllReduce(Strategy):
             return program
         operations = program.operations()
         exchanges = [o for o in operations if o.type in EXCHANGES]
-        above = shard_random([*exchanges, *(o for o in operations if o.type in ("add_gradient", "add_gradient_rows"))])
+        added = [o for o in operations if o.type in ("add_gradient", "add_gradient_rows")]
+        shard_random = ShardRandom([*exchanges, *added])
         moved: dict[Tensor, Tensor] = {}
         trained = {name for name, v in program.graph.variables.items() if v.trainable}
         packed = [o for o in exchanges if o.type == "exchange" and o.attrs["variable"] in trained]
         compressed = CompressedRuns(packed, moved)
 
         def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-            if op.record.random and op in above and "sharded" in op.attrs:
-                return build.emit(op, op.record, inputs, {**op.attrs, "sharded": True})
+            sharded = shard_random(build, op, inputs)
+            if sharded is not None:
+                return sharded
             if op.type == "exchange_rows":
                 return build.emit(op, "all_gather_rows", inputs, {"variable": op.attrs["variable"]})
             if op.type in STATISTICS:
@@ -131,14 +134,6 @@ class AllReduce(Strategy):
                     RuntimeWarning,
                     stacklevel=2,
                 )
-
-
-def shard_random(exchanges: Sequence[Operation]) -> set[Operation]:
-    """The operations above an exchange: what is random there has to differ from shard to shard (dropout masks).
-
-    Everything else that is random (initial values) has to be equal on all ranks.
-    """
-    return set(reachable(exchanges))
 
 
 def broadcast_variables(comm: Communicator, session: Any, root: int) -> None:

@@ -22,9 +22,10 @@ from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
 from paraflow.ops.collective import EXCHANGES, weigh
 from paraflow.parallel.agreement import check_agreement, graph_lines
-from paraflow.parallel.allreduce import broadcast_variables, shard_random
+from paraflow.parallel.allreduce import broadcast_variables
 from paraflow.parallel.compression import Compressor, check_compressor
 from paraflow.parallel.pace import Pace
+from paraflow.parallel.sharding import ShardRandom
 from paraflow.parallel.strategy import Strategy, refuse_global_statistics
 from paraflow.runtime.ending import Part
 
@@ -80,19 +81,17 @@ class Averaging(Strategy, ABC):
         operations = program.operations()
         refuse_global_statistics(self, operations)
         exchanges = [o for o in operations if o.type in EXCHANGES]
-        above, below = shard_random(exchanges), dependents(operations, exchanges)
+        shard_random, below = ShardRandom(exchanges), dependents(operations, exchanges)
         # The mean gradient of no samples is NaN.
         empty = any(t.spec.shape and t.spec.shape[0] == 0 for t in program.feeds)
 
         def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-            if op.record.random and op in above and "sharded" in op.attrs:
-                return build.emit(op, op.record, inputs, {**op.attrs, "sharded": True})
             if empty and op in below and op.type == "assign_variable":
                 attrs = {**op.attrs, "dtype": op.outputs[0].dtype}
                 return build.emit(op, "read_variable", (), attrs)
             if empty and op in below and op.type == "scatter_variable":
                 return inputs[:1]
-            return None
+            return shard_random(build, op, inputs)
 
         local = rebuild(program, rule)
         if not any(o.record.writes and o in below for o in operations):

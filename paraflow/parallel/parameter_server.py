@@ -26,6 +26,7 @@ from paraflow.parallel.server.ownership import own_part, share_out, written_by
 from paraflow.parallel.server.policies import Apply, Closing, Immediate, Policy
 from paraflow.parallel.server.pushes import Pushes
 from paraflow.parallel.server.serving import Server
+from paraflow.parallel.sharding import ShardRandom
 from paraflow.parallel.strategy import Batch, Strategy, refuse_global_statistics
 from paraflow.runtime.common import variables_in_common
 from paraflow.runtime.ending import Part
@@ -138,17 +139,15 @@ class ParameterServer(Strategy):
                 _Link(rank, _share(exchanges, variables, owners, number), exchanges, variables, self.compress)
                 for number, rank in enumerate(self.servers)
             ]
-        above = set(reachable(exchanges))
+        shard_random = ShardRandom(exchanges)
         last = exchanges[-1]
         gradients: list[Tensor] = []
         written: list[Operation] = []
         pulled = tuple((v.name, v.dtype.name, v.shape) for v in variables)
 
         def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-            if op.record.random and op in above and "sharded" in op.attrs:
-                return build.emit(op, op.record, inputs, {**op.attrs, "sharded": True})
             if op.type not in EXCHANGES:
-                return None
+                return shard_random(build, op, inputs)
             gradients.append(_whole(build, op, inputs))
             if op is last:
                 values = build.emit(op, "push_pull", gradients, {"variables": pulled, "cut": cut})

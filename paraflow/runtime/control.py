@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.compiler.options import Options
 from paraflow.compiler.pipeline import compile_plan
 from paraflow.compiler.plan import ARENA, OBJECT, Step
 from paraflow.graph.dtypes import items
@@ -21,6 +22,7 @@ from paraflow.ops.control import CONDS, LOOPS, branch_number, element
 from paraflow.ops.items import listed
 from paraflow.runtime.executable import DRIVERS, Executable
 from paraflow.runtime.executors import SerialExecutor
+from paraflow.runtime.kept import Kept
 
 Array = np.ndarray[Any, Any]
 
@@ -30,9 +32,9 @@ _execute = SerialExecutor().execute
 class Routine:
     """A program and its plans, by the shapes of what it is given."""
 
-    def __init__(self, program: Program, outer: Executable) -> None:
-        self._program = program
-        self._context = outer.context
+    def __init__(self, program: Program, outer: Executable, repeated: bool = False) -> None:
+        self._program, self._repeated = program, repeated or outer.repeated
+        self._context, self._disable = outer.context, outer.disable
         self._plans: dict[tuple[tuple[int, ...], ...], Executable] = {}
 
     def at(self, arrays: Sequence[Array]) -> Executable:
@@ -46,10 +48,11 @@ class Routine:
     def _load(self, shapes: tuple[tuple[int, ...], ...]) -> Executable:
         program = self._program
         _, plan = compile_plan(
-            program.graph, program.fetches, program.targets, dict(zip(program.feeds, shapes, strict=True))
-        )
+            program.graph, program.fetches, program.targets, dict(zip(program.feeds, shapes, strict=True)),
+            Options(repeated=self._repeated), self._disable,
+        )  # fmt: skip
         self._context.store.need(plan.reads)
-        return Executable(plan, self._context)
+        return Executable(plan, self._context, disable=self._disable, repeated=self._repeated)
 
     def run(self, arrays: Sequence[Array]) -> list[Any]:
         """Its results for ``arrays``, copied."""
@@ -113,7 +116,7 @@ class Turn:
     that has the shapes of what the turn was given, so the next one needs no other plan.
     """
 
-    def __init__(self, executable: Executable, carried: int, given: int, followed: int, kept: list[list[Any]]) -> None:
+    def __init__(self, executable: Executable, carried: int, given: int, followed: int, kept: list[Kept]) -> None:
         self.executable = executable
         plan, fed = executable.plan, executable.fed
         self.closed = all(plan.slots[s].shape == fed[k].shape for k, s in enumerate(plan.fetches[:carried]))
@@ -121,8 +124,8 @@ class Turn:
         self.followed = fed[carried + given : carried + given + followed]
         self.results = executable.fetches[:carried]
         self.holds = executable.fetches[-1]
-        copies = executable.fetches[carried : carried + len(kept)]
-        keeps = [partial(_keep, values, copy) for values, copy in zip(kept, copies, strict=True)]
+        slots = plan.fetches[carried : carried + len(kept)]
+        keeps = [partial(each.add, executable.values, slot) for each, slot in zip(kept, slots, strict=True)]
         self.calls: list[Callable[[], Any]] = [*executable.in_turn, *keeps, *(self._moves() if self.closed else ())]
 
     def _moves(self) -> list[Callable[[], Any]]:
@@ -163,10 +166,6 @@ def _move_list(values: list[Any], source: int, target: Array) -> None:
     target[()] = values[source].item()
 
 
-def _keep(values: list[Any], copy: Callable[[], Any]) -> None:
-    values.append(copy())
-
-
 class Loop:
     """A step that runs turns of a body."""
 
@@ -176,10 +175,10 @@ class Loop:
         self._carried, self._given, self._followed = attrs["carried"], attrs["given"], attrs["followed"]
         self._reverse = attrs["reverse"]
         cond, body = attrs["cond"], attrs["body"]
-        self._kept: list[list[Any]] = [[] for _ in body.fetches[self._carried :]]
+        self._kept = [Kept(self._reverse) for _ in body.fetches[self._carried :]]
         self._cond = None if cond is None else Routine(cond, outer)
         feeds = {} if cond is None else dict(zip(cond.feeds, body.fetches[: self._carried], strict=False))
-        self._turn = Routine(body if cond is None else join(body, cond, feeds), outer)
+        self._turn = Routine(body if cond is None else join(body, cond, feeds), outer, repeated=True)
         self._turns: dict[Executable, Turn] = {}
 
     def __call__(self) -> None:
@@ -192,8 +191,8 @@ class Loop:
         lists = [x.item().values() for x in rest[plain:]]
         if self._reverse and limit is not None:
             lists = [elements[limit - 1 :: -1] for elements in lists]
-        for values in self._kept:
-            values.clear()
+        for kept in self._kept:
+            kept.start(limit)
         turns = 0
         goes_on = limit > 0 if limit is not None else bool(self._condition([*state, *to_cond]))
         while goes_on:
@@ -202,10 +201,7 @@ class Loop:
             turns, goes_on = self._run(turn, turns, limit, lists)
             self._turn.ran(turn.executable)
             state = list(turn.carried) if turn.closed else [copy() for copy in turn.results]
-        kept = [listed(v[::-1] if self._reverse else v) for v in self._kept]
-        for values in self._kept:
-            values.clear()
-        self._outlet.put([*state, np.int32(turns), *kept])
+        self._outlet.put([*state, np.int32(turns), *(kept.list() for kept in self._kept)])
 
     def _run(self, turn: Turn, turns: int, limit: int | None, lists: list[list[Any]]) -> tuple[int, bool]:
         """Turns by one plan, as long as shapes allow: how many have been made now, and whether there are more."""

@@ -57,15 +57,18 @@ class Executable:
 
     ``trains`` are the names of its exchanges of gradients and of the assignments that follow them. The variables
     ``kept`` stay as they are in a run in which no rank has a sample. It uses the arena of ``beside``, which then may
-    not run between a run of this one and the reading of its results.
+    not run between a run of this one and the reading of its results. The programs inside branches and loops are
+    compiled without the passes ``disable``, and all as those of loops where this is ``repeated`` itself.
     """
 
     def __init__(
         self, plan: Plan, context: RunContext, trains: Sequence[str] = (), kept: AbstractSet[str] = frozenset(),
-        beside: Executable | None = None,
+        beside: Executable | None = None, disable: Sequence[str] = (),
+        repeated: bool = False,
     ) -> None:  # fmt: skip
         self.plan = plan
         self.context = context
+        self.disable, self.repeated = disable, repeated
         self.arena: Array
         if beside is not None and beside.arena.nbytes >= plan.arena_bytes:
             self.arena = beside.arena

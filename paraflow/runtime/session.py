@@ -319,7 +319,8 @@ class Session:
         if trains not in self._accumulations:
             self._accumulations[trains] = Accumulation(self.strategy.accumulate)
         accumulation = self.context.accumulation = self._accumulations[trains]
-        adding = Executable(self._compile(wanted, feeds, adding=True)[0], self.context)
+        plan_of_adding, _ = self._compile(wanted, feeds, adding=True)
+        adding = Executable(plan_of_adding, self.context, disable=self.compiler.disable)
         time_steps(adding)
         closing = self._executable(plan, trains, samples)
         return Loaded(closing, samples, wanted.fold, accumulation, Loaded(adding, samples, wanted.fold))
@@ -332,7 +333,7 @@ class Session:
         if samples == 0 and trains:
             steps = (self.graph.get_operation_by_name(name) for name in trains)
             kept.update(name for step in steps if step.record.writes for name in step.variables)
-        executable = Executable(plan, self.context, trains, kept, beside)
+        executable = Executable(plan, self.context, trains, kept, beside, self.compiler.disable)
         time_steps(executable)
         return executable
 

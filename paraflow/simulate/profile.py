@@ -244,7 +244,7 @@ class _Measured:
         self._whole = session.make_callable(fetches, model.feeds)
         self._whole(*self._batch())  # the strategy starts, and variables take their places
         plan = session.plan(fetches, dict(zip(model.feeds, self._batch(), strict=True)))
-        self._executable = Executable(plan, session.context)
+        self._executable = Executable(plan, session.context, disable=session.compiler.disable)
 
     def profile(self, config: Config) -> Profile:
         """Measure, and put the times of the calls where they belong."""

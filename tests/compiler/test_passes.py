@@ -9,6 +9,8 @@ from paraflow.compiler import rematerialise
 from paraflow.compiler.pipeline import OPTIONAL, PASSES, STAGES
 from paraflow.errors import InvalidArgumentError
 from paraflow.parallel import AllReduce
+from paraflow.runtime import control
+from paraflow.runtime.executable import Executable
 
 from .checker import check_plan
 from .plans import kinds, plan_of
@@ -18,13 +20,23 @@ FEATURES, LABELS = rng.normal(size=(11, 8)).astype(np.float32), rng.integers(0, 
 
 
 def network():
-    """A small network with everything that passes look at: views, dropout, statistics, constants, clipping, slots."""
+    """A small network with everything that passes look at: views, dropout, statistics, constants, clipping, slots, and
+    a loop and branches that have some of that too."""
     pf.set_random_seed(1)
     x, labels = pf.placeholder(pf.float32, (None, 8)), pf.placeholder(pf.int32, (None,))
     training = pf.placeholder(pf.bool, ())
     hidden = pf.layers.dense(x * (pf.constant(2.0) - 1.0), 12, activation=pf.tanh)
     hidden = pf.layers.batch_normalization(hidden, training=training)
     hidden = pf.layers.dropout(pf.reshape(pf.reshape(hidden, [-1, 3, 4]), [-1, 12]), 0.3, training=training)
+    w = pf.Variable(np.float32(0.3) * np.eye(12, dtype=np.float32))
+
+    def turn(i, h):
+        h = pf.nn.dropout(pf.tanh(pf.matmul(h, w) * (pf.constant(2.0) - 1.0)) + pf.tanh(pf.matmul(h, w)), rate=0.1)
+        parts = pf.split(h, 2, 1)
+        turned = lambda: pf.concat([parts[1] / 1.0, pf.negative(-parts[0])], 1)  # noqa: E731
+        return i + 1, pf.cond(i > 0, turned, lambda: h + parts[0][0, 0])
+
+    _, hidden = pf.while_loop(lambda i, h: i < 3, turn, (0, hidden))
     logits = pf.layers.dense(hidden, 4) / 1.0
     loss = pf.reduce_mean(pf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
     optimizer = pf.train.AdamOptimizer(0.01)
@@ -89,6 +101,47 @@ def test_each_optional_pass_does_what_its_name_says():
     assert plan("in_place").arena_bytes == 128
     assert plan("in_place", "reuse").arena_bytes == 5 * 64
     assert plan("reuse").arena_bytes == 64
+
+
+@pytest.mark.usefixtures("graph")
+def test_a_pass_that_is_left_out_is_left_out_in_branches_and_loops_too(monkeypatch):
+    seen = []
+
+    class Loaded(Executable):
+        def __init__(self, plan, *args, **options):
+            seen.append(kinds(plan))
+            super().__init__(plan, *args, **options)
+
+    monkeypatch.setattr(control, "Executable", Loaded)
+    x = pf.placeholder(pf.float32, (4,))
+
+    def body(i, y):
+        inner = pf.while_loop(lambda j, z: j < 2, lambda j, z: (j + 1, z * 1.0), (0, y))[1]
+        return i + 1, pf.cond(i < 1, lambda: pf.exp(inner) + pf.exp(inner), lambda: pf.negative(-inner))
+
+    _, y = pf.while_loop(lambda i, y: i < 2, body, (0, x))
+    inside = []
+    for disable in ((), OPTIONAL):
+        with pf.Session(compiler=pf.CompilerOptions(disable)) as session:
+            inside.append(session.run(y, {x: np.arange(4.0)}).tobytes())
+        inside.append(sorted(seen))
+        seen.clear()
+    assert inside[0] == inside[2]
+    whole, less = ([k for k in plans if "stateless_cond" not in k] for plans in inside[1::2])
+    assert whole == [[], [], ["exp", "add"]]
+    assert less == [["exp", "exp", "add"], ["multiply"], ["negative", "negative"]]
+
+
+@pytest.mark.usefixtures("graph")
+def test_parts_of_known_places_are_views():
+    x = pf.placeholder(pf.float32, (4, 6))
+    parts = [*pf.split(x, [1, 2, -1], 1), *pf.unstack(x, axis=1), *pf.split(x, 2)]
+    assert kinds(plan_of(parts, {x: (4, 6)})) == []
+    value = np.arange(24, dtype=np.float32).reshape(4, 6)
+    expected = [*np.split(value, [1, 3], 1), *np.moveaxis(value, 1, 0), *np.split(value, 2)]
+    with pf.Session() as session:
+        for a, b in zip(session.run(parts, {x: value}), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.usefixtures("graph")

@@ -9,6 +9,7 @@ from ops.tf_case import cases_of
 import paraflow as pf
 from paraflow.errors import FailedPreconditionError, GraphError, InvalidArgumentError
 from paraflow.graph.text import text
+from paraflow.runtime.kept import Kept
 from paraflow.testing import interpret
 
 CASES = {name: case for name, case in cases_of("control").items() if case.gradients}
@@ -375,3 +376,55 @@ def test_the_digest_and_the_text_of_a_plan_have_what_is_inside():
             digests.add(session.plan(y).digest())
             assert f"\n    while/const_1 = constant(value=float32 {factor})" in text(graph.operations)
     assert len(digests) == 2
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3])
+def test_gradients_by_weights_are_one_product_after_the_loop(turns):
+    """Of rows whose number changes from turn to turn; each is what as many copies of the body give."""
+    rng = np.random.default_rng(2)
+    x, w, b = (pf.constant(rng.normal(size=shape)) for shape in ((2, 3), (3, 3), (3,)))
+    n = pf.placeholder(pf.int32, ())
+
+    def body(i, h):
+        return i + 1, pf.concat([pf.tanh(pf.matmul(h, w) + b), x], 0)
+
+    shapes = (pf.TensorShape([]), pf.TensorShape([None, 3]))
+    _, h = pf.while_loop(lambda i, h: i < n, body, (0, x), shapes)
+    unrolled = x
+    for i in range(turns):
+        _, unrolled = body(i, unrolled)
+    found, expected = (pf.gradients(pf.reduce_sum(pf.sin(y)), [w, b]) for y in (h, unrolled))
+    again = pf.gradients(pf.reduce_sum(found[0] * found[0]), [w])[0]
+    with pf.Session() as session:
+        kinds = [step.record.name for step in session.plan(found, {n: turns}).steps]
+        assert kinds.count("matmul") == 1
+        backward = steps_named(session.plan(found, {n: turns}), "stateless_while")[1]
+        inside = [o.type for o in backward.attrs["body"].operations()]
+        assert inside.count("matmul") == 1
+        for a, c in zip(found, expected, strict=True):
+            wanted = np.zeros(a.shape.as_list()) if c is None else session.run(c)
+            np.testing.assert_allclose(session.run(a, {n: turns}), wanted, rtol=1e-12, atol=1e-14)
+        if turns:
+            second = pf.gradients(pf.reduce_sum(expected[0] * expected[0]), [w])[0]
+            np.testing.assert_allclose(session.run(again, {n: turns}), session.run(second), rtol=1e-10)
+
+
+def test_memory_of_a_run_serves_the_next_once_nobody_has_any_of_it():
+    kept = Kept(reverse=True)
+
+    def run(*values):
+        kept.start(len(values))
+        for value in values:
+            kept.add([np.array(value)], 0)
+        return kept.list().item()
+
+    first = run([1.0, 2.0], [3.0, 4.0])
+    row = first.get(1)
+    second = run([5.0, 6.0], [7.0, 8.0])
+    np.testing.assert_array_equal(first.rows, [[3, 4], [1, 2]])
+    np.testing.assert_array_equal(second.rows, [[7, 8], [5, 6]])
+    place = second.rows.ctypes.data
+    del first, second
+    assert run([9.0, 9.0], [9.0, 9.0]).rows.ctypes.data == place
+    np.testing.assert_array_equal(row, [1, 2])
+    assert run([1.0], [2.0, 3.0]).rows is None

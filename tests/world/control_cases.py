@@ -35,7 +35,8 @@ def recurrent() -> tuple[Any, Any, Any]:
     turns = pf.Variable(np.zeros((), np.int32), trainable=False, name="turns")
 
     def body(i: Any, h: Any) -> Any:
-        sign = pf.cast(pf.random_uniform([2], 0, 2, pf.int32) * 2 - 1, pf.float64)
+        # Other random numbers would not be the same on all ranks.
+        sign = pf.cast(pf.random.stateless_uniform([2], [4, i], 0, 2, pf.int32) * 2 - 1, pf.float64)
         h = pf.cond(pf.reduce_sum(pf.abs(b)) > 1, lambda: pf.matmul(h, w) + b * sign, lambda: h)
         with pf.control_dependencies([turns.assign_add(1)]):
             return i + 1, h + x
@@ -127,6 +128,38 @@ def ranks_may_make_other_numbers_of_turns(comm: Communicator) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+def loops_and_branches_draw_other_numbers_on_each_rank(comm: Communicator) -> None:
+    """Two runs of 3 turns: no two turns, runs or ranks have the same numbers, another session has the same ones."""
+
+    def draw(strategy: Any) -> tuple[np.ndarray, np.ndarray]:
+        with pf.Graph().as_default():
+            pf.set_random_seed(3)
+            x = pf.placeholder(pf.float64, (None, 2))
+            w = pf.Variable(np.ones(2))
+
+            def body(i: Any, y: Any, masks: Any) -> Any:
+                mask = pf.cond(pf.greater(i, 0), lambda: pf.random_uniform([2], dtype=pf.float64),
+                               lambda: pf.random_normal([2], dtype=pf.float64))  # fmt: skip
+                return i + 1, y + mask * w, masks.write(i, mask)
+
+            _, y, masks = pf.while_loop(lambda i, *_: i < 3, body, (0, x, pf.TensorArray(pf.float64, 3)))
+            (gradient,) = pf.gradients(pf.reduce_mean(pf.reduce_sum(y, axis=1)), [w])
+            with pf.control_dependencies([gradient]):
+                step = pf.train.GradientDescentOptimizer(0.0).minimize(pf.reduce_mean(pf.reduce_sum(y, axis=1)))
+            fetches = [masks.stack(), gradient, step]
+            with pf.Session(strategy=strategy) as session:
+                session.run(pf.global_variables_initializer())
+                runs = [session.run(fetches, {x: np.ones((1, 2))})[:2] for _ in range(2)]
+        return np.array([drawn for drawn, _ in runs]), np.array([gradient for _, gradient in runs])
+
+    for strategy in (AllReduce, lambda comm: LocalSGD(comm, period=1)):
+        drawn, gradients = draw(strategy(comm))
+        np.testing.assert_array_equal(draw(strategy(comm))[0], drawn)
+        np.testing.assert_allclose(gradients, drawn.sum(axis=1), rtol=1e-12)
+        everywhere = np.concatenate(comm.allgather(drawn))
+        assert len(np.unique(everywhere)) == everywhere.size == comm.size * 2 * 3 * 2
+
+
 def gradients_are_not_exchanged_inside(comm: Communicator) -> None:
     with pf.Graph().as_default():
         w = pf.Variable(1.0)
@@ -171,6 +204,7 @@ CASES: list[Callable[[Communicator], None]] = [
     further_steps_differ_by_rounding_only,
     other_strategies_take_loops,
     ranks_may_make_other_numbers_of_turns,
+    loops_and_branches_draw_other_numbers_on_each_rank,
     gradients_are_not_exchanged_inside,
     parameters_are_not_assigned_inside,
     another_body_is_found_out,
