@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from mpirun import mpirun_command, python_command, rank_environment, run_command, run_ranks
 
-from . import cases
+from . import cases, memory_cases
 
+RUN_CASES = Path(__file__).with_name("run_cases.py")
+EVERY_CASE = [*cases.CASES, *cases.CASES_OF_SEVERAL_RANKS, *memory_cases.CASES]
 PROGRAMS = Path(__file__).with_name("programs")
 
 
@@ -18,9 +20,9 @@ PROGRAMS = Path(__file__).with_name("programs")
     ],
 )
 def test_cases(size, args):
-    done = run_ranks(size, cases.__file__, *args)
+    done = run_ranks(size, RUN_CASES, *args)
     assert done.returncode == 0, done.stderr
-    expected = [f"mpi {size}: {case.__name__}" for case in cases.CASES + cases.CASES_OF_SEVERAL_RANKS]
+    expected = [f"mpi {size}: {case.__name__}" for case in EVERY_CASE]
     assert done.stdout.splitlines() == expected
 
 

@@ -3,15 +3,14 @@
 import pytest
 from hosts import run_ranks_on, start_hosts
 
-from . import cases
-from .test_mpi import PROGRAMS
+from .test_mpi import EVERY_CASE, PROGRAMS, RUN_CASES
 
 
 @pytest.mark.parametrize("ranks", [(1, 2), (2, 2)])
 def test_cases(hosts, ranks):
-    done = run_ranks_on(hosts, cases.__file__, ranks=ranks)
+    done = run_ranks_on(hosts, RUN_CASES, ranks=ranks)
     assert done.returncode == 0, done.stderr
-    expected = [f"mpi {sum(ranks)}: {case.__name__}" for case in cases.CASES + cases.CASES_OF_SEVERAL_RANKS]
+    expected = [f"mpi {sum(ranks)}: {case.__name__}" for case in EVERY_CASE]
     assert done.stdout.splitlines() == expected
 
 

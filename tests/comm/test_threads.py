@@ -6,11 +6,13 @@ import pytest
 from paraflow.comm import run_threads
 from paraflow.errors import InvalidArgumentError, RanksDisagree, WorldAborted
 
-from . import cases
+from . import cases, memory_cases
+
+EVERY_CASE = [*cases.CASES, *cases.CASES_OF_SEVERAL_RANKS, *memory_cases.CASES]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
-@pytest.mark.parametrize("case", cases.CASES + cases.CASES_OF_SEVERAL_RANKS, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", EVERY_CASE, ids=lambda case: case.__name__)
 def test_case(case, size):
     run_threads(size, case)
 
