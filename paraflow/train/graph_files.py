@@ -77,12 +77,17 @@ def export_meta_graph(
     return document
 
 
-def keep_meta_graph(path: Path, graph: Graph, saver_def: Mapping[str, Any]) -> None:
-    """Write the meta graph beside a checkpoint, unless it has what no file can hold: what is saved is saved."""
+def keep_meta_graph(path: Path, graph: Graph, saver_def: Mapping[str, Any]) -> str | None:
+    """Write the meta graph beside a checkpoint, unless it has what no file can hold: what is saved is saved.
+
+    Returns what that is, if anything.
+    """
     try:
         export_meta_graph(path, graph=graph, saver_def=saver_def)
-    except GraphError:
+    except GraphError as error:
         path.unlink(missing_ok=True)  # an earlier one would be of another graph
+        return str(error)
+    return None
 
 
 def read_meta_graph(meta_graph_or_file: Any, clear_devices: bool, import_scope: str | None) -> Mapping[str, Any] | None:
@@ -123,7 +128,7 @@ def read_document(path: Path) -> Document:
             f"there is no file {path}: Saver.save writes PATH.meta where a graph can be written, and "
             "export_meta_graph says why another cannot"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no graph, or not all of one: {error}") from None
     if not isinstance(document, dict):
         raise DataError(f"{path} is no graph: it holds no JSON object")
