@@ -42,7 +42,8 @@ class Source:
         if (items if self.kind == "followed" else written.dtype) != outer.dtype:
             raise ValueError(f"a feed of dtype {written.dtype.name} gets '{self.tensor.name}', {outer.dtype.name}")
         if self.kind == "followed":
-            return Spec(written.dtype, outer.element and outer.element.shape) if changed else written
+            dims = None if outer.element is None else outer.element.shape
+            return Spec(written.dtype, dims) if changed else written
         if self.kind == "carried":
             return Spec(written.dtype, common(written.shape, outer.shape)) if changed else written
         if not changed and not compatible(written.shape, outer.shape):

@@ -52,9 +52,9 @@ def import_graph_def(
 
     Their names are put below ``name/``, by default ``import/``; with an empty name they stay as they are.
     ``input_map`` maps tensors of the definition, by name, to what takes their place as inputs, and ``^operation`` to
-    operations waited for; what is inside branches and loops has no such names. Returns the operations and tensors named in ``return_elements``, if any. Variables come with
-    their initializers; they are put into no collection, which `train.import_meta_graph` does. ``op_dict`` and
-    ``producer_op_list`` change nothing, as in TensorFlow.
+    operations waited for; what is inside branches and loops has no such names. Returns the operations and tensors named
+    in ``return_elements``, if any. Variables come with their initializers; they are put into no collection, which
+    `train.import_meta_graph` does. ``op_dict`` and ``producer_op_list`` change nothing, as in TensorFlow.
 
     Definitions hold no code, and reading one runs none. Raises DataError, naming the operation, for a definition of a
     later version, of operations that are not known here, or that is damaged; and GraphError for names that are taken
@@ -185,7 +185,7 @@ class _Reader:
 
     def _attributes(self, record: OpRecord, node: Mapping[str, Any]) -> dict[str, Any]:
         inside = PROGRAMS.get(record.name, ())
-        attrs = {key: None if key in inside else decode(value) for key, value in node["attr"].items()}
+        attrs: dict[str, Any] = {key: None if key in inside else decode(value) for key, value in node["attr"].items()}
         if set(attrs) != set(record.attributes):
             raise ValueError(f"it has the attributes {sorted(attrs)}, not {sorted(record.attributes)}")
         for key, default in record.attributes.items():
