@@ -59,8 +59,8 @@ def export_meta_graph(
     outside of the definition is left out. With ``clear_devices`` the devices of operations are left out, with
     ``as_text`` the file has many lines. The other arguments are TensorFlow's and change nothing.
 
-    Raises GraphError for an operation that holds a Python function, and for a collection of other things than
-    operations, tensors, variables, numbers and strings: name the others in ``collection_list``.
+    Raises GraphError for an operation that holds a Python function, also inside a branch or loop, and for a collection
+    of other things than operations, tensors, variables, numbers and strings: name the others in ``collection_list``.
     """
     if export_scope is not None:
         raise GraphError("export_meta_graph: to write a part of the graph give graph_def, as as_graph_def(outputs=...)")
