@@ -163,6 +163,19 @@ def part_of(whole: Mapping[str, Any], names: Iterable[str]) -> GraphDef:
     return part
 
 
+def without_devices(definition: Mapping[str, Any]) -> GraphDef:
+    """A definition in which no operation has a device, those inside branches and loops included."""
+    return {key: _without_device(value) for key, value in definition.items() if key != "digest"}
+
+
+def _without_device(written: Any) -> Any:
+    if isinstance(written, list):
+        return [_without_device(item) for item in written]
+    if not isinstance(written, Mapping):
+        return written
+    return {key: _without_device(value) for key, value in written.items() if key != "device" or "op" not in written}
+
+
 def operation_of(text: str) -> str:
     """The name of the operation in an input of a node, ``name:index`` or ``^name``."""
     return text.removeprefix("^").partition(":")[0]

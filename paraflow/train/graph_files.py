@@ -13,7 +13,7 @@ from typing import Any
 
 from paraflow.errors import DataError, GraphError, InvalidArgumentError
 from paraflow.graph.graph import Graph, get_default_graph
-from paraflow.graph.graph_def import check_seal, decode, encode, sealed
+from paraflow.graph.graph_def import check_seal, decode, encode, sealed, without_devices
 from paraflow.graph.node import Operation, Tensor
 from paraflow.ops.graph_defs import import_graph_def
 from paraflow.ops.state import Variable
@@ -67,7 +67,7 @@ def export_meta_graph(
     graph = graph or get_default_graph()
     definition = dict(graph.as_graph_def() if graph_def is None else graph_def)
     if clear_devices:
-        definition["node"] = [{k: v for k, v in node.items() if k != "device"} for node in definition["node"]]
+        definition = without_devices(definition)
     there = {node["name"] for node in definition["node"]}
     keys = graph.get_all_collection_keys() if collection_list is None else collection_list
     collections = {key: [_member(key, x) for x in graph.get_collection(key) if _inside(x, there)] for key in keys}
@@ -101,13 +101,10 @@ def read_meta_graph(meta_graph_or_file: Any, clear_devices: bool, import_scope: 
     check_seal(document)
     if not isinstance(document.get("graph_def"), Mapping) or not isinstance(document.get("collection_def"), Mapping):
         raise DataError(f"not a meta graph, as export_meta_graph() makes them: {str(document)[:60]!r}")
-    definition = dict(document["graph_def"])
+    definition = document["graph_def"]
     graph = get_default_graph()
-    import_graph_def(definition, name=import_scope or "")
+    import_graph_def(without_devices(definition) if clear_devices else definition, name=import_scope or "")
     prefix = f"{import_scope}/" if import_scope else ""
-    if clear_devices:
-        for node in definition["node"]:
-            graph.get_operation_by_name(prefix + node["name"]).device = ""
     if graph.seed is None:
         graph.seed = definition.get("seed")
     try:

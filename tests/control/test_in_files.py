@@ -237,6 +237,18 @@ def test_a_fresh_process_trains_on_from_a_checkpoint(tmp_path):
     assert done.stdout.split() == [array.tobytes().hex() for array in expected]
 
 
+@pytest.mark.parametrize("cleared", ["written", "read", None])
+def test_devices_inside(tmp_path, cleared):
+    with pf.device("/cpu:1"):
+        pf.map_fn(lambda row: row * 2, pf.ones([3, 2]))
+    pf.train.export_meta_graph(tmp_path / "m", clear_devices=cleared == "written")
+    with pf.Graph().as_default() as graph:
+        pf.train.import_meta_graph(tmp_path / "m", clear_devices=cleared == "read")
+    (loop,) = (o for o in graph.operations if o.type == "stateless_while")
+    devices = {o.device for o in (loop, *loop.attrs["body"].operations())}
+    assert devices == ({""} if cleared else {"/device:CPU:1"})
+
+
 def test_what_a_body_does_besides_making_values(capsys):
     v = pf.Variable([1.0, 2.0], trainable=False, name="v")
 
