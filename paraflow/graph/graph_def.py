@@ -94,10 +94,10 @@ def _attributes(operation: Operation) -> dict[str, Any]:
 
 def _inner(program: Program) -> dict[str, Any]:
     """The definition of a graph that an operation runs."""
-    nodes = []
+    nodes, feeds = [], set(program.feeds)
     for operation in program.operations():
         node = _node(operation)
-        if operation.outputs and set(program.feeds).issuperset(operation.outputs):
+        if operation.outputs and feeds.issuperset(operation.outputs):
             node["op"], node["attr"] = "placeholder", {}
             elements = [t.spec.element for t in operation.outputs]
             node["output"] = [
