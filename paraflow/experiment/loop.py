@@ -103,8 +103,10 @@ class _Run:
         directory = create_run_directory(self.config, self.communicator)
         dump = self.config.compiler.dump
         self.session.compiler = replace(self.session.compiler, dump=dump, directory=str(directory / PLANS_DIRECTORY))
+        remarks = []
         if self.communicator.rank == 0:
-            keep_meta_graph(directory / GRAPH_FILE, self.session.graph, self.saver.to_proto())
+            unwritten = keep_meta_graph(directory / GRAPH_FILE, self.session.graph, self.saver.to_proto())
+            remarks = [] if unwritten is None else [f"no {GRAPH_FILE}: {unwritten}"]
         board = self._board(directory)
         with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs, board) as journal:
             worker = None
@@ -123,7 +125,7 @@ class _Run:
                 save_arrays(directory / PARAMETERS_FILE, values)
             server = {"role": "server", **self.strategy.account()}
             account = server if worker is None else {"role": "worker", **worker.account()}
-            journal.end(self.communicator.allgather(account), self.strategy.remarks())
+            journal.end(self.communicator.allgather(account), [*self.strategy.remarks(), *remarks])
 
     def evaluate(self, group: Communicator) -> dict[str, float]:
         """Loss and metrics over the test samples of all ranks of ``group``; collective there."""

@@ -285,7 +285,8 @@ class Graph:
         of the variables in it. Shapes are always there, whatever ``add_shapes`` says, and ``from_version`` has to be
         None. Collections and the functions that constrain variables are no part of it.
 
-        Raises GraphError for an operation that holds a Python function (`py_func`, `custom_gradient`), with its line.
+        Branches and loops have definitions of their own inside it. Raises GraphError for an operation that holds a
+        Python function (`py_func`, `custom_gradient`), with its line.
         """
         if from_version is not None:
             raise GraphError("as_graph_def: graphs have no versions, so from_version has to be None")

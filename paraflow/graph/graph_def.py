@@ -2,7 +2,7 @@
 
 A graph definition is a dictionary::
 
-    {"versions": {"producer": 1},
+    {"versions": {"producer": 2},
      "node": [{"name": "y", "op": "matmul", "input": ["x:0", "w:0", "^waited_for"], "attr": {"transpose_a": False, ...},
                "output": [["float32", [None, 10]]], "source": ["train.py", 12]}, ...],
      "variable": [{"name": "w", "dtype": "float32", "shape": [784, 10], "trainable": True, "slot_of": "",
@@ -13,6 +13,16 @@ Nodes stand in program order. Attributes are numbers, strings, lists (in the gra
 value, an object of one key: ``{"float": "nan"}``, ``{"complex": [re, im]}``, ``{"dtype": "float32"}``,
 ``{"ellipsis": True}`` and ``{"array": [dtype, shape, base64 of the elements, little-endian and in C's order]}``, where
 one element stands for as many as the shape has. So a definition holds no code, and reading one runs none.
+
+The graph of a branch, or of a loop's condition or body, is an attribute of the operation that runs it, to any depth
+(since form 2)::
+
+    {"graph": {"node": [...], "feed": ["while/input:0", ...], "fetch": ["while/add:0", ...], "target": []}}
+
+Its nodes are like others. Those in ``feed``, in the order of what the operation gives them, have no attributes, and
+where one is a list of which the dtype and shape of elements are known, its output has these in a third place. A read of
+a variable that is made once, before, stands there as a feed too: so the variables that an operation's graphs touch are
+those that it names itself.
 """
 
 from __future__ import annotations
@@ -28,18 +38,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paraflow.errors import DataError, GraphError
-from paraflow.graph.dtypes import DType
+from paraflow.graph.dtypes import DType, as_dtype
 from paraflow.graph.node import Operation
+from paraflow.graph.shape import Spec
 
 if TYPE_CHECKING:
     from paraflow.graph.graph import Graph
+    from paraflow.graph.rebuild import Program
 
-# The number of this form; it rises when what a reader has to know changes.
-VERSION = 1
+# The number of this form; it rises when what a reader has to know changes. Earlier ones are read too.
+VERSION = 2
 
 GraphDef = dict[str, Any]
 
-_DTYPES = re.compile(r"float(16|32|64)|u?int(8|16|32|64)|bool|complex(64|128)|bytes\d+")
+_DTYPES = re.compile(r"b?float16|float(32|64)|u?int(8|16|32|64)|bool|complex(64|128)|bytes\d+")
 
 
 def graph_def(graph: Graph, outputs: Iterable[Operation] | None) -> GraphDef:
@@ -52,8 +64,7 @@ def graph_def(graph: Graph, outputs: Iterable[Operation] | None) -> GraphDef:
     }
     part = whole if outputs is None else part_of(whole, [o.name for o in outputs])
     for node in part["node"]:
-        operation = graph.get_operation_by_name(node["name"])
-        node["attr"] = {key: _encoded(value, operation, key) for key, value in operation.attrs.items()}
+        node["attr"] = _attributes(graph.get_operation_by_name(node["name"]))
     return part
 
 
@@ -64,13 +75,44 @@ def _node(operation: Operation) -> dict[str, Any]:
         "op": operation.type,
         "input": [*(t.name for t in operation.inputs), *(f"^{o.name}" for o in operation.control_inputs)],
         "attr": operation.attrs,
-        "output": [[t.dtype.name, None if t.spec.shape is None else list(t.spec.shape)] for t in operation.outputs],
+        "output": [_output(t.spec) for t in operation.outputs],
     }
     if operation.device:
         node["device"] = operation.device
     if operation.source is not None:
         node["source"] = list(operation.source)
     return node
+
+
+def _output(spec: Spec) -> list[Any]:
+    return [spec.dtype.name, None if spec.shape is None else list(spec.shape)]
+
+
+def _attributes(operation: Operation) -> dict[str, Any]:
+    return {key: _encoded(value, operation, key) for key, value in operation.attrs.items()}
+
+
+def _inner(program: Program) -> dict[str, Any]:
+    """The definition of a graph that an operation runs."""
+    nodes, feeds = [], set(program.feeds)
+    for operation in program.operations():
+        node = _node(operation)
+        if operation.outputs and feeds.issuperset(operation.outputs):
+            node["op"], node["attr"] = "placeholder", {}
+            elements = [t.spec.element for t in operation.outputs]
+            node["output"] = [
+                [*output, _output(element)] if element else output
+                for output, element in zip(node["output"], elements, strict=True)
+            ]
+        else:
+            node["attr"] = _attributes(operation)
+        nodes.append(node)
+    return {
+        "node": nodes,
+        "feed": [t.name for t in program.feeds],
+        "fetch": [t.name for t in program.fetches],
+        "target": [o.name for o in program.targets],
+    }
 
 
 def _variable(graph: Graph, name: str) -> dict[str, Any]:
@@ -121,12 +163,29 @@ def part_of(whole: Mapping[str, Any], names: Iterable[str]) -> GraphDef:
     return part
 
 
+def without_devices(definition: Mapping[str, Any]) -> GraphDef:
+    """A definition in which no operation has a device, those inside branches and loops included."""
+    return {key: _without_device(value) for key, value in definition.items() if key != "digest"}
+
+
+def _without_device(written: Any) -> Any:
+    if isinstance(written, list):
+        return [_without_device(item) for item in written]
+    if not isinstance(written, Mapping):
+        return written
+    return {key: _without_device(value) for key, value in written.items() if key != "device" or "op" not in written}
+
+
 def operation_of(text: str) -> str:
     """The name of the operation in an input of a node, ``name:index`` or ``^name``."""
     return text.removeprefix("^").partition(":")[0]
 
 
 def _encoded(value: Any, operation: Operation, key: str) -> Any:
+    if hasattr(value, "fetches"):
+        return {"graph": _inner(value)}
+    if isinstance(value, tuple):
+        return [_encoded(item, operation, key) for item in value]
     try:
         return encode(value)
     except TypeError:
@@ -175,7 +234,7 @@ def decode_dtype(name: Any) -> DType:
     """The dtype of that name; raises ValueError for any other than those of tensors."""
     if not isinstance(name, str) or not _DTYPES.fullmatch(name):
         raise ValueError(f"{name!r} is no dtype")
-    return np.dtype(f"S{int(name[5:]) // 8}") if name.startswith("bytes") else np.dtype(name)
+    return np.dtype(f"S{int(name[5:]) // 8}") if name.startswith("bytes") else as_dtype(name)
 
 
 def _decode_array(written: Sequence[Any]) -> np.ndarray[Any, Any]:

@@ -130,7 +130,7 @@ class Tensor:
     def set_shape(self, shape: Any) -> None:
         """Add what the author knows about the shape; raises GraphError when it contradicts what is known."""
         dims = merge(self.spec.shape, TensorShape(shape).dims)
-        self.spec = Spec(self.spec.dtype, dims, self.spec.value)
+        self.spec = Spec(self.spec.dtype, dims, self.spec.value, self.spec.element)
 
     def eval(self, feed_dict: Mapping[Any, Any] | None = None, session: Runner | None = None) -> Any:
         """The value of this tensor in ``session`` or in the default session."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from paraflow.errors import DataError, GraphError, ParaflowError
+from paraflow.graph.dtypes import DType, items
 from paraflow.graph.graph import Graph, VariableSpec, get_default_graph
 from paraflow.graph.graph_def import (
     VERSION,
@@ -22,8 +23,13 @@ from paraflow.graph.graph_def import (
     touched,
 )
 from paraflow.graph.node import Operation, Tensor, records
+from paraflow.graph.rebuild import Program
 from paraflow.graph.record import OpRecord, convert
-from paraflow.graph.shape import Spec, compatible, format_dims
+from paraflow.graph.shape import Dims, Spec, compatible, format_dims
+from paraflow.graph.subgraph import SubGraph
+from paraflow.ops.array import placeholder
+from paraflow.ops.control import CONDS
+from paraflow.ops.control_defs import PROGRAMS, Source, check, sources_of_branches, sources_of_loop
 from paraflow.ops.state import Variable, read_variable
 
 
@@ -46,9 +52,9 @@ def import_graph_def(
 
     Their names are put below ``name/``, by default ``import/``; with an empty name they stay as they are.
     ``input_map`` maps tensors of the definition, by name, to what takes their place as inputs, and ``^operation`` to
-    operations waited for. Returns the operations and tensors named in ``return_elements``, if any. Variables come with
-    their initializers; they are put into no collection, which `train.import_meta_graph` does. ``op_dict`` and
-    ``producer_op_list`` change nothing, as in TensorFlow.
+    operations waited for; what is inside branches and loops has no such names. Returns the operations and tensors named
+    in ``return_elements``, if any. Variables come with their initializers; they are put into no collection, which
+    `train.import_meta_graph` does. ``op_dict`` and ``producer_op_list`` change nothing, as in TensorFlow.
 
     Definitions hold no code, and reading one runs none. Raises DataError, naming the operation, for a definition of a
     later version, of operations that are not known here, or that is damaged; and GraphError for names that are taken
@@ -68,18 +74,23 @@ def _check_version(graph_def: Mapping[str, Any]) -> None:
     if not isinstance(graph_def, Mapping) or "node" not in graph_def or "versions" not in graph_def:
         raise DataError(f"not a graph definition, as as_graph_def() makes them: {str(graph_def)[:60]!r}")
     version = graph_def["versions"].get("producer") if isinstance(graph_def["versions"], Mapping) else None
-    if version != VERSION:
+    if version not in range(1, VERSION + 1):
         raise DataError(
-            f"the graph definition is of form {version}, and this version of paraflow reads form {VERSION}: read it "
-            "with the version that wrote it"
+            f"the graph definition is of form {version}, and this version of paraflow reads forms 1 to {VERSION}: read "
+            "it with the version that wrote it"
         )
     check_seal(graph_def)
 
 
 class _Reader:
-    """Adds the nodes of one definition to a graph, below ``prefix``."""
+    """Adds the nodes of one definition to a graph, below ``prefix``.
 
-    def __init__(self, graph: Graph, prefix: str, input_map: Mapping[str, Any]) -> None:
+    That of a branch or of a loop's turn has ``sources`` for its feeds, by their names.
+    """
+
+    def __init__(
+        self, graph: Graph, prefix: str, input_map: Mapping[str, Any], sources: Mapping[str, Source] | None = None
+    ) -> None:
         self._graph = graph
         self._prefix = prefix
         self._operations: dict[str, Operation] = {}
@@ -93,6 +104,7 @@ class _Reader:
             else:
                 self._mapped[key if ":" in key else f"{key}:0"] = value
         self._changed: set[Tensor] = set()  # depend on what was put in the place of others
+        self._sources = sources or {}
 
     def read(self, graph_def: Mapping[str, Any]) -> None:
         variables = _items(graph_def, "variable")
@@ -100,13 +112,10 @@ class _Reader:
         for variable in variables:
             with _reading(f"variable '{variable['name']}'"):
                 self._declare(variable)
-        for node in _items(graph_def, "node"):
-            with _reading(f"operation '{node.get('name')}'"):
-                self._add(node)
+        self._add_all(graph_def)
         for variable in variables:
             with _reading(f"variable '{variable['name']}'"):
                 self._make_handle(variable)
-        self._graph.mark_scopes([o.name for o in self._operations.values()])
         known = {*self._tensors, *(f"^{name}" for name in self._operations)}
         missing = [key for key in (*self._mapped, *(f"^{n}" for n in self._waited_for)) if key not in known]
         if missing:
@@ -132,9 +141,16 @@ class _Reader:
         initial = self._operations[operation_of(variable["initial_value"])].outputs[0]
         Variable.of_operations(spec, op, initial, initializer, _lost(spec) if variable.get("constrained") else None)
 
+    def _add_all(self, graph_def: Mapping[str, Any]) -> None:
+        for node in _items(graph_def, "node"):
+            with _reading(f"operation '{node.get('name')}'"):
+                self._add(node)
+        self._graph.mark_scopes([o.name for o in self._operations.values()])
+
     def _add(self, node: Mapping[str, Any]) -> None:
         name = _string(node, "name", "a node")
         record = _record(name, _string(node, "op", f"operation '{name}'"))
+        source = self._sources.get(f"{name}:0")
         full = self._prefix + name
         if self._graph.has_operation(full):
             raise GraphError(f"there is an operation '{full}' in the graph already: give import_graph_def another name")
@@ -145,13 +161,17 @@ class _Reader:
             control = [self._waited_for.get(t[1:]) or self._operations[t[1:]] for t in texts if t.startswith("^")]
         except KeyError as error:
             raise DataError(f"the graph definition is damaged: {where} needs {error}, which is not before it") from None
-        try:
-            attrs = self._attributes(record, node)
-            specs = self._specs(record, inputs, attrs, node)
-        except Exception as error:  # whatever a rule makes of a damaged definition
-            if self._changed.intersection(inputs):
-                raise GraphError(f"what input_map has does not fit: {where}: {error}") from None
-            raise DataError(f"the graph definition is damaged, or of another version: {where}: {error}") from error
+        changed = not self._changed.isdisjoint(inputs if source is None else [source.tensor])
+        if source is None:
+            with _fitting(where, changed):
+                attrs = self._attributes(record, node)
+            attrs.update(self._programs(record, node, attrs, inputs))
+            with _fitting(where, changed):
+                specs = self._specs(record, inputs, attrs, node, changed)
+        else:
+            with _fitting(where, changed):
+                specs = (source.spec(_feed_spec(node), changed),)
+            record, attrs = placeholder, {"dtype": specs[0].dtype, "shape": specs[0].shape}
         operation = self._graph.add(record, inputs, attrs, f"{full}/", _source(node), specs, tuple(control))
         operation.device = _name(node.get("device", operation.device))
         self._operations[name] = operation
@@ -160,11 +180,12 @@ class _Reader:
             self._tensors[key] = convert(self._mapped[key], tensor.dtype) if key in self._mapped else tensor
             if self._tensors[key].dtype != tensor.dtype:
                 raise GraphError(f"input_map: '{key}' is {tensor.dtype.name}, not {self._tensors[key].dtype.name}")
-            if key in self._mapped or self._changed.intersection(inputs):
+            if key in self._mapped or changed:
                 self._changed.add(self._tensors[key])
 
     def _attributes(self, record: OpRecord, node: Mapping[str, Any]) -> dict[str, Any]:
-        attrs = {key: decode(value) for key, value in node["attr"].items()}
+        inside = PROGRAMS.get(record.name, ())
+        attrs: dict[str, Any] = {key: None if key in inside else decode(value) for key, value in node["attr"].items()}
         if set(attrs) != set(record.attributes):
             raise ValueError(f"it has the attributes {sorted(attrs)}, not {sorted(record.attributes)}")
         for key, default in record.attributes.items():
@@ -180,25 +201,62 @@ class _Reader:
                 attrs[key] = tuple(self._variables.get(name, name) for name in attrs[key])
         return attrs
 
+    def _programs(
+        self, record: OpRecord, node: Mapping[str, Any], attrs: Mapping[str, Any], inputs: tuple[Tensor, ...]
+    ) -> dict[str, Any]:
+        """The attributes that are graphs, where the others are ``attrs``."""
+        if record.name not in PROGRAMS:
+            return {}
+        written = node["attr"]
+        if record.name in CONDS:
+            sources = sources_of_branches(inputs, attrs["takes"], attrs["followed"])
+            branches = zip(written["branches"], sources, strict=True)
+            return {"branches": tuple(self._program(*pair) for pair in branches)}
+        numbers = (attrs[key] for key in ("carried", "given", "followed"))
+        to_cond, to_body = sources_of_loop(inputs, written["cond"] is None, *numbers)
+        cond = None if written["cond"] is None else self._program(written["cond"], to_cond)
+        return {"cond": cond, "body": self._program(written["body"], to_body)}
+
+    def _program(self, written: Mapping[str, Any], sources: Sequence[Source]) -> Program:
+        document = written["graph"]
+        feeds = dict(zip(document["feed"], sources, strict=True))
+        if len(feeds) < len(sources):
+            raise ValueError("one of its feeds is there twice")
+        graph = SubGraph(self._graph)
+        reader = _Reader(graph, self._prefix, {}, feeds)
+        reader._variables, reader._changed = self._variables, self._changed
+        with graph.as_default():
+            reader._add_all(document)
+        tensors, operations = reader._tensors, reader._operations
+        return Program(
+            graph,
+            tuple(tensors[name] for name in document["fetch"]),
+            tuple(operations[name] for name in document["target"]),
+            tuple(tensors[name] for name in feeds),
+        )
+
     def _specs(
-        self, record: OpRecord, inputs: tuple[Tensor, ...], attrs: Mapping[str, Any], node: Mapping[str, Any]
-    ) -> tuple[Spec, ...]:
+        self, record: OpRecord, inputs: tuple[Tensor, ...], attrs: Mapping[str, Any], node: Mapping[str, Any],
+        changed: bool,
+    ) -> tuple[Spec, ...]:  # fmt: skip
         """Dtypes and shapes as written, which know of every `set_shape`, where they agree with the shape rule."""
         if not record.variadic and len(inputs) != len(record.inputs):
             raise ValueError(f"it has {len(inputs)} inputs, not {len(record.inputs)}")
+        if record.name in PROGRAMS:
+            check(record, attrs)
         inferred = record.infer(tuple(t.spec for t in inputs), attrs)
-        if self._changed.intersection(inputs):
+        if changed:
             return inferred
         specs = []
         for spec, (name, sizes) in zip(inferred, node["output"], strict=True):
-            dims = None if sizes is None else tuple(n and _size(n) for n in sizes)
+            dims = _dims(sizes)
             # Byte strings are as long as the longest name is here, and objects are of one kind only, summaries.
             dtype = spec.dtype if spec.dtype.kind in "SO" else decode_dtype(name)
             if dtype != spec.dtype or not compatible(dims, spec.shape):
                 raise ValueError(
                     f"its output is {spec.dtype.name}{format_dims(spec.shape)}, not {dtype.name}{format_dims(dims)}"
                 )
-            specs.append(Spec(dtype, dims, spec.value))
+            specs.append(Spec(dtype, dims, spec.value, spec.element))
         return tuple(specs)
 
 
@@ -211,6 +269,17 @@ def _reading(where: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise DataError(f"the graph definition is damaged: {where}: {error!r}") from error
+
+
+@contextmanager
+def _fitting(where: str, changed: bool) -> Iterator[None]:
+    """Inside, whatever a rule makes of a definition that it does not fit is an error that says why it may not."""
+    try:
+        yield
+    except Exception as error:
+        if changed:
+            raise GraphError(f"what input_map has does not fit: {where}: {error}") from None
+        raise DataError(f"the graph definition is damaged, or of another version: {where}: {error}") from error
 
 
 def _lost(spec: VariableSpec) -> Callable[[Any], Any]:
@@ -260,6 +329,21 @@ def _size(n: Any) -> int:
     if isinstance(n, int) and n >= 0:
         return n
     raise ValueError(f"{n!r} is no size")
+
+
+def _dims(sizes: Any) -> Dims:
+    return None if sizes is None else tuple(n and _size(n) for n in sizes)
+
+
+def _feed_spec(node: Mapping[str, Any]) -> Spec:
+    """What is written of a feed of a branch or of a loop's turn."""
+    ((name, sizes, *element),) = node["output"]
+    known = [Spec(_dtype(of), _dims(dims)) for of, dims in element]
+    return Spec(_dtype(name), _dims(sizes), None, *known)
+
+
+def _dtype(name: Any) -> DType:
+    return items if name == items.name else decode_dtype(name)
 
 
 def _source(node: Mapping[str, Any]) -> tuple[str, int] | None:

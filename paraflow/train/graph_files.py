@@ -13,7 +13,7 @@ from typing import Any
 
 from paraflow.errors import DataError, GraphError, InvalidArgumentError
 from paraflow.graph.graph import Graph, get_default_graph
-from paraflow.graph.graph_def import check_seal, decode, encode, sealed
+from paraflow.graph.graph_def import check_seal, decode, encode, sealed, without_devices
 from paraflow.graph.node import Operation, Tensor
 from paraflow.ops.graph_defs import import_graph_def
 from paraflow.ops.state import Variable
@@ -59,15 +59,15 @@ def export_meta_graph(
     outside of the definition is left out. With ``clear_devices`` the devices of operations are left out, with
     ``as_text`` the file has many lines. The other arguments are TensorFlow's and change nothing.
 
-    Raises GraphError for an operation that holds a Python function, and for a collection of other things than
-    operations, tensors, variables, numbers and strings: name the others in ``collection_list``.
+    Raises GraphError for an operation that holds a Python function, also inside a branch or loop, and for a collection
+    of other things than operations, tensors, variables, numbers and strings: name the others in ``collection_list``.
     """
     if export_scope is not None:
         raise GraphError("export_meta_graph: to write a part of the graph give graph_def, as as_graph_def(outputs=...)")
     graph = graph or get_default_graph()
     definition = dict(graph.as_graph_def() if graph_def is None else graph_def)
     if clear_devices:
-        definition["node"] = [{k: v for k, v in node.items() if k != "device"} for node in definition["node"]]
+        definition = without_devices(definition)
     there = {node["name"] for node in definition["node"]}
     keys = graph.get_all_collection_keys() if collection_list is None else collection_list
     collections = {key: [_member(key, x) for x in graph.get_collection(key) if _inside(x, there)] for key in keys}
@@ -77,12 +77,17 @@ def export_meta_graph(
     return document
 
 
-def keep_meta_graph(path: Path, graph: Graph, saver_def: Mapping[str, Any]) -> None:
-    """Write the meta graph beside a checkpoint, unless it has what no file can hold: what is saved is saved."""
+def keep_meta_graph(path: Path, graph: Graph, saver_def: Mapping[str, Any]) -> str | None:
+    """Write the meta graph beside a checkpoint, unless it has what no file can hold: what is saved is saved.
+
+    Returns what that is, if anything.
+    """
     try:
         export_meta_graph(path, graph=graph, saver_def=saver_def)
-    except GraphError:
+    except GraphError as error:
         path.unlink(missing_ok=True)  # an earlier one would be of another graph
+        return str(error)
+    return None
 
 
 def read_meta_graph(meta_graph_or_file: Any, clear_devices: bool, import_scope: str | None) -> Mapping[str, Any] | None:
@@ -96,13 +101,10 @@ def read_meta_graph(meta_graph_or_file: Any, clear_devices: bool, import_scope: 
     check_seal(document)
     if not isinstance(document.get("graph_def"), Mapping) or not isinstance(document.get("collection_def"), Mapping):
         raise DataError(f"not a meta graph, as export_meta_graph() makes them: {str(document)[:60]!r}")
-    definition = dict(document["graph_def"])
+    definition = document["graph_def"]
     graph = get_default_graph()
-    import_graph_def(definition, name=import_scope or "")
+    import_graph_def(without_devices(definition) if clear_devices else definition, name=import_scope or "")
     prefix = f"{import_scope}/" if import_scope else ""
-    if clear_devices:
-        for node in definition["node"]:
-            graph.get_operation_by_name(prefix + node["name"]).device = ""
     if graph.seed is None:
         graph.seed = definition.get("seed")
     try:
@@ -123,7 +125,7 @@ def read_document(path: Path) -> Document:
             f"there is no file {path}: Saver.save writes PATH.meta where a graph can be written, and "
             "export_meta_graph says why another cannot"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no graph, or not all of one: {error}") from None
     if not isinstance(document, dict):
         raise DataError(f"{path} is no graph: it holds no JSON object")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ class Saver:
         loses nothing. With ``write_state`` the file ``checkpoint`` beside it (``latest_filename``) then names this one
         as the latest, and older ones that are not to be kept are removed. With ``write_meta_graph`` the graph is
         written as well, for `import_meta_graph`, into a file of that name that ends in ``.meta``
-        (``meta_graph_suffix``), unless it holds what no file can (`export_meta_graph` says what that is).
+        (``meta_graph_suffix``), unless it holds what no file can: then a RuntimeWarning names that, with its line.
 
         With several ranks rank 0 writes, and the others return at once.
 
@@ -136,7 +137,15 @@ class Saver:
                 remove_unfinished(path.parent, os.path.basename(save_path), state_name)
                 save_arrays(path, {key: values[v.spec.name] for key, v in self._variables.items()})
         if write_meta_graph and sess.comm.rank == 0:
-            keep_meta_graph(Path(f"{prefix}.{meta_graph_suffix}"), sess.graph, self.to_proto())
+            unwritten = keep_meta_graph(Path(f"{prefix}.{meta_graph_suffix}"), sess.graph, self.to_proto())
+            if unwritten is not None:
+                # Without the path: a program that saves its graph often is told once.
+                warnings.warn(
+                    f"no .{meta_graph_suffix} beside the checkpoint: {unwritten}; save(..., write_meta_graph=False) "
+                    "asks for none",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
         if write_state:
             removed = self._record(prefix)
             if sess.comm.rank == 0:

@@ -1,5 +1,6 @@
 """The training loop in this process, alone or as a world of threads: models of the user's own, ends, errors."""
 
+import re
 import sys
 import threading
 from pathlib import Path
@@ -54,6 +55,17 @@ def with_dropout(features_shape, classes, dtype):
     rate = pf.where(training, pf.constant(0.9, dtype), pf.constant(0.0, dtype))
     kept = pf.nn.dropout(pf.matmul(x, w), rate=rate)
     return Model(x, y, pf.reduce_mean(pf.square(kept)), {"output": pf.reduce_mean(kept)}, training)
+
+
+@pf.custom_gradient
+def clipped(y):
+    return pf.identity(y), lambda dy: pf.clip_by_value(dy, -1.0, 1.0)
+
+
+def with_own_gradient(features_shape, classes, dtype):
+    x, y = (pf.placeholder(dtype, (None, 1)) for _ in range(2))
+    w = pf.Variable(np.ones((1, 1), dtype), name="w")
+    return Model(x, y, pf.losses.mean_squared_error(y, clipped(pf.matmul(x, w))))
 
 
 def no_model(features_shape, classes, dtype):
@@ -284,6 +296,15 @@ def test_evaluation_is_not_training(run):
     outputs = [record["output"] for record in results.records("train")]
     assert len(set(outputs)) > 1
     assert {record["output"] for record in results.records("evaluate")} == {float(np.arange(12, 17).mean() / 4)}
+
+
+def test_a_run_says_why_it_leaves_no_graph(run, capsys):
+    results = run("model.builder=builders.py:with_own_gradient", "train.epochs=1", ranks=2)
+    line = r"^no graph\.json: operation '.*' of type with_gradient \(made at .*builders\.py:\d+\) cannot be written.*$"
+    assert len(re.findall(line, capsys.readouterr().out, re.MULTILINE)) == 1
+    assert not (results.directory / "graph.json").exists()
+    run("train.epochs=1")
+    assert "graph.json" not in capsys.readouterr().out
 
 
 def test_the_seed_decides_order_and_initial_values(run):

@@ -81,6 +81,19 @@ def test_graph_and_parameters_are_all_that_is_needed_to_ask_the_model(config, no
         assert loss == pytest.approx(record["loss"], rel=1e-5)
 
 
+def test_the_graph_of_a_recurrent_network_is_left_too(config):
+    model = ["model={name='rnn', cell='gru', units=[6]}", "train.epochs=1", "experiment.directory=deep/runs"]
+    config = load_config("x.toml", model)
+    run_threads(2, lambda communicator: train(config, communicator))
+    (path,) = Path("deep/runs").iterdir()
+    (record,) = [r for r in read_metrics(path / "metrics.jsonl") if r["event"] == "evaluate"][-1:]
+    features, labels = pf.data.load("digits")[1].take(range(359))
+    with pf.Graph().as_default(), pf.Session() as session:
+        pf.train.import_meta_graph(path / "graph.json").restore(session, path / "parameters")
+        feeds = {pf.get_collection("features")[0]: features, pf.get_collection("labels")[0]: labels}
+        assert session.run(pf.get_collection("loss")[0], feeds) == pytest.approx(record["loss"], rel=1e-5)
+
+
 def test_metrics_and_graph_for_tensorboard(config):
     keys = ["experiment.directory=deep/runs", "experiment.tensorboard=true", "train.log_every=5"]
     config = load_config("x.toml", keys)

@@ -52,6 +52,7 @@ def test_random_programs_come_back(recipe):
 @pytest.mark.parametrize("value", [
     None, True, False, 0, -5, 2**70, 0.1, -0.0, 1e-320, float("inf"), -float("inf"), "", "é/x", (), (1, (2.0, "a")),
     ..., 1 + 2j, complex(0, float("inf")), np.dtype("float16"), np.dtype("bool"), np.dtype("S12"),
+    pf.bfloat16,
 ])  # fmt: skip
 def test_attributes_come_back(value):
     found = decode(json.loads(json.dumps(encode(value), allow_nan=False)))
@@ -60,7 +61,7 @@ def test_attributes_come_back(value):
 
 @pytest.mark.parametrize("dtype", [
     "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
-    "complex64", "complex128", ">f4", ">i8",
+    "complex64", "complex128", ">f4", ">i8", "bfloat16",
 ])  # fmt: skip
 @pytest.mark.parametrize("shape", [(), (0, 3), (1,), (2, 3), (3, 2)])
 @pytest.mark.parametrize("alike", [True, False])
@@ -230,7 +231,7 @@ def test_python_functions_are_refused_with_their_line(make):
 
 
 DAMAGES = {
-    "of another form": (lambda d: d.update(versions={"producer": 99}), "of form 99, and this version.*reads form 1"),
+    "of another form": (lambda d: d.update(versions={"producer": 99}), "of form 99, and this version.*forms 1 to 2"),
     "no definition": (lambda d: d.pop("node"), "not a graph definition"),
     "nodes that are none": (lambda d: d.update(node=[3]), "its 'node' is no list of objects"),
     "a node without name": (lambda d: d["node"][0].pop("name"), "the 'name' of a node is None"),
