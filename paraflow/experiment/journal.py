@@ -84,10 +84,14 @@ class Journal:
         self._trained |= {name: mean for name, mean in means.items() if not math.isnan(mean)}
         self._write("train", {**means, **more})
 
+    def remark(self, text: str) -> None:
+        """Show a line beside the progress."""
+        self._progress.remark(text)
+
     def tuned(self, tuning: Tuning) -> None:
         """Record how large buckets are, and why, and show it."""
         self._write("autotune", asdict(tuning))
-        self._progress.remark(tuning_text(tuning))
+        self.remark(tuning_text(tuning))
 
     def evaluated(self, means: Mapping[str, float]) -> None:
         """Record means over the test samples."""

@@ -109,6 +109,8 @@ class _Run:
             remarks = [] if unwritten is None else [f"no {GRAPH_FILE}: {unwritten}"]
         board = self._board(directory)
         with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs, board) as journal:
+            for line in self.config.parallel.unused():
+                journal.remark(line)
             worker = None
             if self.strategy.is_server:
                 self.strategy.serve(self.session, self.train_op)

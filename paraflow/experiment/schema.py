@@ -105,6 +105,20 @@ class Train(Table):
         return self
 
 
+_EXCHANGING = ("allreduce", "parameter_server", "backup_workers", "local_sgd", "easgd", "gossip")
+_MODES_OF: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("bucket_bytes", "autotune", "shared_memory"), ("allreduce",)),
+    **dict.fromkeys(("servers", "staleness", "scale_by_staleness", "delay_compensation"), ("parameter_server",)),
+    **dict.fromkeys(("backup", "late"), ("backup_workers",)),
+    "period": ("local_sgd", "easgd", "gossip"),
+    **dict.fromkeys(("warmup", "outer", "outer_learning_rate", "outer_momentum"), ("local_sgd",)),
+    "moving_rate": ("easgd",),
+    "topology": ("gossip",),
+    "compress": _EXCHANGING,
+}
+"""The modes in which a key of [parallel] counts, where these are not all."""
+
+
 class Parallel(Table):
     """How the ranks work together."""
 
@@ -202,6 +216,19 @@ class Parallel(Table):
     error_feedback: bool = Field(
         default=True, description="what compression leaves out of a message is added to the next one"
     )
+
+    def unused(self) -> list[str]:
+        """A line for each key that has been set to something and does not count in this mode.
+
+        They are no faults, as changing `mode` alone is how the same configuration is run in another mode.
+        """
+        lines = []
+        for key, modes in _MODES_OF.items():
+            value, usual = getattr(self, key), type(self).model_fields[key].default
+            if self.mode not in modes and key in self.model_fields_set and value != usual:
+                line = f"parallel.{key} = {json.dumps(value)} means nothing with mode = '{self.mode}'"
+                lines.append(f"{line} (with {', '.join(map(repr, modes))})")
+        return lines
 
     @model_validator(mode="after")
     def _accumulates_where_it_can(self) -> "Parallel":

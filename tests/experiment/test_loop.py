@@ -17,7 +17,7 @@ from paraflow.errors import ConfigError, DataError, GraphError, NumericError, Ra
 from paraflow.experiment import Model
 from paraflow.experiment.config import load_config
 from paraflow.experiment.loop import train
-from paraflow.experiment.schema import Parallel
+from paraflow.experiment.schema import _MODES_OF, Parallel
 
 from .runs import Results
 
@@ -364,3 +364,18 @@ def test_a_model_is_checked(make, message):
         x, y = pf.placeholder(pf.float32, (None, 2)), pf.placeholder(pf.int32, (None,))
         with pytest.raises(GraphError, match=message):
             make(x, y, pf.reduce_mean(x))
+
+
+def test_keys_of_other_modes_are_told(run, capsys):
+    run("parallel.mode=gossip", "parallel.backup=2", 'parallel.late="drop"', "parallel.period=2", ranks=3)
+    told = [line for line in capsys.readouterr().out.splitlines() if "means nothing" in line]
+    assert told == ["parallel.backup = 2 means nothing with mode = 'gossip' (with 'backup_workers')"]
+
+
+@pytest.mark.parametrize("key", sorted(_MODES_OF))
+def test_descriptions_name_the_modes_of_a_key(key):
+    if key == "compress":
+        assert set(_MODES_OF[key]) == set(MODES) - {"single"}
+    else:
+        description = Parallel.model_fields[key].description
+        assert re.match(rf"{', '.join(_MODES_OF[key])}(: |, outer = nesterov: )", str(description))
