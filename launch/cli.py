@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-from . import mpi
+from . import mpi, shm
 from .errors import LaunchError, MPIEnvironmentError, UsageError
 from .supervisor import Launch, inherited, supervise
 
@@ -111,14 +111,15 @@ def _positive(text: str) -> int:
 def _launch(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     _check_target(options.target, options.arguments)
-    if options.ranks == 1 and options.hosts:
-        raise UsageError("--hosts needs -n 2 or more: one rank runs here, without mpirun")
+    if options.hosts:
+        _check_slots(options.ranks, options.hosts)
     mpirun = None
     settings = {"PARAFLOW_RANKS": str(options.ranks)}
     if options.ranks > 1:
         mpirun = mpi.find_mpirun(options.mpirun)
         mpi.check_library(mpirun)
         settings |= mpi.environment(mpirun, options.interface)
+        settings |= _within_shm(mpirun, max((host.slots for host in options.hosts), default=options.ranks))
         if options.bind:
             settings["PARAFLOW_BIND"] = "1"
     directory = ""
@@ -146,6 +147,13 @@ def _launch(arguments: list[str]) -> int:
     return supervise(launch)
 
 
+def _within_shm(mpirun: mpi.Mpirun, ranks: int) -> dict[str, str]:
+    settings, line = shm.settings(mpirun, ranks)
+    if line:
+        print(f"paraflow: {line}", file=sys.stderr, flush=True)
+    return settings
+
+
 def _measure(command: str, arguments: list[str]) -> int:
     """Launch the command on the ranks that it asks for; its logs stay only where it fails."""
     parser = argparse.ArgumentParser(prog=f"paraflow {command}", add_help=False, allow_abbrev=False)
@@ -153,7 +161,7 @@ def _measure(command: str, arguments: list[str]) -> int:
     options, rest = parser.parse_known_args(arguments)
     broken = None
     if command == "doctor":
-        broken = _examine_mpi()
+        broken = _examine_mpi(options.ranks)
         options.ranks = 1 if broken else options.ranks
     logs = tempfile.mkdtemp(prefix=f"paraflow-{command}-")
     code = _launch(["-n", str(options.ranks), "--logs", logs, command, *rest])
@@ -164,17 +172,31 @@ def _measure(command: str, arguments: list[str]) -> int:
     return code
 
 
-def _examine_mpi() -> MPIEnvironmentError | None:
-    """Print which mpirun a launch would take; what is wrong with it."""
+def _examine_mpi(ranks: int) -> MPIEnvironmentError | None:
+    """Print which mpirun a launch of ``ranks`` would take; return what is wrong with it."""
     print(f"{'python':16}{sys.executable}")
     try:
         mpirun = mpi.find_mpirun()
         print(f"{'mpirun':16}{mpirun.path} of {mpirun.flavour}", flush=True)
         mpi.check_library(mpirun)
+        shm.settings(mpirun, ranks)
     except MPIEnvironmentError as error:
         print(f"{'MPI':16}does not work, so what follows is of one rank without it", flush=True)
         return error
     return None
+
+
+def _check_slots(ranks: int, hosts: list[mpi.Host]) -> None:
+    """Raise UsageError unless the hosts take all the ranks, and each of them at least one."""
+    if ranks == 1:
+        raise UsageError("--hosts needs -n 2 or more: one rank runs here, without mpirun")
+    told = ",".join(f"{host.name}:{host.slots}" for host in hosts)
+    slots = sum(host.slots for host in hosts)
+    if slots != ranks:
+        raise UsageError(
+            f"--hosts {told} takes {slots} ranks, and -n asks for {ranks}: say how many each host takes (NAME:RANKS), "
+            f"or -n {slots}"
+        )
 
 
 def _check_target(target: str, arguments: list[str]) -> None:
