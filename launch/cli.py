@@ -110,6 +110,11 @@ def _positive(text: str) -> int:
 
 def _launch(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
+    return _start(options, shlex.join(["paraflow", "launch", *arguments]), keep=options.logs is not None)
+
+
+def _start(options: argparse.Namespace, again: str, keep: bool) -> int:
+    """Launch as the options say; ``again`` and ``keep`` are those of `Launch`."""
     _check_target(options.target, options.arguments)
     if options.hosts:
         _check_slots(options.ranks, options.hosts)
@@ -142,7 +147,8 @@ def _launch(arguments: list[str]) -> int:
         environ=environ,
         directory=directory,
         verbose=options.verbose,
-        again=shlex.join(["paraflow", "launch", *arguments]),
+        again=again,
+        keep=keep,
     )
     return supervise(launch)
 
@@ -164,7 +170,8 @@ def _measure(command: str, arguments: list[str]) -> int:
         broken = _examine_mpi(options.ranks)
         options.ranks = 1 if broken else options.ranks
     logs = tempfile.mkdtemp(prefix=f"paraflow-{command}-")
-    code = _launch(["-n", str(options.ranks), "--logs", logs, command, *rest])
+    launch = _parser().parse_args(["-n", str(options.ranks), "--logs", logs, command, *rest])
+    code = _start(launch, shlex.join(["paraflow", command, *arguments]), keep=False)
     if code == 0:
         shutil.rmtree(logs)
     if broken is not None:

@@ -1,7 +1,7 @@
 """Room in /dev/shm, which MPICH takes without a look: where there is too little, MPI_Init ends by a signal.
 
-Containers have 64 MiB there unless told otherwise. What a rank takes was found by MPICH 5.0 with UCX 1.19. Open MPI goes
-to its session directory by itself, and what ranks of paraflow share is not in /dev/shm.
+Containers have 64 MiB there unless told otherwise. What a rank takes was measured with MPICH 5.0. Open MPI goes to its
+session directory by itself, and what ranks of paraflow share is not in /dev/shm.
 """
 
 import os

@@ -75,7 +75,7 @@ def bench(options: argparse.Namespace, comm: Communicator) -> None:
     if options.rounds < 1:
         raise ConfigError(f"--rounds {options.rounds}: at least one")
     if comm.size == 1:
-        raise ConfigError("paraflow bench allreduce: one rank exchanges nothing; start two or more with -n")
+        raise ConfigError("bench allreduce: one rank exchanges nothing; start two or more with -n")
     draw = _drawing() if options.plot else None
     report = measure(comm, sizes, options.rounds)
     if comm.rank:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,7 +116,16 @@ def test_bench_refuses(arguments, message):
     done = paraflow("bench", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    for word in ("Traceback", "first (host", "run again"):
+        assert word not in done.stderr
+
+
+def test_what_fails_can_be_run_again_as_it_was_typed():
+    typed = ["bench", "allreduce", "--sizes", "1KiB", "--rounds", "1", "-n", "2", "--plot", "/nowhere/bench.svg"]
+    done = paraflow(*typed)
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"run again: paraflow {' '.join(typed)}\n")
+    shutil.rmtree(re.search(r"\nlogs: (.*)\n", done.stderr)[1])
 
 
 @pytest.mark.parametrize("command", ["bench", "doctor"])

@@ -164,7 +164,7 @@ def test_a_launch_whose_host_is_cut_off_can_be_stopped(begin, hosts):
 
 @pytest.fixture
 def small(start):
-    """small(size): a host with so much shared memory in /dev/shm, as a container has it; the command that runs there."""
+    """small(size): a host with so large a /dev/shm, as a container has it; the command that runs there."""
     with start_hosts(1) as (host,):
 
         def sized(size):
@@ -188,7 +188,7 @@ def test_ranks_do_with_little_shared_memory(start, small, size):
     ended = start(3, script, through=small(size)).end()
     assert ended.code == 0, ended.err
     assert ended.out == "{3.0}\n"
-    told = f"paraflow: /dev/shm has {int(size[:-1])}.0 MiB free, and MPICH takes up to 20 a rank: it is told to take less"
+    told = f"/dev/shm has {int(size[:-1])}.0 MiB free, and MPICH takes up to 20 a rank: it is told to take less"
     assert (ended.err.count("\n"), told in ended.err) == ((3, True) if is_mpich() else (2, False))
 
 
@@ -199,8 +199,8 @@ def test_too_little_shared_memory_is_an_error_that_names_the_remedy(start, small
         assert (ended.code, ended.out) == (0, "runs\n")
         return
     assert (ended.code, ended.out) == (6, "")
-    says = "paraflow: /dev/shm has 128 KiB free, and MPICH's queues for 3 ranks need 384 at least: make it larger (docker"
-    assert ended.err.startswith(says)
+    says = "/dev/shm has 128 KiB free, and MPICH's queues for 3 ranks need 384 at least: make it larger (docker"
+    assert ended.err.startswith(f"paraflow: {says}")
     examined = run(*through, PARAFLOW, "doctor", "-n", "3", cwd=tmp_path)
     assert examined.returncode == 6
     assert says in examined.stderr
