@@ -48,6 +48,24 @@ def test_two_runs_give_the_same_bytes(digits, tmp_path, ranks):
     assert again.losses().tolist() == digits(ranks).results.losses().tolist()
 
 
+@pytest.mark.parametrize(
+    ("config", "overrides"),
+    [
+        ("digits_local_sgd", []),
+        ("digits_easgd", []),
+        ("digits_gossip", ["parallel.topology=random"]),
+        ("digits_servers", ["parallel.staleness=0"]),
+        ("digits_backup", ["parallel.backup=0"]),
+    ],
+)
+def test_two_runs_give_the_same_bytes_where_no_rank_overtakes_another(tmp_path, config, overrides):
+    once, again = (
+        finished(launch(tmp_path / name, 4, CONFIGS / f"{config}.toml", "train.epochs=2", *overrides)).results
+        for name in ("once", "again")
+    )
+    assert once.parameter_bytes == again.parameter_bytes
+
+
 def test_metrics_of_a_synchronous_run(digits):
     run, ranks = digits(3).results, 3
     training, evaluations = run.records("train"), run.records("evaluate")
