@@ -201,8 +201,8 @@ def _check_slots(ranks: int, hosts: list[mpi.Host]) -> None:
     slots = sum(host.slots for host in hosts)
     if slots != ranks:
         raise UsageError(
-            f"--hosts {told} takes {slots} ranks, and -n asks for {ranks}: say how many each host takes (NAME:RANKS), "
-            f"or -n {slots}"
+            f"-n {ranks}, but the numbers of --hosts {told} add up to {slots}: say how many ranks each host takes "
+            f"(NAME:RANKS), or -n {slots}"
         )
 
 

@@ -131,6 +131,7 @@ def test_a_loss_that_is_no_number_ends_all(tmp_path, ranks, config):
     [
         (["data.batch_size=2"], 1, "a batch of 2 samples is for 4 ranks, more shards than samples"),
         (["parallel.mode=single"], 2, "parallel.mode = 'single' is for one process, but 4 ranks were started"),
+        (["parallel.mode=single"], 2, "parallel.mode to one of 'allreduce', 'parameter_server', 'backup_workers', "),
         (["model.layers=[63, 10]"], 2, "model.layers = [63, 10]: the first is 63, but data set 'digits' has 64"),
         (["model.layers=[64, 9]"], 2, "model.layers = [64, 9]: the last is 9, but data set 'digits' has 10"),
         (["data={name='npz', path='nothing.npz', batch_size=8}"], 2, "there is no file"),
