@@ -19,7 +19,7 @@ COMMANDS = {
     "run": "run an experiment in this process; under your own mpirun or srun it is a rank",
     "simulate": "predict what an experiment would do on more ranks and nodes than there are here",
     "graph": "show the graph and the plan of an experiment or a script, as text, DOT or a picture",
-    "bench": "time exchange and all-reduce on -n RANKS ranks, beside MPI's and what the memory allows",
+    "bench": "time exchange and all-reduce on -n RANKS ranks, beside MPI's and plain streaming",
     "doctor": "tell what -n RANKS ranks find on this machine, and what is wrong with its MPI",
 }
 _MEASURING = ("bench", "doctor")  # they start their ranks themselves

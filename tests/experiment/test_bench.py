@@ -16,7 +16,7 @@ from paraflow.errors import ConfigError
 from paraflow.experiment.bench import Report, measure
 from paraflow.experiment.cli import main
 from paraflow.experiment.sizes import parse_sizes, size_text
-from paraflow.experiment.timings import ExchangeOnly, latency
+from paraflow.experiment.timings import ExchangeOnly, latency, memory_bandwidth
 
 PARAFLOW = str(Path(sys.executable).with_name("paraflow"))
 
@@ -66,10 +66,16 @@ def test_every_side_is_measured_at_every_size():
             assert all(seconds > 0 for seconds in row.values())
 
 
-def test_limits_count_the_bytes_that_have_to_move():
-    report = Report(ranks=4, nodes=2, load=0.0, memory_bytes_per_second=8e9)
-    assert report.limit("exchange", 10**9) == 0.5  # 2 gradients read, parameters read and written
-    assert report.limit("allreduce", 10**9) == 0.5  # 2 buffers read and written
+def test_what_is_streamed_are_the_bytes_that_have_to_move():
+    report = Report(ranks=4, nodes=2, load=0.0, stream_bytes_per_second={10**6: 4e10, 10**9: 8e9})
+    assert report.streamed("exchange", 10**9) == 0.5  # 2 gradients read, parameters read and written
+    assert report.streamed("allreduce", 10**9) == 0.5  # 2 buffers read and written
+    assert report.streamed("allreduce", 10**6) == 1e-4  # at the rate of that size, which is in cache
+
+
+@pytest.mark.parametrize("nbytes", [4, 8, 1 << 16])
+def test_bandwidth_is_that_of_any_size(nbytes):
+    assert all(rate > 0 for rate in run_threads(2, memory_bandwidth, nbytes, 1))
 
 
 def test_latency_reaches_every_rank():
@@ -87,9 +93,10 @@ def test_bench_prints_json_and_draws(tmp_path):
     report = json.loads(done.stdout)
     assert (report["ranks"], list(report["seconds"])) == (2, ["1024", "65536"])
     assert set(report["seconds"]["1024"]) >= {"exchange", "allreduce", "mpi"}
-    assert report["memory_bytes_per_second"] > 1e8
+    assert set(report["stream_bytes_per_second"]) == {"1024", "65536"}
+    assert report["stream_bytes_per_second"]["65536"] > 1e8
     drawn = plot.read_text()
-    for word in ("MPI_Allreduce", "64 KiB", "limit"):
+    for word in ("MPI_Allreduce", "64 KiB", "its bytes, streamed"):
         assert word in drawn
 
 
@@ -97,7 +104,7 @@ def test_bench_prints_a_table():
     done = paraflow("bench", "allreduce", "--sizes", "4KiB", "--rounds", "1")
     assert done.returncode == 0, done.stderr
     assert "2 ranks on 1 node" in done.stdout
-    row = done.stdout.split("4 KiB")[1].split("\n")[0].split()
+    row = re.search(r"\n +4 KiB (.*)", done.stdout)[1].split()
     assert len(row) >= 2 * 5
     assert all(float(cell) > 0 for cell in row)
 
