@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--verbose", action="store_true", help="show mpirun's own output too, at the end")
     parser.add_argument("--dry-run", action="store_true", help="print the command instead of running it")
-    parser.add_argument("target", metavar="TARGET", help="CONFIG.toml or SCRIPT.py")
+    parser.add_argument("target", metavar="TARGET", help="CONFIG.toml or SCRIPT.py, or a run directory")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="handed to the target")
     return parser
 
@@ -115,6 +115,8 @@ def _launch(arguments: list[str]) -> int:
 
 def _start(options: argparse.Namespace, again: str, keep: bool) -> int:
     """Launch as the options say; ``again`` and ``keep`` are those of `Launch`."""
+    if os.path.isdir(options.target):  # a run directory
+        options.target = os.path.join(options.target, "config.toml")
     _check_target(options.target, options.arguments)
     if options.hosts:
         _check_slots(options.ranks, options.hosts)

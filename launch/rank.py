@@ -14,6 +14,7 @@ import importlib
 import io
 import os
 import runpy
+import select
 import signal
 import stat
 import sys
@@ -51,8 +52,24 @@ def run_command(arguments: list[str]) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     part = {"simulate": "simulate", "graph": "show"}.get(arguments[0], "experiment")
-    code: int = importlib.import_module(f"paraflow.{part}.cli").main(arguments)
+    try:
+        code: int = importlib.import_module(f"paraflow.{part}.cli").main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        return 128 + signal.SIGPIPE
     return code
+
+
+def _is_unread() -> bool:
+    """Tell whether whoever read stdout has gone, as ``head`` does; nothing is written there any more then."""
+    reader = select.poll()
+    reader.register(1, 0)
+    gone = any(event & select.POLLERR for _, event in reader.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return gone
 
 
 def _run_script(path: str, arguments: list[str]) -> int:

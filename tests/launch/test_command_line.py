@@ -94,6 +94,11 @@ def test_every_rank_of_a_configuration_gets_the_overrides(folder):
     assert shlex.split(dry.stdout)[-5:] == ["-m", "paraflow_launch.rank", "config.toml", "train.epochs=3", "seed=1"]
 
 
+def test_a_run_directory_stands_for_its_configuration(folder):
+    dry = paraflow("launch", "-n", "2", "--dry-run", ".", "seed=1", cwd=folder)
+    assert shlex.split(dry.stdout)[-2:] == ["./config.toml", "seed=1"]
+
+
 def test_one_rank_needs_no_mpirun(folder):
     dry = paraflow("launch", "-n", "1", "--dry-run", "script.py", cwd=folder, PARAFLOW_MPIRUN="/nonexistent")
     assert dry.returncode == 0
