@@ -133,9 +133,9 @@ def memory_bandwidth(
     """Bytes per second that the ranks of this rank's node read and write when all stream at once; collective.
 
     Each rank goes over ``nbytes`` of its own, again and again: where they stay in cache, this is the cache's rate. It
-    is the best of numpy's copy (two streams), sum (three) and, with ``in_place``, product in place (two), in ``rounds``.
-    The reading of a cache line before it is written is not counted, as in STREAM (McCalpin, 1995); in place there is
-    none, which can be twice as fast.
+    is the best of numpy's copy (two streams), sum (three) and, with ``in_place``, product in place (two), in
+    ``rounds``. The reading of a cache line before it is written is not counted, as in STREAM (McCalpin, 1995); in place
+    there is none, which can be twice as fast.
     """
     memory = np.full(nbytes // 4, 0, np.float32)  # written, so that the pages are there
     (a, b), (c, d, e) = _parts(memory, 2), _parts(memory, 3)
