@@ -30,4 +30,4 @@ with pf.Session(strategy=ranks) as session:  # 3. gradients are averaged over th
     if ranks.worker == 0:
         features, targets = test.take(range(len(test)))
         value = session.run(accuracy, {images: features, labels: targets})
-        print(f"{ranks.workers} ranks: test accuracy {value:.4f}")
+        print(f"ranks: {ranks.workers}, test accuracy {value:.4f}")

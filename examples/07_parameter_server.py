@@ -1,6 +1,7 @@
 """The same script trained asynchronously: workers push gradients to a server rank and never wait for each other.
 
     paraflow launch -n 4 examples/07_parameter_server.py       one server, three workers
+    python examples/07_parameter_server.py                     one process, which has nobody to push to
 """
 
 import paraflow as pf
@@ -31,6 +32,6 @@ with pf.Session(strategy=ranks) as session:
         features, targets = test.take(range(len(test)))
         value = session.run(accuracy, {images: features, labels: targets})
         print(f"test accuracy {value:.4f}")
-        for worker, count in enumerate(ranks.pushes_by_worker):
+        for worker, count in enumerate([] if ranks.alone else ranks.pushes_by_worker):
             mean = count.staleness_sum / count.pushes
             print(f"worker {worker}: {count.pushes} pushes, staleness mean {mean:.2f}, max {count.staleness_max}")

@@ -43,4 +43,4 @@ with pf.Session(strategy=ranks) as session:
             touched.append(len(rows.indices))
     if ranks.worker == 0:
         value = session.run(accuracy, {words: sentences[9000:], labels: topics[9000:]})
-        print(f"{ranks.workers} ranks: test accuracy {value:.3f}, {np.mean(touched):.0f} of {WORDS} rows a step")
+        print(f"ranks: {ranks.workers}, test accuracy {value:.3f}, {np.mean(touched):.0f} of {WORDS} rows a step")

@@ -34,4 +34,4 @@ with pf.Session(strategy=ranks) as session:
     if ranks.worker == 0:
         images, targets = test.take(range(len(test)))
         value = session.run(accuracy, {features: images, labels: targets, training: False})
-        print(f"{ranks.workers} ranks: test accuracy {value:.4f}")
+        print(f"ranks: {ranks.workers}, test accuracy {value:.4f}")

@@ -1,6 +1,6 @@
 """Checkpoints: a run that is cut off goes on where it was, on any number of ranks.
 
-    paraflow launch -n 3 examples/14_checkpoints.py         three epochs, each saved in ./checkpoints
+    paraflow launch -n 3 examples/14_checkpoints.py         three epochs, each saved in runs/checkpoints
     paraflow launch -n 2 examples/14_checkpoints.py         three more from there, on two ranks
     python examples/14_checkpoints.py                       and three more, in one process
 
@@ -12,6 +12,7 @@ import os
 
 import paraflow as pf
 
+FOLDER = "runs/checkpoints"
 train, test = pf.data.load("digits")
 ranks = pf.parallel.AllReduce()
 batches = pf.data.Batches(train, batch_size=64, rank=ranks.worker, size=ranks.workers, seed=1)
@@ -41,18 +42,18 @@ saver = pf.train.Saver(max_to_keep=2)
 
 with pf.Session(strategy=ranks) as session:
     session.run(pf.global_variables_initializer())
-    latest = pf.train.latest_checkpoint("checkpoints")
+    latest = pf.train.latest_checkpoint(FOLDER)
     if latest is not None:
         saver.restore(session, latest)
-        saver.recover_last_checkpoints(pf.train.get_checkpoint_state("checkpoints").all_model_checkpoint_paths)
+        saver.recover_last_checkpoints(pf.train.get_checkpoint_state(FOLDER).all_model_checkpoint_paths)
     done = pf.train.global_step(session, steps) // batches.steps_per_epoch
-    os.makedirs("checkpoints", exist_ok=True)
+    os.makedirs(FOLDER, exist_ok=True)
     for epoch in range(done, done + 3):
         for batch in batches.epoch(epoch):
             session.run(train_step, {images: batch["features"], labels: batch["labels"]})
-        path = saver.save(session, "checkpoints/digits", global_step=steps)
+        path = saver.save(session, f"{FOLDER}/digits", global_step=steps)
     if ranks.worker == 0:
-        print(f"epochs {done + 1} to {done + 3} on {ranks.workers} ranks, saved as {path}")
+        print(f"epochs {done + 1} to {done + 3}, ranks: {ranks.workers}, saved as {path}")
 
 if ranks.worker == 0:
     with pf.Session() as session:  # evaluates with the averages in the place of the parameters

@@ -45,4 +45,4 @@ with pf.Session(strategy=ranks) as session:
     if ranks.worker == 0:
         features, targets = test.take(range(len(test)))
         found = session.run(logits, {images: features}).argmax(axis=1)
-        print(f"{ranks.workers} ranks: test accuracy {np.mean(found == targets):.4f}")
+        print(f"ranks: {ranks.workers}, test accuracy {np.mean(found == targets):.4f}")

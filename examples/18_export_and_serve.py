@@ -1,16 +1,18 @@
 """Train here, serve there: the graph in a file, and a process that has nothing else.
 
-    paraflow launch -n 2 examples/18_export_and_serve.py        trains, and leaves digits.meta and digits.safetensors
-    python examples/18_export_and_serve.py digits               reads them, and classifies
+    paraflow launch -n 2 examples/18_export_and_serve.py        trains, and leaves two files in runs/served
+    python examples/18_export_and_serve.py runs/served/digits   reads them, and classifies
 
 The file of the graph is JSON that holds no code. Here it has the part that answers; a graph that is written whole, as
 every checkpoint's is (`NAME.meta` beside it), can be trained on by who reads it.
 """
 
+import os
 import sys
 
 import paraflow as pf
 
+NAME = "runs/served/digits"  # digits.meta is the graph, digits.safetensors the parameters
 train, test = pf.data.load("digits")
 
 
@@ -30,10 +32,11 @@ def train_and_export():
         for epoch in range(8):
             for batch in batches.epoch(epoch):
                 session.run(train_step, {images: batch["features"], labels: batch["labels"]})
-        saver.save(session, "digits", write_meta_graph=False)
+        os.makedirs(os.path.dirname(NAME), exist_ok=True)
+        saver.save(session, NAME, write_meta_graph=False)
         if ranks.worker == 0:
             part = session.graph.as_graph_def(outputs=[answer])
-            pf.train.export_meta_graph("digits.meta", graph_def=part, saver_def=saver.to_proto())
+            pf.train.export_meta_graph(NAME + ".meta", graph_def=part, saver_def=saver.to_proto())
             print(f"{len(part['node'])} of {len(session.graph.operations)} operations written")
 
 

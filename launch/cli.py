@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-from . import mpi
+from . import mpi, shm
 from .errors import LaunchError, MPIEnvironmentError, UsageError
 from .supervisor import Launch, inherited, supervise
 
@@ -19,7 +19,7 @@ COMMANDS = {
     "run": "run an experiment in this process; under your own mpirun or srun it is a rank",
     "simulate": "predict what an experiment would do on more ranks and nodes than there are here",
     "graph": "show the graph and the plan of an experiment or a script, as text, DOT or a picture",
-    "bench": "time exchange and all-reduce on -n RANKS ranks, beside MPI's and what the memory allows",
+    "bench": "time exchange and all-reduce on -n RANKS ranks, beside MPI's and plain streaming",
     "doctor": "tell what -n RANKS ranks find on this machine, and what is wrong with its MPI",
 }
 _MEASURING = ("bench", "doctor")  # they start their ranks themselves
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--verbose", action="store_true", help="show mpirun's own output too, at the end")
     parser.add_argument("--dry-run", action="store_true", help="print the command instead of running it")
-    parser.add_argument("target", metavar="TARGET", help="CONFIG.toml or SCRIPT.py")
+    parser.add_argument("target", metavar="TARGET", help="CONFIG.toml or SCRIPT.py, or a run directory")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="handed to the target")
     return parser
 
@@ -110,15 +110,23 @@ def _positive(text: str) -> int:
 
 def _launch(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
+    return _start(options, shlex.join(["paraflow", "launch", *arguments]), keep=options.logs is not None)
+
+
+def _start(options: argparse.Namespace, again: str, keep: bool) -> int:
+    """Launch as the options say; ``again`` and ``keep`` are those of `Launch`."""
+    if os.path.isdir(options.target):  # a run directory
+        options.target = os.path.join(options.target, "config.toml")
     _check_target(options.target, options.arguments)
-    if options.ranks == 1 and options.hosts:
-        raise UsageError("--hosts needs -n 2 or more: one rank runs here, without mpirun")
+    if options.hosts:
+        _check_slots(options.ranks, options.hosts)
     mpirun = None
     settings = {"PARAFLOW_RANKS": str(options.ranks)}
     if options.ranks > 1:
         mpirun = mpi.find_mpirun(options.mpirun)
         mpi.check_library(mpirun)
         settings |= mpi.environment(mpirun, options.interface)
+        settings |= _within_shm(mpirun, max((host.slots for host in options.hosts), default=options.ranks))
         if options.bind:
             settings["PARAFLOW_BIND"] = "1"
     directory = ""
@@ -141,9 +149,17 @@ def _launch(arguments: list[str]) -> int:
         environ=environ,
         directory=directory,
         verbose=options.verbose,
-        again=shlex.join(["paraflow", "launch", *arguments]),
+        again=again,
+        keep=keep,
     )
     return supervise(launch)
+
+
+def _within_shm(mpirun: mpi.Mpirun, ranks: int) -> dict[str, str]:
+    settings, line = shm.settings(mpirun, ranks)
+    if line:
+        print(f"paraflow: {line}", file=sys.stderr, flush=True)
+    return settings
 
 
 def _measure(command: str, arguments: list[str]) -> int:
@@ -153,10 +169,11 @@ def _measure(command: str, arguments: list[str]) -> int:
     options, rest = parser.parse_known_args(arguments)
     broken = None
     if command == "doctor":
-        broken = _examine_mpi()
+        broken = _examine_mpi(options.ranks)
         options.ranks = 1 if broken else options.ranks
     logs = tempfile.mkdtemp(prefix=f"paraflow-{command}-")
-    code = _launch(["-n", str(options.ranks), "--logs", logs, command, *rest])
+    launch = _parser().parse_args(["-n", str(options.ranks), "--logs", logs, command, *rest])
+    code = _start(launch, shlex.join(["paraflow", command, *arguments]), keep=False)
     if code == 0:
         shutil.rmtree(logs)
     if broken is not None:
@@ -164,17 +181,31 @@ def _measure(command: str, arguments: list[str]) -> int:
     return code
 
 
-def _examine_mpi() -> MPIEnvironmentError | None:
-    """Print which mpirun a launch would take; what is wrong with it."""
+def _examine_mpi(ranks: int) -> MPIEnvironmentError | None:
+    """Print which mpirun a launch of ``ranks`` would take; return what is wrong with it."""
     print(f"{'python':16}{sys.executable}")
     try:
         mpirun = mpi.find_mpirun()
         print(f"{'mpirun':16}{mpirun.path} of {mpirun.flavour}", flush=True)
         mpi.check_library(mpirun)
+        shm.settings(mpirun, ranks)
     except MPIEnvironmentError as error:
         print(f"{'MPI':16}does not work, so what follows is of one rank without it", flush=True)
         return error
     return None
+
+
+def _check_slots(ranks: int, hosts: list[mpi.Host]) -> None:
+    """Raise UsageError unless the hosts take all the ranks, and each of them at least one."""
+    if ranks == 1:
+        raise UsageError("--hosts needs -n 2 or more: one rank runs here, without mpirun")
+    told = ",".join(f"{host.name}:{host.slots}" for host in hosts)
+    slots = sum(host.slots for host in hosts)
+    if slots != ranks:
+        raise UsageError(
+            f"-n {ranks}, but the numbers of --hosts {told} add up to {slots}: say how many ranks each host takes "
+            f"(NAME:RANKS), or -n {slots}"
+        )
 
 
 def _check_target(target: str, arguments: list[str]) -> None:

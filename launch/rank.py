@@ -14,6 +14,7 @@ import importlib
 import io
 import os
 import runpy
+import select
 import signal
 import stat
 import sys
@@ -21,7 +22,7 @@ import termios
 import time
 import traceback
 from collections.abc import Callable
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from . import guardian, node, results
 
@@ -30,6 +31,7 @@ COMMANDS = ("bench", "doctor")
 
 _ABORT_SECONDS = 3
 _DEATH_SECONDS = 1
+_ALIKE_SECONDS = 10, 0.5  # that ranks may come apart to the same error: on the way to MPI_Init, and behind it
 _IOLBF = 1
 
 
@@ -50,8 +52,24 @@ def run_command(arguments: list[str]) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     part = {"simulate": "simulate", "graph": "show"}.get(arguments[0], "experiment")
-    code: int = importlib.import_module(f"paraflow.{part}.cli").main(arguments)
+    try:
+        code: int = importlib.import_module(f"paraflow.{part}.cli").main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        return 128 + signal.SIGPIPE
     return code
+
+
+def _is_unread() -> bool:
+    """Tell whether whoever read stdout has gone, as ``head`` does; nothing is written there any more then."""
+    reader = select.poll()
+    reader.register(1, 0)
+    gone = any(event & select.POLLERR for _, event in reader.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return gone
 
 
 def _run_script(path: str, arguments: list[str]) -> int:
@@ -97,6 +115,8 @@ def guarded(program: Callable[[], int]) -> int:
     with contextlib.suppress(Exception):
         rank.report(code, error)
     if not rank.alone:
+        with contextlib.suppress(Exception):
+            rank.await_alike()
         _end_world(code, error)
     return code
 
@@ -188,6 +208,25 @@ class _Rank:
         )
         results.write(self.directory, result)
 
+    def await_alike(self) -> None:
+        """Where all ranks may have this error, leave them a moment to record it: the verdict then names no rank.
+
+        Rank 0 waits for all of them, and they wait for rank 0, which then ends them.
+        """
+        own = self.directory and results.read(self.directory, self.number)
+        if not self.directory or not own or not own.common:
+            return
+        ranks = int(os.environ["PARAFLOW_RANKS"])
+        seconds = _ALIKE_SECONDS[_mpi() is not None]
+        deadline = time.monotonic() + seconds
+        for other in range(1, ranks) if self.number == 0 else [0]:
+            while (record := results.read(self.directory, other)) is None or record.status == "running":
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.01)
+        if self.number:
+            time.sleep(seconds)
+
     def report(self, code: int, error: BaseException | None) -> None:
         """Print on stderr what ended the program, with its traceback where that helps."""
         if error is None:
@@ -221,10 +260,15 @@ def _end_world(code: int, error: BaseException | None) -> NoReturn:
     silence = os.open(os.devnull, os.O_WRONLY)  # MPI's own words must not follow the traceback
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    mpi = sys.modules.get("mpi4py.MPI")
-    if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
+    if (mpi := _mpi()) is not None:
         mpi.COMM_WORLD.Abort(code)
     guardian.exit_world(code)
+
+
+def _mpi() -> Any:
+    """Return the module of MPI where that is initialised, else None."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    return mpi if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized() else None
 
 
 def _await_reader(descriptor: int) -> None:

@@ -8,6 +8,9 @@ from typing import Literal, NamedTuple
 # Exit codes of usage and environment errors: their messages say what to do, and a traceback would bury them.
 PLAIN_ERRORS = (2, 6)
 
+# Errors that all ranks run into alike, when what all read is wrong.
+_COMMON = ("ConfigError", "DataError")
+
 
 class Result(NamedTuple):
     """How a rank stands (``running``), or how it ended: ``ok``, by an ``error`` it caught, or ``died`` without one."""
@@ -27,6 +30,11 @@ class Result(NamedTuple):
     """True when the rank only ended because another one had failed."""
     log_size: int = 0
     """Bytes in the rank's log when its program ended: what follows is the report of its end."""
+
+    @property
+    def common(self) -> bool:
+        """Whether the rank's error may be one that all ranks have alike, and its message says it all."""
+        return self.error in _COMMON and not self.traceback
 
 
 def log_path(directory: str, rank: int) -> str:

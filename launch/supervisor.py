@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ class Launch(NamedTuple):
     verbose: bool
     again: str
     """The command line that runs it again."""
+    keep: bool
+    """Whether the directory stays where all there was to say of a failure is on the screen."""
 
 
 def inherited() -> dict[str, str]:
@@ -53,7 +56,11 @@ def supervise(launch: Launch) -> int:
     judged = verdict.judge(end)
     if said and (launch.verbose or not judged.explained):
         print(said.rstrip(), file=sys.stderr)
-    if judged.text:
+    if judged.alike:
+        print(judged.text, end="", file=sys.stderr)
+        if not launch.keep:
+            shutil.rmtree(launch.directory)
+    elif judged.text:
         where = f"logs: {os.path.relpath(launch.directory)}\nrun again: {launch.again}"
         print(judged.text + where, file=sys.stderr)
     return judged.exit_code

@@ -32,6 +32,8 @@ class Verdict(NamedTuple):
     text: str
     explained: bool
     """False when nothing but mpirun's own output can tell what happened."""
+    alike: bool = False
+    """True when all ranks have one and the same error, of configuration or data: the text says all there is to say."""
 
 
 def judge(end: Ended) -> Verdict:
@@ -45,6 +47,8 @@ def judge(end: Ended) -> Verdict:
         return Verdict(0, "", explained=True)
     if end.stopped_by is not None and not any(record.time < end.stopped_at for record in failures):
         return _stopped(end.stopped_by, failures)
+    if len([record for record in failures if record.common]) == end.ranks and len({r.message for r in failures}) == 1:
+        return Verdict(failures[0].exit_code or 1, f"paraflow: {failures[0].message}\n", explained=True, alike=True)
     if failures:
         return _failed(end, failures)
     return _unexplained(end, records)

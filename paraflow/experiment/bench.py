@@ -1,4 +1,4 @@
-"""``paraflow bench allreduce``: exchange and all-reduce by size, beside MPI's, gloo's and what the memory allows."""
+"""``paraflow bench allreduce``: exchange and all-reduce by size, beside MPI's, gloo's and plain streaming of memory."""
 
 from __future__ import annotations
 
@@ -27,32 +27,36 @@ SIDES = {
     "mpi": "MPI_Allreduce",
     "gloo": "gloo's all_reduce",
 }
+STREAM = "all ranks stream as many bytes as that has to move at least, each over a buffer of its own of this size"
 
 
 @dataclass
 class Report:
-    """What was measured: for each size the median seconds of each side, and the rate that the memory allows."""
+    """What was measured, by size: the median seconds of each side, and how fast a node streams over such buffers."""
 
     ranks: int
     nodes: int
     load: float
-    memory_bytes_per_second: float
+    stream_bytes_per_second: dict[int, float] = field(default_factory=dict)
     seconds: dict[int, dict[str, float]] = field(default_factory=dict)
 
-    def limit(self, side: str, nbytes: int) -> float:
-        """The seconds that the bytes which have to move take a node's memory."""
+    def streamed(self, side: str, nbytes: int) -> float:
+        """The seconds in which a node's ranks stream the bytes that have to move, over buffers of this size.
+
+        That is the rate of memory for large buffers, and of caches for small ones.
+        """
         ranks = self.ranks // self.nodes
         moved = (timings.exchange_bytes if side == "exchange" else timings.allreduce_bytes)(nbytes, ranks)
-        return moved / self.memory_bytes_per_second
+        return moved / self.stream_bytes_per_second[nbytes]
 
     def table(self) -> str:
         """The times in microseconds, each with its bandwidth, the buffer's bytes by its time, in GB/s."""
         sides = list(next(iter(self.seconds.values())))
-        names = [*sides, "limit of exchange", "limit of allreduce"]
+        names = [*sides, "stream, exchange", "stream, allreduce"]
         lines = [f"{'size':>10}" + "".join(f"{name:>22}" for name in names)]
         for nbytes, row in self.seconds.items():
-            limits = [self.limit(side, nbytes) for side in ("exchange", "allreduce")]
-            cells = [f"{s * 1e6:>12.1f} {nbytes / s / 1e9:>9.3f}" for s in [*row.values(), *limits]]
+            streamed = [self.streamed(side, nbytes) for side in ("exchange", "allreduce")]
+            cells = [f"{s * 1e6:>12.1f} {nbytes / s / 1e9:>9.3f}" for s in [*row.values(), *streamed]]
             lines.append(f"{size_text(nbytes):>10}" + "".join(cells))
         return "\n".join(lines)
 
@@ -75,7 +79,7 @@ def bench(options: argparse.Namespace, comm: Communicator) -> None:
     if options.rounds < 1:
         raise ConfigError(f"--rounds {options.rounds}: at least one")
     if comm.size == 1:
-        raise ConfigError("paraflow bench allreduce: one rank exchanges nothing; start two or more with -n")
+        raise ConfigError("bench allreduce: one rank exchanges nothing; start two or more with -n")
     draw = _drawing() if options.plot else None
     report = measure(comm, sizes, options.rounds)
     if comm.rank:
@@ -83,10 +87,11 @@ def bench(options: argparse.Namespace, comm: Communicator) -> None:
     if options.json:
         print(json.dumps(asdict(report)))
     else:
-        print(f"{report.ranks} ranks on {report.nodes} node{'s' * (report.nodes > 1)}, load {report.load:.1f}; "
-              f"the memory of a node streams {report.memory_bytes_per_second / 1e9:.1f} GB/s")
+        largest = max(report.stream_bytes_per_second)
+        print(f"{report.ranks} ranks on {report.nodes} node{'s' * (report.nodes > 1)}, load {report.load:.1f}; a node "
+              f"streams {report.stream_bytes_per_second[largest] / 1e9:.1f} GB/s over {size_text(largest)} a rank")
         print("in each column microseconds (median), and GB/s of the buffer:")
-        print("\n".join(f"  {name:10} {text}" for name, text in SIDES.items()))
+        print("\n".join(f"  {name:10} {text}" for name, text in {**SIDES, "stream": STREAM}.items()))
         print(report.table())
         if "gloo" not in next(iter(report.seconds.values())):
             print(f"gloo: not measured, {sys.executable} has no torch")
@@ -98,9 +103,10 @@ def measure(comm: Communicator, sizes: list[int], rounds: int) -> Report:
     """Interleaved rounds of all sides at each size; collective."""
     nodes = sum(node_rank == 0 for node_rank, _ in comm.allgather(comm.node()))
     load = os.getloadavg()[0]
-    report = Report(comm.size, nodes, load, timings.memory_bandwidth(comm))
+    report = Report(comm.size, nodes, load)
     with timings.gloo(comm) as distributed:
         for nbytes in sizes:
+            report.stream_bytes_per_second[nbytes] = timings.memory_bandwidth(comm, nbytes)
             report.seconds[nbytes] = _measure(comm, nbytes, rounds, distributed)
     return report
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from paraflow.experiment.bench import SIDES, Report
 from paraflow.experiment.sizes import size_text
 
-_LIMITS = {"exchange": ("tab:blue", "limit of memory, exchange"), "allreduce": ("tab:orange", "limit, all-reduce")}
+_STREAMED = {"exchange": ("tab:blue", "its bytes, streamed"), "allreduce": ("tab:orange", "its bytes, streamed")}
 
 
 def draw(report: Report, path: str) -> None:
@@ -21,10 +21,10 @@ def draw(report: Report, path: str) -> None:
             seconds = [report.seconds[n][side] for n in sizes]
             times.plot(sizes, [s * 1e6 for s in seconds], marker="o", markersize=3, label=SIDES[side])
             rates.plot(sizes, [n / s / 1e9 for n, s in zip(sizes, seconds, strict=True)], marker="o", markersize=3)
-        for side, (color, label) in _LIMITS.items():
-            limits = [report.limit(side, n) for n in sizes]
-            times.plot(sizes, [s * 1e6 for s in limits], color=color, linestyle=":", label=label)
-            rates.plot(sizes, [n / s / 1e9 for n, s in zip(sizes, limits, strict=True)], color=color, linestyle=":")
+        for side, (color, label) in _STREAMED.items():
+            streamed = [report.streamed(side, n) for n in sizes]
+            times.plot(sizes, [s * 1e6 for s in streamed], color=color, linestyle=":", label=label)
+            rates.plot(sizes, [n / s / 1e9 for n, s in zip(sizes, streamed, strict=True)], color=color, linestyle=":")
         for axes, title, unit in ((times, "time", "microseconds"), (rates, "bandwidth", "GB/s of the buffer")):
             axes.set_xscale("log", base=2)
             axes.set_xticks(sizes, [size_text(n) for n in sizes], rotation=45, fontsize=7)

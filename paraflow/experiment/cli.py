@@ -8,7 +8,7 @@ from typing import NoReturn
 from paraflow.comm import world
 from paraflow.errors import ConfigError, DataError, NumericError, RanksDisagree
 from paraflow.experiment import bench as measure
-from paraflow.experiment.config import load_config
+from paraflow.experiment.config import config_file, load_config
 from paraflow.experiment.doctor import examine
 from paraflow.experiment.faults import did_you_mean
 from paraflow.experiment.loop import train
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
 def run(arguments: list[str]) -> int:
     """``paraflow run``: train as the configuration says, or print the configuration or its schema."""
     parser = Parser(prog="paraflow run", description="Run an experiment in this process, or as a rank of a world.")
-    parser.add_argument("config", metavar="CONFIG.toml", nargs="?", help="the experiment's configuration")
+    parser.add_argument("config", metavar="CONFIG.toml", nargs="?", help="or a run directory, which has a config.toml")
     parser.add_argument(
         "overrides", metavar="key=value", nargs="*", help="sets a key of the configuration, such as train.epochs=3"
     )
@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> int:
         parser.error("CONFIG.toml is missing")
     if options.config.endswith(".py"):
         raise ConfigError(f"{options.config!r} is a script; 'paraflow launch -n RANKS {options.config}' runs it")
-    config = load_config(options.config, options.overrides)
+    config = load_config(config_file(options.config), options.overrides)
     if options.print_config:
         sys.stdout.write(toml_document(config))
         return 0

@@ -18,9 +18,15 @@ from paraflow.errors import ConfigError
 from paraflow.experiment.data_tables import RANK
 from paraflow.experiment.faults import Fault, Origin, config_error, faults_of, similar_file
 from paraflow.experiment.overrides import Override
+from paraflow.experiment.run_directory import CONFIG_FILE
 from paraflow.experiment.schema import INPUT_FILES, Config, variants
 from paraflow.experiment.table import BUILDER_KEY
 from paraflow.experiment.toml_places import KeyPath, locate
+
+
+def config_file(path: str) -> str:
+    """``path``, or the configuration in it where it is a run directory."""
+    return os.path.join(path, CONFIG_FILE) if os.path.isdir(path) else path
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

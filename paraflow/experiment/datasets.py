@@ -6,7 +6,7 @@ from paraflow.comm import Communicator
 from paraflow.data import Dataset, load
 from paraflow.errors import ConfigError, RanksDisagree
 from paraflow.experiment.data_tables import RANK, BuiltData, NpzData
-from paraflow.experiment.model import call_builder
+from paraflow.experiment.model import call_builder, kind
 from paraflow.experiment.schema import Config
 
 
@@ -29,7 +29,7 @@ def load_datasets(config: Config, rank: int = 0, ranks: int = 1) -> tuple[Datase
     built = call_builder("data", table.builder, **own, **table.options)
     if not (isinstance(built, tuple) and len(built) == 2 and all(isinstance(part, Dataset) for part in built)):
         raise ConfigError(
-            f"data.builder = {table.builder!r} returned {built!r}, not two paraflow.data.Dataset: (training, test)"
+            f"data.builder = {table.builder!r} returned {kind(built)}, not two paraflow.data.Dataset: (training, test)"
         )
     train, test = built
     if (train.sample_shape, train.labels.shape[1:], train.classes) != (

@@ -65,7 +65,7 @@ def _shared_memory(comm: Communicator) -> str:
     node = comm.split_node()
     try:
         node.share(1 << 20)
-        found = f"works between the {node.size} ranks of a node"
+        found = f"works between the {node.size} ranks of a node" if node.size > 1 else "works"
     except SharedMemoryUnavailable as error:
         found = f"does not work, each rank keeps parameters of its own: {error}"
     return next((text for text in comm.allgather(found) if "not work" in text), found)

@@ -104,6 +104,8 @@ def _in_words(error: ErrorDetails) -> tuple[KeyPath, str, object]:
             return path, str(context["error"]), value
         case "model_type" | "model_attributes_type" | "dict_type":
             return path, "must be a table", value
+        case "tuple_type" if isinstance(value, str) and value.startswith("["):
+            return path, "must be an array; strings in it need quotes, as in '[\"a\", \"b\"]'", value
         case "tuple_type":
             return path, "must be an array", value
     message = error["msg"].replace(" after validation", "")

@@ -29,7 +29,7 @@ class Journal:
     """Records the events of a run in metrics.jsonl, and shows them. On ranks other than 0 it does nothing.
 
     With a ``board`` it also writes the numbers of "train" and "evaluate" for TensorBoard, as ``train/loss`` and so on,
-    those by rank as ``train/samples_per_second/0``; it closes the board at its end.
+    those by rank as ``train/samples_per_second/0``, and what `summarised` gets; it closes the board at its end.
 
     Every record has ``event``, ``step`` and ``epoch`` (from 1) and ``time``, seconds since the journal was opened:
 
@@ -87,6 +87,11 @@ class Journal:
     def remark(self, text: str) -> None:
         """Show a line beside the progress."""
         self._progress.remark(text)
+
+    def summarised(self, summary: Summary) -> None:
+        """Hand a summary of the model's own to the board, where there is one."""
+        if self._board is not None:
+            self._board.add_summary(summary, self._step)
 
     def tuned(self, tuning: Tuning) -> None:
         """Record how large buckets are, and why, and show it."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,9 @@ from paraflow.experiment.run_directory import (
 from paraflow.experiment.schema import Config, shared_leaves
 from paraflow.experiment.strategies import check_mode, make_strategy
 from paraflow.graph.graph import Graph
-from paraflow.graph.node import Operation
+from paraflow.graph.node import Operation, Tensor
 from paraflow.ops.state import Variable, global_variables, global_variables_initializer
+from paraflow.ops.summaries import merge_all
 from paraflow.parallel import Strategy
 from paraflow.parallel.agreement import check_agreement
 from paraflow.runtime.session import Session
@@ -67,6 +69,7 @@ def train(config: Config, communicator: Communicator) -> None:
         train_op = build_train_op(config.optimizer, model.loss)
         saver = Saver(parameters, allow_empty=True)
         initialize = global_variables_initializer()
+        summaries = merge_all() if config.experiment.tensorboard else None
         with Session(
             strategy=strategy,
             threads=config.experiment.threads,
@@ -75,14 +78,16 @@ def train(config: Config, communicator: Communicator) -> None:
             compiler=config.compiler.options(),
         ) as session:
             session.run(initialize)
-            _Run(config, communicator, strategy, session, model, parameters, saver, train_op, test).carry_out(training)
+            run = _Run(config, communicator, strategy, session, model, parameters, saver, train_op, summaries, test)
+            run.carry_out(training)
 
 
 @dataclass(frozen=True)
 class _Run:
     """What one rank's part of a run is made of.
 
-    ``parameters`` are the model's variables, trained or not, and ``saver`` is one for them.
+    ``parameters`` are the model's variables, trained or not, and ``saver`` is one for them. ``summaries`` are all that
+    the model's builder has made, where they are wanted.
     """
 
     config: Config
@@ -93,6 +98,7 @@ class _Run:
     parameters: list[Variable]
     saver: Saver
     train_op: Operation
+    summaries: Tensor | None
     test: Dataset
 
     def carry_out(self, training: Dataset) -> None:
@@ -199,6 +205,10 @@ class _Worker:
         self._group = solo() if run.strategy.asynchronous else run.communicator
         values = run.model.values
         self._call = run.session.make_callable([run.train_op, list(values.values())], run.model.feeds)
+        self._summarised: Callable[..., Any] | None = None
+        if run.summaries is not None:  # on all ranks, since they run the same steps
+            fetches = [run.train_op, list(values.values()), run.summaries]
+            self._summarised = run.session.make_callable(fetches, run.model.feeds)
         self._meter = Meter(list(values), self._group)
         self._log_every = run.config.train.log_every
         self._step = self._recorded = self._samples = self._steps = 0
@@ -256,7 +266,8 @@ class _Worker:
     def _train_on(self, batch: Batch, epoch: int) -> None:
         samples = len(batch["labels"])
         # Also without samples: others may wait for this rank, and strategies give its mean over nothing no weight.
-        _, values = self._call(*self._run.model.fed(batch["features"], batch["labels"], training=True))
+        call = self._summarised if self._summarised is not None and self._is_due(self._step + 1) else self._call
+        _, values, *summaries = call(*self._run.model.fed(batch["features"], batch["labels"], training=True))
         if samples and not math.isfinite(values[0]):
             raise NumericError(self._not_finite(values[0], samples, epoch))
         self._meter.add(samples, values)
@@ -267,8 +278,14 @@ class _Worker:
         self._step = self._run.strategy.next_step(self._step)
         # Of asynchronous workers it is taken that all are as far as this one.
         self._journal.step(self._step, epoch + 1, self._batches.seen(self._step))
-        if self._step // self._log_every > self._recorded // self._log_every or self._step >= self._total_steps:
+        for summary in summaries:
+            self._journal.summarised(summary)
+        if self._is_due(self._step):
             self._record()
+
+    def _is_due(self, step: int) -> bool:
+        """Whether there is a record after ``step``."""
+        return step // self._log_every > self._recorded // self._log_every or step >= self._total_steps
 
     def _begun(self) -> None:
         """The first step is over: what was found out before it is told, and written down."""

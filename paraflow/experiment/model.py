@@ -235,7 +235,7 @@ def _built(table: BuiltModel, dtype: str, dataset: Dataset) -> Model:
     given = (dataset.sample_shape, dataset.classes, dtype)
     model = call_builder("model", table.builder, *given, **table.options)
     if not isinstance(model, Model):
-        raise ConfigError(f"model.builder = {table.builder!r} returned {model!r}, not a paraflow.experiment.Model")
+        raise ConfigError(f"model.builder = {table.builder!r} returned {kind(model)}, not a paraflow.experiment.Model")
     for what, tensor, shape in (
         ("features", model.features, dataset.sample_shape),
         ("labels", model.labels, dataset.labels.shape[1:]),
@@ -248,6 +248,12 @@ def _built(table: BuiltModel, dtype: str, dataset: Dataset) -> Model:
                 f"but those of {dataset!r} are {format_dims((None, *shape))}"
             )
     return model
+
+
+def kind(value: object) -> str:
+    """The type of what a builder returned, and of what is in a tuple: the values may be a whole data set."""
+    name = type(value).__name__
+    return f"{name} ({', '.join(map(kind, value))})" if isinstance(value, tuple) else name
 
 
 def call_builder(name: str, reference: str, *arguments: object, **options: object) -> Any:

@@ -104,7 +104,7 @@ def check_mode(table: Parallel, ranks: int) -> None:
     if table.mode == "single" and ranks > 1:
         raise ConfigError(
             f"parallel.mode = 'single' is for one process, but {ranks} ranks were started: start one, "
-            "or set parallel.mode to 'allreduce' or 'parameter_server'"
+            f"or set parallel.mode to one of {', '.join(repr(mode) for mode in MAKERS if mode != 'single')}"
         )
     if table.mode == "parameter_server" and 1 < ranks <= table.servers:
         raise ConfigError(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 NOTEWORTHY = 0.03  # of all ranks' time: less is not worth a word
 _ALONE = 2.0  # how many times longer than for any other is waited for a rank that is named
+_SLOW = 1.2  # times the median of the others' steps that a step of it takes: less is chance, or turns on a core
 _LARGEST_TABLE = 8  # ranks
 
 
@@ -54,13 +55,15 @@ class Waits:
 
     @cached_property
     def straggler(self) -> Straggler | None:
-        """The rank for which the others waited, where that is one rank and the waiting is worth a word."""
+        """The rank for which the others waited, where that is one rank, slower than they, and worth a word."""
         *_, second, rank = np.argsort(self._for_each) if len(self._step) > 1 else (0, 0)
         held_up = float(self._for_each[rank])
         if not self.noteworthy or held_up < _ALONE * self._for_each[second]:
             return None
         share = self.share * held_up / float(self.waited.sum())
         slowdown = float(self._step[rank] / np.median(np.delete(self._step, rank)))
+        if share < NOTEWORTHY or slowdown < _SLOW:
+            return None
         return Straggler(int(rank), held_up, share, slowdown)
 
     def remarks(self) -> list[str]:
@@ -75,7 +78,7 @@ class Waits:
         else:
             sentence = (
                 f"the ranks waited for each other, for no one in particular: {self.waited.sum():.2f} s, "
-                f"{self.share:.0%} of all ranks' time"
+                f"{self.share:.0%} of all ranks' time, as where ranks outnumber cores"
             )
         return [sentence, *(self._table() if len(self._step) <= _LARGEST_TABLE else [])]
 

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from paraflow.errors import ConfigError
-from paraflow.experiment.config import load_config
+from paraflow.experiment.config import config_file, load_config
 from paraflow.experiment.datasets import load_datasets
 from paraflow.experiment.model import build_model
 from paraflow.experiment.optimizers import build_train_op
-from paraflow.experiment.run_directory import CONFIG_FILE
 from paraflow.graph.graph import Graph
 from paraflow.ops.state import global_variables_initializer
 from paraflow.runtime.session import Session
@@ -51,7 +50,7 @@ def of_experiment(path: str, overrides: Sequence[str], steps: int) -> list[Watch
     It is that of one rank which is given whole batches. With mode "allreduce" it exchanges gradients as among several;
     in other modes, and with compression, it is that of one process.
     """
-    config = load_config(os.path.join(path, CONFIG_FILE) if os.path.isdir(path) else path, overrides)
+    config = load_config(config_file(path), overrides)
     training, _ = load_datasets(config)
     exchanging = config.parallel.mode == "allreduce" and config.parallel.compress == "none"
     with Graph().as_default() as graph:

@@ -14,7 +14,7 @@ from types import ModuleType
 from paraflow.comm import world
 from paraflow.errors import ConfigError, DataError
 from paraflow.experiment.cli import Parser
-from paraflow.experiment.config import load_config
+from paraflow.experiment.config import config_file, load_config
 from paraflow.experiment.schema import Config
 from paraflow.simulate.calibrate import measure_link, measure_memory
 from paraflow.simulate.messages import measure_messages
@@ -34,6 +34,7 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_intermixed_args(argv[1:])
     if options.plot is not None and options.plot.suffix != ".svg":
         raise ConfigError(f"--plot {options.plot}: it draws SVG, so name a file .svg")
+    options.config = config_file(options.config)
     config = load_config(options.config, options.overrides)
     workers = workers_of(config.parallel, options.ranks)
     communicator = world()
@@ -106,7 +107,7 @@ def _parser() -> Parser:
         "Under an mpirun over several hosts the wire between the first two is measured; elsewhere several nodes need "
         "--link.",
     )
-    parser.add_argument("config", metavar="CONFIG.toml", help="the experiment's configuration")
+    parser.add_argument("config", metavar="CONFIG.toml", help="or a run directory, which has a config.toml")
     parser.add_argument("overrides", metavar="key=value", nargs="*", help="sets a key of the configuration")
     parser.add_argument("--ranks", type=_count, required=True, help="processes, servers among them")
     parser.add_argument("--nodes", type=_count, default=1, help="hosts that share them out in blocks (default: 1)")

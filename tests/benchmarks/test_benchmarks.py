@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from paraflow.experiment.metrics import read_metrics
+
 HERE = Path(__file__).resolve().parent
 SECONDS = 120
 
@@ -156,14 +158,27 @@ def test_stragglers_runs_each_scenario(tmp_path: Path) -> None:
     assert "parameter_server, staleness = 48" in output
 
 
+def loss_of_one_process(folder: Path, *overrides: str) -> float:
+    """The mean loss of the first epoch on digits, as compression.py trains."""
+    sync = Path(__file__).parents[2] / "configs" / "digits_sync.toml"
+    optimizer = "optimizer={name='gradient_descent', learning_rate=0.5}"
+    keys = ["train.epochs=1", "train.log_every=1", "data.last=drop", f"experiment.directory={folder}/one", optimizer]
+    paraflow = Path(sys.executable).with_name("paraflow")
+    subprocess.run([paraflow, "run", sync, *keys, *overrides], check=True, capture_output=True, timeout=60)
+    (metrics,) = folder.glob("one/*/metrics.jsonl")
+    return float(np.mean([record["loss"] for record in read_metrics(metrics) if record["event"] == "train"]))
+
+
 def test_compression_counts_bytes_and_models_the_wire(tmp_path: Path) -> None:
     options = ["--data", "digits", "--methods", "none,onebit", "--epochs", "1", "--bandwidth", "8", "--latency", "1000"]
-    output, written = results(tmp_path, "compression.py", *options)
+    same = ["experiment.seed=1", "model.activation=relu"]
+    output, written = results(tmp_path, "compression.py", *options, *same)
     plain, onebit = written["results"]["digits"]
     assert (plain["bytes"], onebit["bytes"]) == (38440, 1784)
     assert plain["wire_seconds"] == pytest.approx(0.002 + 0.03844)
     assert onebit["wire_seconds"] == pytest.approx(0.001 + 0.001784)
-    assert plain["loss"] == pytest.approx(onebit["loss"], rel=0.2)
+    assert plain["loss"] == pytest.approx(loss_of_one_process(tmp_path, *same), rel=1e-5)
+    assert 1.0 < onebit["loss"] / plain["loss"] < 1.1  # error feedback: what is left out of a step comes with the next
     assert "x fewer" in output
 
 

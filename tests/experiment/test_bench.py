@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from paraflow.errors import ConfigError
 from paraflow.experiment.bench import Report, measure
 from paraflow.experiment.cli import main
 from paraflow.experiment.sizes import parse_sizes, size_text
-from paraflow.experiment.timings import ExchangeOnly, latency
+from paraflow.experiment.timings import ExchangeOnly, latency, memory_bandwidth
 
 PARAFLOW = str(Path(sys.executable).with_name("paraflow"))
 
@@ -64,10 +66,16 @@ def test_every_side_is_measured_at_every_size():
             assert all(seconds > 0 for seconds in row.values())
 
 
-def test_limits_count_the_bytes_that_have_to_move():
-    report = Report(ranks=4, nodes=2, load=0.0, memory_bytes_per_second=8e9)
-    assert report.limit("exchange", 10**9) == 0.5  # 2 gradients read, parameters read and written
-    assert report.limit("allreduce", 10**9) == 0.5  # 2 buffers read and written
+def test_what_is_streamed_are_the_bytes_that_have_to_move():
+    report = Report(ranks=4, nodes=2, load=0.0, stream_bytes_per_second={10**6: 4e10, 10**9: 8e9})
+    assert report.streamed("exchange", 10**9) == 0.5  # 2 gradients read, parameters read and written
+    assert report.streamed("allreduce", 10**9) == 0.5  # 2 buffers read and written
+    assert report.streamed("allreduce", 10**6) == 1e-4  # at the rate of that size, which is in cache
+
+
+@pytest.mark.parametrize("nbytes", [4, 8, 1 << 16])
+def test_bandwidth_is_that_of_any_size(nbytes):
+    assert all(rate > 0 for rate in run_threads(2, memory_bandwidth, nbytes, 1))
 
 
 def test_latency_reaches_every_rank():
@@ -85,9 +93,10 @@ def test_bench_prints_json_and_draws(tmp_path):
     report = json.loads(done.stdout)
     assert (report["ranks"], list(report["seconds"])) == (2, ["1024", "65536"])
     assert set(report["seconds"]["1024"]) >= {"exchange", "allreduce", "mpi"}
-    assert report["memory_bytes_per_second"] > 1e8
+    assert set(report["stream_bytes_per_second"]) == {"1024", "65536"}
+    assert report["stream_bytes_per_second"]["65536"] > 1e8
     drawn = plot.read_text()
-    for word in ("MPI_Allreduce", "64 KiB", "limit"):
+    for word in ("MPI_Allreduce", "64 KiB", "its bytes, streamed"):
         assert word in drawn
 
 
@@ -95,7 +104,7 @@ def test_bench_prints_a_table():
     done = paraflow("bench", "allreduce", "--sizes", "4KiB", "--rounds", "1")
     assert done.returncode == 0, done.stderr
     assert "2 ranks on 1 node" in done.stdout
-    row = done.stdout.split("4 KiB")[1].split("\n")[0].split()
+    row = re.search(r"\n +4 KiB (.*)", done.stdout)[1].split()
     assert len(row) >= 2 * 5
     assert all(float(cell) > 0 for cell in row)
 
@@ -114,7 +123,16 @@ def test_bench_refuses(arguments, message):
     done = paraflow("bench", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    for word in ("Traceback", "first (host", "run again"):
+        assert word not in done.stderr
+
+
+def test_what_fails_can_be_run_again_as_it_was_typed():
+    typed = ["bench", "allreduce", "--sizes", "1KiB", "--rounds", "1", "-n", "2", "--plot", "/nowhere/bench.svg"]
+    done = paraflow(*typed)
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"run again: paraflow {' '.join(typed)}\n")
+    shutil.rmtree(re.search(r"\nlogs: (.*)\n", done.stderr)[1])
 
 
 @pytest.mark.parametrize("command", ["bench", "doctor"])
@@ -146,4 +164,4 @@ def test_doctor_tells_what_is_wrong_with_the_mpi():
     assert done.returncode == 6
     assert "names '/nowhere/mpirun', which is not an executable file" in done.stderr
     assert "MPI             does not work" in done.stdout
-    assert "works between the 1 ranks" in done.stdout
+    assert re.search("^shared memory +works$", done.stdout, re.MULTILINE)

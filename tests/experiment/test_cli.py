@@ -1,6 +1,9 @@
 """The command line: what is printed, what is refused, and what importing it costs."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,19 @@ def test_schema_is_a_json_schema_with_descriptions(capsys):
     }
     models = [variant["$ref"] for variant in schema["properties"]["model"]["oneOf"]]
     assert models == ["#/$defs/MLPModel", "#/$defs/CNNModel", "#/$defs/RNNModel", "#/$defs/BuiltModel"]
+
+
+def test_a_reader_that_leaves_ends_the_output_without_a_word(tmp_path):
+    paraflow = str(Path(sys.executable).with_name("paraflow"))
+    command = f'"{paraflow}" run --schema | head -c 1; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGPIPE, "{", "")
+
+
+def test_a_run_directory_stands_for_its_configuration(tmp_path, capsys):
+    (tmp_path / "config.toml").write_text(Path(DIGITS).read_text())
+    assert main(["run", str(tmp_path), "train.epochs=3", "--print-config"]) == 0
+    assert "\nepochs = 3 " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

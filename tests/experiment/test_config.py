@@ -146,6 +146,7 @@ FAULTS = [
     ("layers = [64, 10]", "layers = [64]", "10: model.layers = [64]: must have at least 2 items, not 1"),
     ("layers = [64, 10]", "layers = [64,\n10,\n-1]", "12: model.layers[2] = -1: must be greater than 0"),
     ("layers = [64, 10]", "layers = 64", "10: model.layers = 64: must be an array"),
+    ("layers = [64, 10]", "layers = '[a]'", """10: model.layers = "[a]": must be an array; strings in it need"""),
     (
         'name = "adam"',
         'name = "adma"',

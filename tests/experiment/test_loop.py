@@ -79,7 +79,7 @@ def of_other_shape(features_shape, classes, dtype):
 
 
 def no_data():
-    return 5
+    return 5, np.zeros(100)
 
 
 class Away(Dataset):
@@ -320,11 +320,11 @@ def test_the_seed_decides_order_and_initial_values(run):
     ("overrides", "error", "message"),
     [
         (["model={name='mlp', layers=[1, 2]}"], ConfigError, "model.name = 'mlp' is for classes, but the labels of"),
-        (["model.builder=builders.py:no_model"], ConfigError, r"returned <paraflow.Tensor .*>, not a paraflow.experim"),
+        (["model.builder=builders.py:no_model"], ConfigError, r"returned Tensor, not a paraflow.experiment.Model"),
         (["model.builder=builders.py:of_other_shape"], ConfigError, r"features are \(\?, 7\), but those of Dataset"),
         (["model.options={begin=1.0}"], ConfigError, r"the options \['begin'\] of model.options: .*'begin'"),
         (["data.options={m=1}"], ConfigError, r"the options \['m'\] of data.options"),
-        (["data.builder=builders.py:no_data"], ConfigError, "returned 5, not two paraflow.data.Dataset"),
+        (["data.builder=builders.py:no_data"], ConfigError, r"returned tuple \(int, ndarray\), not two paraflow.data"),
         (["data.builder=builders.py:not_alike"], ConfigError, "training and test samples differ"),
         (["optimizer.learning_rate=1e30", "train.epochs=9"], NumericError, r"the loss is (inf|nan) on rank 0 at step"),
         (["data.batch_size=13", "data.last=drop"], DataError, "12 samples do not fill a batch of 13"),

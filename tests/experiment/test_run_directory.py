@@ -112,6 +112,39 @@ def test_metrics_and_graph_for_tensorboard(config):
     assert {"features", "labels"} <= {node.name for node in found.Graph().node}
 
 
+BUILDER = """
+import paraflow as pf
+from paraflow.experiment import Model
+
+
+def summarised(shape, classes, dtype):
+    x, y = pf.placeholder(dtype, (None, *shape)), pf.placeholder("int32", (None,))
+    w = pf.Variable(pf.ones([shape[0], classes], dtype=dtype), name="w")
+    pf.summary.scalar("weight", pf.reduce_mean(pf.abs(w)))
+    pf.summary.histogram("weights", w)
+    loss = pf.losses.sparse_softmax_cross_entropy(y, pf.matmul(x, w))
+    pf.summary.scalar("own_loss", loss)
+    return Model(x, y, loss)
+"""
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_summaries_of_a_builder_reach_tensorboard(config, ranks):
+    Path("builder.py").write_text(BUILDER)
+    keys = ["experiment.tensorboard=true", "train.log_every=1", "model={builder='builder.py:summarised'}"]
+    config = load_config("x.toml", keys)
+    run_threads(ranks, lambda communicator: train(config, communicator))
+    (path,) = Path("runs").iterdir()
+    found = EventAccumulator(str(path), {"histograms": 0})  # all
+    found.Reload()
+    steps = [record["step"] for record in read_metrics(path / "metrics.jsonl") if record["event"] == "train"]
+    assert len(steps) > 2
+    for event in (found.Scalars("weight"), found.Scalars("own_loss"), found.Histograms("weights")):
+        assert [e.step for e in event] == steps
+    if ranks == 1:  # rank 0's own samples are then all samples
+        assert [e.value for e in found.Scalars("own_loss")] == [e.value for e in found.Scalars("train/loss")]
+
+
 def test_tensorboard_without_its_package_is_said_before_the_run(config, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
     config = load_config("x.toml", ["experiment.tensorboard=true"])

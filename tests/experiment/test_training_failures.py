@@ -35,6 +35,7 @@ BUILDERS = '''
 import os
 import numpy as np
 from paraflow.data import Dataset, load
+from paraflow.errors import DataError
 
 RANK = int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")))
 
@@ -61,6 +62,12 @@ def differing():
     features = np.array(train.features)
     features[7, 7] += RANK == 1
     return Dataset("digits", features, train.labels, 10), test
+
+
+def missing():
+    if RANK == 2:
+        raise DataError("no samples here")
+    return load("digits")
 
 
 def few():
@@ -124,6 +131,7 @@ def test_a_loss_that_is_no_number_ends_all(tmp_path, ranks, config):
     [
         (["data.batch_size=2"], 1, "a batch of 2 samples is for 4 ranks, more shards than samples"),
         (["parallel.mode=single"], 2, "parallel.mode = 'single' is for one process, but 4 ranks were started"),
+        (["parallel.mode=single"], 2, "parallel.mode to one of 'allreduce', 'parameter_server', 'backup_workers', "),
         (["model.layers=[63, 10]"], 2, "model.layers = [63, 10]: the first is 63, but data set 'digits' has 64"),
         (["model.layers=[64, 9]"], 2, "model.layers = [64, 9]: the last is 9, but data set 'digits' has 10"),
         (["data={name='npz', path='nothing.npz', batch_size=8}"], 2, "there is no file"),
@@ -134,14 +142,29 @@ def test_a_loss_that_is_no_number_ends_all(tmp_path, ranks, config):
 def test_what_cannot_be_run_is_refused_on_all_ranks(tmp_path, overrides, code, message):
     run = launch(tmp_path, 4, DIGITS_SYNC, *overrides)
     assert run.code == code
-    assert message in verdict(run)
-    assert not list(tmp_path.glob("runs/*/metrics.jsonl"))
+    assert_said_once(run, message)
+
+
+def assert_said_once(run, message):
+    """All ranks have the error: no rank is named, no directory is left."""
+    assert run.err.startswith("paraflow: ")
+    assert message in run.err.splitlines()[0]
+    assert "first (host" not in run.err
+    assert "run again" not in run.err
+    assert not list(run.folder.glob("runs/*"))
+
+
+def test_what_one_rank_alone_cannot_read_is_said_of_that_rank(tmp_path, with_data):
+    run = launch(tmp_path, 3, DIGITS_SYNC, with_data("missing"))
+    assert run.code == 1
+    assert verdict(run).startswith("paraflow: rank 2 of 3 failed first (host ")
+    assert "\nno samples here\nlogs: runs/launch-" in verdict(run)
 
 
 def test_more_ranks_than_samples_are_refused(tmp_path, with_data):
     run = launch(tmp_path, 4, DIGITS_SYNC, with_data("few"))
     assert run.code == 1
-    assert "data set 'few' has 3 samples for 4 ranks, more shards than samples" in verdict(run)
+    assert_said_once(run, "data set 'few' has 3 samples for 4 ranks, more shards than samples")
 
 
 def test_a_single_process_says_the_same_without_a_launcher(tmp_path):

@@ -42,6 +42,9 @@ def folder(tmp_path):
         (["launch", "-n", "2", "--hosts", "a:2,b:0", "script.py"], "'b:0' is not NAME or NAME:RANKS"),
         (["launch", "-n", "2", "--hosts", "a,,b", "script.py"], "'' is not NAME or NAME:RANKS"),
         (["launch", "-n", "1", "--hosts", "a", "script.py"], "--hosts needs -n 2 or more"),
+        (["launch", "-n", "4", "--hosts", "localhost:1", "script.py"], "--hosts localhost:1 add up to 1: say"),
+        (["launch", "-n", "2", "--hosts", "a:1,b:2", "script.py"], "--hosts a:1,b:2 add up to 3: say"),
+        (["launch", "-n", "3", "--hosts", "a,b", "script.py"], "--hosts a:1,b:1 add up to 2: say"),
         (["launch", "-n", "2", "--logs", "data.csv", "script.py"], "--logs"),
         (["lunch"], "'lunch' is not a command of paraflow"),
     ],
@@ -89,6 +92,11 @@ def test_arguments_are_quoted_and_kept_in_order(folder):
 def test_every_rank_of_a_configuration_gets_the_overrides(folder):
     dry = paraflow("launch", "-n", "2", "--dry-run", "config.toml", "train.epochs=3", "seed=1", cwd=folder)
     assert shlex.split(dry.stdout)[-5:] == ["-m", "paraflow_launch.rank", "config.toml", "train.epochs=3", "seed=1"]
+
+
+def test_a_run_directory_stands_for_its_configuration(folder):
+    dry = paraflow("launch", "-n", "2", "--dry-run", ".", "seed=1", cwd=folder)
+    assert shlex.split(dry.stdout)[-2:] == ["./config.toml", "seed=1"]
 
 
 def test_one_rank_needs_no_mpirun(folder):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from hosts import INTERFACE, start_hosts
+from paraflow_launch import mpi
 
-from .support import physical_cores, wait_end
+from .support import PARAFLOW, physical_cores, run, wait_end
 from .test_failures import FAIL, assert_verdict_is_last
 from .test_ranks import ALL
 from .test_signals import WAITING
@@ -159,3 +160,52 @@ def test_a_launch_whose_host_is_cut_off_can_be_stopped(begin, hosts):
     os.kill(launcher_of(launch), signal.SIGINT)
     assert launch.end().code == 130
     assert hosts[0].processes() == set()
+
+
+@pytest.fixture
+def small(start):
+    """small(size): a host with so large a /dev/shm, as a container has it; the command that runs there."""
+    with start_hosts(1) as (host,):
+
+        def sized(size):
+            host.run("mount", "-o", f"remount,size={size}", "/dev/shm")
+            return host.command()
+
+        yield sized
+
+
+@pytest.mark.parametrize("size", ["16m", "1m"])
+def test_ranks_do_with_little_shared_memory(start, small, size):
+    """MPICH would end by SIGSEGV (16 MiB) and SIGBUS (1 MiB) in MPI_Init."""
+    script = """
+        import numpy as np
+        from mpi4py import MPI
+        total = np.full(1 << 20, MPI.COMM_WORLD.rank, np.float32)
+        MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, total)
+        MPI.COMM_WORLD.Barrier()
+        print(set(total.tolist()))
+    """
+    ended = start(3, script, through=small(size)).end()
+    assert ended.code == 0, ended.err
+    assert ended.out == "{3.0}\n"
+    told = f"/dev/shm has {int(size[:-1])}.0 MiB free, and MPICH takes up to 20 a rank: it is told to take less"
+    assert (ended.err.count("\n"), told in ended.err) == ((3, True) if is_mpich() else (2, False))
+
+
+def test_too_little_shared_memory_is_an_error_that_names_the_remedy(start, small, tmp_path):
+    through = small("128k")
+    ended = start(3, "print('runs')", through=through).end()
+    if not is_mpich():
+        assert (ended.code, ended.out) == (0, "runs\n")
+        return
+    assert (ended.code, ended.out) == (6, "")
+    says = "/dev/shm has 128 KiB free, and MPICH's queues for 3 ranks need 384 at least: make it larger (docker"
+    assert ended.err.startswith(f"paraflow: {says}")
+    examined = run(*through, PARAFLOW, "doctor", "-n", "3", cwd=tmp_path)
+    assert examined.returncode == 6
+    assert says in examined.stderr
+    assert "MPI             does not work, so what follows is of one rank" in examined.stdout
+
+
+def is_mpich():
+    return mpi.find_mpirun().flavour == "MPICH"
