@@ -47,8 +47,7 @@ class Items:
     def get(self, index: int) -> Any:
         """The element, or None where it is missing."""
         with _lock:
-            elements = self._elements
-            return (self._own() if elements is None else elements).get(index)
+            return (self._elements or self._own()).get(index)
 
     def elements(self) -> list[tuple[int, Any]]:
         """The elements that are there, with their places."""
@@ -58,11 +57,7 @@ class Items:
     def set(self, index: int, element: Any, fresh: bool = False) -> Items:
         """The list with this element; where it has to be ``fresh``, raises InvalidArgumentError if there is one."""
         with _lock:
-            elements = self._elements
-            if elements is None:
-                elements = self._own()
-            if not elements:
-                elements = {}
+            elements = self._elements or self._own() or {}
             before = elements.get(index)
             if fresh and before is not None:
                 raise InvalidArgumentError(
