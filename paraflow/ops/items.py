@@ -47,7 +47,7 @@ class Items:
     def get(self, index: int) -> Any:
         """The element, or None where it is missing."""
         with _lock:
-            return self._own().get(index)
+            return (self._elements or self._own()).get(index)
 
     def elements(self) -> list[tuple[int, Any]]:
         """The elements that are there, with their places."""
@@ -57,14 +57,15 @@ class Items:
     def set(self, index: int, element: Any, fresh: bool = False) -> Items:
         """The list with this element; where it has to be ``fresh``, raises InvalidArgumentError if there is one."""
         with _lock:
-            elements = self._own() or {}
-            if fresh and index in elements:
+            elements = self._elements or self._own() or {}
+            before = elements.get(index)
+            if fresh and before is not None:
                 raise InvalidArgumentError(
                     f"could not write to index {index} of a TensorArray, because it has already been written to"
                 )
-            changed = Items(elements, max(self.size, index + 1))
+            changed = Items(elements, self.size if index < self.size else index + 1)
             if elements:
-                self._elements, self._next = None, (index, elements.get(index), changed)
+                self._elements, self._next = None, (index, before, changed)
             elements[index] = element
             return changed
 
@@ -223,8 +224,14 @@ def empty() -> Tensor:
 @op(same=())
 def items_write(items, index, value, resizeable=False):
     """The list with the element ``value`` at ``index``, where none may be; it grows if it is ``resizeable``."""
-    old = items.item()
-    return boxed(old.set(_place(index, old, "write to", resizeable), np.array(value), fresh=True))
+    return written(items.item(), int(index), np.array(value), resizeable)
+
+
+def written(of: Items, place: int, element: Array, resizeable: bool) -> Array:
+    """The list with an ``element`` that is nobody else's at ``place``, where none may be, as the value of a tensor."""
+    if not 0 <= place < of.size:
+        _place(place, of, "write to", resizeable)
+    return boxed(of.set(place, element, fresh=True))
 
 
 @items_write.shape

@@ -19,7 +19,7 @@ from paraflow.compiler.plan import ARENA, OBJECT, Step
 from paraflow.graph.dtypes import items
 from paraflow.graph.rebuild import Program, join
 from paraflow.ops.control import CONDS, LOOPS, branch_number, element
-from paraflow.ops.items import listed
+from paraflow.ops.items import listed, written
 from paraflow.runtime.executable import DRIVERS, Executable
 from paraflow.runtime.executors import SerialExecutor
 from paraflow.runtime.kept import Kept
@@ -215,10 +215,13 @@ class Loop:
                 turns += 1
                 if turns == limit or (limit is None and not holds()):
                     return turns, False
-                if not closed or any(x[turns].shape != buffer.shape for buffer, x in followed):
+                if not closed:
                     return turns, True
                 for buffer, x in followed:
-                    buffer[...] = x[turns]
+                    element = x[turns]
+                    if element.shape != buffer.shape:
+                        return turns, True  # to a plan into which all is loaded
+                    buffer[...] = element
         except Exception as error:
             raise turn.explain(call, error) from error.__cause__
 
@@ -240,11 +243,11 @@ class Loop:
 def bind_write(outer: Executable, step: Step) -> Callable[[], None]:
     """A step that writes to a list, as turns of a loop do all the time: what its body does, without the checks."""
     values, (of, index, value), (output,) = outer.values, step.inputs, step.outputs
-    write = partial(step.record.body, **step.attrs)
+    resizeable, releases = step.attrs["resizeable"], step.releases
 
     def run() -> None:
-        values[output] = write(values[of], values[index], values[value])
-        for slot in step.releases:
+        values[output] = written(values[of].item(), int(values[index]), values[value].copy(), resizeable)
+        for slot in releases:
             values[slot] = None
 
     return run
