@@ -17,6 +17,7 @@ from paraflow.graph.dtypes import is_short
 from paraflow.kernels.sources import by_body, call, usable
 from paraflow.ops import nn
 from paraflow.ops.gathering import check_indices
+from paraflow.ops.reduce import sums_in_lanes
 
 Array = np.ndarray[Any, Any]
 
@@ -25,7 +26,7 @@ BLOCK = 1 << 16  # elements of the rows that are worked on at a time
 
 
 def _compiled(x: Array, axis: int, *others: Array) -> ctypes.CDLL | None:
-    rows_summed = nn.sums_in_lanes(x, axis) and all(a.flags.c_contiguous for a in others)
+    rows_summed = sums_in_lanes(x, axis) and all(a.flags.c_contiguous for a in others)
     return usable("softmax.c", (x, *others), COMPILE_FROM) if rows_summed else None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import is_integer, is_short
+from paraflow.graph.dtypes import is_integer
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -20,7 +20,7 @@ from paraflow.ops.linalg import matmul
 from paraflow.ops.logic import greater, greater_equal, less, less_equal, logical_and, select
 from paraflow.ops.math import add, log, maximum, multiply, rsqrt, square
 from paraflow.ops.random import random_uniform
-from paraflow.ops.reduce import LANES, keep_axes, moments_of, reduce_sum, reduced_dims, row_sums
+from paraflow.ops.reduce import keep_axes, moments_of, reduce_sum, reduced_dims, sums_along, sums_in_lanes
 from paraflow.ops.transcendental import exp, sigmoid, softplus
 
 # Klambauer et al., "Self-normalizing neural networks" (2017).
@@ -120,18 +120,6 @@ def shifted(logits: Any, axis: int, out: Any = None) -> Any:
     # The largest of zeros of both signs has either of them; added to 0 it is not negative.
     largest = np.max(logits, axis=axis, keepdims=True, initial=-np.inf) + 0
     return np.subtract(logits, largest, out=out, order="C")
-
-
-def sums_in_lanes(x: Any, axis: int) -> bool:
-    """Whether `sums_along` has the order of `row_sums`, which paraflow/kernels/softmax.c has too."""
-    return axis in (-1, x.ndim - 1) and x.shape[-1] >= LANES and not is_short(x.dtype)
-
-
-def sums_along(x: Any, axis: int) -> Any:
-    """The sums along ``axis``, which is kept."""
-    if not sums_in_lanes(x, axis):
-        return np.sum(x, axis=axis, keepdims=True)
-    return row_sums(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], 1)
 
 
 def divide_by_sums(x: Any, axis: int) -> Any:
