@@ -294,6 +294,8 @@ KERNELS: dict[str, Kernel] = {
     "layer_normalization": _given(normalization.normalize, _LAYER),
     "layer_normalization_gradient": _given(normalization.gradients, _LAYER, outputs=3),
     "softmax": _given(softmax.softmax, ("axis",)),
+    "log_softmax": _given(softmax.log_softmax, ("axis",)),
+    "softmax_cross_entropy": _given(softmax.softmax_cross_entropy, ("axis",), outputs=2),
     "sparse_softmax_cross_entropy": _given(softmax.sparse_softmax_cross_entropy, (), outputs=2),
     "subtract_one_hot": _plain(softmax.subtract_one_hot, (0,)),
     "clip_by_value": _plain(_clip, (0,)),

@@ -20,7 +20,7 @@ from paraflow.ops.linalg import matmul
 from paraflow.ops.logic import greater, greater_equal, less, less_equal, logical_and, select
 from paraflow.ops.math import add, log, maximum, multiply, rsqrt, square
 from paraflow.ops.random import random_uniform
-from paraflow.ops.reduce import keep_axes, moments_of, reduce_sum, reduced_dims
+from paraflow.ops.reduce import keep_axes, moments_of, reduce_sum, reduced_dims, sums_along, sums_in_lanes
 from paraflow.ops.transcendental import exp, sigmoid, softplus
 
 # Klambauer et al., "Self-normalizing neural networks" (2017).
@@ -117,7 +117,19 @@ def _along_axis(logits: Spec, axis: int) -> Spec:
 
 def shifted(logits: Any, axis: int, out: Any = None) -> Any:
     """The logits less their largest, so that their exponentials cannot overflow and one of them is 1."""
-    return np.subtract(logits, np.max(logits, axis=axis, keepdims=True, initial=-np.inf), out=out)
+    # The largest of zeros of both signs has either of them; added to 0 it is not negative.
+    largest = np.max(logits, axis=axis, keepdims=True, initial=-np.inf) + 0
+    return np.subtract(logits, largest, out=out, order="C")
+
+
+def divide_by_sums(x: Any, axis: int) -> Any:
+    """Divide ``x`` where it is by its sums along ``axis``; returns these, which are 1 or more or NaN."""
+    total = sums_along(x, axis)
+    if sums_in_lanes(x, axis):
+        x *= 1 / total  # a division for each element would take longer than the rest
+    else:
+        x /= total
+    return total
 
 
 @op(dtypes="float")
@@ -125,7 +137,7 @@ def softmax(logits, axis=-1):
     """exp(x) / sum(exp(x)) along ``axis``."""
     result = shifted(logits, axis)
     np.exp(result, out=result)
-    result /= np.sum(result, axis=axis, keepdims=True)
+    divide_by_sums(result, axis)
     return result
 
 
@@ -146,7 +158,7 @@ def _through_softmax(p: Tensor, dp: Tensor, axis: int) -> Tensor:
 def log_softmax(logits, axis=-1):
     """log(softmax(x)) along ``axis``, finite where the softmax itself would round to 0."""
     result = shifted(logits, axis)
-    result -= np.log(np.sum(np.exp(result), axis=axis, keepdims=True))
+    result -= np.log(sums_along(np.exp(result), axis))
     return result
 
 
@@ -166,14 +178,13 @@ def softmax_cross_entropy(logits, labels, axis=-1):
     """The cross entropy -sum(labels log(softmax(logits))) along ``axis``, and the softmax for its gradient."""
     scores = shifted(logits, axis)
     p = np.exp(scores)
-    total = np.sum(p, axis=axis, keepdims=True)
-    p /= total
+    total = divide_by_sums(p, axis)
     np.subtract(np.log(total), scores, out=scores)
-    loss = np.sum(labels * scores, axis=axis)
+    loss = sums_along(np.multiply(labels, scores, order="C"), axis)
     if not np.all(np.isfinite(loss)):
         # A label of 0 asks nothing of its class, even where the class has probability 0 (logits masked by -inf).
-        loss = np.sum(np.where(np.equal(labels, 0), np.zeros((), scores.dtype), labels * scores), axis=axis)
-    return loss, p
+        loss = sums_along(np.where(np.equal(labels, 0), np.zeros((), scores.dtype), labels * scores), axis)
+    return loss.squeeze(axis), p
 
 
 @softmax_cross_entropy.shape
@@ -240,8 +251,7 @@ def sparse_softmax_cross_entropy(logits, labels):
     p = np.ascontiguousarray(shifted(logits, -1))
     at_label = p.reshape(-1)[label_places(labels, p)]
     np.exp(p, out=p)
-    total = np.sum(p, axis=-1, keepdims=True)
-    p /= total
+    total = divide_by_sums(p, -1)
     return np.log(total[..., 0]) - at_label, p
 
 

@@ -230,6 +230,19 @@ def row_sums(rows: Array) -> Array:
     return lanes
 
 
+def sums_in_lanes(x: Array, axis: int) -> bool:
+    """Whether `sums_along` has the order of `row_sums`, which paraflow/kernels/softmax.c has too."""
+    return axis in (-1, x.ndim - 1) and x.shape[-1] >= LANES and not is_short(x.dtype)
+
+
+def sums_along(x: Array, axis: int) -> Array:
+    """The sums along ``axis``, which is kept."""
+    if not sums_in_lanes(x, axis):
+        total: Array = np.sum(x, axis=axis, keepdims=True)
+        return total
+    return row_sums(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], 1)
+
+
 def add_rows(total: Array, rows: Array) -> None:
     """Add to ``total`` [n] the sum over `ROWS` of [rows, n] or fewer."""
     # Along a single column numpy would take several elements at a time.
