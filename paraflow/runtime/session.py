@@ -160,8 +160,9 @@ class Session:
         and dicts of them. ``feed_dict`` maps tensors (any, not only placeholders) to arrays, lists or numbers. Each
         operation that the fetches need runs once. Returned arrays are copies.
 
-        Raises InvalidArgumentError for feeds that do not fit and placeholders that are not fed, and
-        FailedPreconditionError for variables that are read before they are initialised.
+        Raises InvalidArgumentError for feeds that do not fit, shapes that do not fit each other once they are known
+        (a ShapeError) and placeholders that are not fed, and FailedPreconditionError for variables that are read before
+        they are initialised.
         """
         tensors: list[Tensor] = []
         arrays: list[Array] = []
