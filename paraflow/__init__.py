@@ -178,6 +178,7 @@ if TYPE_CHECKING:  # loaded by __getattr__ when first used
     from paraflow.compiler.pipeline import CompilerOptions
     from paraflow.dtypes import bfloat16
     from paraflow.kernels.user import native_kernel
+    from paraflow.runtime.config import ConfigProto, GPUOptions, RunMetadata, RunOptions
     from paraflow.runtime.interactive import InteractiveSession, get_default_session
     from paraflow.runtime.session import Session
 
@@ -188,6 +189,8 @@ __all__ = [
     "AggregationMethod",
     "Assert",
     "CompilerOptions",
+    "ConfigProto",
+    "GPUOptions",
     "Graph",
     "GraphKeys",
     "IndexedSlices",
@@ -195,6 +198,8 @@ __all__ = [
     "InteractiveSession",
     "Operation",
     "Print",
+    "RunMetadata",
+    "RunOptions",
     "Session",
     "Spec",
     "Summary",
@@ -358,6 +363,10 @@ __all__ += vocabulary.__all__
 # too, since ranks, sessions and compiler are half of paraflow. Modules of ops are not: a graph that is read from a file
 # needs the records of all.
 _LATER = {
+    "RunOptions": "paraflow.runtime.config",
+    "RunMetadata": "paraflow.runtime.config",
+    "GPUOptions": "paraflow.runtime.config",
+    "ConfigProto": "paraflow.runtime.config",
     **{name: f"paraflow.{name}" for name in ("comm", "data", "metrics", "parallel", "summary", "sysconfig", "testing")},
     "CompilerOptions": "paraflow.compiler.pipeline",
     "InteractiveSession": "paraflow.runtime.interactive",

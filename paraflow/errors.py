@@ -3,6 +3,8 @@
 Exit codes: 1 the program's own error, 2 usage or configuration, 3 ranks disagree, 6 MPI environment.
 """
 
+from typing import Any
+
 
 class ParaflowError(Exception):
     """Base of all errors raised by paraflow."""
@@ -12,7 +14,24 @@ class ParaflowError(Exception):
     """Whether the message says all there is to say, so that those who report the error leave the traceback out."""
 
 
-class InvalidArgumentError(ParaflowError, ValueError):
+class OpError(ParaflowError):
+    """Base of the errors of running operations that TensorFlow has names for.
+
+    It takes a message, or TensorFlow's three arguments ``node_def, op, message``. ``op`` is what was given for it;
+    errors of paraflow name the operation in ``message`` and leave it None.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        self.node_def, self.op = args[:2] if len(args) >= 3 else (None, None)
+        super().__init__(*(args[2:3] if len(args) >= 3 else args))
+
+    @property
+    def message(self) -> str:
+        """What went wrong."""
+        return str(self)
+
+
+class InvalidArgumentError(OpError, ValueError):
     """A value, shape or dtype that an operation, a feed or a fetch cannot take."""
 
 
@@ -31,16 +50,71 @@ class UnknownNameError(GraphError, KeyError):
         return str(self.args[0])  # a KeyError shows the repr of what was looked up
 
 
-class NotFoundError(ParaflowError):
-    """A checkpoint lacks a variable that is to be restored from it."""
+class ShapeError(InvalidArgumentError, GraphError):
+    """Shapes that might have fitted when the graph was built; those that were fed do not."""
 
 
-class OutOfRangeError(ParaflowError):
+class NotFoundError(OpError):
+    """A checkpoint lacks a variable that is to be restored from it, or a file is not there."""
+
+
+class OutOfRangeError(OpError):
     """A counter has reached its limit."""
 
 
-class FailedPreconditionError(ParaflowError):
+class FailedPreconditionError(OpError):
     """A variable was read before it was initialised."""
+
+
+class AlreadyExistsError(OpError):
+    """What is to be made is there already.
+
+    This and the classes below are for programs to name; paraflow itself raises them for files only (`paraflow.gfile`).
+    """
+
+
+class PermissionDeniedError(OpError):
+    """A file may not be read or written."""
+
+
+class AbortedError(OpError):
+    """An operation was ended from outside."""
+
+
+class CancelledError(OpError):
+    """An operation was cancelled before its end."""
+
+
+class DataLossError(OpError):
+    """Data is damaged beyond repair."""
+
+
+class DeadlineExceededError(OpError):
+    """An operation took longer than it was given."""
+
+
+class InternalError(OpError):
+    """A fault of the system itself."""
+
+
+class ResourceExhaustedError(OpError):
+    """Memory, or another resource, is used up."""
+
+
+class UnauthenticatedError(OpError):
+    """A request says not from whom it comes."""
+
+
+class UnavailableError(OpError):
+    """A service cannot be reached now."""
+
+
+class UnimplementedError(OpError):
+    """An operation is not built for such arguments."""
+
+
+class UnknownError(OpError):
+    """An error of no other kind."""
 
 
 class NumericError(ParaflowError, ArithmeticError):

@@ -32,7 +32,8 @@ def specialise(
     The value of a pure operation does not depend on when it runs, so what it has to wait for becomes a target instead,
     and effects keep program order: later passes then see control inputs on operations with effects only.
 
-    Raises InvalidArgumentError for a placeholder that is needed but not fed.
+    Raises InvalidArgumentError for a placeholder that is needed but not fed, and ShapeError, which is one too, where
+    an operation cannot take the shapes that follow from the feeds.
     """
     builder = Builder()
     builder.graph.variables = dict(graph.variables)

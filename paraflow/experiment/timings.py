@@ -109,7 +109,7 @@ def _exchanging(
         variables = [Variable(np.ones(size, np.float32)) for size in sizes]
         gradients = [(multiply(v, np.float32(1e-3)), v) for v in variables]
         train = GradientDescentOptimizer(1e-3).apply_gradients(gradients)
-        session = Session(graph, strategy=AllReduce(comm), autotune=autotune)
+        session = Session(graph=graph, strategy=AllReduce(comm), autotune=autotune)
         session.run(global_variables_initializer())
     return session, session.make_callable(train)
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from paraflow.errors import GraphError, ShapeError
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.record import OpRecord
@@ -98,7 +99,8 @@ class Builder:
     ) -> tuple[Tensor, ...]:
         """The outputs of ``record(*inputs)``; name and source line are those of ``origin``, which it stands for.
 
-        Tensors are converted by the record only when a user calls it; here dtypes have to fit already.
+        Tensors are converted by the record only when a user calls it; here dtypes have to fit already. Raises
+        ShapeError where the record cannot take the shapes that are known now.
         """
         record = records[record] if isinstance(record, str) else record
         full = {**record.attributes, **attrs} if attrs else record.attributes
@@ -113,7 +115,10 @@ class Builder:
             specs = tuple(t.spec for t in origin.outputs)
             made = self.graph.add(record, inputs, full, origin.name, origin.source, specs, control_inputs)
         else:
-            made = record.build(self.graph, inputs, full, origin.name, origin.source, control_inputs)
+            try:
+                made = record.build(self.graph, inputs, full, origin.name, origin.source, control_inputs)
+            except GraphError as error:  # what the graph took: the feeds have decided
+                raise ShapeError(str(error)) from None
         made.device = origin.device
         if key is not None:
             self._memo[key] = made

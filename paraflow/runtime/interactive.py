@@ -6,6 +6,7 @@ from typing import Any
 
 from paraflow.graph.context import default_session, stacks
 from paraflow.graph.graph import Graph
+from paraflow.runtime.config import ConfigProto
 from paraflow.runtime.session import Session
 
 
@@ -15,8 +16,10 @@ class InteractiveSession(Session):
     Its arguments are those of `Session`. Its graph is the default graph as long.
     """
 
-    def __init__(self, graph: Graph | None = None, **options: Any) -> None:
-        super().__init__(graph, **options)
+    def __init__(
+        self, target: str = "", graph: Graph | None = None, config: ConfigProto | None = None, **options: Any
+    ) -> None:
+        super().__init__(target, graph, config, **options)
         stacks.graphs.append(self.graph)
         stacks.sessions.append(self)
 

@@ -29,6 +29,7 @@ from paraflow.ops.collective import EXCHANGES
 from paraflow.ops.recompute import RECOMPUTED
 from paraflow.runtime import control  # noqa: F401  (it says how branches and loops run)
 from paraflow.runtime.accumulation import Accumulation
+from paraflow.runtime.config import ConfigProto
 from paraflow.runtime.context import RunContext
 from paraflow.runtime.ending import Part, awaiting
 from paraflow.runtime.exchange import Exchange
@@ -96,7 +97,8 @@ class Loaded:
 class Session:
     """Runs operations of one graph and keeps the values of its variables between runs.
 
-    ``graph`` defaults to the default graph. ``strategy`` says how several ranks train together (none: this process
+    ``target`` is ''. ``graph`` defaults to the default graph. Of ``config``, as TensorFlow has it, only
+    ``inter_op_parallelism_threads`` counts, where ``threads`` is not given. ``strategy`` says how several ranks train together (none: this process
     alone). ``threads`` above 1 runs independent steps of a plan at the same time (`paraflow.device` chooses a thread).
     ``bucket_bytes`` is the size of the buckets in which synchronous ranks exchange gradients (default: 4 MiB; the first
     bucket is a quarter as large, but 1 MiB where the others are). With ``autotune`` it is chosen by measuring before
@@ -107,14 +109,23 @@ class Session:
 
     def __init__(
         self,
+        target: str = "",
         graph: Graph | None = None,
+        config: ConfigProto | None = None,
         *,
         strategy: Strategy | None = None,
-        threads: int = 1,
+        threads: int | None = None,
         bucket_bytes: int | None = None,
         autotune: bool = False,
         compiler: CompilerOptions | None = None,
     ) -> None:
+        if target != "":
+            raise InvalidArgumentError(
+                f"a session runs in this process, so its target is '', not {target!r}: a graph is given as graph=, and "
+                "strategy= says how ranks work together"
+            )
+        if threads is None:
+            threads = (config.inter_op_parallelism_threads if config is not None else None) or 1
         if threads < 1:
             raise InvalidArgumentError(f"threads must be at least 1, not {threads}")
         if autotune and bucket_bytes is not None:
@@ -153,15 +164,20 @@ class Session:
         self._lock = threading.RLock()
         self._closed = False
 
-    def run(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Any:
+    def run(
+        self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None, options: Any = None, run_metadata: Any = None
+    ) -> Any:
         """Compute ``fetches`` and return their values in the same structure.
+
+        ``options`` and ``run_metadata`` are TensorFlow's, and change nothing here.
 
         ``fetches`` is a tensor, an operation (its value is None), a variable, the name of one, or nested lists, tuples
         and dicts of them. ``feed_dict`` maps tensors (any, not only placeholders) to arrays, lists or numbers. Each
         operation that the fetches need runs once. Returned arrays are copies.
 
-        Raises InvalidArgumentError for feeds that do not fit and placeholders that are not fed, and
-        FailedPreconditionError for variables that are read before they are initialised.
+        Raises InvalidArgumentError for feeds that do not fit, shapes that do not fit each other once they are known
+        (a ShapeError) and placeholders that are not fed, and FailedPreconditionError for variables that are read before
+        they are initialised.
         """
         tensors: list[Tensor] = []
         arrays: list[Array] = []

@@ -37,7 +37,7 @@ def test_random_programs_come_back(recipe):
     assert graph.as_graph_def() == program.graph.as_graph_def()
     found = []
     for g in (program.graph, graph):
-        with pf.Session(g) as session:
+        with pf.Session(graph=g) as session:
             session.run([v.initializer.name for v in program.variables])
             names = [x.name for x in program.tensors], [o.name for o in program.assignments]
             try:
@@ -117,7 +117,7 @@ def test_ranks_train_a_graph_that_was_read_as_they_train_the_original():
     def rank(comm):
         found = []
         for graph in graphs:
-            with pf.Session(graph, strategy=pf.parallel.AllReduce(comm)) as session:
+            with pf.Session(graph=graph, strategy=pf.parallel.AllReduce(comm)) as session:
                 session.run([graph.handles[v].initializer.name for v in graph.variables])
                 for n in range(3):
                     x = np.random.default_rng([comm.rank, n]).normal(size=(2 + comm.rank, 4))

@@ -8,7 +8,7 @@ import paraflow as pf
 
 @pytest.fixture(params=[1, 3], ids=["serial", "threads"])
 def session(graph, request):
-    with pf.Session(graph, threads=request.param) as session:
+    with pf.Session(graph=graph, threads=request.param) as session:
         yield session
 
 

@@ -191,7 +191,7 @@ def test_consumers_of_a_tensor():
 
 def test_an_interactive_session_is_the_default_one_until_it_is_closed():
     graph = pf.Graph()
-    session = pf.InteractiveSession(graph)
+    session = pf.InteractiveSession(graph=graph)
     try:
         assert pf.get_default_session() is session
         assert pf.get_default_graph() is graph

@@ -150,7 +150,6 @@ MISSING = {
 }  # fmt: skip
 
 DIFFERS = {
-    "Session": "Session(graph, strategy): the strategy says how ranks work together",
     "Tensor": "tensors are made by operations only",
     "Variable": "its arguments are written out",
     "arg_max": "argmax itself, with the name before the dtype of the result",

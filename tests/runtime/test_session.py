@@ -479,3 +479,14 @@ def test_what_a_choice_leaves_open_is_chosen_when_it_runs(session):
 def test_a_scalar_bool_fed_for_a_number_is_a_number(session):
     x = pf.placeholder(pf.float32, ())
     assert session.run(x + 1.0, {x: True}) == 2.0
+
+
+def test_sessions_are_made_as_tensorflow_makes_them(graph):
+    config = pf.ConfigProto(allow_soft_placement=True, gpu_options=pf.GPUOptions(allow_growth=True))
+    config.gpu_options.allow_growth = True
+    with pf.Session("", graph, config) as session:
+        assert session.run(pf.constant(2.0), None, pf.RunOptions(), pf.RunMetadata()) == 2.0
+    with pf.Session(config=pf.ConfigProto(inter_op_parallelism_threads=2)) as session:
+        assert session._options.threads == 2
+    with pytest.raises(InvalidArgumentError, match="strategy="):
+        pf.Session("grpc://localhost:2222")
