@@ -29,7 +29,7 @@ def abort_on_exception(communicator: Communicator) -> None:
     report = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(error, MPI.Exception):
+        if _comes_of_mpi(error):
             time.sleep(_SECONDS)
         error.add_note(f"raised on rank {communicator.rank} of {communicator.size}")
         report(kind, error, trace)
@@ -41,6 +41,13 @@ def abort_on_exception(communicator: Communicator) -> None:
         communicator.abort(error.exit_code if isinstance(error, ParaflowError) else 1)
 
     sys.excepthook = hook
+
+
+def _comes_of_mpi(error: BaseException | None) -> bool:
+    """Whether MPI has raised ``error``, or one that it was raised from: a step's error names its operation."""
+    while error is not None and not isinstance(error, MPI.Exception):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def hand_over_output() -> None:

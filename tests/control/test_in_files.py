@@ -87,7 +87,7 @@ def test_cases_and_their_gradients_made_before_and_after(name, known):
     whole = read(written())
     assert whole.as_graph_def() == pf.get_default_graph().as_graph_def()
     assert list(known_of(whole.operations)) == list(known_of(pf.get_default_graph().operations))
-    with pf.Session(whole) as session:
+    with pf.Session(graph=whole) as session:
         same([np.asarray(a) for a in session.run(names, feeds)], expected)
 
     with read(forward, name="there").as_default() as graph, pf.Session() as session:
@@ -184,7 +184,7 @@ def test_an_lstm_is_trained_with_the_same_bytes():
         minimize(after.get_tensor_by_name("y:0"), names)
     for other in (read(written()), after):
         assert list(other.variables) == list(graph.variables)
-        with pf.Session(other) as session:
+        with pf.Session(graph=other) as session:
             session.run([v.initializer for v in other.handles.values()])
             same(train(session), expected)
 
@@ -196,7 +196,7 @@ def test_ranks_train_what_was_read_as_they_train_the_original():
     def rank(comm):
         found = []
         for graph in graphs:
-            with pf.Session(graph, strategy=pf.parallel.AllReduce(comm)) as session:
+            with pf.Session(graph=graph, strategy=pf.parallel.AllReduce(comm)) as session:
                 session.run([v.initializer.name for v in graphs[0].handles.values()])
                 for n in range(3):
                     session.run("step", feeds(n, comm.rank))
@@ -261,7 +261,7 @@ def test_what_a_body_does_besides_making_values(capsys):
     loop = pf.while_loop(lambda i: i < 4, body, [0], name="loop")
     graphs, found, printed = [pf.get_default_graph(), read(written())], [], []
     for graph in graphs:
-        with pf.Session(graph) as session:
+        with pf.Session(graph=graph) as session:
             session.run("v/Assign")
             found.append([session.run([loop.name, "v:0"]) for _ in range(2)])
             printed.append(capsys.readouterr().err)

@@ -138,7 +138,7 @@ def test_a_part_has_what_outputs_need_and_initializers():
     part = read(through_json(graph, outputs=[y]))
     assert set(part.variables) == {"hidden/kernel", "hidden/bias", "logits/kernel", "logits/bias"}
     assert len(part.operations) < len(graph.operations) / 3
-    with pf.Session(part) as session:
+    with pf.Session(graph=part) as session:
         session.run([v.initializer for v in part.handles.values()])
         assert session.run("y:0", {"x:0": np.ones((3, 4))}).shape == (3, 2)
     slots = through_json(graph, outputs=["logits/bias/Adam"])
