@@ -130,7 +130,7 @@ def test_any_depth_below_a_name():
         anew = pf.gradients(again, again.graph.get_tensor_by_name("import_1/x:0"))
         same(session.run([again, *anew], {"import_1/x:0": rows}), expected[:2])
     longest = pf.case([(x[0, 0] < float(k), lambda k=k: pf.constant(float(k))) for k in range(40)], lambda: x[0, 0])
-    with pf.Session(read(written([longest]))) as session:
+    with pf.Session(graph=read(written([longest]))) as session:
         assert [session.run(longest.name, {"x:0": [[v, 0.0]]}) for v in (-1.0, 7.5, 50.0)] == [0.0, 8.0, 50.0]
 
 
@@ -335,7 +335,7 @@ def test_variables_become_constants(tmp_path):
         frozen = pf.graph_util.convert_variables_to_constants(session, pf.get_default_graph().as_graph_def(), ["y"])
     assert not frozen["variable"]
     pf.train.write_graph(frozen, tmp_path, "frozen.json")
-    with pf.Session(read(json.loads((tmp_path / "frozen.json").read_text()))) as fresh:
+    with pf.Session(graph=read(json.loads((tmp_path / "frozen.json").read_text()))) as fresh:
         same([fresh.run("y:0", feeds(1))], [expected])
     counter = pf.Variable(0, trainable=False, name="counter")
     turns = pf.while_loop(lambda i: i < 3, lambda i: i + counter.assign_add(1), [0])
@@ -345,7 +345,7 @@ def test_variables_become_constants(tmp_path):
         assert [v["name"] for v in part["variable"]] == ["counter"]
         with pytest.raises(GraphError, match="'while' of type while_loop changes 'counter' or asks"):
             pf.graph_util.convert_variables_to_constants(session, part, [turns.op.name])
-    with pf.Session(read(part)) as session:
+    with pf.Session(graph=read(part)) as session:
         session.run("counter/Assign")
         assert [session.run(turns.name), session.run("counter:0")] == [3, 2]
 
@@ -374,7 +374,7 @@ def test_a_definition_of_the_first_form_is_read():
     definition = written()
     assert definition["versions"] == {"producer": 2}
     definition["versions"] = {"producer": 1}
-    with pf.Session(read(definition)) as session:
+    with pf.Session(graph=read(definition)) as session:
         assert session.run("y:0", {"x:0": [1.0, 2.0]}).tolist() == [3.0, 6.0]
 
 

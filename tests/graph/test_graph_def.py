@@ -311,7 +311,7 @@ def test_variables_become_constants():
             pf.graph_util.convert_variables_to_constants(session, definition, [step.name])
     assert not frozen["variable"]
     assert {v["name"] for v in half["variable"]} == {"hidden/kernel", "hidden/bias", "logits/bias"}
-    with pf.Session(read(frozen)) as fresh:
+    with pf.Session(graph=read(frozen)) as fresh:
         np.testing.assert_array_equal(fresh.run("logits/kernel/read:0"), values)
         assert np.isfinite(fresh.run("y:0", {"x:0": np.ones((1, 4))})).all()
 
