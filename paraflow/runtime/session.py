@@ -98,13 +98,14 @@ class Session:
     """Runs operations of one graph and keeps the values of its variables between runs.
 
     ``target`` is ''. ``graph`` defaults to the default graph. Of ``config``, as TensorFlow has it, only
-    ``inter_op_parallelism_threads`` counts, where ``threads`` is not given. ``strategy`` says how several ranks train together (none: this process
-    alone). ``threads`` above 1 runs independent steps of a plan at the same time (`paraflow.device` chooses a thread).
-    ``bucket_bytes`` is the size of the buckets in which synchronous ranks exchange gradients (default: 4 MiB; the first
-    bucket is a quarter as large, but 1 MiB where the others are). With ``autotune`` it is chosen by measuring before
-    the first training step, for which that step runs some times on its first batch; all ranks choose alike, results are
-    those of a session that was given the size, and ``tuning`` then has what was measured. ``compiler`` says which
-    passes are left out, and what is written of them; it may be replaced, and then counts for plans made from then on.
+    ``inter_op_parallelism_threads`` counts, where ``threads`` is not given. ``strategy`` says how several ranks train
+    together (none: this process alone). ``threads`` above 1 runs independent steps of a plan at the same time
+    (`paraflow.device` chooses a thread). ``bucket_bytes`` is the size of the buckets in which synchronous ranks
+    exchange gradients (default: 4 MiB; the first bucket is a quarter as large, but 1 MiB where the others are). With
+    ``autotune`` it is chosen by measuring before the first training step, for which that step runs some times on its
+    first batch; all ranks choose alike, results are those of a session that was given the size, and ``tuning`` then has
+    what was measured. ``compiler`` says which passes are left out, and what is written of them; it may be replaced, and
+    then counts for plans made from then on.
     """
 
     def __init__(

@@ -37,10 +37,8 @@ def test_a_session_goes_on_after_shapes_that_do_not_fit(graph):
     a, b = pf.placeholder(pf.float32, (None,)), pf.placeholder(pf.float32, (None,))
     total = a + b
     with pf.Session() as session:
-        try:
+        with pytest.raises(pf.errors.InvalidArgumentError, match=r"shapes \(3,\) and \(2,\) cannot be broadcast together"):
             session.run(total, {a: A, b: B})
-        except pf.errors.InvalidArgumentError as error:
-            assert "shapes (3,) and (2,) cannot be broadcast together" in str(error)
         assert session.run(total, {a: A, b: A}).tolist() == [2.0, 4.0, 6.0]
 
 
@@ -55,8 +53,8 @@ def test_errors_are_raised_as_tensorflow_raises_them():
     assert (str(error), error.message, error.op) == ("too late", "too late", None)
     assert pf.errors.OutOfRangeError("at its end").message == "at its end"
     kinds = (
-        "Aborted AlreadyExists Cancelled DataLoss DeadlineExceeded FailedPrecondition Internal InvalidArgument NotFound "
-        "OutOfRange PermissionDenied ResourceExhausted Unauthenticated Unavailable Unimplemented Unknown"
+        "Aborted AlreadyExists Cancelled DataLoss DeadlineExceeded FailedPrecondition Internal InvalidArgument "
+        "NotFound OutOfRange PermissionDenied ResourceExhausted Unauthenticated Unavailable Unimplemented Unknown"
     )
     for kind in kinds.split():
         assert issubclass(getattr(pf.errors, f"{kind}Error"), pf.errors.OpError)
