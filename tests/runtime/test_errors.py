@@ -37,7 +37,7 @@ def test_a_session_goes_on_after_shapes_that_do_not_fit(graph):
     a, b = pf.placeholder(pf.float32, (None,)), pf.placeholder(pf.float32, (None,))
     total = a + b
     with pf.Session() as session:
-        with pytest.raises(pf.errors.InvalidArgumentError, match=r"shapes \(3,\) and \(2,\) cannot be broadcast together"):
+        with pytest.raises(pf.errors.InvalidArgumentError, match=r"\(3,\) and \(2,\) cannot be broadcast"):
             session.run(total, {a: A, b: B})
         assert session.run(total, {a: A, b: A}).tolist() == [2.0, 4.0, 6.0]
 
