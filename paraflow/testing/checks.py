@@ -337,7 +337,7 @@ def session(case: Case, dtype: str | None = None) -> None:
     found = built.slopes() if sloped else []
     fetches = built.outputs + [g for g in found if g is not None]
     feeds = built.feeds(arrays)
-    with Session(built.outputs[0].graph) as running:
+    with Session(graph=built.outputs[0].graph) as running:
         for actual, expected in zip(running.run(fetches, feeds), interpret(fetches, feeds), strict=True):
             assert actual.dtype == expected.dtype
             assert_close(actual, expected, case)

@@ -93,7 +93,7 @@ def test_sessions_give_the_interpreter_s_values(recipe, seed, threads, disable, 
     program = build(recipe)
     store = program.initial_store()
     compiler = pf.CompilerOptions(tuple(disable), rematerialise=again)
-    with pf.Session(program.graph, threads=threads, compiler=compiler) as session:
+    with pf.Session(graph=program.graph, threads=threads, compiler=compiler) as session:
         for variable in program.variables:
             session.run(variable.initializer)
         for turn in range(3):
@@ -144,7 +144,7 @@ def test_ranks_that_share_variables_give_the_interpreter_s_values(
         store = program.initial_store()
         compiler = pf.CompilerOptions(tuple(disable), rematerialise=again)
         options = {"threads": threads, "bucket_bytes": bucket_bytes, "compiler": compiler}
-        with pf.Session(program.graph, strategy=pf.parallel.AllReduce(comm), **options) as session:
+        with pf.Session(graph=program.graph, strategy=pf.parallel.AllReduce(comm), **options) as session:
             session.run([variable.initializer for variable in program.variables])
             for turn in range(3):
                 tensors, targets = choose(program, seed + turn % 2)

@@ -137,7 +137,7 @@ def test_a_part_has_what_outputs_need_and_initializers():
     part = read(through_json(graph, outputs=[y]))
     assert set(part.variables) == {"hidden/kernel", "hidden/bias", "logits/kernel", "logits/bias"}
     assert len(part.operations) < len(graph.operations) / 3
-    with pf.Session(part) as session:
+    with pf.Session(graph=part) as session:
         session.run([v.initializer for v in part.handles.values()])
         assert session.run("y:0", {"x:0": np.ones((3, 4))}).shape == (3, 2)
     slots = through_json(graph, outputs=["logits/bias/Adam"])
@@ -310,7 +310,7 @@ def test_variables_become_constants():
             pf.graph_util.convert_variables_to_constants(session, definition, [step.name])
     assert not frozen["variable"]
     assert {v["name"] for v in half["variable"]} == {"hidden/kernel", "hidden/bias", "logits/bias"}
-    with pf.Session(read(frozen)) as fresh:
+    with pf.Session(graph=read(frozen)) as fresh:
         np.testing.assert_array_equal(fresh.run("logits/kernel/read:0"), values)
         assert np.isfinite(fresh.run("y:0", {"x:0": np.ones((1, 4))})).all()
 

@@ -18,7 +18,7 @@ FLAGS = np.array([True, True, False, False])
 
 
 def value(tensor):
-    with pf.Session(tensor.graph) as session:
+    with pf.Session(graph=tensor.graph) as session:
         session.run(pf.global_variables_initializer())
         return session.run(tensor)
 

@@ -26,7 +26,7 @@ def test_draws_are_tensorflows():
 
 
 def moments(tensor):
-    with pf.Session(tensor.graph) as session:
+    with pf.Session(graph=tensor.graph) as session:
         values = session.run(tensor).astype(np.float64)
     return values.mean(0), values.var(0), len(values)
 

@@ -11,7 +11,7 @@ X.flags.writeable = False
 
 
 def run(tensor):
-    with pf.Session(tensor.graph) as session:
+    with pf.Session(graph=tensor.graph) as session:
         return session.run(tensor)
 
 

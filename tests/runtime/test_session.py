@@ -157,7 +157,7 @@ def test_a_session_serves_its_own_graph(x):
     other = pf.Graph()
     with other.as_default():
         y = pf.constant(2.0) * 3.0
-    with pf.Session(other) as session:
+    with pf.Session(graph=other) as session:
         assert session.run(y) == 6.0
         with pytest.raises(GraphError, match="another graph"):
             session.run(x, {y: 1.0})

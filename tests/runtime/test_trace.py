@@ -110,7 +110,7 @@ def test_clocks_of_ranks_are_aligned(monkeypatch, tmp_path):
 def test_asynchronous_ranks_cannot_meet_for_a_trace(tmp_path):
     def trace(comm):
         strategy = pf.parallel.ParameterServer(comm)
-        session = pf.Session(pf.Graph(), strategy=strategy)
+        session = pf.Session(graph=pf.Graph(), strategy=strategy)
         with pytest.raises(FailedPreconditionError, match=r"train\.trace"), session.trace(tmp_path / "trace.json"):
             pass
         session.close()

@@ -380,7 +380,7 @@ def another_setting_on_one_rank_is_named(comm: Communicator) -> None:
 def a_rank_that_is_done_before_it_has_trained_is_refused(comm: Communicator) -> None:
     for strategy in strategies(comm):
         with (
-            pf.Session(pf.Graph(), strategy=strategy) as session,
+            pf.Session(graph=pf.Graph(), strategy=strategy) as session,
             pytest.raises(FailedPreconditionError, match=f"rank {comm.rank} is done before it has trained"),
         ):
             strategy.finish(session)

@@ -375,7 +375,7 @@ def a_rank_that_is_done_before_it_has_trained_is_refused(comm: Communicator) -> 
     """The others would wait for it to start."""
     strategy = pf.parallel.ParameterServer(comm)
     message = f"rank {comm.rank} is done before it has trained"
-    with pf.Session(pf.Graph(), strategy=strategy) as session, pytest.raises(FailedPreconditionError, match=message):
+    with pf.Session(graph=pf.Graph(), strategy=strategy) as session, pytest.raises(FailedPreconditionError, match=message):
         strategy.finish(session)
 
 
