@@ -147,7 +147,7 @@ def test_sessions_keep_their_own_variables(graph):
 
 def test_a_session_says_what_it_is_made_of(graph):
     with pytest.raises(TypeError, match="graph must be a Graph, not 'local'"):
-        pf.Session("local")
+        pf.Session(graph="local")
     for wrong in ("allreduce", pf.parallel.AllReduce):
         with pytest.raises(TypeError, match=r"strategy must be an object such as paraflow.parallel.AllReduce\(\)"):
             pf.Session(strategy=wrong)

@@ -375,7 +375,8 @@ def a_rank_that_is_done_before_it_has_trained_is_refused(comm: Communicator) -> 
     """The others would wait for it to start."""
     strategy = pf.parallel.ParameterServer(comm)
     message = f"rank {comm.rank} is done before it has trained"
-    with pf.Session(graph=pf.Graph(), strategy=strategy) as session, pytest.raises(FailedPreconditionError, match=message):
+    made = pf.Session(graph=pf.Graph(), strategy=strategy)
+    with made as session, pytest.raises(FailedPreconditionError, match=message):
         strategy.finish(session)
 
 
