@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import math
+import weakref
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ class Kept:
 
     def __init__(self, reverse: bool) -> None:
         self._reverse = reverse
-        self._memory: Array | None = None
+        self._memory = bytearray()
+        self._lent: weakref.ref[Array] | None = None  # the array over the memory, which every row keeps alive
         self._turns: int | None = None
         self._rows: Array | None = None
         self._values: list[Any] = []
@@ -53,8 +55,12 @@ class Kept:
         return found
 
     def _take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        memory = self._memory
-        # Every element is a view that counts; besides, it is known here, as an attribute and as an argument.
-        if memory is None or memory.shape != shape or memory.dtype != dtype or sys.getrefcount(memory) > 3:
-            memory = self._memory = np.empty(shape, dtype)
-        return memory
+        size = math.prod(shape)
+        if size == 0:
+            return np.empty(shape, dtype)
+        if len(self._memory) != size * dtype.itemsize or (self._lent is not None and self._lent() is not None):
+            self._memory = bytearray(size * dtype.itemsize)
+        # The base of all views of an array whose memory is no array's is that array.
+        array = np.frombuffer(self._memory, dtype)
+        self._lent = weakref.ref(array)
+        return array.reshape(shape)
