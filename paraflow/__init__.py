@@ -178,7 +178,14 @@ if TYPE_CHECKING:  # loaded by __getattr__ when first used
     from paraflow.compiler.pipeline import CompilerOptions
     from paraflow.dtypes import bfloat16
     from paraflow.kernels.user import native_kernel
-    from paraflow.runtime.config import ConfigProto, GPUOptions, RunMetadata, RunOptions
+    from paraflow.runtime.config import (
+        ConfigProto,
+        GPUOptions,
+        GraphOptions,
+        OptimizerOptions,
+        RunMetadata,
+        RunOptions,
+    )
     from paraflow.runtime.interactive import InteractiveSession, get_default_session
     from paraflow.runtime.session import Session
 
@@ -193,10 +200,12 @@ __all__ = [
     "GPUOptions",
     "Graph",
     "GraphKeys",
+    "GraphOptions",
     "IndexedSlices",
     "IndexedSlicesValue",
     "InteractiveSession",
     "Operation",
+    "OptimizerOptions",
     "Print",
     "RunMetadata",
     "RunOptions",
@@ -366,6 +375,8 @@ _LATER = {
     "RunOptions": "paraflow.runtime.config",
     "RunMetadata": "paraflow.runtime.config",
     "GPUOptions": "paraflow.runtime.config",
+    "GraphOptions": "paraflow.runtime.config",
+    "OptimizerOptions": "paraflow.runtime.config",
     "ConfigProto": "paraflow.runtime.config",
     **{name: f"paraflow.{name}" for name in ("comm", "data", "metrics", "parallel", "summary", "sysconfig", "testing")},
     "CompilerOptions": "paraflow.compiler.pipeline",

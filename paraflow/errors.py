@@ -69,7 +69,7 @@ class FailedPreconditionError(OpError):
 class AlreadyExistsError(OpError):
     """What is to be made is there already.
 
-    This and the classes below are for programs to name; paraflow itself raises them for files only (`paraflow.gfile`).
+    This and the classes below are for programs to name; paraflow itself raises none of them.
     """
 
 

@@ -41,6 +41,17 @@ class Spec:
         return None if self.shape is None else len(self.shape)
 
 
+class Dimension(int):
+    """A known size, as an item of a `TensorShape`: an int with TensorFlow's ``value``."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> int:
+        """The size."""
+        return int(self)
+
+
 class TensorShape:
     """The static shape of a tensor, with TensorFlow's vocabulary; iterates over sizes, None where unknown."""
 
@@ -81,13 +92,13 @@ class TensorShape:
     def __len__(self) -> int:
         return len(self.as_list())
 
-    def __iter__(self) -> Iterator[int | None]:
-        return iter(self.as_list())
+    def __iter__(self) -> Iterator[Dimension | None]:
+        return (_dimension(size) for size in self.as_list())
 
     def __getitem__(self, key: Any) -> Any:
         if self.dims is None:
             return TensorShape(None) if isinstance(key, slice) else None
-        return TensorShape(self.dims[key]) if isinstance(key, slice) else self.dims[key]
+        return TensorShape(self.dims[key]) if isinstance(key, slice) else _dimension(self.dims[key])
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, TensorShape):
@@ -103,6 +114,10 @@ class TensorShape:
         return f"TensorShape({format_dims(self.dims)})"
 
     __str__ = __repr__
+
+
+def _dimension(size: int | None) -> Dimension | None:
+    return None if size is None else Dimension(size)
 
 
 def as_dims(value: Any) -> Dims:

@@ -171,3 +171,13 @@ def test_arithmetic_on_known_sizes_is_known_while_the_graph_is_built(graph):
     assert pf.reshape(x, [-1, columns // 2]).shape == [None, None]
     assert pf.reduce_sum(pf.zeros([4, 6]), pf.range(pf.rank(x))[1:]).shape == [4]
     assert pf.zeros([rows // (rows - 4)]).shape == [None]  # a division by zero waits for the run
+
+
+def test_a_size_has_tensorflows_value(graph):
+    x = pf.placeholder(pf.float32, (None, 3))
+    assert x.get_shape()[1].value == 3
+    assert x.shape[-1].value + 1 == 4
+    assert [size and size.value for size in x.shape] == [None, 3]
+    w = pf.get_variable("w", [x.shape[1].value, x.shape[1]])
+    assert w.shape == (3, 3)
+    assert pf.Session().run(pf.zeros([x.shape[1], 2])).shape == (3, 2)

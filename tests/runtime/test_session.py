@@ -488,6 +488,12 @@ def test_sessions_are_made_as_tensorflow_makes_them(graph):
     config.gpu_options.allow_growth = True
     with pf.Session("", graph, config) as session:
         assert session.run(pf.constant(2.0), None, pf.RunOptions(), pf.RunMetadata()) == 2.0
+    config.gpu_options.allow_growth = False
+    config.graph_options.optimizer_options.global_jit_level = pf.OptimizerOptions.ON_1
+    with pytest.raises(AttributeError):
+        config.gpu_options.allow_groth = True
+    with pytest.raises(TypeError, match="inter_op_threads"):
+        pf.ConfigProto(inter_op_threads=2)
     with pf.Session(config=pf.ConfigProto(inter_op_parallelism_threads=2)) as session:
         assert session._options.threads == 2
     with pytest.raises(InvalidArgumentError, match="strategy="):
