@@ -58,8 +58,10 @@ def settle(environ: MutableMapping[str, str]) -> None:
 
 
 def _bound_by_parent() -> bool:
+    # MPICH's mpirun goes from core to core while it looks at the machine, beside ranks that already run: a parent with
+    # fewer cores than this process has not bound it.
     try:
-        return os.sched_getaffinity(0) != os.sched_getaffinity(os.getppid())
+        return not os.sched_getaffinity(0) >= os.sched_getaffinity(os.getppid())
     except OSError:  # the parent is outside this container
         return False
 
