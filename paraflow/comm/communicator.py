@@ -128,7 +128,7 @@ class Communicator(ABC):
     """
 
     world: ClassVar[Literal["solo", "threads", "mpi"]]
-    library: str = "none loaded: one rank needs none"
+    mpi_library: str = "none loaded: one rank needs none"
     """The MPI library that carries the messages."""
     rank: int
     size: int

@@ -34,7 +34,7 @@ def abort_on_exception(communicator: Communicator) -> None:
         error.add_note(f"raised on rank {communicator.rank} of {communicator.size}")
         report(kind, error, trace)
         hand_over_output()
-        if "Open MPI" not in communicator.library:  # of others the rank itself prints that it aborts
+        if "Open MPI" not in communicator.mpi_library:  # of others the rank itself prints that it aborts
             silence = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silence, 1)
             os.dup2(silence, 2)

@@ -104,7 +104,7 @@ class MPICommunicator(Communicator):
         path: Path = (),
         inside: MPICommunicator | None = None,
     ) -> None:
-        self.library = _implementation()
+        self.mpi_library = _implementation()
         self._comm = comm
         self.rank = comm.Get_rank()
         self.size = comm.Get_size()

@@ -98,7 +98,7 @@ class ThreadCommunicator(Communicator):
     """
 
     world = "threads"
-    library = "none loaded: the ranks are threads"
+    mpi_library = "none loaded: the ranks are threads"
 
     def __init__(self, group: ThreadGroup, rank: int) -> None:
         self._group = group

@@ -43,7 +43,7 @@ def _software(comm: Communicator) -> list[tuple[str, str]]:
     compilers = {"C": native.compiler("c"), "C++": native.compiler("c++")}
     return [
         ("paraflow", f"{version('paraflow')}, Python {platform.python_version()}, numpy {np.__version__}"),
-        ("MPI", comm.library),
+        ("MPI", comm.mpi_library),
         ("BLAS", f"{blas['name']} {blas['version']}, " + ", ".join(f"{k}={v}" for k, v in counts.items())),
         *((f"{name} compiler", " ".join(c) if c else _NO_COMPILER[name]) for name, c in compilers.items()),
     ]

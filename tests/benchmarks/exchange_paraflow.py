@@ -43,7 +43,7 @@ def memory() -> dict[str, Any]:
 
 
 about = {
-    "version": f"paraflow {version('paraflow')}, numpy {np.__version__}, {comm.library}",
+    "version": f"paraflow {version('paraflow')}, numpy {np.__version__}, {comm.mpi_library}",
     "cores": len(os.sched_getaffinity(0)),
 }
 worker.serve(options.address, comm.rank, about, {"prepare": prepare, "measure": measure, "memory": memory})
