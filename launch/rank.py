@@ -213,8 +213,10 @@ class _Rank:
 
         Rank 0 waits for all of them, and they wait for rank 0, which then ends them.
         """
-        own = self.directory and results.read(self.directory, self.number)
-        if not self.directory or not own or not own.common:
+        if self.directory is None:
+            return
+        own = results.read(self.directory, self.number)
+        if own is None or not own.common:
             return
         ranks = int(os.environ["PARAFLOW_RANKS"])
         seconds = _ALIKE_SECONDS[_mpi() is not None]

@@ -47,7 +47,7 @@ def judge(end: Ended) -> Verdict:
         return Verdict(0, "", explained=True)
     if end.stopped_by is not None and not any(record.time < end.stopped_at for record in failures):
         return _stopped(end.stopped_by, failures)
-    if len([record for record in failures if record.common]) == end.ranks and len({r.message for r in failures}) == 1:
+    if sum(record.common for record in failures) == end.ranks and len({r.message for r in failures}) == 1:
         return Verdict(failures[0].exit_code or 1, f"paraflow: {failures[0].message}\n", explained=True, alike=True)
     if failures:
         return _failed(end, failures)

@@ -372,12 +372,10 @@ __all__ += vocabulary.__all__
 # too, since ranks, sessions and compiler are half of paraflow. Modules of ops are not: a graph that is read from a file
 # needs the records of all.
 _LATER = {
-    "RunOptions": "paraflow.runtime.config",
-    "RunMetadata": "paraflow.runtime.config",
-    "GPUOptions": "paraflow.runtime.config",
-    "GraphOptions": "paraflow.runtime.config",
-    "OptimizerOptions": "paraflow.runtime.config",
-    "ConfigProto": "paraflow.runtime.config",
+    **dict.fromkeys(
+        ("ConfigProto", "GPUOptions", "GraphOptions", "OptimizerOptions", "RunMetadata", "RunOptions"),
+        "paraflow.runtime.config",
+    ),
     **{name: f"paraflow.{name}" for name in ("comm", "data", "metrics", "parallel", "summary", "sysconfig", "testing")},
     "CompilerOptions": "paraflow.compiler.pipeline",
     "InteractiveSession": "paraflow.runtime.interactive",

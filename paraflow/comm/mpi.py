@@ -332,7 +332,7 @@ class MPICommunicator(Communicator):
         self._departures.listen()
         members = [self._members[rank] for rank in ranks]
         gone = self._departures.missing(self._path, members, None)
-        return None if gone is None else self._members.index(members[gone[0]])
+        return None if gone is None else list(ranks)[gone[0]]
 
     def _listen_for(self, ranks: Collection[int], call: str) -> Callable[[], None]:
         """What raises RankEnded where one of ``ranks`` has left for long enough for its messages to be here."""

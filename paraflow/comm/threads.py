@@ -170,7 +170,7 @@ class ThreadCommunicator(Communicator):
         mailbox = self._group.mailboxes[self.rank]
         call = checks.describe_pattern("recv", source, tag)
         take = partial(mailbox.take, source, tag)
-        return self._group.wait(self.rank, call, self._unless_left(take, source, call)).deliver(buffer)
+        return self._group.wait(self.rank, call, lambda: self._unless_left(take, source, call)).deliver(buffer)
 
     def probe(self, source: int = ANY, tag: int = ANY, awaited: Collection[int] = ()) -> Envelope:
         """Wait for a message."""
@@ -182,7 +182,7 @@ class ThreadCommunicator(Communicator):
             one = source
             if source == ANY:
                 one = next((rank for rank in awaited if self._group.is_gone(rank)), ANY)
-            return self._unless_left(partial(mailbox.find, one, tag), one, call)()
+            return self._unless_left(partial(mailbox.find, one, tag), one, call)
 
         return self._group.wait(self.rank, call, find)
 
@@ -224,13 +224,11 @@ class ThreadCommunicator(Communicator):
         self._group.world.fail(self._group.members[self.rank], error)
         raise error
 
-    def _unless_left(self, look: Callable[[], T | None], source: int, call: str) -> Callable[[], T | None]:
-        def ready() -> T | None:
-            if (found := look()) is None and source != ANY:
-                self._group.check_here(source, call)
-            return found
-
-        return ready
+    def _unless_left(self, look: Callable[[], T | None], source: int, call: str) -> T | None:
+        """What ``look`` finds; raises RankEnded where that is nothing and ``source`` has left."""
+        if (found := look()) is None and source != ANY:
+            self._group.check_here(source, call)
+        return found
 
     def _part(self, group: ThreadGroup) -> ThreadCommunicator:
         return ThreadCommunicator(group, group.members.index(self._group.members[self.rank]))

@@ -9,14 +9,15 @@ by which its plan needs more than the estimate is held against all that are left
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 from paraflow.compiler.lower import step_cost
-from paraflow.compiler.rematerialise import Cut, Forward, is_heavy, nbytes, takes_memory
+from paraflow.compiler.rematerialise import Cut, Forward, elements, is_heavy, nbytes, takes_memory
 from paraflow.errors import InvalidArgumentError
 from paraflow.graph.node import Operation
-from paraflow.graph.shape import num_elements
 
 TRIES = 12  # plans that are made for one training step
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -106,10 +107,11 @@ def _candidate(forward: Forward, cut: Cut) -> _Candidate:
     made = {t for o in again for t in o.outputs}
     living = set(forward.living)
     stored = living - made | {t for o in again for t in o.inputs if t not in made and takes_memory(t)}
-    most, both = sum(map(nbytes, stored)), living & made
+    places = sorted(stored, key=lambda t: t.op.index)
+    indices, below = [t.op.index for t in places], [0, *accumulate(map(nbytes, places))]
+    most, both = below[-1], living & made
     for segment in segments:
-        first = segment.operations[0].index
-        before = sum(nbytes(t) for t in stored if t.op.index < first)
+        before = below[bisect_left(indices, segment.operations[0].index)]
         most = max(most, before + sum(nbytes(t) for o in segment.operations for t in o.outputs if t in both))
     rest = forward.most - sum(map(nbytes, living))  # what backward itself has in use
     return _Candidate(cut, most + rest, sum(map(_cost, again)), len(again))
@@ -117,5 +119,4 @@ def _candidate(forward: Forward, cut: Cut) -> _Candidate:
 
 def _cost(op: Operation) -> int:
     """What it takes to compute an operation again, in elements read or written."""
-    elements = sum(num_elements(t.spec.shape) or 0 for t in (*op.inputs, *op.outputs))
-    return elements + (step_cost(op) // _PER_ELEMENT if is_heavy(op) else 0)
+    return elements(op) + (step_cost(op) // _PER_ELEMENT if is_heavy(op) else 0)

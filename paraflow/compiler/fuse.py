@@ -18,12 +18,11 @@ import numpy as np
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
 from paraflow.graph.shape import known, normal_axes
-from paraflow.kernels.blocks import BLOCK, SEVERAL_PASSES, scratch_bytes
+from paraflow.kernels.blocks import BLOCK, REPEATED_FROM, SEVERAL_PASSES, scratch_bytes
 from paraflow.kernels.numpy import KERNELS, Kernel
 from paraflow.ops.update import Body, Node
 
 FUSE_FROM = 1 << 14  # elements; arrays of fewer stay in the core's own cache between operations anyway
-REPEATED_FROM = 1 << 11  # the same inside a loop
 LONGEST = 64  # members and inputs of a group
 
 # Elementwise operations without a kernel of their own whose bodies look at each element by itself and raise nothing.

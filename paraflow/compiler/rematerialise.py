@@ -247,7 +247,8 @@ def _leave_out_unused(segment: Segment, wanted: set[Tensor]) -> None:
         if any(t in needed and t not in segment.kept for t in op.outputs):
             needed.update(op.inputs)
             operations.append(op)
-    segment.kept.update(t for o in segment.operations if o not in operations for t in o.outputs)
+        else:
+            segment.kept.update(op.outputs)
     segment.operations = operations[::-1]
 
 
@@ -257,8 +258,12 @@ def _computable(op: Operation) -> bool:
 
 def is_heavy(op: Operation) -> bool:
     """Whether an operation takes many elementary operations for each element that it reads or writes."""
-    elements = sum(num_elements(t.spec.shape) or 0 for t in (*op.inputs, *op.outputs))
-    return step_cost(op) > 4 * elements
+    return step_cost(op) > 4 * elements(op)
+
+
+def elements(op: Operation) -> int:
+    """How many elements an operation reads and writes, as far as shapes are known."""
+    return sum(num_elements(t.spec.shape) or 0 for t in (*op.inputs, *op.outputs))
 
 
 def takes_memory(tensor: Tensor) -> bool:

@@ -207,7 +207,7 @@ def _of_loop(outputs: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...])
             rows = rows_of_products(terms, {inner for _, inner in graph.inputs})
             invariant = [i for i in terms if i not in rows]
             sums = {i: graph.input(Spec(body.feeds[i].dtype, body.feeds[i].spec.shape)) for i in invariant}
-            leaving += [_sum(sums[i], _needed(found[body.feeds[i]])) for i in invariant]
+            leaving += [_sum(sums[i], terms[i]) for i in invariant]
         listed = [i for i in range(plain, len(body.feeds)) if found.get(body.feeds[i]) is not None]
         elements = [graph.capture(_needed(found[body.feeds[i]])) for i in listed]
         lists = {inner: of for of, inner in graph.followed}

@@ -26,7 +26,7 @@ def rows_of_products(terms: Mapping[int, Tensor], same: set[Tensor]) -> dict[int
         i: tuple(t.op.inputs)
         for i, t in terms.items()
         if t.op.type == "matmul" and t.op.attrs["transpose_a"] and not t.op.attrs["transpose_b"]
-        and all(_has_rows(x, same) and x.spec.rank == 2 for x in t.op.inputs)
+        and all(_has_rows(x, same) for x in t.op.inputs)
     }  # fmt: skip
     there = {t for several in products.values() for t in several}
     sums = {i: t.op.inputs[:1] for i, t in terms.items() if t.op.type == "sum_to" and t.op.inputs[0] in there}
@@ -34,9 +34,10 @@ def rows_of_products(terms: Mapping[int, Tensor], same: set[Tensor]) -> dict[int
 
 
 def _has_rows(tensor: Tensor, same: set[Tensor]) -> bool:
+    """Whether it is a matrix whose rows, of a known length, are other ones in each turn."""
     dims = tensor.spec.shape
     own = tensor not in same and tensor.op.type != "constant" and is_floating(tensor.dtype)
-    return own and dims is not None and len(dims) > 1 and None not in dims[1:]
+    return own and dims is not None and len(dims) == 2 and dims[1] is not None
 
 
 def total(term: Tensor, lists: Iterable[Tensor], rows: Iterable[Tensor]) -> Tensor:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -204,11 +203,10 @@ class _Worker:
         self._trace = trace
         self._group = solo() if run.strategy.asynchronous else run.communicator
         values = run.model.values
-        self._call = run.session.make_callable([run.train_op, list(values.values())], run.model.feeds)
-        self._summarised: Callable[..., Any] | None = None
+        fetches = [run.train_op, list(values.values())]
+        self._call = self._summarised = run.session.make_callable(fetches, run.model.feeds)
         if run.summaries is not None:  # on all ranks, since they run the same steps
-            fetches = [run.train_op, list(values.values()), run.summaries]
-            self._summarised = run.session.make_callable(fetches, run.model.feeds)
+            self._summarised = run.session.make_callable([*fetches, run.summaries], run.model.feeds)
         self._meter = Meter(list(values), self._group)
         self._log_every = run.config.train.log_every
         self._step = self._recorded = self._samples = self._steps = 0
@@ -266,7 +264,7 @@ class _Worker:
     def _train_on(self, batch: Batch, epoch: int) -> None:
         samples = len(batch["labels"])
         # Also without samples: others may wait for this rank, and strategies give its mean over nothing no weight.
-        call = self._summarised if self._summarised is not None and self._is_due(self._step + 1) else self._call
+        call = self._summarised if self._is_due(self._step + 1) else self._call
         _, values, *summaries = call(*self._run.model.fed(batch["features"], batch["labels"], training=True))
         if samples and not math.isfinite(values[0]):
             raise NumericError(self._not_finite(values[0], samples, epoch))

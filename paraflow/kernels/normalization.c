@@ -1,32 +1,18 @@
 /* Moments of rows of n elements and of columns, and layer normalisation and its gradients, row by row; see
-   normalization.py. Compiled for a type T. All sums run in the order of numpy's bodies in paraflow/ops: LANES sums in
-   each row, then by halves, and sums over rows over ROWS of them at a time. */
+   normalization.py. Compiled for a type T, after lanes.c. All sums run in the order of numpy's bodies in paraflow/ops:
+   LANES sums in each row, then by halves, and sums over rows over ROWS of them at a time. */
 
-#include <math.h>
 #include <string.h>
 
-enum { LANES = 64, ROWS = 64, WIDE = 64 / sizeof(T), VECTORS = LANES / WIDE };
-typedef T vector __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
-#define LOAD(at) (*(const vector *)(at))
-#define EACH _Pragma("GCC unroll 8") for (int q = 0; q < VECTORS; q++)
-
-static T total(vector *lanes) {
-  T *sums = (T *)lanes;
-  for (int width = LANES / 2; width; width /= 2)
-    for (int i = 0; i < width; i++) sums[i] += sums[i + width];
-  return sums[0];
-}
+enum { ROWS = 64 };
 
 static T root(T x) { return sizeof(T) == 4 ? sqrtf(x) : sqrt(x); }
 
 static void row_moments(const T *x, long n, T *mean, T *variance) {
-  vector lanes[VECTORS] = {0};
-  long i = 0;
-  for (; i + LANES <= n; i += LANES) EACH lanes[q] += LOAD(x + i + q * WIDE);
-  for (int k = 0; i + k < n; k++) ((T *)lanes)[k] += x[i + k];
-  const T m = total(lanes) / n;
+  const T m = sum_of(x, n) / n;
   vector squares[VECTORS] = {0};
-  for (i = 0; i + LANES <= n; i += LANES) EACH {
+  long i = 0;
+  for (; i + LANES <= n; i += LANES) EACH {
     const vector d = LOAD(x + i + q * WIDE) - m;
     squares[q] += d * d;
   }

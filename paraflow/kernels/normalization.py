@@ -18,7 +18,7 @@ from paraflow.ops.layer_normalization import along_rows, as_rows, folded
 Array = np.ndarray[Any, Any]
 
 COMPILE_FROM = 1 << 14  # elements; below, a compilation (0.2 s, once in a machine's life) is not worth it
-_SOURCE = "normalization.c"
+_SOURCE = "lanes.c", "normalization.c"
 
 
 def moments(x: Array, axes: Any, keepdims: bool, mean: Array, variance: Array) -> None:

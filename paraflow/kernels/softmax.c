@@ -1,21 +1,7 @@
 /* What softmax and its relatives do to rows of n elements beside exponentials and logarithms, which are numpy's; see
-   softmax.py. Compiled for a type T. Sums run in the order of `row_sums` in paraflow/ops/reduce.py: LANES sums in each
-   row, then by halves. */
+   softmax.py. Compiled for a type T, after lanes.c. */
 
-#include <math.h>
-
-enum { LANES = 64, WIDE = 64 / sizeof(T), VECTORS = LANES / WIDE };
-typedef T vector __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
 typedef I mask __attribute__((vector_size(64)));
-#define LOAD(at) (*(const vector *)(at))
-#define EACH _Pragma("GCC unroll 8") for (int q = 0; q < VECTORS; q++)
-
-static T total(vector *lanes) {
-  T *sums = (T *)lanes;
-  for (int width = LANES / 2; width; width /= 2)
-    for (int i = 0; i < width; i++) sums[i] += sums[i + width];
-  return sums[0];
-}
 
 /* The largest element, NaN where there is one; a zero is not negative. */
 static T largest_of(const T *x, long n) {
@@ -34,14 +20,6 @@ static T largest_of(const T *x, long n) {
   }
   for (; i < n; i++) m = x[i] > m || x[i] != x[i] ? x[i] : m;
   return m + 0;
-}
-
-static T sum_of(const T *x, long n) {
-  vector lanes[VECTORS] = {0};
-  long i = 0;
-  for (; i + LANES <= n; i += LANES) EACH lanes[q] += LOAD(x + i + q * WIDE);
-  for (int k = 0; i + k < n; k++) ((T *)lanes)[k] += x[i + k];
-  return total(lanes);
 }
 
 /* y: x less the largest element of the row, which is kept in `largest`. */

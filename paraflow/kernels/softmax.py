@@ -27,7 +27,7 @@ BLOCK = 1 << 16  # elements of the rows that are worked on at a time
 
 def _compiled(x: Array, axis: int, *others: Array) -> ctypes.CDLL | None:
     rows_summed = sums_in_lanes(x, axis) and all(a.flags.c_contiguous for a in others)
-    return usable("softmax.c", (x, *others), COMPILE_FROM) if rows_summed else None
+    return usable(("lanes.c", "softmax.c"), (x, *others), COMPILE_FROM) if rows_summed else None
 
 
 def _matrix(x: Array) -> Array:

@@ -19,21 +19,21 @@ Array = np.ndarray[Any, Any]
 _TYPES = {"float32": ("float", "int"), "float64": ("double", "long long")}
 
 
-def usable(file: str, arrays: Sequence[Array], compile_from: int, kind: int = 0) -> ctypes.CDLL | None:
-    """The functions of a C file for inputs and, as the last, output; None where numpy has to do the work.
+def usable(files: tuple[str, ...], arrays: Sequence[Array], compile_from: int, kind: int = 0) -> ctypes.CDLL | None:
+    """The functions of C files, read as one, for inputs and, as the last, output; None where numpy has to do the work.
 
-    That is so without a compiler, for other dtypes, and where no array has ``compile_from`` elements. In the file T is
+    That is so without a compiler, for other dtypes, and where no array has ``compile_from`` elements. In the files T is
     the type of the elements, I an integer of its size, KIND the ``kind``.
     """
     dtype, sizes = arrays[0].dtype, [a.size for a in arrays]
     if dtype.name not in _TYPES or max(sizes) < compile_from or not min(sizes) or not arrays[-1].flags.c_contiguous:
         return None
-    return _library(file, dtype.name, kind)
+    return _library(files, dtype.name, kind)
 
 
 @functools.cache
-def _library(file: str, dtype: str, kind: int) -> ctypes.CDLL | None:
-    text = Path(__file__).with_name(file).read_text(encoding="utf-8")
+def _library(files: tuple[str, ...], dtype: str, kind: int) -> ctypes.CDLL | None:
+    text = "".join(Path(__file__).with_name(file).read_text(encoding="utf-8") for file in files)
     number, integer = _TYPES[dtype]
     return load(f"#define T {number}\n#define I {integer}\n#define KIND {kind}\n{text}")
 

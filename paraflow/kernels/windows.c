@@ -1,6 +1,5 @@
 /* Windows that slide over images [n, d, h, w, channels]: sums of products, plain sums and maxima over what each of them
-   sees, and their gradients; see windows.py. Compiled once for each type: T is the type, I an integer of its size,
-   x the name of a function for it.
+   sees, and their gradients; see windows.py. Compiled for a type T, an integer I of its size and one KIND of these.
 
    All sums run in the order of numpy's bodies in paraflow/ops, element by element, so the bits are the same: channels
    lie side by side in vectors, whose lanes never meet. A place on the last axis belongs to a run of places that see the

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.graph.record import OpRecord
 from paraflow.kernels.sources import by_body, call, usable
 from paraflow.ops import depthwise as by_numpy
 from paraflow.ops import pooling
@@ -30,7 +31,7 @@ _OUTER = Axis(1, 1, 1, 1, 0, 0, 1)  # what there is of axes that images do not h
 
 
 def _compiled(kind: int, arrays: Sequence[Array]) -> ctypes.CDLL | None:
-    return usable("windows.c", arrays, COMPILE_FROM, kind)
+    return usable(("windows.c",), arrays, COMPILE_FROM, kind)
 
 
 # -- where windows stand ----------------------------------------------------------------------------------------------
@@ -139,29 +140,23 @@ def depthwise_filter_gradient(
 
 def largest(x: Array, window: Any, strides: Any, padding: Any, out: Array) -> None:
     """The result of `paraflow.ops.pooling.window_max`, in ``out``."""
-    library = _compiled(MAXIMA, (x, out))
-    if library is None:
-        by_body(pooling.window_max, (x,), (window, strides, padding), (out,))
-        return
-    _pool(library, x, window, strides, padding, False, out)
+    _pool(MAXIMA, pooling.window_max, x, (window, strides, padding), out)
 
 
 def mean(x: Array, window: Any, strides: Any, padding: Any, out: Array) -> None:
     """The result of `paraflow.ops.pooling.window_mean`, in ``out``."""
-    library = _compiled(SUMS, (x, out))
+    _pool(SUMS, pooling.window_mean, x, (window, strides, padding), out)
+
+
+def _pool(kind: int, record: OpRecord, x: Array, attributes: tuple[Any, ...], out: Array) -> None:
+    library = _compiled(kind, (x, out))
     if library is None:
-        by_body(pooling.window_mean, (x,), (window, strides, padding), (out,))
+        by_body(record, (x,), attributes, (out,))
         return
-    _pool(library, x, window, strides, padding, True, out)
-
-
-def _pool(
-    library: ctypes.CDLL, x: Array, window: Any, strides: Any, padding: Any, divide: bool, out: Array
-) -> None:  # fmt: skip
-    axes = pooling.axes_of_pool(x.shape[1:-1], window, strides, padding)
+    axes = pooling.axes_of_pool(x.shape[1:-1], *attributes)
     channels, seen = x.shape[-1], np.ascontiguousarray(x)
     plan = _plan(axes, False)
-    call(library.windows, plan, len(x), channels, 1, _lines(channels), divide, out, seen, seen)
+    call(library.windows, plan, len(x), channels, 1, _lines(channels), kind == SUMS, out, seen, seen)
 
 
 def mean_gradient(dy: Array, sizes: Any, window: Any, strides: Any, padding: Any, out: Array) -> None:

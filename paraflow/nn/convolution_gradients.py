@@ -36,9 +36,7 @@ def _to_filter(
     x: Any, dy: Any, sizes: Any, windows: Windows, name: str, record: Any = convolution_filter_gradient
 ) -> Tensor:
     x, dy = operands(x, dy)
-    dw: Tensor = record(
-        windows.last(x), windows.last(dy), shape_tensor(sizes), **windows.attributes, name=name
-    )
+    dw: Tensor = record(windows.last(x), windows.last(dy), shape_tensor(sizes), **windows.attributes, name=name)
     return dw
 
 

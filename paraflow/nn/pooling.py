@@ -150,4 +150,4 @@ def pool(
         return _pool(record, x, window_shape, Windows(rank, data_format, steps, padding), "pooled")
 
     with name_scope(name or f"{pooling_type.lower()}_pool"):
-        return with_space_to_batch(input, rate, padding, pooled, list(window_shape), None, data_format)
+        return with_space_to_batch(input, rate, padding, pooled, data_format=data_format)

@@ -178,11 +178,10 @@ def accidental_hits(true_classes, sampled_candidates):
     """Where drawn classes are true ones: the rows, and the places among the drawn ones, row by row."""
     order = np.argsort(sampled_candidates, kind="stable")
     last = np.searchsorted(sampled_candidates, true_classes, side="right", sorter=order) - 1
-    place = order[last] if len(order) else np.zeros(true_classes.shape, np.int64)
-    hit = (last >= 0) & (len(order) > 0)
-    if len(order):
-        hit &= sampled_candidates[place] == true_classes
-    return np.nonzero(hit)[0].astype(np.int32), place[hit].astype(np.int64)
+    rows, columns = np.nonzero(last >= 0)
+    place = order[last[rows, columns]]
+    hit = sampled_candidates[place] == true_classes[rows, columns]
+    return rows[hit].astype(np.int32), place[hit].astype(np.int64)
 
 
 @accidental_hits.shape

@@ -16,20 +16,20 @@ from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import int64, is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, op
-from paraflow.graph.shape import Dims, Spec, compatible, format_dims
+from paraflow.graph.shape import Spec, compatible, format_dims
 from paraflow.ops.array import Array
 from paraflow.ops.math import multiply
 from paraflow.ops.rearrange import expand_dims
 
 
-def log_softmax(inputs: Array) -> Array:
+def _log_softmax(inputs: Array) -> Array:
     """Logarithms of the probabilities of classes (the last axis), in float64."""
     shifted = inputs.astype(np.float64) - np.max(inputs, axis=-1, keepdims=True)
     normal: Array = shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
     return normal
 
 
-def check_lengths(lengths: Array, time: int) -> None:
+def _check_lengths(lengths: Array, time: int) -> None:
     """Raise InvalidArgumentError unless each sequence has at most ``time`` steps."""
     wrong = np.flatnonzero((lengths < 0) | (lengths > time))
     if wrong.size:
@@ -37,7 +37,7 @@ def check_lengths(lengths: Array, time: int) -> None:
         raise InvalidArgumentError(f"sequence_length[{b}] is {lengths[b]}, but inputs have {time} time steps")
 
 
-def _check_inputs(inputs: Spec, sequence_length: Spec) -> Dims:
+def _check_inputs(inputs: Spec, sequence_length: Spec) -> tuple[int | None, int | None, int | None]:
     """The shape [time, batch, classes], with what the lengths say of it; raises GraphError where they do not fit."""
     if inputs.rank not in (3, None):
         raise GraphError(f"inputs are [time, batch, classes], not {format_dims(inputs.shape)}")
@@ -116,7 +116,7 @@ def ctc(inputs, sequence_length, indices, labels, collapse=False, merge=True, ig
     ``ignore_longer``, and of those without steps, loss and derivative are 0.
     """
     time, batch, classes = inputs.shape
-    check_lengths(sequence_length, time)
+    _check_lengths(sequence_length, time)
     rows = _rows_of_labels(indices, labels, batch)
     targets = [_target(row, classes - 1, collapse, b) for b, row in enumerate(rows)]
     short = np.array([len(row) for row in rows], int) > sequence_length
@@ -129,7 +129,7 @@ def ctc(inputs, sequence_length, indices, labels, collapse=False, merge=True, ig
     loss, slope = np.zeros(batch, inputs.dtype), np.zeros(inputs.shape, inputs.dtype)
     counted = np.flatnonzero(~short & (sequence_length > 0))
     if counted.size:
-        log_p, lengths = log_softmax(inputs[:, counted]), sequence_length[counted]
+        log_p, lengths = _log_softmax(inputs[:, counted]), sequence_length[counted]
         loss[counted], slope[:, counted] = _likelihood(log_p, lengths, [targets[b] for b in counted], merge)
     return loss, slope
 
@@ -164,7 +164,7 @@ def _likelihood(log_p: Array, lengths: Array, targets: list[Array], merge: bool)
 
 @ctc.shape
 def _(inputs: Spec, sequence_length: Spec, indices: Spec, labels: Spec, **attrs: Any) -> tuple[Spec, Spec]:
-    time, batch, classes = _check_inputs(inputs, sequence_length) or ()
+    time, batch, classes = _check_inputs(inputs, sequence_length)
     if not is_integer(labels.dtype) or not is_integer(indices.dtype):
         raise GraphError("labels and their indices are integers")
     return Spec(inputs.dtype, (batch,)), Spec(inputs.dtype, (time, batch, classes))
@@ -202,7 +202,7 @@ def ctc_greedy(inputs, sequence_length, merge_repeated=True, blank=-1):
     With ``merge_repeated`` a class that comes several times without a blank between is one.
     """
     time, batch, classes = inputs.shape
-    check_lengths(sequence_length, time)
+    _check_lengths(sequence_length, time)
     best = inputs.argmax(-1)
     inside = np.arange(time)[:, None] < sequence_length
     kept = (best != blank % classes) & inside
@@ -214,7 +214,7 @@ def ctc_greedy(inputs, sequence_length, merge_repeated=True, blank=-1):
 
 @ctc_greedy.shape
 def _(inputs: Spec, sequence_length: Spec, **attrs: Any) -> tuple[Spec, ...]:
-    _, batch, _ = _check_inputs(inputs, sequence_length) or ()
+    _, batch, _ = _check_inputs(inputs, sequence_length)
     return *_SPARSE, Spec(inputs.dtype, (batch, 1))
 
 
@@ -327,8 +327,8 @@ def ctc_beam_search(inputs, sequence_length, beam_width=100, top_paths=1, merge_
     The logarithms of their probabilities are [batch, top_paths].
     """
     time, batch, _ = inputs.shape
-    check_lengths(sequence_length, time)
-    log_p = log_softmax(inputs)
+    _check_lengths(sequence_length, time)
+    log_p = _log_softmax(inputs)
     found, scores = [], np.zeros((batch, top_paths), inputs.dtype)
     for b in range(batch):
         beams = _Beams(beam_width)
@@ -342,7 +342,7 @@ def ctc_beam_search(inputs, sequence_length, beam_width=100, top_paths=1, merge_
 
 @ctc_beam_search.shape
 def _(inputs: Spec, sequence_length: Spec, beam_width: int, top_paths: int, merge_repeated: bool) -> tuple[Spec, ...]:
-    _, batch, _ = _check_inputs(inputs, sequence_length) or ()
+    _, batch, _ = _check_inputs(inputs, sequence_length)
     if not 1 <= top_paths <= beam_width:
         raise GraphError(f"{top_paths} paths of a beam of {beam_width}")
     return *(_SPARSE * top_paths), Spec(inputs.dtype, (batch, top_paths))

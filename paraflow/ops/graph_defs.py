@@ -250,7 +250,7 @@ class _Reader:
         specs = []
         for spec, (name, sizes) in zip(inferred, node["output"], strict=True):
             dims = _dims(sizes)
-            # Byte strings are as long as the longest name is here, and objects are of one kind only, summaries.
+            # Byte strings are as long as the longest name is here; objects are summaries or lists, as the record says.
             dtype = spec.dtype if spec.dtype.kind in "SO" else decode_dtype(name)
             if dtype != spec.dtype or not compatible(dims, spec.shape):
                 raise ValueError(

@@ -11,9 +11,9 @@ import numpy as np
 from paraflow.errors import GraphError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Dims, Spec, format_dims, merge
+from paraflow.graph.shape import Dims, Spec, merge
 from paraflow.ops.array import known_shape, value_dims
-from paraflow.ops.windows import Patches, axes_of, check_windows, place_dims, taps
+from paraflow.ops.windows import Patches, axes_of, taps, windowed_dims
 
 
 @op(dtypes="numeric")
@@ -31,15 +31,8 @@ def window_patches(input, window=(2, 2), strides=(1, 1), padding="VALID", dilati
 
 
 def _patch_dims(x: Dims, window: Any, strides: Any, padding: Any, dilations: Any) -> Dims:
-    rank = len(window)
-    check_windows(rank, strides, padding, dilations)
-    if min(window) < 1:
-        raise GraphError(f"a window has sizes above 0, not {list(window)}")
-    if x is not None and len(x) != rank + 2:
-        raise GraphError(f"the input is [n, {rank} sizes, channels], not {format_dims(x)}")
-    places = place_dims(None if x is None else x[1:-1], tuple(window), strides, padding, dilations)
-    n, channels = (None, None) if x is None else (x[0], x[-1])
-    return (n, *places, None if channels is None else channels * math.prod(window))
+    *outer, channels = windowed_dims(x, window, strides, padding, dilations)
+    return (*outer, None if channels is None else channels * math.prod(window))
 
 
 @window_patches.shape

@@ -14,26 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError
 from paraflow.graph.dtypes import is_floating, widened
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
-from paraflow.graph.shape import Dims, Spec, format_dims, merge
+from paraflow.graph.shape import Spec, merge
 from paraflow.ops.array import known_shape, value_dims
 from paraflow.ops.convolution import narrowed
 from paraflow.ops.reduce import lowest
-from paraflow.ops.windows import Array, Axis, axes_of, check_windows, place_dims, taps
-
-
-def _pooled_dims(x: Dims, window: Any, strides: Any, padding: Any) -> Dims:
-    rank = len(window)
-    check_windows(rank, strides, padding)
-    if min(window) < 1:
-        raise GraphError(f"a window has sizes above 0, not {list(window)}")
-    if x is not None and len(x) != rank + 2:
-        raise GraphError(f"the input is [n, {rank} sizes, channels], not {format_dims(x)}")
-    places = place_dims(None if x is None else x[1:-1], tuple(window), strides, padding, (1,) * rank)
-    return (None if x is None else x[0], *places, None if x is None else x[-1])
+from paraflow.ops.windows import Array, Axis, axes_of, taps, windowed_dims
 
 
 def axes_of_pool(sizes: Any, window: Any, strides: Any, padding: Any) -> tuple[Axis, ...]:
@@ -64,7 +52,7 @@ def window_max(input, window=(2, 2), strides=(2, 2), padding="VALID"):
 
 @window_max.shape
 def _(input: Spec, **windows: Any) -> Spec:
-    return Spec(input.dtype, _pooled_dims(input.shape, **windows))
+    return Spec(input.dtype, windowed_dims(input.shape, **windows))
 
 
 @window_max.gradient
@@ -121,7 +109,7 @@ def to_largest(x, y, dy, window=(2, 2), strides=(2, 2), padding="VALID"):
 
 @to_largest.shape
 def _(x: Spec, y: Spec, dy: Spec, **windows: Any) -> Spec:
-    merge(merge(y.shape, dy.shape), _pooled_dims(x.shape, **windows))
+    merge(merge(y.shape, dy.shape), windowed_dims(x.shape, **windows))
     return Spec(x.dtype, x.shape)
 
 
@@ -142,7 +130,7 @@ def of_largest(x, y, values, window=(2, 2), strides=(2, 2), padding="VALID"):
 
 @of_largest.shape
 def _(x: Spec, y: Spec, values: Spec, **windows: Any) -> Spec:
-    return Spec(x.dtype, merge(y.shape, _pooled_dims(merge(x.shape, values.shape), **windows)))
+    return Spec(x.dtype, merge(y.shape, windowed_dims(merge(x.shape, values.shape), **windows)))
 
 
 @of_largest.gradient
@@ -164,7 +152,7 @@ def place_of_largest(x, y, window=(2, 2), strides=(2, 2), padding="VALID", batch
 
 @place_of_largest.shape
 def _(x: Spec, y: Spec, batch: bool, **windows: Any) -> Spec:
-    return Spec(np.dtype("int64"), merge(y.shape, _pooled_dims(x.shape, **windows)))
+    return Spec(np.dtype("int64"), merge(y.shape, windowed_dims(x.shape, **windows)))
 
 
 # -- mean -------------------------------------------------------------------------------------------------------------
@@ -187,7 +175,7 @@ def window_mean(input, window=(2, 2), strides=(2, 2), padding="VALID"):
 
 @window_mean.shape
 def _(input: Spec, **windows: Any) -> Spec:
-    return Spec(input.dtype, _pooled_dims(input.shape, **windows))
+    return Spec(input.dtype, windowed_dims(input.shape, **windows))
 
 
 @window_mean.gradient
@@ -211,7 +199,7 @@ def window_mean_gradient(dy, sizes, window=(2, 2), strides=(2, 2), padding="VALI
 @window_mean_gradient.shape
 def _(dy: Spec, sizes: Spec, **windows: Any) -> Spec:
     x = value_dims(sizes)
-    merge(dy.shape, _pooled_dims(x, **windows))
+    merge(dy.shape, windowed_dims(x, **windows))
     return Spec(dy.dtype, x)
 
 

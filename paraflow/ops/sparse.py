@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import DType, as_dtype, int64, is_bool, is_complex
+from paraflow.graph.dtypes import DType, int64, is_bool, is_complex
 from paraflow.graph.graph import Graph, get_default_graph, name_scope
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -143,7 +143,7 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     Of a `SparseTensor` or of `IndexedSlices` the values are converted.
     """
     if isinstance(x, (SparseTensor, IndexedSlices)):
-        return x.with_values(array.cast(x.values, as_dtype(dtype), name=name))
+        return x.with_values(array.cast(x.values, dtype, name=name))
     return array.cast(x, dtype, name=name)
 
 

@@ -38,8 +38,8 @@ def _words(stream: Any, first: int, count: int) -> Array:
 
 
 @lru_cache(maxsize=8)
-def _aliases(weights: bytes) -> tuple[Array, Array]:
-    """Walker's table: class k stands for itself with probability p[k], else for other[k]."""
+def _aliases(weights: bytes) -> tuple[Array, Array, Array]:
+    """Walker's table, in which class k stands for itself with probability share[k], else for other[k]; and p[k]."""
     values = np.frombuffer(weights, np.float32)
     n = len(values)
     share = (values * np.float32(n)).astype(float) / float(np.sum(values, dtype=float))
@@ -51,7 +51,8 @@ def _aliases(weights: bytes) -> tuple[Array, Array]:
         share[upper] -= 1 - share[lower]
         (low if share[upper] < 1 else high).append(upper)
     share[[*low, *high]] = 1
-    return share.astype(np.float32), other
+    total = np.add.accumulate(values)[-1]  # one after the other, as TensorFlow adds them
+    return share.astype(np.float32), other, values / total
 
 
 @op(random=True, same=())
@@ -60,7 +61,7 @@ def sample_weighted(true_classes, weights, num_sampled=1, unique=True, seed=None
     stream = stream_of(draw, seed, "uniform", 2 * num_sampled)
     if unique and np.count_nonzero(weights) < num_sampled:
         raise InvalidArgumentError(f"there are no {num_sampled} different classes with a weight above 0")
-    share, other = _aliases(np.ascontiguousarray(weights).tobytes())
+    share, other, p = _aliases(np.ascontiguousarray(weights).tobytes())
 
     def more(first: int, count: int) -> Array:
         words = _words(stream, 2 * first, 2 * count)
@@ -69,8 +70,6 @@ def sample_weighted(true_classes, weights, num_sampled=1, unique=True, seed=None
         return np.where(unit < share[at], at, other[at])
 
     drawn, tries = draw_classes(more, num_sampled, unique)
-    total = np.add.accumulate(weights)[-1]  # one after the other, as TensorFlow adds them
-    p = weights / total
     return drawn, *(expected_counts(p[classes], num_sampled, tries) for classes in (true_classes, drawn))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from paraflow.errors import GraphError
-from paraflow.graph.shape import Dims
+from paraflow.graph.shape import Dims, format_dims
 
 Array = np.ndarray[Any, Any]
 Slices = tuple[slice, ...]
@@ -90,6 +90,24 @@ def axes_of(
     """`place` for each axis."""
     pairs = (padding,) * len(sizes) if isinstance(padding, str) else padding
     return tuple(place(*axis) for axis in zip(sizes, window, strides, pairs, dilations, strict=True))
+
+
+def windowed_dims(
+    x: Dims, window: Any, strides: Any, padding: Any, dilations: Any = None
+) -> tuple[int | None, ...]:
+    """The shape [n, places..., channels] for windows over ``x``, [n, sizes..., channels].
+
+    Raises GraphError where they do not fit.
+    """
+    rank = len(window)
+    dilations = dilations or (1,) * rank
+    check_windows(rank, strides, padding, dilations)
+    if min(window) < 1:
+        raise GraphError(f"a window has sizes above 0, not {list(window)}")
+    if x is not None and len(x) != rank + 2:
+        raise GraphError(f"the input is [n, {rank} sizes, channels], not {format_dims(x)}")
+    places = place_dims(None if x is None else x[1:-1], tuple(window), strides, padding, dilations)
+    return (None if x is None else x[0], *places, None if x is None else x[-1])
 
 
 def place_dims(sizes: Dims, window: Dims, strides: Any, padding: Any, dilations: Any) -> tuple[int | None, ...]:

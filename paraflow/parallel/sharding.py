@@ -11,7 +11,7 @@ from typing import Any
 from paraflow.compiler.inside import all_inside
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, reachable, rebuild
-from paraflow.ops.control import CONDS, LOOPS
+from paraflow.ops.control import CONDS
 
 
 class ShardRandom:
@@ -31,12 +31,9 @@ class ShardRandom:
 def _sharded(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
     if _draws(op):
         return build.emit(op, op.record, inputs, {**op.attrs, "sharded": True})
-    if op.type not in (*CONDS, *LOOPS) or not any(map(_draws, all_inside(op))):
+    if not any(map(_draws, all_inside(op))):
         return None
-    attrs: dict[str, Any] = dict(op.attrs)
-    for key, value in op.attrs.items():
-        if isinstance(value, Program):
-            attrs[key] = rebuild(value, _sharded)
+    attrs: dict[str, Any] = {k: rebuild(v, _sharded) if isinstance(v, Program) else v for k, v in op.attrs.items()}
     if op.type in CONDS:
         attrs["branches"] = tuple(rebuild(branch, _sharded) for branch in op.attrs["branches"])
     return build.emit(op, op.record, inputs, attrs, keep_specs=True)

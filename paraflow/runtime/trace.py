@@ -38,8 +38,7 @@ class Trace:
         self._context = context
         self._events: list[Event] = []
         self._lanes: set[int] = {0}
-        self._calls: dict[int, tuple[Executable, list[Call]]] = {}
-        self._times: dict[int, StepTimes] = {}
+        self._calls: dict[int, tuple[Executable, list[Call], StepTimes]] = {}
         self._in_flight: dict[int, float] = {}  # bucket -> when it was started
         self._flights = 0
 
@@ -55,19 +54,21 @@ class Trace:
     def run(self, executable: Executable, execute: Callable[[Executable], None]) -> None:
         """Run an executable, with an event for each of its steps."""
         if id(executable) not in self._calls:
-            times = self._times[id(executable)] = StepTimes(executable.plan, executable.plan.text())
-            self._calls[id(executable)] = executable, [
+            times = StepTimes(executable.plan, executable.plan.text())
+            calls = [
                 self._recorded(executable, executable.steps[i], executable.calls[i], number, times)
                 for number, i in executable.numbers.items()
             ]
-        self._times[id(executable)].runs += 1
-        with executable.replaced(self._calls[id(executable)][1]):
+            self._calls[id(executable)] = executable, calls, times
+        _, calls, times = self._calls[id(executable)]
+        times.runs += 1
+        with executable.replaced(calls):
             execute(executable)
 
     @property
     def times(self) -> list[StepTimes]:
         """What the steps took that ran on this rank, by plan."""
-        return list(self._times.values())
+        return [times for _, _, times in self._calls.values()]
 
     def _recorded(self, executable: Executable, step: Step, call: Call, number: int, times: StepTimes) -> Call:
         args = _described(executable, step)

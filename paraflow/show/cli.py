@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from paraflow.compiler.pipeline import STAGES
@@ -105,10 +105,8 @@ def _view(watched: Watched, stage: str, timed: bool) -> _View:
     shown = _shown(watched, stage)
     feeds = [tensor.op.name for tensor in watched.stages["prune"].feeds]
     size = 0 if watched.plan is None else len(watched.plan.steps)
-    view = _View(shown, shown.text(), size, watched.label, feeds, watched.runs)
-    if not timed:
-        return view
-    return replace(view, measured=max(watched.runs - 1, 0), microseconds=watched.microseconds)
+    times = watched.microseconds if timed else None
+    return _View(shown, shown.text(), size, watched.label, feeds, watched.runs, watched.runs - 1, times)
 
 
 def _parser() -> Parser:

@@ -58,18 +58,16 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
 def _around(last: Prediction, profile: Profile, machine: Machine) -> list[str]:
     """What is said of the overhead of exchanges, where there is one."""
     by_messages = last.mode not in ("single", "allreduce") or profile.compression is not None
-    known = sorted(profile.overheads.items())
-    kinds = [("by messages", known[:1] if 1 in profile.overheads else [], by_messages)]
-    taking_turns = [one for one in known if one[0] > 1]
-    kinds.append(("of ranks that take turns on a core", taking_turns, machine.crowding.max() > 1))
+    unknown = "not measured; short steps will take longer than this"
     lines = []
-    for kind, overheads, counts in kinds:
-        for turns, overhead in overheads:
-            which = kind if turns == 1 else f"of {turns} ranks that take turns on a core"
-            server = f", {_time(overhead.server)} of a server" * (overhead.server > 0)
-            lines.append(f"exchanges {which}: {_time(overhead.worker)} more of a rank{server}")
-        if counts and not overheads:
-            lines.append(f"exchanges {kind}: not measured; short steps will take longer than this")
+    if by_messages and 1 not in profile.overheads:
+        lines.append(f"exchanges by messages: {unknown}")
+    for turns, overhead in sorted(profile.overheads.items()):
+        which = "by messages" if turns == 1 else f"of {turns} ranks that take turns on a core"
+        server = f", {_time(overhead.server)} of a server" * (overhead.server > 0)
+        lines.append(f"exchanges {which}: {_time(overhead.worker)} more of a rank{server}")
+    if machine.crowding.max() > 1 and max(profile.overheads, default=1) == 1:
+        lines.append(f"exchanges of ranks that take turns on a core: {unknown}")
     return lines
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import is_floating
+from paraflow.graph.dtypes import is_floating, sum_dtype
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert
@@ -66,7 +66,7 @@ class ExponentialMovingAverage:
         with get_default_graph().name_scope(self._name) as scope:
             # All that the updates need comes first, so that they can be one, in which ranks meet once.
             decays = {dtype: self._decay_now(dtype) for dtype in dict.fromkeys(m.dtype for m in members)}
-            rests = {dtype: _of(dtype, 1 - decay) for dtype, decay in decays.items()}
+            rests = {dtype: _in_dtype(dtype, 1 - decay) for dtype, decay in decays.items()}
             # A variable is read here, after what the caller says it has to wait for.
             values = [m.read_value() if isinstance(m, Variable) else m for m in members]
             pairs = zip(members, values, strict=True)
@@ -126,14 +126,14 @@ class ExponentialMovingAverage:
         biased, steps = self._biased[member]
         total = biased.assign_sub((biased - value) * rest)
         count = steps.assign_add(1)
-        return convert(average.assign(total / (1 - pow(_of(average.dtype, decay), count)))).op
+        return convert(average.assign(total / (1 - pow(_in_dtype(average.dtype, decay), count)))).op
 
     def _decay_now(self, dtype: np.dtype[Any]) -> Tensor:
         """The decay in ``dtype``; in float32 for averages of 16 bits, in which 1 - 0.999 would be 0 or far off."""
-        dtype = np.dtype(np.float32) if dtype.itemsize < 4 else dtype
+        dtype = sum_dtype(dtype)
         decay = self._decay() if callable(self._decay) else self._decay
         known = decay if isinstance(decay, Tensor) else convert(decay, dtype)
-        known = _of(dtype, known)
+        known = _in_dtype(dtype, known)
         if self._num_updates is None:
             return known
         updates = cast(convert(self._num_updates), dtype=dtype)
@@ -141,7 +141,7 @@ class ExponentialMovingAverage:
         return bound
 
 
-def _of(dtype: np.dtype[Any], tensor: Tensor) -> Tensor:
+def _in_dtype(dtype: np.dtype[Any], tensor: Tensor) -> Tensor:
     """The tensor, cast to ``dtype`` where it has another one."""
     result: Tensor = tensor if tensor.dtype == dtype else cast(tensor, dtype=dtype)
     return result

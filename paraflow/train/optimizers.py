@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.graph.dtypes import sum_dtype
 from paraflow.graph.node import Operation, Tensor
 from paraflow.ops.math import sqrt, square
 from paraflow.ops.state import Variable
@@ -178,7 +179,7 @@ class AdamOptimizer(Optimizer):
             first = variables[0]
             with first.graph.name_scope(""):
                 # In 16 bits they would be off after a few steps; TensorFlow keeps them in float32 too.
-                dtype = np.dtype(np.float32) if first.dtype.itemsize < 4 else first.dtype
+                dtype = sum_dtype(first.dtype)
                 self._powers = (
                     Variable(np.asarray(self._beta1, dtype), trainable=False, name="beta1_power"),
                     Variable(np.asarray(self._beta2, dtype), trainable=False, name="beta2_power"),

@@ -50,7 +50,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
         "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
         "compression.py", "simulate_check.py", "exchange.py", "autotune.py", "convolution.py",
         "fusion.py", "memory.py", "graph_building.py", "loops.py", "recurrent.py",
-        "network_kernels.py",
+        "network_kernels.py", "modes.py",
     ],
 )
 def test_help_names_the_options(script: str) -> None:

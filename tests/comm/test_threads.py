@@ -6,9 +6,7 @@ import pytest
 from paraflow.comm import run_threads
 from paraflow.errors import InvalidArgumentError, RanksDisagree, WorldAborted
 
-from . import cases, memory_cases
-
-EVERY_CASE = [*cases.CASES, *cases.CASES_OF_SEVERAL_RANKS, *memory_cases.CASES]
+from .test_mpi import EVERY_CASE
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7])

@@ -1,6 +1,5 @@
 """Branches and loops that were written and read again: they give the bytes that the original gives."""
 
-import contextlib
 import copy
 import json
 import re
@@ -457,8 +456,8 @@ def test_whatever_is_missing_or_of_another_kind_inside_is_an_error_of_ours():
                 for key in path[:-1]:
                     at = at[key]
                 at[path[-1]] = other
-                with contextlib.suppress(DataError, GraphError):
+                try:
                     read(changed)
-                    refused -= 1
-                refused += 1
+                except (DataError, GraphError):
+                    refused += 1
     assert refused > 500

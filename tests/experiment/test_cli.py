@@ -40,7 +40,7 @@ def test_schema_is_a_json_schema_with_descriptions(capsys):
     assert models == ["#/$defs/MLPModel", "#/$defs/CNNModel", "#/$defs/RNNModel", "#/$defs/BuiltModel"]
 
 
-def test_a_reader_that_leaves_ends_the_output_without_a_word(tmp_path):
+def test_a_reader_that_leaves_ends_the_output_without_a_word():
     paraflow = str(Path(sys.executable).with_name("paraflow"))
     command = f'"{paraflow}" run --schema | head -c 1; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)

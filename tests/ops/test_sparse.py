@@ -79,13 +79,12 @@ def test_ctc_learns_to_say_labels_and_the_decoders_read_them(graph):
 @pytest.mark.parametrize(
     ("labels", "lengths", "message"),
     [
-        ([0, 3], [4], r"labels of sequence 0 are \[3, 1\]: they lie in \[0, 3\)"),
+        ([3, 1], [4], r"labels of sequence 0 are \[3, 1\]: they lie in \[0, 3\)"),
         ([1, 2], [1], "sequence 0 has 2 labels, but only 1 time steps; set ignore_longer_outputs"),
         ([1, 2], [5], r"sequence_length\[0\] is 5, but inputs have 4 time steps"),
     ],
 )
 def test_labels_that_do_not_fit_are_errors_of_the_run(graph, labels, lengths, message):
-    labels = [3, 1] if labels == [0, 3] else labels
     sp = pf.SparseTensor([[0, 0], [0, 1]], labels, [1, 2])
     loss = pf.nn.ctc_loss(sp, np.zeros((4, 1, 4), "f"), lengths)
     with pytest.raises(InvalidArgumentError, match=message):
@@ -95,7 +94,7 @@ def test_labels_that_do_not_fit_are_errors_of_the_run(graph, labels, lengths, me
 def test_what_ctc_refuses_when_the_graph_is_built(graph):
     x = pf.placeholder(pf.float32, (4, 2, 3))
     sp = pf.SparseTensor([[0, 0], [1, 0]], [0, 1], [2, 1])
-    with pytest.raises(GraphError, match=r"test_sparse\.py.*there are 2 sequences, and \(3\) lengths|lengths"):
+    with pytest.raises(GraphError, match=r"there are 2 sequences, and \(3,\) lengths"):
         pf.nn.ctc_loss(sp, x, [4, 4, 4])
     with pytest.raises(GraphError, match="5 paths of a beam of 4"):
         pf.nn.ctc_beam_search_decoder(x, [4, 4], 4, 5)
