@@ -7,7 +7,6 @@ warns about its windows, and because it differs by MPI. Nothing stays behind whe
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 import platform
@@ -16,20 +15,19 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from paraflow.comm import checks
+from paraflow.comm import checks, pages
 from paraflow.comm.communicator import Buffer, Communicator, Progress, SharedMemory, Waited
+from paraflow.comm.pages import Mapping
 from paraflow.comm.waiting import wait_until
 from paraflow.errors import SharedMemoryUnavailable
 
 T = TypeVar("T")
 
 _LINE = 8  # words of 8 bytes in a cache line; each flag has one, or writing it would slow the readers of its neighbours
-_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE of Linux 5.14, which the mmap module does not know
 _REFUSALS = (OSError, ValueError, MemoryError)  # of the system, for a file or a mapping
 _STORES_IN_ORDER = platform.machine() in ("x86_64", "AMD64")
 
@@ -39,36 +37,37 @@ _lock = threading.Lock()
 def share_memory(comm: Communicator, nbytes: int, flags: int) -> SharedMemory:
     """``Communicator.share`` for processes, by means of the collectives of ``comm``."""
     layout = _Layout(checks.check_share(comm, nbytes, flags), flags)
-    file = _together(comm, lambda: _create(layout.nbytes) if comm.rank == 0 else None)
+    file = _together(comm, lambda: pages.create_file(layout.nbytes) if comm.rank == 0 else None)
     try:
         offer = comm.broadcast_object(None if file is None else _Offer(os.getpid(), file, _identity(file)))
-        memory = _together(comm, lambda: _map(file, offer, layout, comm.rank))
-        words = memoryview(memory)[: layout.header].cast("q")
-        _verify(comm, words, flags)
+        mapping = _together(comm, lambda: _map(file, offer, layout, comm.rank))
     finally:  # all ranks have opened it, or will not
         if file is not None:
             os.close(file)
-    return ProcessMemory(comm.rank, comm.size, flags, words, layout.parts(memory))
+    words = mapping.buffer[: layout.header].data.cast("q")
+    _verify(comm, words, flags)
+    return ProcessMemory(comm.rank, comm.size, flags, words, layout.parts(mapping.buffer))
 
 
 class _Layout:
     """Where the flags and the parts lie in the file: a header of flags, then a part for each rank, in whole pages."""
 
     def __init__(self, sizes: list[int], flags: int) -> None:
-        self.header = _pages(8 * _LINE * (flags + 1) * len(sizes))
+        huge = pages.huge_page()
+        self.header = _rounded(8 * _LINE * (flags + 1) * len(sizes), mmap.PAGESIZE)
         self.places: list[tuple[int, int]] = []  # start and size of each part
         self.nbytes = self.header
         for size in sizes:
-            self.places.append((self.nbytes, size))
-            self.nbytes += _pages(size)
+            start = _rounded(self.nbytes, huge if 0 < huge <= size else mmap.PAGESIZE)
+            self.places.append((start, size))
+            self.nbytes = start + _rounded(size, mmap.PAGESIZE)
 
-    def parts(self, memory: mmap.mmap) -> tuple[Buffer, ...]:
-        whole = np.frombuffer(memory, np.uint8)
+    def parts(self, whole: Buffer) -> tuple[Buffer, ...]:
         return tuple(whole[start : start + size] for start, size in self.places)
 
 
-def _pages(nbytes: int) -> int:
-    return -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+def _rounded(nbytes: int, unit: int) -> int:
+    return -(-nbytes // unit) * unit
 
 
 def _together(comm: Communicator, step: Callable[[], T]) -> T:
@@ -84,18 +83,6 @@ def _together(comm: Communicator, step: Callable[[], T]) -> T:
     return result
 
 
-def _create(nbytes: int) -> int:
-    if not hasattr(os, "memfd_create"):
-        raise OSError("this system has no memfd_create, which came with Linux 3.17")
-    file = os.memfd_create("paraflow")
-    try:
-        os.ftruncate(file, nbytes)
-    except OSError as error:
-        os.close(file)
-        raise OSError(error.errno, f"{nbytes} bytes of memory refused: {error.strerror}") from error
-    return file
-
-
 class _Offer(NamedTuple):
     """A file that another process may open."""
 
@@ -109,19 +96,15 @@ def _identity(file: int | str) -> tuple[int, int, int]:
     return found.st_dev, found.st_ino, found.st_size
 
 
-def _map(own: int | None, offer: _Offer, layout: _Layout, rank: int) -> mmap.mmap:
-    if own is not None:
-        memory = mmap.mmap(own, layout.nbytes)
-    else:
-        file = _open(offer)
-        try:
-            memory = mmap.mmap(file, layout.nbytes)
-        finally:
+def _map(own: int | None, offer: _Offer, layout: _Layout, rank: int) -> Mapping:
+    file = _open(offer) if own is None else own
+    try:
+        mapping = pages.map_file(file, layout.nbytes)
+    finally:
+        if own is None:
             os.close(file)
-    with suppress(OSError):  # a kernel may be built without huge pages
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    _populate(memory, *layout.places[rank])
-    return memory
+    pages.populate(mapping, *layout.places[rank])
+    return mapping
 
 
 def _open(offer: _Offer) -> int:
@@ -134,17 +117,6 @@ def _open(offer: _Offer) -> int:
     except (FileNotFoundError, PermissionError) as error:
         reason = str(error.strerror)
     raise OSError(f"{path}, which rank 0 has made, cannot be opened: {reason}; is this rank in another container?")
-
-
-def _populate(memory: mmap.mmap, start: int, nbytes: int) -> None:
-    """Take the pages of this rank's part, near its core; where there are none that is an error here, not a SIGBUS."""
-    if not nbytes:
-        return
-    try:
-        memory.madvise(_POPULATE_WRITE, start, nbytes)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # that is an older kernel
-            raise
 
 
 def _verify(comm: Communicator, words: memoryview, flags: int) -> None:

@@ -11,14 +11,15 @@ import numpy as np
 
 from paraflow import native
 from paraflow.comm import Communicator
+from paraflow.comm.pages import huge_page_settings, in_huge_pages
 from paraflow.errors import SharedMemoryUnavailable
 from paraflow.experiment import timings
 from paraflow.experiment.sizes import size_text, tuning_text
 
+_SHARED_BYTES = 16 << 20
 _MODEL_BYTES = (1 << 20, 8 << 20, 32 << 20)
 _NO_COMPILER = {"C": "none: updates run as numpy calls", "C++": "none: kernels in C++ need one"}
 _CGROUP = Path("/sys/fs/cgroup")
-_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage")
 
 
 def examine(comm: Communicator) -> None:
@@ -52,20 +53,20 @@ def _software(comm: Communicator) -> list[tuple[str, str]]:
 def _machine() -> list[tuple[str, str]]:
     room = os.statvfs("/dev/shm") if os.path.isdir("/dev/shm") else None
     limits = [f"{name} {_read(_CGROUP / name)}" for name in ("cpu.max", "memory.max")]
-    pages = [f"{name} {_chosen(_read(_HUGE_PAGES / name))}" for name in ("enabled", "shmem_enabled")]
     return [
         ("load", f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"),
         ("cgroup", ", ".join(limits)),
         ("/dev/shm", f"{room.f_bavail * room.f_frsize / 2**20:.0f} MiB free (MPI's own)" if room else "none"),
-        ("huge pages", ", ".join(pages)),
+        ("huge pages", ", ".join(f"{name} {choice}" for name, choice in huge_page_settings().items())),
     ]
 
 
 def _shared_memory(comm: Communicator) -> str:
     node = comm.split_node()
     try:
-        node.share(1 << 20)
-        found = f"works between the {node.size} ranks of a node" if node.size > 1 else "works"
+        pages = "huge" if in_huge_pages(node.share(_SHARED_BYTES).parts[node.rank]) else "small"
+        ranks = f"between the {node.size} ranks of a node, large planes in {pages} pages"
+        found = f"works {ranks}" if node.size > 1 else "works"
     except SharedMemoryUnavailable as error:
         found = f"does not work, each rank keeps parameters of its own: {error}"
     return next((text for text in comm.allgather(found) if "not work" in text), found)
@@ -85,11 +86,6 @@ def _read(path: Path) -> str:
         return path.read_text().strip()
     except OSError:
         return "unknown"
-
-
-def _chosen(text: str) -> str:
-    """``madvise`` of ``always [madvise] never``."""
-    return text.partition("[")[2].partition("]")[0] or text
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -38,6 +38,21 @@ def memory_with_unequal_parts(comm: Communicator) -> None:
     np.testing.assert_array_equal(first.parts[comm.rank], np.full(sizes[comm.rank], comm.rank + 50))
 
 
+def memory_of_many_pages(comm: Communicator) -> None:
+    sizes = [[9 * 2**20 + 5, 3, 2**21, 2**21 - 1][rank % 4] for rank in range(comm.size)]
+    memory = comm.share(sizes[comm.rank], flags=1)
+    other = (comm.rank + 1) % comm.size
+    assert [part.nbytes for part in memory.parts] == sizes
+    assert not any(part.any() for part in memory.parts)
+    memory.post(0, 1)
+    memory.wait(0, 1)
+    memory.parts[other][:] = np.arange(sizes[other], dtype=np.uint32) % 241 + other
+    memory.post(0, 2)
+    memory.wait(0, 2)
+    for rank, part in enumerate(memory.parts):
+        np.testing.assert_array_equal(part, np.arange(sizes[rank]) % 241 + rank)
+
+
 def rounds_through_memory(comm: Communicator) -> None:
     count = 1000
     memory = comm.share(8 * count * (comm.rank + 1), flags=2)
@@ -154,6 +169,7 @@ def bad_uses_of_memory_are_refused(comm: Communicator) -> None:
 
 CASES = [
     memory_with_unequal_parts,
+    memory_of_many_pages,
     rounds_through_memory,
     a_chain_through_memory,
     a_rank_that_closes_its_memory_is_named,

@@ -1,4 +1,4 @@
-"""Share 32 MB a rank and print how that went; ``argv[1]`` names a limit and ``argv[2]`` the rank that has it."""
+"""Share 32 MiB a rank and print how that went; ``argv[1]`` names a limit and ``argv[2]`` the rank that has it."""
 
 import resource
 import sys
@@ -6,6 +6,7 @@ import sys
 import numpy as np
 
 from paraflow.comm import world
+from paraflow.comm.pages import in_huge_pages
 from paraflow.errors import SharedMemoryUnavailable
 
 NBYTES = 32 * 2**20
@@ -32,7 +33,9 @@ else:
     memory.post(0, 1)
     memory.wait(0, 1)
     assert all((part == rank + 1).all() for rank, part in enumerate(memory.parts))
-    print(f"rank {comm.rank}: shared {sum(part.nbytes for part in memory.parts)} bytes\n", end="", flush=True)
+    pages = " and ".join(sorted({"huge" if in_huge_pages(part) else "small" for part in memory.parts}))
+    shared = f"{sum(part.nbytes for part in memory.parts)} bytes in {pages} pages"
+    print(f"rank {comm.rank}: shared {shared}\n", end="", flush=True)
 total = np.array([1.0])
 comm.allreduce(total)  # the world goes on
 assert total[0] == comm.size
