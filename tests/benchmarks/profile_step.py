@@ -16,8 +16,8 @@ from harness import json_option, machine, median, table, write_json
 # isort: split
 import mlp_data
 import mlp_graph
-import seed_data
-import seed_graph
+import sample_data
+import sample_graph
 
 import paraflow as pf
 from paraflow.compiler.plan import Step
@@ -44,7 +44,7 @@ class TimingExecutor:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="784-256-128-10:64", metavar="LAYERS:BATCH|seed", help="(%(default)s)")
+    parser.add_argument("--model", default="784-256-128-10:64", metavar="LAYERS:BATCH|sample", help="(%(default)s)")
     parser.add_argument("--steps", type=int, default=500, help="training steps (default: %(default)s)")
     parser.add_argument("--top", type=int, default=25, help="rows of the table (default: %(default)s)")
     json_option(parser)
@@ -75,10 +75,10 @@ def main() -> int:
 
 def program(model: str, rank: int, ranks: int) -> tuple[pf.Operation, list[pf.Tensor], tuple[Any, ...]]:
     """What to run, what to feed, and with which values."""
-    if model == "seed":
-        x, y_, _, fetch = seed_graph.build(pf)
-        start, end = seed_data.bounds(0)
-        return fetch, [x, y_], (seed_data.X[start:end], seed_data.Y[start:end])
+    if model == "sample":
+        x, y_, _, fetch = sample_graph.build(pf)
+        start, end = sample_data.bounds(0)
+        return fetch, [x, y_], (sample_data.X[start:end], sample_data.Y[start:end])
     text, _, batch = model.partition(":")
     layers = [int(size) for size in text.split("-")]
     features, labels, _, fetch = mlp_graph.build(layers)

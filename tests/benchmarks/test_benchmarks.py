@@ -47,7 +47,7 @@ def assert_times(values: dict[str, list[float]], names: set[str], rounds: int) -
 @pytest.mark.parametrize(
     "script",
     [
-        "training_step.py", "seed_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
+        "training_step.py", "sample_program.py", "startup.py", "executors.py", "profile_step.py", "stragglers.py",
         "compression.py", "simulate_check.py", "exchange.py", "autotune.py", "convolution.py",
         "fusion.py", "memory.py", "graph_building.py", "loops.py", "recurrent.py",
         "network_kernels.py", "modes.py",
@@ -103,10 +103,10 @@ def test_training_step_times_epochs(tmp_path: Path) -> None:
     assert "32 samples" in output
 
 
-def test_seed_program_reports_a_peer_that_does_not_run(tmp_path: Path) -> None:
+def test_sample_program_reports_a_peer_that_does_not_run(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "no-python")
     options = ["--rounds", "1", "--steps", "3", "--peers", "jax", "--jax-python", nowhere]
-    output, written = results(tmp_path, "seed_program.py", *options)
+    output, written = results(tmp_path, "sample_program.py", *options)
     assert_times(written["seconds"], {"paraflow, run", "paraflow, make_callable"}, rounds=1)
     for loss in written["losses"].values():
         assert loss == pytest.approx(0.016338509, rel=1e-5)  # what TensorFlow prints there
@@ -141,7 +141,7 @@ def test_graph_building_times_every_part_of_each_shape(tmp_path: Path) -> None:
             assert found["second run"] < found["first run"]
 
 
-@pytest.mark.parametrize("model", ["9-4-3:6", "seed"])
+@pytest.mark.parametrize("model", ["9-4-3:6", "sample"])
 def test_profile_step_times_every_step_of_the_plan(tmp_path: Path, model: str) -> None:
     output, written = results(tmp_path, "profile_step.py", "--model", model, "--steps", "3")
     assert {"matmul", "sqrt"} <= {step["op"] for step in written["steps"]}

@@ -200,9 +200,9 @@ def test_export_and_serve(ranks, tmp_path):
     assert float(re.fullmatch(r"first answers \[\d(?:, \d){7}\], accuracy ([\d.]+)\n", out)[1]) > 0.95
 
 
-def test_seed_experiment(tmp_path):
-    # examples/seed_experiment.py holds the builders of this configuration.
-    config = EXAMPLES.parent / "configs" / "seed_program.toml"
+def test_sample_experiment(tmp_path):
+    # examples/sample_experiment.py holds the builders of this configuration.
+    config = EXAMPLES.parent / "configs" / "sample_program.toml"
     out = run(PARAFLOW, "run", config, "train.steps=1000", cwd=tmp_path)
     assert "1000 steps" in out
 

@@ -177,9 +177,9 @@ def test_a_convolutional_network_learns_digits(tmp_path, ranks):
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_the_seed_program_comes_to_tensorflows_weights(tmp_path, ranks):
+def test_the_sample_program_comes_to_tensorflows_weights(tmp_path, ranks):
     """Weights after 5000 steps of TensorFlow 2.21 (tf.compat.v1) on a CPU."""
-    parameters = finished(launch(tmp_path, ranks, CONFIGS / "seed_program.toml")).results.parameters
+    parameters = finished(launch(tmp_path, ranks, CONFIGS / "sample_program.toml")).results.parameters
     w1 = [[-1.9618274, 2.582354, 1.6820376], [-3.4681718, 1.0698231, 2.11789]]
     w2 = [[-1.8247148], [2.6854665], [1.418195]]
     np.testing.assert_allclose(parameters["w1"], w1, rtol=1e-3)

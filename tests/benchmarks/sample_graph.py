@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import worker
-from seed_data import X, Y, bounds
+from sample_data import X, Y, bounds
 
 
 def build(tf: Any) -> tuple[Any, Any, Any, Any]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import worker
-from seed_data import W1, W2, X, Y, bounds
+from sample_data import W1, W2, X, Y, bounds
 
 options = worker.arguments()
 x, y_ = np.asarray(X, np.float32), np.asarray(Y, np.float32)

@@ -55,7 +55,7 @@ def seconds(side: Side, steps: int) -> float:
 def side(name: str, peer: str, options: argparse.Namespace, make_callable: bool = False) -> Side:
     """A process that runs the sample program in the interpreter of ``peer``."""
     python = os.path.abspath(getattr(options, f"{peer}_python"))
-    script = str(HERE / f"seed_program_{peer}.py")
+    script = str(HERE / f"sample_program_{peer}.py")
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     settings = json.dumps({"callable": make_callable})
     return Side(name, [python, script, "--settings", settings], environment=quiet)

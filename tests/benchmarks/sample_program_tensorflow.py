@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import seed_graph
+import sample_graph
 import tensorflow
 
 tensorflow.compat.v1.disable_eager_execution()
-seed_graph.serve(tensorflow.compat.v1, f"TensorFlow {tensorflow.__version__}, graph mode, CPU")
+sample_graph.serve(tensorflow.compat.v1, f"TensorFlow {tensorflow.__version__}, graph mode, CPU")

@@ -6,7 +6,7 @@ import statistics
 
 import torch
 import worker
-from seed_data import W1, W2, X, Y, bounds
+from sample_data import W1, W2, X, Y, bounds
 
 options = worker.arguments()
 torch.set_num_threads(1)

@@ -1,9 +1,9 @@
-"""A small network on points of the unit square, as an experiment: configs/seed_program.toml names these two functions.
+"""A small network on points of the unit square, as an experiment: configs/sample_program.toml names both functions.
 
 A builder of data returns what to train on and what to test with; a builder of a model adds it to the default graph.
 
-    paraflow run configs/seed_program.toml
-    paraflow launch -n 2 configs/seed_program.toml
+    paraflow run configs/sample_program.toml
+    paraflow launch -n 2 configs/sample_program.toml
 """
 
 import numpy as np

@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib.metadata import version
 
 import numpy as np
-import seed_graph
+import sample_graph
 import worker
 
 import paraflow as pf
 
-seed_graph.serve(
+sample_graph.serve(
     pf,
     f"paraflow {version('paraflow')}, numpy {np.__version__}",
     pf.Session.make_callable if worker.arguments().settings.get("callable") else None,
