@@ -178,8 +178,6 @@ class Tensor:
         return _apply("subtract", other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        if getattr(other, "__array_ufunc__", self) is None:  # a sparse tensor, as it says to numpy too
-            return NotImplemented
         return _apply("multiply", self, other)
 
     def __rmul__(self, other: Any) -> Tensor:

@@ -23,7 +23,8 @@ def number(place, shape):
 
 
 def matrix(places, rank):
-    return np.array(list(places), int).reshape(-1, rank)
+    places = list(places)
+    return np.array(places, int).reshape(len(places), rank)
 
 
 def reshaped(indices, shape, sizes):
@@ -37,8 +38,9 @@ def tight(indices):
 
 
 def within(indices, start, size):
-    kept = [k for k, place in enumerate(indices) if all(0 <= i - a < n for i, a, n in zip(place, start, size, strict=True))]
-    return np.array(kept, int), matrix((indices[k] - start for k in kept), len(start))
+    moved = indices - start
+    kept = [k for k, place in enumerate(moved) if all(0 <= i < n for i, n in zip(place, size, strict=True))]
+    return np.array(kept, int), matrix((moved[k] for k in kept), len(start))
 
 
 def split(indices, shape, num_split, axis):
