@@ -78,6 +78,7 @@ VALUES = {
     ), WIDE),
     **dict.fromkeys(("nn.softmax_cross_entropy_with_logits_v2", "losses.softmax_cross_entropy"), SUMS),
     **dict.fromkeys(("lin_space", "linspace"), "its ends are numbers, no vectors"),
+    **dict.fromkeys(("sparse_concat", "sparse.concat"), "TensorFlow has no gradient; ours is that of the values"),
     "gradients": "gradients of what is no floating point number are an error",
 }
 

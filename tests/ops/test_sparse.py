@@ -242,7 +242,7 @@ def test_gradients_go_to_the_values_that_were_taken(graph):
         (lambda x: pf.sparse_split(sp_input=x, num_split=4, axis=1), "axis 1 of size 3 is not cut into 4 parts"),
         (lambda x: pf.sparse_concat(0, [x, pf.sparse_transpose(x)]), r"shapes \(2, 3\), \(3, 2\) differ in more"),
         (lambda x: pf.sparse_add(x, pf.sparse_transpose(x)), r"different shapes: \(2, 3\) and \(3, 2\)"),
-        (lambda x: pf.sparse_add(x, np.zeros((2, 2), "f")), r"sparse tensor \[2, 3\] that shape is needed, not \[2, 2\]"),
+        (lambda x: pf.sparse_add(x, np.zeros((2, 2), "f")), r"tensor \[2, 3\] that shape is needed, not \[2, 2\]"),
         (lambda x: pf.sparse_reset_shape(x, [2, 2]), r"nowhere smaller is needed, not \[2, 2\]"),
         (lambda x: pf.sparse_reduce_max(x, 2), "sparse_reduce_max: axis 2 is out of range"),
         (lambda x: pf.sparse_softmax(pf.sparse_reduce_sum_sparse(x, 0)), r"needs two axes or more, not \(3,\)"),

@@ -177,7 +177,8 @@ CASES = {
     "sparse_maximum": of_two(lambda tf, a, b: tf.sparse_maximum(a, b), gradients=False),
     "sparse_minimum": of_two(lambda tf, a, b: tf.sparse_minimum(a, b), gradients=False),
     "sparse_split": of(lambda tf, sp: [part for n, axis in ((3, 1), (2, -2), (4, 1), (1, 0))
-                                       for part in tf.sparse_split(sp_input=sp, num_split=n, axis=axis)], gradients=False),
+                                       for part in tf.sparse_split(sp_input=sp, num_split=n, axis=axis)],
+                       gradients=False),
     **{f"sparse_reduce_max {i}": of(lambda tf, sp, args=args: [
         f(sp, *args) for f in (tf.sparse_reduce_max, tf.sparse.reduce_max, tf.sparse_reduce_max_sparse)
     ], CUBE, (2, 3, 4), gradients=False) for i, args in enumerate(((), ([0, 2],), (1, True), (-1,), (None, True)))},
@@ -203,7 +204,7 @@ CASES = {
     "sparse_softmax of three axes": of(lambda tf, sp: tf.sparse_softmax(sp),
                                        [[0, 0, 1], [0, 0, 3], [1, 0, 1], [1, 0, 3]], (2, 3, 4)),
     "sparse_mask": Case(lambda tf, v: [part for masked in [tf.sparse_mask(
-        tf.IndexedSlices(v, [3, 5, 7], tf.constant([10, 2])), [5, 8])] for part in (masked.values, masked.indices)
+        tf.IndexedSlices(1 * v, [3, 5, 7], tf.constant([10, 2])), [5, 8])] for part in (masked.values, masked.indices)
     ], (numbers(3, 2),)),
     "sparse_to_indicator": Case(lambda tf, ids: tf.sparse_to_indicator(matrix(tf, ids), 5), (np.array([2, 0, 1, 3]),)),
     "sparse_merge": Case(lambda tf, v: parts(*(
