@@ -1,28 +1,31 @@
 """Sparse tensors: the elements that are there, where they are, and the shape of the whole.
 
-They are what labels of sequences, decoded sequences and ids of bags of words come in. Operations on them are
-compositions of gathers and scatters of their values, so gradients to values and to dense operands are those of these.
+They are what labels of sequences, decoded sequences and ids of bags of words come in. Operations on them are records
+that say which element goes where, and gathers and scatters of the values, so gradients to values and to dense operands
+are those of these. Here are the tensors themselves and the way to dense ones; `paraflow.ops.sparse_arrays` moves, cuts
+and joins them, `paraflow.ops.sparse_math` computes.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import DType, int64, is_bool, is_complex
+from paraflow.graph.context import Runner, session_or_default
+from paraflow.graph.dtypes import DType, as_dtype, int64, is_bool
 from paraflow.graph.graph import Graph, get_default_graph, name_scope
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims, normal_axes
+from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims
 from paraflow.ops import array
 from paraflow.ops.array import Array, known_shape, make_placeholder, reshape, value_dims, zeros_like
-from paraflow.ops.complexes import conj
-from paraflow.ops.gathering import boolean_mask, gather, gather_nd, scatter_add, scatter_nd
+from paraflow.ops.gathering import boolean_mask, gather, gather_nd
 from paraflow.ops.logic import not_equal, where
-from paraflow.ops.products import matrix_transpose
-from paraflow.ops.rearrange import expand_dims
+from paraflow.ops.math import divide, multiply
 from paraflow.ops.reduce import reduce_sum
 from paraflow.ops.slices import IndexedSlices
 
@@ -70,6 +73,10 @@ class SparseTensor:
         """The graph it belongs to."""
         return self.values.graph
 
+    def eval(self, feed_dict: Mapping[Any, Any] | None = None, session: Runner | None = None) -> Any:
+        """The `SparseTensorValue` in ``session`` or in the default session."""
+        return session_or_default(session, "SparseTensor.eval").run(self, feed_dict)
+
     @property
     def shape(self) -> TensorShape:
         """The static shape of the whole."""
@@ -83,9 +90,31 @@ class SparseTensor:
         """The static shape of the whole."""
         return self.shape
 
+    __array_ufunc__ = None  # an array times a sparse tensor is the sparse tensor's business
+
     def with_values(self, values: Tensor) -> SparseTensor:
         """Other values at the same places."""
         return SparseTensor(self.indices, values, self.dense_shape)
+
+    def __mul__(self, other: Any) -> SparseTensor:
+        """The product with a dense tensor that broadcasts to the whole; what is not there stays 0."""
+        return self.with_values(multiply(self.values, self._beside(other)))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> SparseTensor:
+        """The quotient by a dense tensor that broadcasts to the whole; what is not there stays 0."""
+        return self.with_values(divide(self.values, self._beside(other)))
+
+    def _beside(self, other: Any) -> Tensor:
+        """The elements of a dense operand at the places of the values."""
+        if isinstance(other, SparseTensor):
+            raise TypeError(f"a SparseTensor is multiplied and divided by dense tensors only{at_user_line()}")
+        dense = convert(other, self.dtype)
+        if dense.spec.rank == 0:
+            return dense
+        there: Tensor = gather_nd(array.broadcast_to(dense, self.dense_shape), self.indices)
+        return there
 
     @classmethod
     def from_value(cls, value: Any) -> SparseTensor:
@@ -118,6 +147,35 @@ def as_sparse(value: Any, what: str) -> SparseTensor:
     if not isinstance(value, (SparseTensor, SparseTensorValue)):
         raise TypeError(f"{what} is a SparseTensor, not {value!r}{at_user_line()}")
     return SparseTensor.from_value(value)
+
+
+def rank_of(sp: SparseTensor, what: str) -> int:
+    """The rank of a sparse tensor; raises GraphError where it is not known."""
+    if sp.shape.rank is None:
+        raise GraphError(f"{what} needs a sparse tensor of known rank{at_user_line()}")
+    return int(sp.shape.rank)
+
+
+def named_errors(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What ``function`` gives; a GraphError of it says in which operation it is, and on which of the user's lines."""
+    try:
+        return function(*arguments)
+    except GraphError as error:
+        raise GraphError(f"{what}: {error}{at_user_line()}") from None
+
+
+def convert_to_tensor_or_sparse_tensor(value: Any, dtype: Any = None, name: str | None = None) -> Any:
+    """A sparse tensor where ``value`` is one or a `SparseTensorValue`, else a tensor.
+
+    Raises RuntimeError for a sparse tensor of another dtype than ``dtype``.
+    """
+    wanted = None if dtype is None else as_dtype(dtype)
+    if not isinstance(value, (SparseTensor, SparseTensorValue)):
+        return convert(value, wanted, name or "Const")
+    sp = SparseTensor.from_value(value)
+    if wanted not in (None, sp.dtype):
+        raise RuntimeError(f"the sparse tensor is {sp.dtype.name}, not {wanted}{at_user_line()}")
+    return sp
 
 
 def sparse_placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> SparseTensor:
@@ -172,7 +230,7 @@ def check_places(indices: Array, sizes: tuple[int, ...], ordered: bool) -> None:
     if outside.size:
         raise InvalidArgumentError(f"index {indices[outside[0]].tolist()} is outside of the dense_shape {sizes}")
     if ordered and len(indices) > 1:
-        flat = np.ravel_multi_index(tuple(indices.T), sizes)
+        flat = numbers_of(indices, sizes)
         wrong = np.flatnonzero(flat[1:] <= flat[:-1])
         if wrong.size:
             at = int(wrong[0]) + 1
@@ -180,6 +238,28 @@ def check_places(indices: Array, sizes: tuple[int, ...], ordered: bool) -> None:
                 f"index {indices[at].tolist()} comes after {indices[at - 1].tolist()}: indices are in row-major order "
                 "and none comes twice (see sparse_reorder)"
             )
+
+
+def _strides(sizes: tuple[int, ...]) -> Array:
+    """How far apart in row-major order elements are that are neighbours along each axis: int64 [rank].
+
+    Raises InvalidArgumentError where int64 cannot number the elements of a tensor of these sizes.
+    """
+    if math.prod(n or 1 for n in sizes) > np.iinfo(np.int64).max:
+        raise InvalidArgumentError(f"int64 cannot number the elements of the dense_shape {sizes}")
+    return np.array([math.prod(n or 1 for n in sizes[i + 1 :]) for i in range(len(sizes))], np.int64)
+
+
+def numbers_of(indices: Array, sizes: tuple[int, ...]) -> Array:
+    """The number in row-major order of each of the indices [n, rank] of a tensor of these sizes: int64 [n]."""
+    numbers: Array = indices @ _strides(sizes)
+    return numbers
+
+
+def indices_of(numbers: Array, sizes: tuple[int, ...]) -> Array:
+    """The indices [n, rank] of the elements of these numbers [n]: what `numbers_of` is given."""
+    indices: Array = numbers[:, None] // _strides(sizes) % np.maximum(np.array(sizes, np.int64), 1)
+    return indices
 
 
 @placed.shape
@@ -265,69 +345,3 @@ def from_dense(tensor: Any, name: str | None = None) -> SparseTensor:
         t = convert(tensor)
         at = where(not_equal(t, zeros_like(t)))
         return SparseTensor(at, gather_nd(t, at), array.cast(known_shape(t), int64))
-
-
-def sparse_transpose(sp_input: Any, perm: Any = None, name: str | None = None) -> SparseTensor:
-    """The sparse tensor with its axes in the order ``perm`` (turned round where it is None), in row-major order."""
-    sp = as_sparse(sp_input, "sp_input")
-    rank = _rank(sp, "sparse_transpose")
-    with name_scope(name or "SparseTranspose"):
-        order = list(range(rank))[::-1] if perm is None else [int(axis) for axis in perm]
-        if sorted(order) != list(range(rank)):
-            raise GraphError(f"perm {order} is no order of {rank} axes{at_user_line()}")
-        turned = SparseTensor(gather(sp.indices, order, axis=1), sp.values, gather(sp.dense_shape, order))
-        return sparse_reorder(turned)
-
-
-def sparse_reduce_sum(
-    sp_input: Any,
-    axis: Any = None,
-    keepdims: bool | None = None,
-    reduction_axes: Any = None,
-    keep_dims: bool | None = None,
-) -> Tensor:
-    """The sums of a sparse tensor over ``axis`` (all axes where it is None), as a dense tensor.
-
-    ``reduction_axes`` and ``keep_dims`` are older names.
-    """
-    sp = as_sparse(sp_input, "sp_input")
-    rank = _rank(sp, "sparse_reduce_sum")
-    with name_scope("SparseReduceSum"):
-        gone = normal_axes(reduction_axes if axis is None else axis, rank)
-        left = [i for i in range(rank) if i not in gone]
-        if left:
-            sums = scatter_nd(gather(sp.indices, left, axis=1), sp.values, gather(sp.dense_shape, left))
-        else:
-            sums = reduce_sum(sp.values)
-        if not (keepdims or keep_dims):
-            return sums
-        kept: Tensor = reshape(sums, convert([1 if i in gone else sp.dense_shape[i] for i in range(rank)], int64))
-        return kept
-
-
-def _rank(sp: SparseTensor, what: str) -> int:
-    if sp.shape.rank is None:
-        raise GraphError(f"{what} needs a sparse tensor of known rank{at_user_line()}")
-    return int(sp.shape.rank)
-
-
-def sparse_tensor_dense_matmul(
-    sp_a: Any, b: Any, adjoint_a: bool = False, adjoint_b: bool = False, name: str | None = None
-) -> Tensor:
-    """The product of a sparse matrix [n, k] and a dense one [k, m], or of their conjugate transposes.
-
-    Indices may come in any order, and twice: such values add up. Gradients are to the values and to ``b``.
-    """
-    with name_scope(name or "SparseTensorDenseMatMul") as scope:
-        a = as_sparse(sp_a, "sp_a")
-        dense = convert(b, a.dtype)
-        values = conj(a.values) if adjoint_a and is_complex(a.dtype) else a.values
-        if adjoint_b:
-            dense = matrix_transpose(conj(dense) if is_complex(a.dtype) else dense)
-        row, column = (1, 0) if adjoint_a else (0, 1)
-        products = expand_dims(values, 1) * gather(dense, a.indices[:, column])
-        sizes = convert([a.dense_shape[row], array.cast(array.size_along(dense, 1), int64)])
-        product: Tensor = scatter_add(products, a.indices[:, row], sizes, name=scope)
-        if dense.spec.rank == 2:
-            product.set_shape((None, dense.shape.as_list()[1]))
-        return product

@@ -35,6 +35,15 @@ VALUES = {
 LISTS = {"F": "fg", "I": "ij"}
 LETTERS = (*TENSORS, *VALUES, *LISTS)
 
+# Sparse tensors: the places in a matrix [2, 3] of their values, which are tensors of these letters. For functions of
+# sparse tensors alone, as they would make the combinations of all others many more.
+SPARSE = {
+    "s": ([[0, 0], [0, 2], [1, 1]], "x"), "t": ([[0, 1], [0, 2], [1, 0]], "y"), "u": ([[0, 0], [0, 1], [1, 2]], "k"),
+}  # fmt: skip
+SPARSE_TENSORS = {"y": np.array([-0.6, 0.2, 0.9]), "k": np.array([2, 0, 1])}
+SPARSE_LISTS = {"T": "st"}
+SPARSE_LETTERS = (*SPARSE, *SPARSE_LISTS, *"fivNASC")
+
 # What stands first is tried first; of the rest every combination is.
 ALIKE = {
     1: ["f", "i", "b", "z", "m", "p", "x", "F", "I", "v"],
@@ -64,27 +73,42 @@ def needed(parameters):
     return count or 1
 
 
-def combinations(count):
+def of_sparse(symbol):
+    """Whether a function is one of sparse tensors."""
+    return symbol.startswith(("sparse_", "sparse."))
+
+
+def combinations(count, sparse=False):
     """Letters for as many arguments, each combination once."""
+    if sparse:
+        return list(map("".join, itertools.product(SPARSE_LETTERS, repeat=min(count, 3))))
     pool = LETTERS if count < 3 else FEWER
     rest = map("".join, itertools.product(pool, repeat=count)) if count < 4 else ()
     return dict.fromkeys([*ALIKE.get(count, ()), *rest])
 
 
-def arguments(letters, tensor):
-    """(arguments, the tensors among them by letter); ``tensor`` makes one of an array."""
+def arguments(letters, tensor, sparse):
+    """(arguments, tensors by letter); ``tensor`` makes one of an array, ``sparse`` a sparse one of its parts."""
     made = {}
 
     def of(letter):
-        if letter in LISTS:
-            return [of(inner) for inner in LISTS[letter]]
+        if letter in SPARSE:
+            places, values = SPARSE[letter]
+            return sparse(np.array(places), of(values), np.array([2, 3]))
+        if letter in LISTS or letter in SPARSE_LISTS:
+            return [of(inner) for inner in LISTS.get(letter) or SPARSE_LISTS[letter]]
         if letter in VALUES:
             return VALUES[letter]
         if letter not in made:
-            made[letter] = tensor(TENSORS[letter])
+            made[letter] = tensor(array_of(letter))
         return made[letter]
 
     return [of(letter) for letter in letters], made
+
+
+def array_of(letter):
+    """The array of a tensor."""
+    return TENSORS[letter] if letter in TENSORS else SPARSE_TENSORS[letter]
 
 
 def weight(array):
@@ -97,6 +121,8 @@ def flat(result):
     """The tensors in what a function returns; TypeError where there is something else."""
     if isinstance(result, (list, tuple)):
         return [t for part in result for t in flat(part)]
+    if hasattr(result, "indices") and hasattr(result, "dense_shape"):
+        return [result.indices, result.values, result.dense_shape]
     if not hasattr(result, "op") or not hasattr(result, "dtype"):
         raise TypeError(f"{result!r} is no tensor")
     return [result]
@@ -105,6 +131,12 @@ def flat(result):
 def kind(part):
     """A part of the file's index: the dtype and the shape, or None for a gradient that there is not."""
     return "None" if part is None else f"{part.dtype}{list(part.shape)}"
+
+
+def count(kind_of_part):
+    """How many float32 numbers a part of the file's index has."""
+    dtype, _, sizes = kind_of_part[:-1].partition("[")
+    return int(np.prod([int(n) for n in sizes.split(",") if n])) * (1 + dtype.startswith("complex"))
 
 
 def numbers(part):

@@ -8,7 +8,9 @@ NEWER = "came after TensorFlow 1.15"
 SWITCH = "switches TensorFlow itself; there is one kind of graph, session and variable here"
 FILES = "reading and decoding of files: pf.data has datasets, sources and batches"
 STRINGS = "there are no tensors of strings"
-SPARSE = "not built yet; SparseTensor, placeholders, products with dense matrices, lookups and CTC are there"
+CROSSES = "crosses of features are for feature columns, and strings: features are made before they are fed"
+SERIALISED = "a tensor as a string: there are none, and ranks exchange arrays"
+SPECS = "describes what tf.function and tf.data take; placeholders have dtypes and shapes"
 RAGGED = "there are no ragged tensors: sparse tensors or lengths say where rows end"
 SETS = "operations on sets in the rows of sparse tensors; few programs used them"
 QUANTISED = "there are no quantised dtypes"
@@ -76,6 +78,7 @@ VALUES = {
     ), WIDE),
     **dict.fromkeys(("nn.softmax_cross_entropy_with_logits_v2", "losses.softmax_cross_entropy"), SUMS),
     **dict.fromkeys(("lin_space", "linspace"), "its ends are numbers, no vectors"),
+    **dict.fromkeys(("sparse_concat", "sparse.concat"), "TensorFlow has no gradient; ours is that of the values"),
     "gradients": "gradients of what is no floating point number are an error",
 }
 
@@ -130,8 +133,10 @@ MISSING = {
                      "*base64"), STRINGS),
     **dict.fromkeys(("sets", "sets.*"), SETS),
     **dict.fromkeys(("Ragged*", "ragged"), RAGGED),
-    **dict.fromkeys(("sparse*", "SparseFeature", "SparseTensorSpec", "serialize_*", "deserialize_*",
-                     "convert_to_tensor_or_sparse_tensor"), SPARSE),
+    **dict.fromkeys(("serialize_*", "deserialize_*"), SERIALISED),
+    "sparse.cross*": CROSSES,
+    "SparseTensorSpec": SPECS,
+    "sparse.bincount": NEWER,
     **dict.fromkeys(("quant*", "dequantize", "fake_quant*", "q[iu]*nt*", "dtypes.q*", "QUANTIZED_DTYPES",
                      "dtypes.QUANTIZED_DTYPES"), QUANTISED),
     **dict.fromkeys(("*Reader*", "*Feature", "decode_*", "parse_*", "read_file", "write_file", "matching_files",
@@ -162,8 +167,9 @@ DIFFERS = {
     "convert_to_tensor": "no dtype that is preferred but not needed",
     **dict.fromkeys(("gradients", "hessians"), "operations have no devices, and gradients one way to be added up"),
     "numpy_function": "its three arguments are needed, as in TensorFlow 1.15",
-    **dict.fromkeys(("sparse_segment_mean", "sparse_segment_sqrt_n", "sparse_segment_sum"),
-                    "sparse_gradient came after TensorFlow 1.15"),
+    **dict.fromkeys(("sparse_segment_mean", "sparse_segment_sqrt_n", "sparse_segment_sum", "sparse.segment_mean",
+                     "sparse.segment_sqrt_n", "sparse.segment_sum"), "sparse_gradient came after TensorFlow 1.15"),
+    **dict.fromkeys(("sparse_split", "sparse.split"), "by keyword only, as TensorFlow enforces with its sentinel"),
     **dict.fromkeys(("nn.sigmoid_cross_entropy_with_logits", "nn.softmax_cross_entropy_with_logits",
                      "nn.sparse_softmax_cross_entropy_with_logits"),
                     "by keyword only, as TensorFlow enforces with its sentinel"),

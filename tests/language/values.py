@@ -10,6 +10,7 @@ from paraflow.autodiff import gradients
 from paraflow.graph.dtypes import is_complex, is_differentiable
 from paraflow.graph.graph import Graph
 from paraflow.ops.array import make_constant, make_placeholder
+from paraflow.ops.sparse import SparseTensor
 from paraflow.testing import interpret
 
 from . import generated
@@ -82,9 +83,11 @@ def _summary(column):
 def _compared(use, function):
     try:
         with Graph().as_default():
-            made, tensors = generated.arguments(use.letters, lambda a: make_placeholder(a.dtype, a.shape))
+            made, tensors = generated.arguments(
+                use.letters, lambda a: make_placeholder(a.dtype, a.shape), SparseTensor
+            )
             outputs = generated.flat(function(*made))
-            feeds = {t: generated.TENSORS[letter] for letter, t in tensors.items()}
+            feeds = {t: generated.array_of(letter) for letter, t in tensors.items()}
             value = _difference(use.outputs, interpret(outputs, feeds))
             if use.gradients is None or value != "same":
                 return value, ""

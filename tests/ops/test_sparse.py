@@ -1,7 +1,11 @@
 """Sparse tensors are fed and fetched in three parts; CTC trains; what does not fit is refused with its place."""
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import paraflow as pf
 from paraflow.errors import GraphError, InvalidArgumentError
@@ -123,3 +127,153 @@ def test_bags_of_ids_train_the_rows_that_they_name(graph):
     np.testing.assert_allclose(found, [[0, 0], [0.5, 0.5], [0, 0], [1.5, 1.5], [0, 0]])
     with pytest.raises(GraphError, match="combiner is one of mean, sqrtn, sum, not 'max'"):
         pf.nn.embedding_lookup_sparse(table, ids, None, combiner="max")
+
+
+# -- what becomes of a sparse tensor becomes of the dense one ---------------------------------------------------------
+
+
+SHAPES = st.lists(st.integers(1, 4), min_size=2, max_size=3)
+
+
+@st.composite
+def arrays(draw, shapes=SHAPES, like=None):
+    """A tensor of which many elements are 0, and no two of the others are equal."""
+    shape = like.shape if like is not None else tuple(draw(shapes))
+    there = draw(st.lists(st.booleans(), min_size=math.prod(shape), max_size=math.prod(shape)))
+    numbers = draw(st.permutations([*range(-math.prod(shape), 0), *range(1, 1 + math.prod(shape))]))[: math.prod(shape)]
+    return (np.array(there) * np.array(numbers)).reshape(shape).astype("f")
+
+
+def sparse(array):
+    at = np.argwhere(array)
+    return pf.SparseTensor(at, array[tuple(at.T)], array.shape)
+
+
+def dense(sp):
+    """The dense tensor of a sparse one, whose indices come in row-major order."""
+    return pf.sparse_tensor_to_dense(sp)
+
+
+def equal(graph, pairs):
+    """Each of ``pairs`` is what is found, a sparse tensor or a dense one, and what is expected."""
+    found = [dense(x) if isinstance(x, pf.SparseTensor) else x for x, _ in pairs]
+    with pf.Session(graph=graph) as session:
+        for actual, (_, expected) in zip(session.run(found), pairs, strict=True):
+            np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_a_sparse_tensor_is_moved_cut_and_joined_as_a_dense_one_is(data):
+    a = data.draw(arrays())
+    axis = data.draw(st.integers(-a.ndim, a.ndim - 1))
+    b = data.draw(arrays(shapes=st.just([n + (i == axis % a.ndim) for i, n in enumerate(a.shape)])))
+    start = [data.draw(st.integers(0, n)) for n in a.shape]
+    size = [data.draw(st.integers(0, n + 1)) for n in a.shape]
+    parts = data.draw(st.integers(1, a.shape[axis]))
+    order = data.draw(st.permutations(range(a.ndim)))
+    with pf.Graph().as_default() as graph:
+        x = sparse(a)
+        block = a[tuple(slice(i, i + n) for i, n in zip(start, size, strict=True))]
+        cut = pf.sparse_split(sp_input=x, num_split=parts, axis=axis)
+        equal(graph, [
+            (pf.sparse_slice(x, start, size), block),
+            (pf.sparse_concat(axis, [x, sparse(b), x]), np.concatenate([a, b, a], axis)),
+            *zip(cut, np.array_split(a, parts, axis), strict=True),
+            (pf.sparse_concat(axis, cut), a),
+            (pf.sparse_transpose(x, order), a.transpose(order)),
+            (pf.sparse_reshape(x, [-1, a.shape[-1], 1]), a.reshape(-1, a.shape[-1], 1)),
+            (pf.sparse.expand_dims(x, axis), np.expand_dims(a, axis)),
+            (pf.sparse_reset_shape(x, [n + 1 for n in a.shape]), np.pad(a, [(0, 1)] * a.ndim)),
+            (pf.sparse.from_dense(a), a),
+        ])  # fmt: skip
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_a_sparse_tensor_is_computed_with_as_a_dense_one_is(data):
+    a = data.draw(arrays())
+    b = data.draw(arrays(like=a))
+    axis = data.draw(st.sampled_from([None, *range(a.ndim), *([i, j] for i in range(a.ndim) for j in range(i))]))
+    keep = data.draw(st.booleans())
+    axes = tuple(axis) if isinstance(axis, list) else axis
+    there = np.where(a == 0, -np.inf, a)
+    largest = there.max(axes, keepdims=keep)
+    shares = np.where(a == 0, 0, np.exp(a - a.max(-1, keepdims=True)))
+    with pf.Graph().as_default() as graph:
+        x, y = sparse(a), sparse(b)
+        equal(graph, [
+            (pf.sparse_add(x, y), a + b),
+            (pf.sparse_add(x, pf.constant(b)), a + b),
+            (pf.sparse_maximum(x, y), np.maximum(a, b)),
+            (pf.sparse_minimum(x, y), np.minimum(a, b)),
+            (x * pf.constant(b[0]), a * b[0]),
+            (pf.sparse_reduce_sum(x, axis, keep), a.sum(axes, keepdims=keep)),
+            (pf.sparse_reduce_max(x, axis, keep), np.where(np.isinf(largest), 0, largest)),
+            (pf.sparse_softmax(x), shares / np.where(shares.any(-1), shares.sum(-1), 1)[..., None]),
+        ])  # fmt: skip
+        if axis is not None and (keep or np.ndim(largest)):
+            equal(graph, [(pf.sparse_reduce_sum_sparse(x, axis, keep), a.sum(axes, keepdims=keep)),
+                          (pf.sparse_reduce_max_sparse(x, axis, keep), np.where(np.isinf(largest), 0, largest))])
+
+
+def test_gradients_go_to_the_values_that_were_taken(graph):
+    """Also where TensorFlow has none: of parts, joins and extremes."""
+    values = pf.constant([1.0, 5.0, 3.0])
+    x = pf.SparseTensor(VALUE.indices, values, [2, 3])
+    loss = {
+        "joined": pf.reduce_sum(pf.square(dense(pf.sparse_concat(1, [x, x])))),
+        "a part": pf.reduce_sum(pf.square(dense(pf.sparse_split(sp_input=x, num_split=2, axis=0)[1]))),
+        "the larger": pf.reduce_sum(dense(pf.sparse_maximum(x, pf.SparseTensor([[1, 0]], [7.0], [2, 3])))),
+        "largest of rows": pf.reduce_sum(pf.sparse_reduce_max(x, 1)),
+    }
+    found = run({name: pf.gradients(y, values)[0] for name, y in loss.items()})
+    assert {name: slope.tolist() for name, slope in found.items()} == {
+        "joined": [4, 20, 12], "a part": [0, 10, 6], "the larger": [1, 0, 1], "largest of rows": [1, 1, 0],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: pf.sparse_reshape(x, [4, -1]), r"6 elements cannot be reshaped to \[4, -1\]"),
+        (lambda x: pf.sparse_slice(x, [0], [1]), "indices and shapes are of one rank, not of 1 and 2"),
+        (lambda x: pf.sparse_slice(x, [0, -1], [1, 1]), r"the start \[0, -1\] has a negative number"),
+        (lambda x: pf.sparse_split(sp_input=x, num_split=4, axis=1), "axis 1 of size 3 is not cut into 4 parts"),
+        (lambda x: pf.sparse_concat(0, [x, pf.sparse_transpose(x)]), r"shapes \(2, 3\), \(3, 2\) differ in more"),
+        (lambda x: pf.sparse_add(x, pf.sparse_transpose(x)), r"different shapes: \(2, 3\) and \(3, 2\)"),
+        (lambda x: pf.sparse_add(x, np.zeros((2, 2), "f")), r"tensor \[2, 3\] that shape is needed, not \[2, 2\]"),
+        (lambda x: pf.sparse_reset_shape(x, [2, 2]), r"nowhere smaller is needed, not \[2, 2\]"),
+        (lambda x: pf.sparse_reduce_max(x, 2), "sparse_reduce_max: axis 2 is out of range"),
+        (lambda x: pf.sparse_softmax(pf.sparse_reduce_sum_sparse(x, 0)), r"needs two axes or more, not \(3,\)"),
+        (lambda x: pf.sparse_matmul(pf.zeros([2, 2], pf.float64), pf.zeros([2, 2])), "not float64 and float32"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_place(graph, function, message):
+    with pytest.raises((GraphError, InvalidArgumentError), match=rf"{message}|test_sparse\.py.*{message}"):
+        function(pf.SparseTensor(*VALUE))
+
+
+def test_what_does_not_fit_what_is_fed_is_an_error_of_the_run(graph):
+    x, size = pf.sparse_placeholder(pf.float32, [None, None]), pf.placeholder(pf.int64, [2])
+    for y, message in (
+        (pf.sparse_reshape(x, size), "6 elements cannot be reshaped"),
+        (pf.sparse_reset_shape(x, size), "nowhere smaller is needed"),
+        (pf.sparse_add(x, pf.SparseTensor([[0, 0]], [1.0], size)), "different shapes"),
+        (pf.sparse_to_indicator(x, 3), r"index \[1, 3\] is outside"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=message):
+            run(y, {x: VALUE, size: [1, 4]})
+    with pytest.raises(TypeError, match="sp_input is a SparseTensor"):
+        pf.sparse_softmax(pf.constant([[1.0]]))
+    with pytest.raises(RuntimeError, match="the sparse tensor is float32, not int32"):
+        pf.convert_to_tensor_or_sparse_tensor(x, pf.int32)
+
+
+def test_an_empty_sparse_tensor_is_as_good_as_any(graph):
+    x = pf.SparseTensor(np.zeros((0, 2), int), np.zeros(0, "f"), [2, 3])
+    filled, empty = pf.sparse_fill_empty_rows(x, 9)
+    sums = pf.sparse_reduce_max(x, 1), pf.sparse_reduce_max(x), dense(pf.sparse_reset_shape(x))
+    whole, flags, rows, highest, box, softmax = run([dense(filled), empty, *sums, dense(pf.sparse_softmax(x))])
+    assert (whole.tolist(), flags.tolist()) == ([[9, 0, 0], [9, 0, 0]], [True, True])
+    assert (rows.tolist(), highest, box.shape, softmax.any()) == ([0, 0], 0, (0, 0), False)
