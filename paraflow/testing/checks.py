@@ -22,7 +22,7 @@ from paraflow.kernels.user import NativeKernel
 from paraflow.ops.array import make_constant, make_placeholder
 from paraflow.runtime.session import Session
 from paraflow.testing.case import Array, Case
-from paraflow.testing.interpreter import interpret
+from paraflow.testing.interpreter import interpret, interpreter
 
 STEP = 1e-5  # of finite differences
 
@@ -233,16 +233,18 @@ def _assert_derivatives(
     given = dict(feeds) | dict(zip(weights, cotangents, strict=True))
     point = [given[v] for v in variables]
 
+    values_of, first_of = interpreter(outputs, given), interpreter(first, given)
+
     def at(arrays: Sequence[Array]) -> dict[Tensor, Array]:
         return given | dict(zip(variables, arrays, strict=True))
 
     def total(arrays: Sequence[Array]) -> Any:
-        return sum(np.sum(c * y) for c, y in zip(cotangents, interpret(outputs, at(arrays)), strict=True))
+        return sum(np.sum(c * y) for c, y in zip(cotangents, values_of(at(arrays)), strict=True))
 
     def combined(arrays: Sequence[Array]) -> Any:
-        return sum(np.sum(m * g) for m, g in zip(mix, interpret(first, at(arrays)), strict=True))
+        return sum(np.sum(m * g) for m, g in zip(mix, first_of(at(arrays)), strict=True))
 
-    for i, (x, gradient) in enumerate(zip(xs, interpret(first, given), strict=True)):
+    for i, (x, gradient) in enumerate(zip(xs, first_of(given), strict=True)):
         with on(f"first derivative by input {chosen[i]} (actual: gradient rule, desired: finite differences)"):
             if gradient.shape != feeds[x].shape:
                 raise AssertionError(f"its shape is {gradient.shape}, not the input's {feeds[x].shape}")
@@ -293,11 +295,12 @@ def _complex_slope(
 ) -> Array:
     """The gradient of sum(Re(conj(cotangent) tensor)) by an input, real and imaginary parts moved by themselves."""
     dtype, shape = arrays[position].dtype, arrays[position].shape
+    values_of = interpreter(tensors, built.feeds(arrays))
 
     def total(moved: Sequence[Array]) -> Any:
         shifted = [a.copy() for a in arrays]
         shifted[position] = moved[0].copy().view(dtype).reshape(shape)
-        values = interpret(tensors, built.feeds(shifted))
+        values = values_of(built.feeds(shifted))
         return sum(np.sum(np.real(np.conj(w) * v)) for w, v in zip(cotangents, values, strict=True))
 
     pairs = np.array(arrays[position].reshape(-1)).view(np.float64)

@@ -5,7 +5,7 @@ It shares nothing with the compiler and the runtime, so it is what their results
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -24,24 +24,47 @@ def interpret(
     ``runtime`` holds what an executor supplies to bodies that ask for it: ``store`` (variable name -> array,
     written in place), ``comm``, ``samples``; ``draw`` is called with the operation to get the body's ``draw``.
     """
+    return interpreter(fetches, feeds or (), runtime)(feeds or {})
+
+
+def interpreter(
+    fetches: Any, fed: Iterable[Tensor] = (), runtime: Mapping[str, Any] | None = None
+) -> Callable[[Mapping[Tensor, Any]], Any]:
+    """`interpret` as a function of the values of ``fed``, for the many calls of which finite differences are made."""
     wanted = fetches if isinstance(fetches, (list, tuple)) else [fetches]
-    values = {tensor: np.asarray(value) for tensor, value in (feeds or {}).items()}
-    with np.errstate(all="ignore"):
-        for operation in _needed([as_operation(f) for f in wanted], values):
-            record = operation.record
-            supplied = {key: (runtime or {})[key] for key in record.runtime if key != "call"}
-            if "call" in record.runtime:
-                supplied["call"] = lambda program, arrays: _called(program, arrays, runtime)
-            if "draw" in supplied:
-                supplied["draw"] = supplied["draw"](operation)
-            body = body_of(record, [x.dtype for x in operation.inputs], [y.dtype for y in operation.outputs])
-            result = body(*(values[t] for t in operation.inputs), **operation.attrs, **supplied)
-            parts = result if isinstance(result, tuple) else (result,)
-            for tensor, part in zip(operation.outputs, parts, strict=True):
-                # What a variable holds now must not change under a later assignment.
-                values[tensor] = np.array(part) if record.reads or record.writes else np.asarray(part)
-    results = [values.get(f.__tensor__() if hasattr(f, "__tensor__") else f) for f in wanted]
-    return results if isinstance(fetches, (list, tuple)) else results[0]
+    calls = [_call(operation, runtime) for operation in _needed([as_operation(f) for f in wanted], set(fed))]
+
+    def run(feeds: Mapping[Tensor, Any]) -> Any:
+        values = {tensor: np.asarray(value) for tensor, value in feeds.items()}
+        with np.errstate(all="ignore"):
+            for call in calls:
+                call(values)
+        results = [values.get(f.__tensor__() if hasattr(f, "__tensor__") else f) for f in wanted]
+        return results if isinstance(fetches, (list, tuple)) else results[0]
+
+    return run
+
+
+def _call(operation: Operation, runtime: Mapping[str, Any] | None) -> Callable[[dict[Tensor, Any]], None]:
+    """A function that adds the operation's results to the values of tensors."""
+    record, inputs, outputs = operation.record, operation.inputs, operation.outputs
+    supplied = {key: (runtime or {})[key] for key in record.runtime if key != "call"}
+    if "call" in record.runtime:
+        supplied["call"] = lambda program, arrays: _called(program, arrays, runtime)
+    if "draw" in supplied:
+        supplied["draw"] = supplied["draw"](operation)
+    given = dict(operation.attrs) | supplied
+    body = body_of(record, [x.dtype for x in inputs], [y.dtype for y in outputs])
+    # What a variable holds now must not change under a later assignment.
+    as_array = np.array if record.reads or record.writes else np.asarray
+
+    def run(values: dict[Tensor, Any]) -> None:
+        result = body(*(values[t] for t in inputs), **given)
+        parts = result if isinstance(result, tuple) else (result,)
+        for tensor, part in zip(outputs, parts, strict=True):
+            values[tensor] = as_array(part)
+
+    return run
 
 
 def _called(program: Program, arrays: Sequence[Any], runtime: Mapping[str, Any] | None) -> list[Any]:
@@ -51,7 +74,7 @@ def _called(program: Program, arrays: Sequence[Any], runtime: Mapping[str, Any] 
     return results[: len(program.fetches)]
 
 
-def _needed(roots: list[Operation], fed: Mapping[Tensor, Any]) -> list[Operation]:
+def _needed(roots: list[Operation], fed: Set[Tensor]) -> list[Operation]:
     """The operations that ``roots`` depend on beyond the fed tensors, in program order."""
     needed = set(roots)
     graph = roots[0].graph
