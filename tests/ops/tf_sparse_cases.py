@@ -75,6 +75,37 @@ def safe_bags(**attrs):
     return Case(build, (numbers(5, 3), [1.0, 2.0, 0.5, -1.0, 0.25, 3.0]), ("float32",))
 
 
+OTHERS = np.array([[0, 0], [0, 3], [2, 2]])
+CUBE = np.array([[0, 0, 1], [0, 2, 0], [1, 0, 1], [1, 2, 3]])
+
+
+def parts(*tensors):
+    return [part for sp in tensors for part in (sp.indices, sp.values, sp.dense_shape)]
+
+
+def matrix(tf, values, shape=(3, 4)):
+    return tf.SparseTensor(PLACES, values, shape)
+
+
+def of(function, places=PLACES, shape=(3, 4), dtypes=("float32", "float64"), gradients=True):
+    """What ``function(tf, sp)`` gives of a sparse tensor: the parts of sparse ones."""
+
+    def build(tf, values):
+        result = function(tf, tf.SparseTensor(places, values, shape))
+        several = result if isinstance(result, (list, tuple)) else [result]
+        return [t for r in several for t in (parts(r) if hasattr(r, "dense_shape") else [r])]
+
+    return Case(build, ([1.0, -2.0, 0.5, 4.0],), dtypes, gradients)
+
+
+def of_two(function, **attrs):
+    def build(tf, values, others):
+        result = function(tf, matrix(tf, values), tf.SparseTensor(OTHERS, others, (3, 4)))
+        return parts(result) if hasattr(result, "dense_shape") else result
+
+    return Case(build, ([1.0, -2.0, 0.5, 4.0], [3.0, 2.5, -4.0]), **attrs)
+
+
 def product(**attrs):
     def build(tf, values, b):
         return tf.sparse_tensor_dense_matmul(tf.SparseTensor(PLACES, values, [3, 4]), b, **attrs)
@@ -135,6 +166,63 @@ CASES = {
     **{f"safe_embedding_lookup_sparse {i}": safe_bags(**attrs) for i, attrs in enumerate([
         {}, {"combiner": "sum"}, {"combiner": "sqrtn", "default_id": 2},
     ])},
+    "sparse_add": of_two(lambda tf, a, b: tf.sparse_add(a, b)),
+    "sparse_add, small sums left out": of_two(lambda tf, a, b: tf.sparse_add(a, b, 0.6)),
+    "sparse_add of a dense tensor": Case(lambda tf, v, x: [
+        tf.sparse_add(matrix(tf, v), x), tf.sparse.add(x, matrix(tf, v)),
+    ], ([1.0, -2.0, 0.5, 4.0], numbers(3, 4))),
+    "sparse_add of integers": Case(lambda tf, v: parts(tf.sparse_add(matrix(tf, v), matrix(tf, v), threshold=3)),
+                                   (np.array([1, -2, 5, 4]),)),
+    # TensorFlow has no gradient of these four.
+    "sparse_maximum": of_two(lambda tf, a, b: tf.sparse_maximum(a, b), gradients=False),
+    "sparse_minimum": of_two(lambda tf, a, b: tf.sparse_minimum(a, b), gradients=False),
+    "sparse_split": of(lambda tf, sp: [part for n, axis in ((3, 1), (2, -2), (4, 1), (1, 0))
+                                       for part in tf.sparse_split(sp_input=sp, num_split=n, axis=axis)],
+                       gradients=False),
+    **{f"sparse_reduce_max {i}": of(lambda tf, sp, args=args: [
+        f(sp, *args) for f in (tf.sparse_reduce_max, tf.sparse.reduce_max, tf.sparse_reduce_max_sparse)
+    ], CUBE, (2, 3, 4), gradients=False) for i, args in enumerate(((), ([0, 2],), (1, True), (-1,), (None, True)))},
+    **{f"sparse_reduce_sum_sparse {i}": of(lambda tf, sp, args=args: tf.sparse_reduce_sum_sparse(sp, *args),
+                                           CUBE, (2, 3, 4), gradients=False)
+       for i, args in enumerate(((), ([0, 2],), (1, True), (-1,), (None, True)))},
+    "sparse_concat": Case(lambda tf, v, w: [part for args in ((0, False), (-1, False), (1, True)) for part in parts(
+        tf.sparse_concat(args[0], [matrix(tf, v), matrix(tf, w, (5, 4) if args[1] else (3, 4)), matrix(tf, 2 * v)],
+                         expand_nonconcat_dim=args[1]))
+    ], ([1.0, -2.0, 0.5, 4.0], [5.0, 6.0, 7.0, 8.0]), gradients=False),
+    "sparse_slice": of(lambda tf, sp: [tf.sparse_slice(sp, *block) for block in (
+        ([0, 1], [2, 9]), ([1, 0], [1, 2]), ([0, 7], [2, 2]), ([0, 0], [3, 4]))]),
+    "sparse_reshape": of(lambda tf, sp: [tf.sparse_reshape(sp, shape) for shape in ([2, -1], [12], [2, 3, 1, 2])]),
+    "sparse.expand_dims": of(lambda tf, sp: [tf.sparse.expand_dims(sp, axis) for axis in (None, 0, 1, -2)]),
+    "sparse_reset_shape": of(lambda tf, sp: [
+        tf.sparse_reset_shape(sp), tf.sparse_reset_shape(sp, [4, 4]), tf.sparse_reset_shape(tf.sparse_slice(
+            sp, [1, 1], [1, 3]))]),
+    "sparse_fill_empty_rows": Case(lambda tf, v, default: [
+        *parts(tf.sparse_fill_empty_rows(tf.SparseTensor([[1, 1], [3, 1], [3, 3], [4, 0]], v, (6, 4)), default)[0]),
+        tf.sparse_fill_empty_rows(tf.SparseTensor([[1, 1], [3, 1], [3, 3], [4, 0]], v, (6, 4)), default)[1],
+    ], ([1.0, -2.0, 0.5, 4.0], 9.0)),
+    "sparse_softmax": of(lambda tf, sp: tf.sparse_softmax(sp)),
+    "sparse_softmax of three axes": of(lambda tf, sp: tf.sparse_softmax(sp),
+                                       [[0, 0, 1], [0, 0, 3], [1, 0, 1], [1, 0, 3]], (2, 3, 4)),
+    "sparse_mask": Case(lambda tf, v: [part for masked in [tf.sparse_mask(
+        tf.IndexedSlices(1 * v, [3, 5, 7], tf.constant([10, 2])), [5, 8])] for part in (masked.values, masked.indices)
+    ], (numbers(3, 2),)),
+    "sparse_to_indicator": Case(lambda tf, ids: tf.sparse_to_indicator(matrix(tf, ids), 5), (np.array([2, 0, 1, 3]),)),
+    "sparse_merge": Case(lambda tf, v: parts(*(
+        tf.sparse_merge(ids if several else ids[0], matrix(tf, v), [5, 6] if several else 5, already_sorted=ready)
+        for ids in [[matrix(tf, [2, 0, 1, 3]), matrix(tf, np.array([1, 5, 0, 0]))]]
+        for several, ready in ((False, False), (True, False), (False, True)))), ([1.0, -2.0, 0.5, 4.0],)),
+    "sparse_matmul": Case(lambda tf, a, b: [
+        tf.sparse_matmul(a, b), tf.sparse_matmul(a, a, transpose_a=True, a_is_sparse=True),
+        tf.sparse_matmul(b, a, True, True, b_is_sparse=True), tf.sparse_matmul(a, a, transpose_b=True),
+    ], (numbers(2, 3), numbers(3, 2)), ("float32", "bfloat16"), tolerance=0.02),
+    "sparse.eye": Case(lambda tf, n: parts(tf.sparse.eye(3), tf.sparse.eye(2, 4, tf.int32), tf.sparse.eye(n, 2)),
+                       (np.array(3),)),
+    "convert_to_tensor_or_sparse_tensor": of(lambda tf, sp: [
+        tf.convert_to_tensor_or_sparse_tensor(x) for x in (sp, tf.SparseTensorValue(PLACES, np.ones(4), [3, 4]), [1, 2])
+    ]),
+    "sparse and dense, multiplied": Case(lambda tf, v, row, x: parts(
+        matrix(tf, v) * x, matrix(tf, v) * row, matrix(tf, v) / x,
+    ), ([1.0, -2.0, 0.5, 4.0], [1.0, 2.0, -3.0, 0.25], (np.array(numbers(3, 4)) + 3).tolist())),
     "sparse_reorder, sparse_retain and cast": Case(lambda tf, v: [
         part for sp in (
             tf.sparse_reorder(tf.SparseTensor(PLACES[[2, 0, 3, 1]], v, [3, 4])),
