@@ -1,0 +1,41 @@
+"""The start of a program with flags, as ``tf.app`` has it::
+
+    pf.app.flags.DEFINE_float("learning_rate", 0.01, "how far a step goes")
+
+    def main(_):
+        print(pf.app.flags.FLAGS.learning_rate)
+
+    if __name__ == "__main__":
+        pf.app.run()
+
+It is the same under ``python script.py --learning_rate=0.1`` and ``paraflow launch -n 4 script.py --learning_rate=0.1``.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import absl.app
+
+from paraflow import flags
+
+__all__ = ["flags", "run"]
+
+
+def run(main: Callable[[list[str]], Any] | None = None, argv: list[str] | None = None) -> NoReturn:
+    """Parse the flags in ``argv`` (default: the command line) and end the program with what ``main`` returns.
+
+    ``main``, by default the program's function of that name, is given the program's name and what are no known flags.
+    ``--help`` shows the flags. Where a value does not fit, the program says so and ends with exit code 2.
+    """
+    function = main or sys.modules["__main__"].main
+    absl.app.run(function, sys.argv if argv is None else argv, flags_parser=_parse)
+    raise SystemExit(0)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return flags.parse_known(argv)
+    except flags.Error as error:
+        print(f"{argv[0]}: {error}; --help shows the flags", file=sys.stderr, flush=True)
+        raise SystemExit(2) from None
