@@ -8,7 +8,7 @@
     if __name__ == "__main__":
         pf.app.run()
 
-It is the same under ``python script.py --learning_rate=0.1`` and ``paraflow launch -n 4 script.py --learning_rate=0.1``.
+The same with ``python script.py --learning_rate=0.1`` and ``paraflow launch -n 4 script.py --learning_rate=0.1``.
 """
 
 import sys

@@ -66,7 +66,7 @@ def _with_older_names(define: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-FLAGS = _ParsedWhenRead()
+FLAGS: Any = _ParsedWhenRead()  # type: ignore[no-redef]
 DEFINE_bool = _with_older_names(absl.flags.DEFINE_bool)
 DEFINE_boolean = DEFINE_bool
 DEFINE_enum = _with_older_names(absl.flags.DEFINE_enum)

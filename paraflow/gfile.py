@@ -2,8 +2,8 @@
 
 What goes wrong raises TensorFlow's errors: NotFoundError, AlreadyExistsError, PermissionDeniedError, and
 FailedPreconditionError for a file in the place of a directory, a directory that is not empty, and the like. Names come
-in alphabetical order, the same on all ranks. Every rank does what it is told: what one of them makes or removes for all,
-guard with ``if rank == 0``.
+in alphabetical order, the same on all ranks. Every rank does what it is told: guard with ``if rank == 0`` what one of
+them makes or removes for all.
 """
 
 import errno
@@ -61,7 +61,7 @@ class GFile:
         self.name, self.mode = os.fspath(name), mode
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
         with _errors():
-            self._file: IO[Any] = open(self.name, mode, **text)  # type: ignore[call-overload]
+            self._file: IO[Any] = open(self.name, mode, **text)  # type: ignore[call-overload]  # noqa: SIM115
 
     def read(self, n: int = -1) -> Any:
         """What is left of the file, or the next ``n`` characters or bytes of it."""

@@ -2,8 +2,8 @@
 
 They go to the logger ``paraflow``: to standard error as ``LEVEL:paraflow:message``, or where the program has set up
 Python's logging (``logging.basicConfig``, `paraflow.app.run`) to its handlers. Every rank writes its own; under
-``paraflow launch`` the launcher names the rank of a line, elsewhere the line does. What is below WARN is left out unless
-``set_verbosity`` says otherwise: ``if rank == 0: set_verbosity(INFO)`` has one rank speak for all.
+``paraflow launch`` the launcher names the rank of a line, elsewhere the line does. What is below WARN is left out
+unless ``set_verbosity`` says otherwise: ``if rank == 0: set_verbosity(INFO)`` has one rank speak for all.
 """
 
 import logging

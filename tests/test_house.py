@@ -39,6 +39,13 @@ MAY_IMPORT = {
     "ops": OPS,
     "autodiff": AUTODIFF,
     "control": CONTROL,
+    "nest": CONTROL,
+    "compat": set(),
+    "switches": set(),
+    "flags": set(),
+    "app": {"flags"},
+    "gfile": set(),
+    "logging": OPS,
     "nn": {*CONTROL, "nn"},
     "metrics": {*CONTROL, "nn", "metrics"},
     "train": {*CONTROL, "train"},
@@ -56,11 +63,14 @@ MAY_IMPORT = {
     "show": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate", "show"},
     **dict.fromkeys(NAMESPACES, OPS),
     "__init__": {
-        *PARALLEL, *CONTROL, "nn", "metrics", "train", "data", "summary", "sysconfig", "testing", *NAMESPACES
+        *PARALLEL, *CONTROL, "nn", "metrics", "train", "data", "summary", "sysconfig", "testing", *NAMESPACES,
+        "nest", "compat", "switches", "flags", "app", "gfile", "logging",
     },
 }
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {
+    "flags": {"absl"},
+    "app": {"absl"},
     "graph": {"ml_dtypes"},
     "comm": {"mpi4py"},
     "experiment": {"pydantic", "pydantic_core", "rich", "safetensors", "matplotlib"},

@@ -8,7 +8,7 @@ from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert
 from paraflow.nn.convolution import one_of
-from paraflow.ops.ctc import ctc, ctc_beam_search, ctc_greedy
+from paraflow.ops.ctc import collapsed_labels, ctc, ctc_beam_search, ctc_greedy, unique_labels
 from paraflow.ops.rearrange import transpose
 from paraflow.ops.sparse import SparseTensor, as_sparse
 
@@ -73,3 +73,22 @@ def ctc_beam_search_decoder(
             inputs, sequence_length, beam_width=beam_width, top_paths=top_paths, merge_repeated=merge_repeated
         )
         return [SparseTensor(*parts[i : i + 3]) for i in range(0, len(parts), 3)], log_probability
+
+
+def ctc_unique_labels(labels: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
+    """The different labels of each row of ``labels`` [batch, places], and which of them each label is.
+
+    The first result, int64, has them in the order of their coming, then zeros; the second is int32. Both are [batch,
+    places].
+    """
+    unique, places = unique_labels(labels, name=name or "ctc_unique_labels")
+    return unique, places
+
+
+def collapse_repeated(labels: Any, seq_length: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
+    """``labels`` [batch, places] without those that repeat their neighbour, then zeros; and the new lengths [batch].
+
+    The first ``seq_length`` labels of each row count.
+    """
+    collapsed, lengths = collapsed_labels(labels, seq_length, name=name or "collapse_repeated_labels")
+    return collapsed, lengths

@@ -4,6 +4,8 @@ from paraflow.train.checkpoint_files import (
     CheckpointReader,
     CheckpointState,
     checkpoint_exists,
+    checkpoints_iterator,
+    get_checkpoint_mtimes,
     get_checkpoint_state,
     latest_checkpoint,
     list_variables,
@@ -13,6 +15,7 @@ from paraflow.train.checkpoint_files import (
     update_checkpoint_state,
 )
 from paraflow.train.checkpoint_files import CheckpointReader as NewCheckpointReader
+from paraflow.train.coordinator import Coordinator, LooperThread
 from paraflow.train.global_step import (
     assert_global_step,
     create_global_step,
@@ -52,6 +55,7 @@ from paraflow.train.schedules import (
     piecewise_constant_decay,
     polynomial_decay,
 )
+from paraflow.train.warm_start import init_from_checkpoint, warm_start
 
 __all__ = [
     "AdadeltaOptimizer",
@@ -61,11 +65,13 @@ __all__ = [
     "AdamWOptimizer",
     "CheckpointReader",
     "CheckpointState",
+    "Coordinator",
     "ExponentialMovingAverage",
     "FtrlOptimizer",
     "GradientDescentOptimizer",
     "LAMBOptimizer",
     "LARSOptimizer",
+    "LooperThread",
     "MomentumOptimizer",
     "NewCheckpointReader",
     "Optimizer",
@@ -75,16 +81,19 @@ __all__ = [
     "Saver",
     "assert_global_step",
     "checkpoint_exists",
+    "checkpoints_iterator",
     "cosine_decay",
     "cosine_decay_restarts",
     "create_global_step",
     "exponential_decay",
     "export_meta_graph",
+    "get_checkpoint_mtimes",
     "get_checkpoint_state",
     "get_global_step",
     "get_or_create_global_step",
     "global_step",
     "import_meta_graph",
+    "init_from_checkpoint",
     "inverse_time_decay",
     "latest_checkpoint",
     "linear_cosine_decay",
@@ -99,5 +108,6 @@ __all__ = [
     "polynomial_decay",
     "remove_checkpoint",
     "update_checkpoint_state",
+    "warm_start",
     "write_graph",
 ]

@@ -35,7 +35,7 @@ def found(symbol):
     """Our object of that name, or None."""
     thing = paraflow
     for part in symbol.split("."):
-        if part not in getattr(thing, "__all__", dir(thing)):
+        if part not in getattr(thing, "__all__", dir(thing)) and symbol != "print":  # which no star import may give
             return None
         thing = getattr(thing, part)
     return thing
