@@ -120,9 +120,9 @@ def _dimension(size: int | None) -> Dimension | None:
     return None if size is None else Dimension(size)
 
 
-def dimension_value(dimension: Any) -> int | None:
-    """A size as a plain int, None where it is not known."""
-    return None if dimension is None else int(dimension)
+def dimension_value(dimension: Any) -> Any:
+    """A size of a shape as a plain int, None where it is not known; anything else as it is."""
+    return dimension.value if isinstance(dimension, Dimension) else dimension
 
 
 def dimension_at_index(shape: Any, index: int) -> Dimension | None:

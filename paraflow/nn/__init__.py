@@ -1,7 +1,7 @@
 """Neural networks: what ``tf.nn`` has of operations, and initializers, layers, losses and metrics made of them."""
 
 from paraflow.nn import initializers, layers, losses, metrics, rnn_cell
-from paraflow.nn.activations import crelu, gelu, relu_layer, softsign, swish, zero_fraction
+from paraflow.nn.activations import crelu, gelu, leaky_relu, relu_layer, softsign, swish, zero_fraction
 from paraflow.nn.convolution import (
     atrous_conv2d,
     conv1d,
@@ -63,7 +63,6 @@ from paraflow.ops.nn import (
     elu,
     in_top_k,
     l2_normalize,
-    leaky_relu,
     log_poisson_loss,
     log_softmax,
     moments,

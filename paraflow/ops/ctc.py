@@ -367,26 +367,3 @@ def _(labels: Spec) -> tuple[Spec, Spec]:
     if labels.shape is not None and len(labels.shape) != 2:
         raise GraphError(f"labels are [batch, places], not {format_dims(labels.shape)}")
     return Spec(int64, labels.shape), Spec(int32, labels.shape)
-
-
-@op(same=())
-def collapsed_labels(labels, lengths):
-    """``labels`` [batch, places] without those that repeat their neighbour, then zeros; and new lengths [batch].
-
-    Only the first ``lengths`` of each row count. The result is as wide as its longest row.
-    """
-    kept = np.arange(labels.shape[1]) < np.reshape(lengths, (-1, 1))
-    kept[:, 1:] &= labels[:, 1:] != labels[:, :-1]
-    new = kept.sum(axis=1)
-    result = np.zeros((len(labels), new.max(initial=0)), labels.dtype)
-    for row, (out, keep) in enumerate(zip(result, kept, strict=True)):
-        out[: new[row]] = labels[row, keep]
-    return result, new.astype(lengths.dtype)
-
-
-@collapsed_labels.shape
-def _(labels: Spec, lengths: Spec) -> tuple[Spec, Spec]:
-    if not is_integer(lengths.dtype):
-        raise GraphError(f"lengths are integers, not {lengths.dtype.name}")
-    batch = None if labels.shape is None else labels.shape[0]
-    return Spec(labels.dtype, (batch, None)), Spec(lengths.dtype, lengths.shape)

@@ -51,9 +51,7 @@ VALUES = {
         "math.reduce_all", "math.reduce_any",
     ), KEEPS),
     **dict.fromkeys((
-        "bincount", "math.bincount", "boolean_mask", "where", "where_v2", "div_no_nan", "math.divide_no_nan",
-        "reduce_mean", "math.reduce_mean", "math.reduce_euclidean_norm", "nn.leaky_relu",
-        "losses.compute_weighted_loss",
+        "bincount", "math.bincount", "div_no_nan", "math.divide_no_nan",
     ), KINDS),
     **dict.fromkeys(("bitcast", "cast", "saturate_cast", "dtypes.cast", "dtypes.saturate_cast", "concat", "stack"),
                     READ),
@@ -65,7 +63,6 @@ VALUES = {
         "nn.swish",
     ), CONJUGATE),
     **dict.fromkeys(("self_adjoint_eig", "linalg.eigh", "svd", "linalg.svd"), SIGNS),
-    **dict.fromkeys(("qr", "linalg.qr"), "the gradient of a wide matrix is not built"),
     **dict.fromkeys(("required_space_to_batch_paddings", "reverse", "reverse_v2", "roll", "manip.reverse",
                      "manip.roll"), EARLY),
     **dict.fromkeys(("math.l2_normalize", "linalg.l2_normalize", "nn.l2_normalize", "math.reduce_std",

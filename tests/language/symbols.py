@@ -51,7 +51,10 @@ def shown(default):
 def difference(symbol, theirs, thing):
     """What is not TensorFlow's in our parameters, or an empty string."""
     short = symbol.rpartition(".")[2]
-    ours = inspect.signature(thing).parameters
+    try:
+        ours = inspect.signature(thing).parameters
+    except ValueError:  # classes of C
+        return "is Python's or numpy's"
     taken = list(ours)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in ours.values())
     record = isinstance(thing, OpRecord)
