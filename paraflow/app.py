@@ -15,11 +15,11 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import absl.app
-
 from paraflow import flags
 
 __all__ = ["flags", "run"]
+
+_HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 
 
 def run(main: Callable[[list[str]], Any] | None = None, argv: list[str] | None = None) -> NoReturn:
@@ -28,14 +28,14 @@ def run(main: Callable[[list[str]], Any] | None = None, argv: list[str] | None =
     ``main``, by default the program's function of that name, is given the program's name and what are no known flags.
     ``--help`` shows the flags. Where a value does not fit, the program says so and ends with exit code 2.
     """
-    function = main or sys.modules["__main__"].main
-    absl.app.run(function, sys.argv if argv is None else argv, flags_parser=_parse)
-    raise SystemExit(0)
-
-
-def _parse(argv: list[str]) -> list[str]:
+    program = sys.modules["__main__"]
+    arguments = sys.argv if argv is None else argv
+    if _HELP.intersection(arguments[1:]) and "help" not in flags.FLAGS:
+        print(program.__doc__ or "", "flags:", flags.FLAGS.get_help(), sep="\n")
+        raise SystemExit(0)
     try:
-        return flags.parse_known(argv)
+        rest = flags.parse_known(arguments)
     except flags.Error as error:
-        print(f"{argv[0]}: {error}; --help shows the flags", file=sys.stderr, flush=True)
+        print(f"{arguments[0]}: {error}; --help shows the flags", file=sys.stderr, flush=True)
         raise SystemExit(2) from None
+    raise SystemExit((main or program.main)(rest))

@@ -105,6 +105,10 @@ class GFile:
         """Close the file."""
         self._file.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):  # programs write GFile(path).read()
+            self._file.close()
+
     def __enter__(self) -> "GFile":
         return self
 

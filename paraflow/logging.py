@@ -1,7 +1,7 @@
 """Messages of the program by level, as ``tf.logging`` has them, over Python's ``logging``.
 
 They go to the logger ``paraflow``: to standard error as ``LEVEL:paraflow:message``, or where the program has set up
-Python's logging (``logging.basicConfig``, `paraflow.app.run`) to its handlers. Every rank writes its own; under
+Python's logging (``logging.basicConfig``) to its handlers. Every rank writes its own; under
 ``paraflow launch`` the launcher names the rank of a line, elsewhere the line does. What is below WARN is left out
 unless ``set_verbosity`` says otherwise: ``if rank == 0: set_verbosity(INFO)`` has one rank speak for all.
 """

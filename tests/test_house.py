@@ -70,7 +70,6 @@ MAY_IMPORT = {
 # What a part may import beyond the standard library and numpy.
 PACKAGES = {
     "flags": {"absl"},
-    "app": {"absl"},
     "graph": {"ml_dtypes"},
     "comm": {"mpi4py"},
     "experiment": {"pydantic", "pydantic_core", "rich", "safetensors", "matplotlib"},
