@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from paraflow.graph.shape import dimension_at_index, dimension_value
+
 __all__ = [
-    "as_bytes", "as_str", "as_str_any", "as_text", "bytes_or_text_types", "complex_types", "integral_types",
-    "path_to_str", "real_types", "v1",
+    "as_bytes", "as_str", "as_str_any", "as_text", "bytes_or_text_types", "complex_types", "dimension_at_index",
+    "dimension_value", "integral_types", "path_to_str", "real_types", "v1",
 ]  # fmt: skip
 
 v1 = sys.modules["paraflow"]

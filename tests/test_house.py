@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "autodiff": AUTODIFF,
     "control": CONTROL,
     "nest": CONTROL,
-    "compat": set(),
+    "compat": GRAPH,
     "switches": set(),
     "flags": set(),
     "app": {"flags"},

@@ -40,9 +40,13 @@ def init_from_checkpoint(ckpt_dir_or_file: str, assignment_map: Mapping[str, Any
     Raises ValueError for a name that the checkpoint or the graph has not, a scope that is mapped to something else, and
     values of another shape or dtype.
     """
-    reader = load_checkpoint(ckpt_dir_or_file)
+    _start_all(load_checkpoint(ckpt_dir_or_file), _pairs(get_default_graph().root, assignment_map))
+
+
+def _start_all(reader: CheckpointReader, pairs: Sequence[tuple[str, Variable]]) -> None:
+    """Give each variable an initializer that reads its value, once all of them are known to fit."""
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-    for tensor, variable in _pairs(get_default_graph().root, assignment_map, set(shapes)):
+    for tensor, variable in pairs:
         if tensor not in shapes:
             raise InvalidArgumentError(
                 f"tensor {tensor} ({variable.spec.name} in the graph) is not found in the checkpoint {reader.path}"
@@ -54,10 +58,11 @@ def init_from_checkpoint(ckpt_dir_or_file: str, assignment_map: Mapping[str, Any
                 f"{tensor} in {reader.path} is {dtypes[tensor].name} {format_dims(tuple(shapes[tensor]))}"
                 f"{at_user_line()}"
             )
+    for tensor, variable in pairs:
         _start_with(variable, os.path.abspath(reader.path), tensor)
 
 
-def _pairs(graph: Graph, assignment_map: Mapping[str, Any], there: set[str]) -> list[tuple[str, Variable]]:
+def _pairs(graph: Graph, assignment_map: Mapping[str, Any]) -> list[tuple[str, Variable]]:
     """(name in the checkpoint, variable) of all that a map says."""
     pairs = []
     for tensor, target in dict(assignment_map).items():
@@ -123,4 +128,4 @@ def warm_start(
     unused = set(names) - {v.spec.name for v in chosen}
     if unused:
         raise InvalidArgumentError(f"var_name_to_prev_var_name: {sorted(unused)} are not started{at_user_line()}")
-    init_from_checkpoint(ckpt_to_initialize_from, {names.get(v.spec.name, v.spec.name): v for v in chosen})
+    _start_all(load_checkpoint(ckpt_to_initialize_from), [(names.get(v.spec.name, v.spec.name), v) for v in chosen])
