@@ -68,4 +68,5 @@ def checked_in(symbol, thing):
     things, strings = _used()
     namespace, _, short = symbol.rpartition(".")
     by_object = things.get(id(thing), "") if callable(thing) else ""
-    return things.get(symbol) or by_object or strings.get(symbol) or strings.get((_FOLDERS.get(namespace), short), "")
+    by_name = strings.get(symbol) or (strings.get(short) if getattr(paraflow, short, None) is thing else "")
+    return things.get(symbol) or by_object or by_name or strings.get((_FOLDERS.get(namespace), short), "")

@@ -66,6 +66,12 @@ def test_a_value_that_does_not_fit_is_told(tmp_path, argument, message):
     assert "Traceback" not in done.stderr
 
 
+def test_run_is_given_arguments_and_gives_the_exit_code():
+    with pytest.raises(SystemExit) as end:
+        pf.app.run(len, ["program", "a", "--unknown"])
+    assert end.value.code == 3
+
+
 def test_help_shows_the_flags(tmp_path):
     done = started(tmp_path, sys.executable, "SCRIPT", "--help")
     assert "--steps: how many\n    (default: '3')\n    (a positive integer)" in done.stdout
@@ -96,8 +102,8 @@ def verbosity():
 
 
 def test_levels_are_tensorflows():
-    names = "DEBUG", "INFO", "WARN", "ERROR", "FATAL"
-    assert [getattr(pf.logging, name) for name in names] == [10, 20, 30, 40, 50]
+    levels = pf.logging.DEBUG, pf.logging.INFO, pf.logging.WARN, pf.logging.ERROR, pf.logging.FATAL
+    assert levels == (10, 20, 30, 40, 50)
     assert pf.get_logger() is logging.getLogger("paraflow")
 
 
@@ -111,8 +117,12 @@ def test_messages_below_the_verbosity_are_left_out(verbosity, caplog):
     pf.logging.error("failed")
     pf.logging.log_if(pf.logging.INFO, "not said", False)
     pf.logging.vlog(pf.logging.FATAL, "%s", "last")
+    pf.logging.fatal("going on")
+    pf.logging.TaskLevelStatusMessage("status")
+    pf.logging.flush()
     found = [(r.levelname, r.getMessage(), Path(r.pathname).name) for r in caplog.records]
-    said = [("INFO", "step 3: said"), ("WARNING", "warned"), ("ERROR", "failed"), ("CRITICAL", "last")]
+    said = [("INFO", "step 3: said"), ("WARNING", "warned"), ("ERROR", "failed"), ("CRITICAL", "last"),
+            ("CRITICAL", "going on"), ("ERROR", "status")]  # fmt: skip
     assert found == [(*line, "test_programs.py") for line in said]
 
 
@@ -238,6 +248,8 @@ def test_text_and_bytes():
         compat.as_bytes(1)
     assert isinstance(np.float32(1), compat.real_types)
     assert not isinstance(1.5, compat.integral_types)
+    assert isinstance(1j, compat.complex_types)
+    assert isinstance(b"a", compat.bytes_or_text_types)
     assert compat.v1.placeholder is pf.placeholder
 
 

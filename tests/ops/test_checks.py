@@ -163,26 +163,3 @@ def test_shapes_of_the_run_are_checked_then(graph):
             session.run(check, {x: np.zeros((2, 3)), y: [1]})
         with pytest.raises(InvalidArgumentError, match=r"Specified explicitly.* must have size"):
             session.run(check, {x: np.zeros((2, 4)), y: [1, 2]})
-
-
-@pytest.mark.parametrize(
-    ("name", "holds", "fails"),
-    [
-        ("assert_greater", ([2, 3], [1, 2]), ([2, 2], [1, 2])),
-        ("assert_greater_equal", ([2, 2], [1, 2]), ([2, 1], [1, 2])),
-        ("assert_less_equal", ([1, 2], [2, 2]), ([3, 2], [2, 2])),
-        ("assert_none_equal", ([1, 2], [2, 1]), ([1, 2], [2, 2])),
-        ("assert_near", ([1.0, 2.0], [1.0, 2 + 1e-15]), ([1.0, 2.0], [1.0, 2.1])),
-        ("assert_negative", ([-1, -2],), ([-1, 0],)),
-        ("assert_non_negative", ([0, 2],), ([0, -1],)),
-        ("assert_non_positive", ([0, -2],), ([0, 1],)),
-    ],
-)
-def test_comparisons(graph, name, holds, fails):
-    fed = [pf.placeholder(np.array(value).dtype, (2,)) for value in holds]
-    assert getattr(pf, name) is getattr(pf.debugging, name)
-    check = getattr(pf, name)(*fed)
-    with pf.Session() as session:
-        session.run(check, dict(zip(fed, holds, strict=True)))
-        with pytest.raises(InvalidArgumentError, match="assertion failed"):
-            session.run(check, dict(zip(fed, fails, strict=True)))
