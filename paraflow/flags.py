@@ -30,7 +30,7 @@ class _ParsedWhenRead(absl.flags.FlagValues):
         return super().__getattr__(name)
 
 
-FLAGS: Any = _ParsedWhenRead()  # type: ignore[no-redef]
+FLAGS: Any = _ParsedWhenRead()  # type: ignore[no-redef, no-untyped-call]
 
 
 def parse_known(argv: list[str]) -> list[str]:
