@@ -26,7 +26,6 @@ from paraflow import (
     linalg,
     manip,
     math,
-    nest,
     nn,
     random,
     signal,
@@ -182,7 +181,21 @@ from paraflow.ops.variables import local_variables_initializer as initialize_loc
 from paraflow.vocabulary import *  # noqa: F403
 
 if TYPE_CHECKING:  # loaded by __getattr__ when first used
-    from paraflow import app, comm, compat, data, flags, gfile, logging, metrics, parallel, summary, sysconfig, testing
+    from paraflow import (
+        app,
+        comm,
+        compat,
+        data,
+        flags,
+        gfile,
+        logging,
+        metrics,
+        nest,
+        parallel,
+        summary,
+        sysconfig,
+        testing,
+    )
     from paraflow.compiler.pipeline import CompilerOptions
     from paraflow.dtypes import DType, bfloat16
     from paraflow.kernels.user import native_kernel
@@ -433,8 +446,8 @@ _LATER = {
     ),
     **{
         name: f"paraflow.{name}"
-        for name in ("app", "comm", "compat", "data", "flags", "gfile", "logging", "metrics", "parallel", "summary",
-                     "sysconfig", "testing")
+        for name in ("app", "comm", "compat", "data", "flags", "gfile", "logging", "metrics", "nest", "parallel",
+                     "summary", "sysconfig", "testing")
     },
     "DType": "paraflow.dtypes",
     "CompilerOptions": "paraflow.compiler.pipeline",

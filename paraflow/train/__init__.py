@@ -1,5 +1,8 @@
 """What TensorFlow calls tf.train: optimizers as update expressions, learning-rate schedules, averages, checkpoints."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from paraflow.train.checkpoint_files import (
     CheckpointReader,
     CheckpointState,
@@ -15,7 +18,6 @@ from paraflow.train.checkpoint_files import (
     update_checkpoint_state,
 )
 from paraflow.train.checkpoint_files import CheckpointReader as NewCheckpointReader
-from paraflow.train.coordinator import Coordinator, LooperThread
 from paraflow.train.global_step import (
     assert_global_step,
     create_global_step,
@@ -56,6 +58,9 @@ from paraflow.train.schedules import (
     polynomial_decay,
 )
 from paraflow.train.warm_start import init_from_checkpoint, warm_start
+
+if TYPE_CHECKING:  # loaded by __getattr__ when first used
+    from paraflow.train.coordinator import Coordinator, LooperThread
 
 __all__ = [
     "AdadeltaOptimizer",
@@ -111,3 +116,10 @@ __all__ = [
     "warm_start",
     "write_graph",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Threads that end together, for which few programs ask."""
+    if name not in ("Coordinator", "LooperThread"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("paraflow.train.coordinator"), name)
