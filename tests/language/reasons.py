@@ -7,7 +7,7 @@ no line speaks of a symbol that is there, so whoever adds one takes its line out
 NEWER = "came after TensorFlow 1.15"
 SWITCH = "switches TensorFlow to its second version; there is one kind of graph, session and variable here"
 FILES = "reading and decoding of files: pf.data has datasets, sources and batches"
-STRINGS = "there are no tensors of strings"
+STRINGS = "there are no tensors of strings: text becomes numbers before it is fed"
 SPARSE = "not built yet; SparseTensor, placeholders, products with dense matrices, lookups and CTC are there"
 RAGGED = "there are no ragged tensors: sparse tensors or lengths say where rows end"
 SETS = "there are no sets in rows: compare one_hot codes, or give np.intersect1d and the like to py_func"
@@ -30,7 +30,7 @@ PLACEMENT = "operations are placed on no devices"
 DEFAULTS = "initial values of 0 and 1 are written None, and one number stands for all axes"
 IMAGES = "images are read and changed as arrays before they are fed; extract_image_patches and pooling are there"
 FRACTIONAL = "its regions are drawn by a sequence of TensorFlow's kernel alone; avg_pool and max_pool have fixed ones"
-INITIALIZERS = "there are no tables"
+INITIALIZERS = "there are no tables: a dictionary turns words into numbers before they are fed"
 OPERATORS = "linear operators are classes over the functions of tf.linalg, which are here"
 EAGER = "its function computes on eager tensors; py_func gives it arrays, and custom_gradient a gradient"
 FUNCTION = "a Python function adds operations to the graph when it is called; it needs no decorator"
@@ -54,7 +54,7 @@ LOCKING = "updates of variables are never concurrent, so there is no use_locking
 
 # Functions whose values or gradients are not TensorFlow's for the arguments of generated.py.
 KEEPS = "lists of tensors are packed in their own dtype, and no dtype is changed without cast"
-KINDS = "takes no such dtype: what is no number of the right kind is an error here, not cast or counted"
+KINDS = "counts integers: floats have to be cast, which says what becomes of fractions"
 CONJUGATE = "TensorFlow forgets a conjugate in its gradient of complex numbers; ours is that of difference quotients"
 SIGNS = "eigenvectors and singular vectors have LAPACK's signs here, Eigen's there"
 EARLY = "an axis or a shape that is a tensor has to be known when the graph is built"
@@ -69,9 +69,8 @@ VALUES = {
         "math.logical_and", "math.logical_not", "math.logical_or", "math.logical_xor", "reduce_all", "reduce_any",
         "math.reduce_all", "math.reduce_any",
     ), KEEPS),
-    **dict.fromkeys((
-        "bincount", "math.bincount", "div_no_nan", "math.divide_no_nan",
-    ), KINDS),
+    **dict.fromkeys(("bincount", "math.bincount"), KINDS),
+    **dict.fromkeys(("div_no_nan", "math.divide_no_nan"), "takes no integers, as TensorFlow 1.15 took none"),
     **dict.fromkeys(("bitcast", "cast", "saturate_cast", "dtypes.cast", "dtypes.saturate_cast", "concat", "stack"),
                     READ),
     **dict.fromkeys(("cholesky", "linalg.cholesky", "linalg.logdet"),
