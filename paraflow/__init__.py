@@ -38,7 +38,9 @@ from paraflow.autodiff import UnconnectedGradients, gradients, hessians
 from paraflow.control.branches import case, cond, switch_case
 from paraflow.control.functional import foldl, foldr, map_fn, scan
 from paraflow.control.loops import while_loop
+from paraflow.control.printing import print_ as print  # noqa: F401
 from paraflow.control.tensor_array import TensorArray
+from paraflow.errors import OpError
 from paraflow.graph.dtypes import (
     as_dtype,
     complex64,
@@ -62,18 +64,21 @@ from paraflow.graph.graph import (
     Graph,
     add_to_collection,
     add_to_collections,
+    colocate_with,
     control_dependencies,
     device,
     get_collection,
     get_collection_ref,
     get_default_graph,
+    init_scope,
     name_scope,
+    op_scope,
     reset_default_graph,
 )
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert as convert_to_tensor
 from paraflow.graph.record import op
-from paraflow.graph.shape import Spec, TensorShape
+from paraflow.graph.shape import Dimension, Spec, TensorShape, dimension_at_index, dimension_value
 from paraflow.nn import initializers, layers, losses
 from paraflow.nn.initializers import constant as constant_initializer
 from paraflow.nn.initializers import glorot_normal as glorot_normal_initializer
@@ -94,6 +99,7 @@ from paraflow.nn.variable_scope import (
     get_variable,
     get_variable_scope,
     no_regularizer,
+    variable_op_scope,
     variable_scope,
 )
 from paraflow.ops.checks import assert_ as Assert  # noqa: N812
@@ -131,7 +137,7 @@ from paraflow.ops.debugging import (
     verify_tensor_all_finite,
 )
 from paraflow.ops.graph_defs import import_graph_def
-from paraflow.ops.python import custom_gradient, numpy_function, py_func
+from paraflow.ops.python import RegisterGradient, custom_gradient, grad_pass_through, numpy_function, py_func
 from paraflow.ops.python import print_ as Print  # noqa: N812
 from paraflow.ops.python import tuple_ as tuple
 from paraflow.ops.random import get_seed
@@ -155,6 +161,7 @@ from paraflow.ops.state import global_variables as all_variables
 from paraflow.ops.state import variables_initializer as initialize_variables
 from paraflow.ops.summaries import Summary
 from paraflow.ops.variables import (
+    batch_scatter_update,
     count_up_to,
     is_variable_initialized,
     local_variables,
@@ -174,10 +181,25 @@ from paraflow.ops.variables import local_variables_initializer as initialize_loc
 from paraflow.vocabulary import *  # noqa: F403
 
 if TYPE_CHECKING:  # loaded by __getattr__ when first used
-    from paraflow import comm, data, metrics, parallel, summary, sysconfig, testing
+    from paraflow import (
+        app,
+        comm,
+        compat,
+        data,
+        flags,
+        gfile,
+        logging,
+        metrics,
+        nest,
+        parallel,
+        summary,
+        sysconfig,
+        testing,
+    )
     from paraflow.compiler.pipeline import CompilerOptions
-    from paraflow.dtypes import bfloat16
+    from paraflow.dtypes import DType, bfloat16
     from paraflow.kernels.user import native_kernel
+    from paraflow.logging import get_logger
     from paraflow.runtime.config import (
         ConfigProto,
         GPUOptions,
@@ -188,6 +210,17 @@ if TYPE_CHECKING:  # loaded by __getattr__ when first used
     )
     from paraflow.runtime.interactive import InteractiveSession, get_default_session
     from paraflow.runtime.session import Session
+    from paraflow.switches import (
+        disable_control_flow_v2,
+        disable_eager_execution,
+        disable_resource_variables,
+        disable_tensor_equality,
+        disable_v2_behavior,
+        disable_v2_tensorshape,
+        enable_resource_variables,
+        executing_eagerly,
+        resource_variables_enabled,
+    )
 
 newaxis = None  # in a tensor's key: a new axis of size 1
 
@@ -197,6 +230,8 @@ __all__ = [
     "Assert",
     "CompilerOptions",
     "ConfigProto",
+    "DType",
+    "Dimension",
     "GPUOptions",
     "Graph",
     "GraphKeys",
@@ -204,9 +239,11 @@ __all__ = [
     "IndexedSlices",
     "IndexedSlicesValue",
     "InteractiveSession",
+    "OpError",
     "Operation",
     "OptimizerOptions",
     "Print",
+    "RegisterGradient",
     "RunMetadata",
     "RunOptions",
     "Session",
@@ -222,6 +259,7 @@ __all__ = [
     "add_to_collection",
     "add_to_collections",
     "all_variables",
+    "app",
     "as_dtype",
     "assert_equal",
     "assert_greater",
@@ -246,12 +284,15 @@ __all__ = [
     "assign",
     "assign_add",
     "assign_sub",
+    "batch_scatter_update",
     "bfloat16",
     "bitwise",
     "bool",
     "case",
     "check_numerics",
+    "colocate_with",
     "comm",
+    "compat",
     "complex64",
     "complex128",
     "cond",
@@ -264,10 +305,21 @@ __all__ = [
     "data",
     "debugging",
     "device",
+    "dimension_at_index",
+    "dimension_value",
+    "disable_control_flow_v2",
+    "disable_eager_execution",
+    "disable_resource_variables",
+    "disable_tensor_equality",
+    "disable_v2_behavior",
+    "disable_v2_tensorshape",
     "double",
     "dtypes",
+    "enable_resource_variables",
     "errors",
     "exchange",
+    "executing_eagerly",
+    "flags",
     "float16",
     "float32",
     "float64",
@@ -278,19 +330,23 @@ __all__ = [
     "get_default_graph",
     "get_default_session",
     "get_local_variable",
+    "get_logger",
     "get_seed",
     "get_static_value",
     "get_variable",
     "get_variable_scope",
+    "gfile",
     "global_variables",
     "global_variables_initializer",
     "glorot_normal_initializer",
     "glorot_uniform_initializer",
+    "grad_pass_through",
     "gradients",
     "graph_util",
     "half",
     "hessians",
     "import_graph_def",
+    "init_scope",
     "initialize_all_variables",
     "initialize_local_variables",
     "initialize_variables",
@@ -306,6 +362,7 @@ __all__ = [
     "linalg",
     "local_variables",
     "local_variables_initializer",
+    "logging",
     "losses",
     "make_template",
     "manip",
@@ -316,12 +373,14 @@ __all__ = [
     "moving_average_variables",
     "name_scope",
     "native_kernel",
+    "nest",
     "newaxis",
     "nn",
     "no_regularizer",
     "numpy_function",
     "ones_initializer",
     "op",
+    "op_scope",
     "orthogonal_initializer",
     "parallel",
     "py_func",
@@ -331,6 +390,7 @@ __all__ = [
     "recompute_grad",
     "report_uninitialized_variables",
     "reset_default_graph",
+    "resource_variables_enabled",
     "scan",
     "scatter_add",
     "scatter_div",
@@ -358,6 +418,7 @@ __all__ = [
     "uint32",
     "uint64",
     "uniform_unit_scaling_initializer",
+    "variable_op_scope",
     "variable_scope",
     "variables_initializer",
     "variance_scaling_initializer",
@@ -366,6 +427,7 @@ __all__ = [
     "zeros_initializer",
 ]
 __all__ += vocabulary.__all__
+# Not `print`, of which no program would say that a star import has taken its own away.
 
 
 # Public name -> the module that has it, where a program that builds graphs may do without it. What runs graphs is here
@@ -376,11 +438,23 @@ _LATER = {
         ("ConfigProto", "GPUOptions", "GraphOptions", "OptimizerOptions", "RunMetadata", "RunOptions"),
         "paraflow.runtime.config",
     ),
-    **{name: f"paraflow.{name}" for name in ("comm", "data", "metrics", "parallel", "summary", "sysconfig", "testing")},
+    **dict.fromkeys(
+        ("disable_control_flow_v2", "disable_eager_execution", "disable_resource_variables", "disable_tensor_equality",
+         "disable_v2_behavior", "disable_v2_tensorshape", "enable_resource_variables", "executing_eagerly",
+         "resource_variables_enabled"),
+        "paraflow.switches",
+    ),
+    **{
+        name: f"paraflow.{name}"
+        for name in ("app", "comm", "compat", "data", "flags", "gfile", "logging", "metrics", "nest", "parallel",
+                     "summary", "sysconfig", "testing")
+    },
+    "DType": "paraflow.dtypes",
     "CompilerOptions": "paraflow.compiler.pipeline",
     "InteractiveSession": "paraflow.runtime.interactive",
     "Session": "paraflow.runtime.session",
     "bfloat16": "paraflow.dtypes",
+    "get_logger": "paraflow.logging",
     "get_default_session": "paraflow.runtime.interactive",
     "native_kernel": "paraflow.kernels.user",
 }

@@ -1,8 +1,11 @@
 """Dtypes and casts, as ``tf.dtypes`` has it."""
 
+from typing import Any
+
+from numpy import dtype as DType  # noqa: N812
+
 from paraflow.graph import dtypes as elements
 from paraflow.graph.dtypes import (
-    DType,
     as_dtype,
     complex64,
     complex128,
@@ -25,17 +28,18 @@ from paraflow.ops.casting import saturate_cast
 from paraflow.ops.complexes import complex
 from paraflow.ops.sparse import cast
 
-bfloat16: DType  # made by __getattr__
+bfloat16: DType[Any]  # made by __getattr__
 
 # fmt: off
 __all__ = [
-    "as_dtype", "bfloat16", "bool", "cast", "complex", "complex64", "complex128", "double", "float16", "float32",
-    "float64", "half", "int8", "int16", "int32", "int64", "saturate_cast", "uint8", "uint16", "uint32", "uint64",
+    "DType", "as_dtype", "bfloat16", "bool", "cast", "complex", "complex64", "complex128", "double", "float16",
+    "float32", "float64", "half", "int8", "int16", "int32", "int64", "saturate_cast", "uint8", "uint16", "uint32",
+    "uint64",
 ]
 # fmt: on
 
 
-def __getattr__(name: str) -> DType:
+def __getattr__(name: str) -> DType[Any]:
     """``bfloat16``, which takes its time to be imported."""
-    made: DType = getattr(elements, name)
+    made: DType[Any] = getattr(elements, name)
     return made

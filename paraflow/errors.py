@@ -67,10 +67,7 @@ class FailedPreconditionError(OpError):
 
 
 class AlreadyExistsError(OpError):
-    """What is to be made is there already.
-
-    This and the classes below are for programs to name; paraflow itself raises none of them.
-    """
+    """What is to be made is there already."""
 
 
 class PermissionDeniedError(OpError):
@@ -78,7 +75,10 @@ class PermissionDeniedError(OpError):
 
 
 class AbortedError(OpError):
-    """An operation was ended from outside."""
+    """An operation was ended from outside.
+
+    This and the classes below are for programs to name; paraflow itself raises none of them.
+    """
 
 
 class CancelledError(OpError):

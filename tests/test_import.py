@@ -31,9 +31,9 @@ def test_a_part_that_graphs_do_without_is_not_loaded(loaded, part):
     assert [name for name in loaded if (name + ".").startswith(f"paraflow.{part}.")] == []
 
 
-@pytest.mark.parametrize("package", ["google", "matplotlib", "ml_dtypes", "mpi4py", "pydantic", "rich", "safetensors",
-                                     "tensorboard", "argparse", "numpy.random", "socket", "subprocess", "tempfile",
-                                     "zipfile"])  # fmt: skip
+@pytest.mark.parametrize("package", ["absl", "google", "logging", "matplotlib", "ml_dtypes", "mpi4py", "pydantic",
+                                     "rich", "safetensors", "tensorboard", "argparse", "numpy.random", "socket",
+                                     "subprocess", "tempfile", "zipfile"])  # fmt: skip
 def test_a_package_that_graphs_do_without_is_not_loaded(loaded, package):
     assert package not in loaded
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from paraflow.graph.dtypes import is_integer
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
 from paraflow.graph.shape import known, normal_axes
@@ -145,8 +146,8 @@ class _Grouping:
         axes = normal_axes(op.attrs["axis"], rank)
         last = tuple(range(rank - len(axes), rank))
         reduced = math.prod(group.shape[rank - len(axes) :])
-        half = op.inputs[0].dtype == np.float16 and op.type == "reduce_mean"
-        return 0 < len(axes) < rank and tuple(sorted(axes)) == last and 1 < reduced <= BLOCK and not half
+        alone = op.type == "reduce_mean" and (op.inputs[0].dtype == np.float16 or is_integer(op.inputs[0].dtype))
+        return 0 < len(axes) < rank and tuple(sorted(axes)) == last and 1 < reduced <= BLOCK and not alone
 
     def _end(self, op: Operation) -> None:
         group = self.group_of[op.inputs[0].op]

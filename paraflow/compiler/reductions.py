@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from paraflow.compiler.updates import EXCHANGES, Finder, Group, elementwise
+from paraflow.graph.dtypes import is_integer
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import reachable
 from paraflow.graph.shape import known
@@ -22,7 +23,9 @@ def find_reductions(finder: Finder) -> None:
     """Tell ``finder`` the reductions of its program, before it looks for updates."""
     operations = finder.operations
     before = set(reachable([o for o in operations if o.type in EXCHANGES]))
-    candidates = [o for o in operations if o.type in REDUCTIONS and o not in before]
+    candidates = [
+        o for o in operations if o.type in REDUCTIONS and o not in before and not is_integer(o.outputs[0].dtype)
+    ]
     lists: dict[str, list[tuple[list[Operation], int]]] = defaultdict(list)
     above, levels = _above(operations, candidates)
     for assigns in finder.by_owner():

@@ -15,7 +15,7 @@ def flatten(structure: Any) -> list[Any]:
     """The leaves, in order; those of a dictionary by its sorted keys."""
     if isinstance(structure, Mapping):
         return [leaf for key in sorted(structure) for leaf in flatten(structure[key])]
-    if isinstance(structure, (list, tuple)) and not isinstance(structure, IndexedSlices):
+    if is_sequence(structure):
         return [leaf for part in structure for leaf in flatten(part)]
     return [structure]
 
@@ -33,7 +33,7 @@ def _pack(structure: Any, leaves: list[Any]) -> tuple[Any, list[Any]]:
         for key in sorted(structure):
             found[key], leaves = _pack(structure[key], leaves)
         return {key: found[key] for key in structure}, leaves
-    if isinstance(structure, (list, tuple)) and not isinstance(structure, IndexedSlices):
+    if is_sequence(structure):
         parts = []
         for part in structure:
             packed, leaves = _pack(part, leaves)
@@ -43,24 +43,25 @@ def _pack(structure: Any, leaves: list[Any]) -> tuple[Any, list[Any]]:
     return leaves[0], leaves[1:]
 
 
-def check_same(a: Any, b: Any, what: str) -> None:
-    """Raise ValueError, or TypeError where kinds of sequences differ, unless both have one structure."""
+def check_same(a: Any, b: Any, what: str, types: bool = True) -> None:
+    """Raise ValueError, or with ``types`` TypeError where kinds of sequences differ, unless both have one structure."""
     for x, y in ((a, b), (b, a)):
         if isinstance(x, Mapping) and not (isinstance(y, Mapping) and set(x) == set(y)):
             raise ValueError(f"{what} do not have the same structure: {_shown(a)} and {_shown(b)}")
-        if _is_sequence(x) and not (_is_sequence(y) and len(x) == len(y)):
+        if is_sequence(x) and not (is_sequence(y) and len(x) == len(y)):
             raise ValueError(f"{what} do not have the same structure: {_shown(a)} and {_shown(b)}")
     if isinstance(a, Mapping):
         for key in a:
-            check_same(a[key], b[key], what)
-    elif _is_sequence(a):
-        if type(a) is not type(b):
+            check_same(a[key], b[key], what, types)
+    elif is_sequence(a):
+        if types and type(a) is not type(b):
             raise TypeError(f"{what} do not have the same sequence type: {type(a).__name__} and {type(b).__name__}")
         for x, y in zip(a, b, strict=True):
-            check_same(x, y, what)
+            check_same(x, y, what, types)
 
 
-def _is_sequence(item: Any) -> bool:
+def is_sequence(item: Any) -> bool:
+    """Whether this is a list or a tuple that is no leaf."""
     return isinstance(item, (list, tuple)) and not isinstance(item, IndexedSlices)
 
 

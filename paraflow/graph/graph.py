@@ -13,7 +13,7 @@ from paraflow.graph.context import stacks
 from paraflow.graph.device import DeviceScope, resolve
 from paraflow.graph.dtypes import DType
 from paraflow.graph.graph_def import GraphDef, graph_def, scopes
-from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.shape import Dims, Spec
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Graph:
         self._control: list[tuple[Operation, ...]] = []
         self._devices: list[DeviceScope] = []
         self._finalized = False
+        self.gradient_overrides: dict[str, str] = {}  # name of a record -> of the gradient that its uses get now
 
     def add(
         self,
@@ -149,6 +150,21 @@ class Graph:
             yield
         finally:
             self._devices.pop()
+
+    @contextmanager
+    def gradient_override_map(self, op_type_map: Mapping[str, str]) -> Iterator[None]:
+        """Give operations made inside, of the types that are mapped, the gradients of these names.
+
+        ``{"Sign": "Clipped"}``: a type is TensorFlow's name, or that of one of our own records; a gradient is one that
+        `paraflow.RegisterGradient` has, or that of another type. Raises ValueError for a type that there is not: what
+        paraflow makes of several operations has none, and `paraflow.custom_gradient` serves there.
+        """
+        before = self.root.gradient_overrides
+        self.root.gradient_overrides = before | {record_of(kind).name: name for kind, name in op_type_map.items()}
+        try:
+            yield
+        finally:
+            self.root.gradient_overrides = before
 
     @contextmanager
     def control_dependencies(self, control_inputs: Sequence[Any] | None) -> Iterator[None]:
@@ -324,6 +340,22 @@ def as_operation(item: Any) -> Operation:
     raise TypeError(f"{item!r} is neither an operation nor a tensor")
 
 
+# TensorFlow's types of operations whose records, of the same inputs, have other names than theirs in small letters.
+_TYPES = {
+    "PyFunc": "call_python", "Sub": "subtract", "Mul": "multiply", "Neg": "negative", "RealDiv": "divide",
+    "AddV2": "add", "BiasAdd": "add_along", "Conv2D": "convolution", "MaxPool": "window_max", "AvgPool": "window_mean",
+}  # fmt: skip
+
+
+def record_of(kind: str) -> OpRecord:
+    """The record for a type of operations, TensorFlow's name of it or ours; raises GraphError where there is none."""
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
+    record = records.get(_TYPES.get(kind, snake))
+    if record is None:
+        raise GraphError(f"there are no operations of the type '{kind}' here; a function may have a custom_gradient")
+    return record
+
+
 _global_graph: list[Graph] = [Graph()]
 
 
@@ -363,6 +395,29 @@ def device(device_name_or_function: DeviceScope) -> Any:
     Everything else in a name is only recorded: which rank does what is for the strategy to say, not for devices.
     """
     return get_default_graph().device(device_name_or_function)
+
+
+@contextmanager
+def colocate_with(op: Any, ignore_existing: bool = False) -> Iterator[None]:
+    """Context manager: operations of the default graph made inside have the device of ``op``, see `device`.
+
+    It takes the place of the devices of scopes around it, whatever ``ignore_existing`` says.
+    """
+    with device(None), device(op.device):
+        yield
+
+
+@contextmanager
+def init_scope() -> Iterator[None]:
+    """Context manager: what is made inside is outside of all branches, loops and control dependencies."""
+    graph = get_default_graph().root
+    with graph.as_default(), graph.control_dependencies(None):
+        yield
+
+
+def op_scope(values: Sequence[Any], name: str | None, default_name: str | None = None) -> Any:
+    """`name_scope`, with the order of arguments that it had at first."""
+    return name_scope(name, default_name, values)
 
 
 def control_dependencies(control_inputs: Sequence[Any] | None) -> Any:

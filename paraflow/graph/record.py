@@ -48,7 +48,7 @@ from paraflow.graph.dtypes import (
     widened,
 )
 from paraflow.graph.graph import get_default_graph, innermost
-from paraflow.graph.node import Operation, Tensor, records
+from paraflow.graph.node import Operation, Tensor, operators, records
 from paraflow.graph.shape import Spec, broadcast, format_dims
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -171,6 +171,8 @@ class OpRecord:
         graph = get_default_graph() if first is None else innermost(first)
         tensors = tuple(map(graph.capture, self._convert(operands)))
         operation = self.build(graph, tensors, attrs, name or self.name, user_line())
+        if self.name in graph.root.gradient_overrides:
+            return operators["with_gradient_of"](operation, graph.root.gradient_overrides[self.name])
         return operation.outputs[0] if len(operation.outputs) == 1 else operation.outputs or operation
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any], str | None]:

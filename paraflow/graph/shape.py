@@ -120,6 +120,17 @@ def _dimension(size: int | None) -> Dimension | None:
     return None if size is None else Dimension(size)
 
 
+def dimension_value(dimension: Any) -> Any:
+    """A size of a shape as a plain int, None where it is not known; anything else as it is."""
+    return dimension.value if isinstance(dimension, Dimension) else dimension
+
+
+def dimension_at_index(shape: Any, index: int) -> Dimension | None:
+    """The size of one axis of a shape, None where it is not known."""
+    size: Dimension | None = TensorShape(shape)[index]
+    return size
+
+
 def as_dims(value: Any) -> Dims:
     """Turn what a user writes for a shape (None, a size, a sequence of sizes, a TensorShape) into `Dims`."""
     if value is None:

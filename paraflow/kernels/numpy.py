@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.graph.dtypes import is_bfloat16, is_floating, is_short, widened
+from paraflow.graph.dtypes import is_bfloat16, is_floating, is_integer, is_short, widened
 from paraflow.graph.node import records
 from paraflow.graph.record import OpRecord
 from paraflow.kernels import normalization, softmax, windows
@@ -115,7 +115,7 @@ def _mean(attrs: Mapping[str, Any]) -> Call:
     total: Call = np.add.reduce
 
     def mean(x: Array, out: Array) -> None:
-        if is_short(x.dtype):
+        if is_short(x.dtype) or is_integer(x.dtype):
             np.copyto(out, mean_of(x, axis, keepdims))
             return
         total(x, axis, None, out, keepdims)

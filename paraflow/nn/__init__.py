@@ -1,7 +1,7 @@
 """Neural networks: what ``tf.nn`` has of operations, and initializers, layers, losses and metrics made of them."""
 
 from paraflow.nn import initializers, layers, losses, metrics, rnn_cell
-from paraflow.nn.activations import crelu, gelu, relu_layer, softsign, swish, zero_fraction
+from paraflow.nn.activations import crelu, gelu, leaky_relu, relu_layer, softsign, swish, zero_fraction
 from paraflow.nn.convolution import (
     atrous_conv2d,
     conv1d,
@@ -24,7 +24,7 @@ from paraflow.nn.convolution_gradients import (
     depthwise_conv2d_backprop_filter,
     depthwise_conv2d_backprop_input,
 )
-from paraflow.nn.ctc import ctc_beam_search_decoder, ctc_greedy_decoder, ctc_loss
+from paraflow.nn.ctc import collapse_repeated, ctc_beam_search_decoder, ctc_greedy_decoder, ctc_loss, ctc_unique_labels
 from paraflow.nn.dilated import with_space_to_batch
 from paraflow.nn.dynamic_rnn import bidirectional_dynamic_rnn, dynamic_rnn, raw_rnn
 from paraflow.nn.morphology import dilation2d, erosion2d
@@ -63,7 +63,6 @@ from paraflow.ops.nn import (
     elu,
     in_top_k,
     l2_normalize,
-    leaky_relu,
     log_poisson_loss,
     log_softmax,
     moments,
@@ -100,6 +99,7 @@ __all__ = [
     "batch_normalization",
     "bias_add",
     "bidirectional_dynamic_rnn",
+    "collapse_repeated",
     "compute_accidental_hits",
     "conv1d",
     "conv1d_transpose",
@@ -116,6 +116,7 @@ __all__ = [
     "ctc_beam_search_decoder",
     "ctc_greedy_decoder",
     "ctc_loss",
+    "ctc_unique_labels",
     "depth_to_space",
     "depthwise_conv2d",
     "depthwise_conv2d_backprop_filter",

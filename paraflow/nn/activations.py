@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from paraflow.graph.dtypes import float32
+from paraflow.graph.dtypes import float32, is_integer
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert
@@ -13,6 +13,7 @@ from paraflow.ops.array import cast
 from paraflow.ops.joining import concat
 from paraflow.ops.logic import equal
 from paraflow.ops.math import abs, divide, multiply
+from paraflow.ops.nn import leaky_relu as bent
 from paraflow.ops.nn import relu, xw_plus_b
 from paraflow.ops.reduce import reduce_mean
 from paraflow.ops.transcendental import erf, sigmoid, tanh
@@ -32,6 +33,13 @@ def swish(features: Any, name: str | None = None) -> Tensor:
         x = convert(features)
         result: Tensor = multiply(x, sigmoid(x), name=scope)
         return result
+
+
+def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Tensor:
+    """x where x > 0, else ``alpha`` x; integers become float32. Maas, Hannun & Ng (2013)."""
+    x = convert(features)
+    result: Tensor = bent(cast(x, float32) if is_integer(x.dtype) else x, alpha, name=name or "LeakyRelu")
+    return result
 
 
 def gelu(features: Any, approximate: bool = False, name: str | None = None) -> Tensor:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from paraflow.graph.dtypes import bool_, int32
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert
 from paraflow.nn.convolution import one_of
-from paraflow.ops.ctc import ctc, ctc_beam_search, ctc_greedy
+from paraflow.ops.array import cast, ones_like, shape
+from paraflow.ops.ctc import ctc, ctc_beam_search, ctc_greedy, unique_labels
+from paraflow.ops.gathering import boolean_mask, scatter_nd
+from paraflow.ops.joining import concat, stack
+from paraflow.ops.logic import logical_and, not_equal, where
 from paraflow.ops.rearrange import transpose
+from paraflow.ops.reduce import reduce_max, reduce_sum
+from paraflow.ops.sequences import sequence_mask
 from paraflow.ops.sparse import SparseTensor, as_sparse
 
 
@@ -73,3 +80,30 @@ def ctc_beam_search_decoder(
             inputs, sequence_length, beam_width=beam_width, top_paths=top_paths, merge_repeated=merge_repeated
         )
         return [SparseTensor(*parts[i : i + 3]) for i in range(0, len(parts), 3)], log_probability
+
+
+def ctc_unique_labels(labels: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
+    """The different labels of each row of ``labels`` [batch, places], and which of them each label is.
+
+    The first result, int64, has them in the order of their coming, then zeros; the second is int32. Both are [batch,
+    places].
+    """
+    unique, places = unique_labels(labels, name=name or "ctc_unique_labels")
+    return unique, places
+
+
+def collapse_repeated(labels: Any, seq_length: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
+    """``labels`` [batch, places] without those that repeat their neighbour, then zeros; and the new lengths [batch].
+
+    The first ``seq_length`` labels of each row count.
+    """
+    with name_scope(name or "collapse_repeated_labels"):
+        x, lengths = convert(labels), convert(seq_length)
+        size = shape(x)
+        new = concat([ones_like(x[:, :1], dtype=bool_), not_equal(x[:, 1:], x[:, :-1])], 1)
+        kept = logical_and(new, sequence_mask(lengths, maxlen=size[1]))
+        counts = reduce_sum(cast(kept, dtype=int32), axis=1)
+        width = reduce_max(counts)
+        places = where(sequence_mask(counts, maxlen=width))
+        collapsed: Tensor = scatter_nd(places, boolean_mask(x, kept), stack([size[0], width]))
+        return collapsed, cast(counts, dtype=lengths.dtype)

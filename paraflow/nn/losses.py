@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dtypes import float32, is_floating
 from paraflow.graph.graph import get_default_graph, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
@@ -134,11 +135,13 @@ def compute_weighted_loss(
     """
     Reduction.validate(reduction)
     with name_scope(scope or "weighted_loss"):
-        each = convert(losses)
+        given = convert(losses)
+        each = given if is_floating(given.dtype) else cast(given, float32)
         if isinstance(weights, (int, float)) and weights == 1 and reduction not in (Reduction.NONE, Reduction.SUM):
             loss: Tensor = reduce_mean(each, name="value")
         else:
             loss = _reduced(each, fitting_weights("losses", each, weights), reduction)
+        loss = loss if loss.dtype == given.dtype else cast(loss, given.dtype)
         add_loss(loss, loss_collection)
         return loss
 

@@ -200,6 +200,14 @@ def variable_scope(
             store.scope = outer
 
 
+def variable_op_scope(
+    values: Sequence[Any] | None, name_or_scope: str | VariableScope | None, default_name: str | None = None,
+    *arguments: Any, **keywords: Any,
+) -> Any:  # fmt: skip
+    """`variable_scope`, with the order of its first arguments that it had at first."""
+    return variable_scope(name_or_scope, default_name, values, *arguments, **keywords)
+
+
 def get_variable(
     name: str,
     shape: Any = None,

@@ -5,19 +5,20 @@ They run where they are fetched, and where anything that is fetched waits for th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import as_dtype, is_bool, is_integer, limits
-from paraflow.graph.graph import name_scope
+from paraflow.graph.graph import control_dependencies, name_scope
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims
-from paraflow.ops.array import no_op
+from paraflow.ops.array import group, no_op
 from paraflow.ops.array import rank as rank_of
+from paraflow.ops.array import shape as shape_of
 from paraflow.ops.logic import equal, greater, greater_equal, less, less_equal, not_equal
 from paraflow.ops.math import abs as absolute
 from paraflow.ops.reduce import reduce_any
@@ -188,6 +189,88 @@ def assert_rank_in(
             x, f"in {tuple(ranks)}", lambda r: r in ranks, lambda r: reduce_any(equal(r, list(ranks))), data, summarize,
             message, scope,
         )  # fmt: skip
+
+
+def assert_shapes(
+    shapes: Any, data: Sequence[Any] | None = None, summarize: int | None = None, message: str | None = None,
+    name: str | None = None,
+) -> Operation:  # fmt: skip
+    """An operation that raises InvalidArgumentError unless tensors have the shapes given, and ValueError where known.
+
+    ``shapes`` is a list of (tensor, shape), or a dictionary. A shape has a number for each axis, None or ``'.'`` for
+    any size, or something else, such as ``'N'``, that stands for one size wherever it comes. ``...`` or ``'*'`` as its
+    first entry stands for any number of axes. A scalar counts as one axis of size 1. A shape of None says nothing.
+    """
+    pairs = shapes.items() if isinstance(shapes, Mapping) else shapes
+    with name_scope(name or "assert_shapes"):
+        wanted = [(convert(x), *_entries(x, shape)) for x, shape in pairs if shape is not None]
+        ranks = [
+            _check_entries(x, entries, inner, data, summarize, message)
+            for x, entries, inner in wanted
+            if len(entries) > 1 or not inner
+        ]
+        known: dict[Any, tuple[Any, str]] = {}
+        checks: list[Any] = []
+        for x, entries, inner in wanted:
+            for i, entry in enumerate(entries):
+                axis = i - len(entries) if inner else i
+                if entry is None or entry == ".":
+                    continue
+                with control_dependencies(ranks):
+                    size = _size_of(x, axis)
+                if not _is_size(entry) and entry not in known:
+                    known[entry] = size, f"Specified by tensor {x.name} dimension {axis}"
+                    continue
+                expected, why = (int(entry), "Specified explicitly") if _is_size(entry) else known[entry]
+                told = f"{message + '. ' if message else ''}{why}. Tensor {x.name} dimension {axis} must have size"
+                if isinstance(size, int) and isinstance(expected, int):
+                    if size != expected:
+                        received = f"{told} {expected}. Received size {size}, shape {format_dims(x.spec.shape)}"
+                        raise InvalidArgumentError(received + at_user_line())
+                    continue
+                with control_dependencies(ranks):
+                    said = data or [told, convert(expected), "Received shape: ", shape_of(x)]
+                    checks.append(assert_(equal(size, expected), said, summarize))
+        with control_dependencies(ranks):
+            operation = group(*checks)
+        assert isinstance(operation, Operation)
+        return operation
+
+
+def _entries(x: Any, shape: Any) -> tuple[tuple[Any, ...], bool]:
+    """The entries of a shape of `assert_shapes`, and whether they are the innermost axes alone."""
+    if not hasattr(shape, "__iter__"):
+        raise InvalidArgumentError(f"{x!r}: specified shape must be iterable, not {shape!r}{at_user_line()}")
+    entries = tuple(shape)
+    inner = bool(entries) and (entries[0] is Ellipsis or entries[0] == "*")
+    entries = entries[1:] if inner else entries
+    if any(entry is Ellipsis or entry == "*" for entry in entries):
+        raise InvalidArgumentError(f"{x!r}: '...' or '*' is allowed as the first entry only{at_user_line()}")
+    return entries, inner
+
+
+def _check_entries(
+    x: Tensor, entries: Sequence[Any], inner: bool, data: Sequence[Any] | None, summarize: int | None,
+    message: str | None,
+) -> Operation:  # fmt: skip
+    if inner:
+        return assert_rank_at_least(x, len(entries), data, summarize, message)
+    if len(entries) < 2:
+        return assert_rank_in(x, (0, 1), data, summarize, message)
+    return assert_rank(x, len(entries), data, summarize, message)
+
+
+def _is_size(entry: Any) -> bool:
+    return isinstance(entry, (int, np.integer)) or (isinstance(entry, str) and entry.lstrip("-").isdecimal())
+
+
+def _size_of(x: Tensor, axis: int) -> Any:
+    """The size of an axis, a number where it is known."""
+    dims = x.spec.shape
+    if dims is None:
+        return shape_of(x)[axis]
+    size = (dims or (1,))[axis]
+    return shape_of(x)[axis] if size is None else size
 
 
 def assert_scalar(tensor: Any, name: str | None = None, message: str | None = None) -> Tensor:

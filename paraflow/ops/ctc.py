@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import int64, is_integer
+from paraflow.graph.dtypes import int32, int64, is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, op
 from paraflow.graph.shape import Spec, compatible, format_dims
@@ -346,3 +346,24 @@ def _(inputs: Spec, sequence_length: Spec, beam_width: int, top_paths: int, merg
     if not 1 <= top_paths <= beam_width:
         raise GraphError(f"{top_paths} paths of a beam of {beam_width}")
     return *(_SPARSE * top_paths), Spec(inputs.dtype, (batch, top_paths))
+
+
+@op(same=(), dtypes="int")
+def unique_labels(labels):
+    """The different labels of each row, in the order of their coming, then zeros; and which of them each label is.
+
+    ``labels`` are [batch, places]; both results are too, int64 and int32.
+    """
+    found, which = np.zeros(labels.shape, np.int64), np.zeros(labels.shape, np.int32)
+    for row, (values, places) in enumerate(zip(found, which, strict=True)):
+        known: dict[Any, int] = {}
+        places[:] = [known.setdefault(label, len(known)) for label in labels[row].tolist()]
+        values[: len(known)] = list(known)
+    return found, which
+
+
+@unique_labels.shape
+def _(labels: Spec) -> tuple[Spec, Spec]:
+    if labels.shape is not None and len(labels.shape) != 2:
+        raise GraphError(f"labels are [batch, places], not {format_dims(labels.shape)}")
+    return Spec(int64, labels.shape), Spec(int32, labels.shape)

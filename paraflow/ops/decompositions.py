@@ -17,6 +17,7 @@ from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Spec
 from paraflow.ops.array import cast, size_along, zeros_like
 from paraflow.ops.complexes import dual
+from paraflow.ops.joining import concat
 from paraflow.ops.linalg import adjoint_of, eye, matmul, matrix_band_part, matrix_diag, matrix_transpose
 from paraflow.ops.logic import greater
 from paraflow.ops.math import maximum, reciprocal
@@ -57,11 +58,19 @@ def _(y: tuple[Tensor, Tensor], dy: tuple[Tensor | None, Tensor | None]) -> Tens
     q, r = y
     rows, columns = (size_along(q.op.inputs[0], i) for i in (-2, -1))
     known = isinstance(rows, int) and isinstance(columns, int)
-    if known and (rows < columns or (rows > columns and q.op.attrs["full_matrices"])):
-        raise GraphError(
-            f"the gradient of {q.op.where()} is defined for at least as many rows as columns, without full_matrices"
-        )
+    if known and rows > columns and q.op.attrs["full_matrices"]:
+        raise GraphError(f"the gradient of {q.op.where()} is not defined with full_matrices")
     dq, dr = _given(y, dy)
+    if not (known and rows < columns):
+        return _of_columns(q, r, dq, dr)
+    # The first columns make Q, and the others are Q times those of R.
+    rest, of_rest = q.op.inputs[0][..., rows:], dr[..., rows:]
+    dq = dq + matmul(rest, dual(of_rest), transpose_b=True)
+    return concat([_of_columns(q, r[..., :rows], dq, dr[..., :rows]), matmul(q, of_rest)], -1)
+
+
+def _of_columns(q: Tensor, r: Tensor, dq: Tensor, dr: Tensor) -> Tensor:
+    """The cotangent of Q R with at least as many rows as columns."""
     inner = matmul(dual(q), dq, transpose_a=True)
     of_r = matmul(r, dual(dr), transpose_b=True)
     skew = (inner - adjoint_of(inner)) + (of_r - adjoint_of(of_r))

@@ -110,9 +110,9 @@ def _(z: Tensor, dz: Tensor) -> tuple[None, Tensor, Tensor]:
     return None, unbroadcast(select(condition, dz, 0), x), unbroadcast(select(condition, 0, dz), y)
 
 
-@op(dtypes="bool")
+@op
 def true_indices(condition):
-    """The indices of the elements that hold, in row-major order: int64 [number of them, rank]."""
+    """The indices of the elements that hold, or are not 0, in row-major order: int64 [number of them, rank]."""
     return np.argwhere(condition)
 
 
@@ -122,7 +122,9 @@ def _(condition: Spec) -> Spec:
 
 
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
-    """``x`` where ``condition`` holds, else ``y``; without them, the indices where it holds (int64 [count, rank]).
+    """``x`` where ``condition`` holds, else ``y``; without them, the indices where it holds, or is not 0.
+
+    Indices are int64 [count, rank].
 
     ``condition``, ``x`` and ``y`` broadcast, except that a vector chooses whole rows of tensors of higher rank, as in
     TensorFlow 1. No gradient passes the branch that was not chosen, not even a NaN. Raises GraphError when

@@ -11,12 +11,13 @@ import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import as_dtype
-from paraflow.graph.graph import control_dependencies, get_default_graph, name_scope
-from paraflow.graph.node import Tensor
+from paraflow.graph.graph import control_dependencies, get_default_graph, name_scope, record_of
+from paraflow.graph.node import Operation, Tensor, operators
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec
 from paraflow.ops.array import group, identity
 from paraflow.ops.state import Variable, read_variable
+from paraflow.ops.summarize import edges
 from paraflow.ops.summarize import summarize as shown
 
 
@@ -73,6 +74,34 @@ def print_(
         summarize=summarize or 3, label=get_default_graph().unique_name(label, mark_as_used=False), name=label,
     )  # fmt: skip
     return printed
+
+
+# Where `print_text` may write to beside the two streams and files, by name; `paraflow.logging` has itself entered.
+STREAMS: dict[str, Callable[..., None]] = {}
+
+
+@op(effect=True, same=())
+def print_text(*data, parts=(), summarize=3, stream="stderr"):
+    """Nothing; writes ``parts``, of which None stands for the next of ``data``.
+
+    A file ``file://PATH`` is written to at its end. A function of `paraflow.logging` that is not loaded, in a program
+    that has read the graph from a file, gives way to standard error.
+    """
+    values = iter(data)
+    said = "".join(edges(next(values), summarize) if part is None else part for part in parts)
+    if stream in STREAMS:
+        STREAMS[stream](said.removesuffix("\n"))
+    elif stream.startswith("file://"):
+        with open(stream.removeprefix("file://"), "a", encoding="utf-8") as file:
+            file.write(said)
+    else:
+        print(said, end="", file=sys.stdout if stream == "stdout" else sys.stderr, flush=True)
+    return ()
+
+
+@print_text.shape
+def _(*data: Spec, **attrs: Any) -> tuple[Spec, ...]:
+    return ()
 
 
 # -- functions of the user's ------------------------------------------------------------------------------------------
@@ -221,6 +250,71 @@ def _reads_between(results: Sequence[Tensor], inputs: Sequence[Tensor]) -> list[
             found[tensor] = None
         stack += tensor.op.inputs
     return sorted(found, key=lambda t: t.op.index)
+
+
+_registered: dict[str, Callable[..., Any]] = {}
+
+
+class RegisterGradient:
+    """Decorator: the function becomes the gradient of that name, for `Graph.gradient_override_map`.
+
+    It is called with the operation (``inputs``, ``outputs``, ``type``) and the cotangent of each of its outputs, and
+    returns the cotangent of each input, None for those that have none. Raises KeyError for a name that is taken.
+    """
+
+    def __init__(self, op_type: str) -> None:
+        if not isinstance(op_type, str):
+            raise TypeError(f"op_type must be a string, not {op_type!r}")
+        self._name = op_type
+
+    def __call__(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        """Register ``f``."""
+        if self._name in _registered:
+            raise KeyError(f"registering two gradients with name '{self._name}'")
+        _registered[self._name] = f
+        return f
+
+
+def with_gradient_of(operation: Operation, name: str) -> Any:
+    """What ``operation`` returns, with the gradient of that name: a registered one, or another type's."""
+
+    def rule(*dys: Tensor) -> tuple[Tensor | None, ...]:
+        if name in _registered:
+            found = _registered[name](operation, *dys)
+        else:
+            record = record_of(name)
+            if record.gradient_rule is None:
+                raise GraphError(f"operations of the type '{name}' have no gradient")
+            ys = operation.outputs
+            found = record.gradient_rule(ys, dys) if len(ys) > 1 else record.gradient_rule(ys[0], dys[0])
+        parts = found if isinstance(found, (list, tuple)) else [found]
+        if len(parts) != len(operation.inputs):
+            raise GraphError(f"gradient '{name}' returns {len(parts)} cotangents for {operation.where()}, which has "
+                             f"{len(operation.inputs)} inputs")  # fmt: skip
+        return tuple(None if part is None else convert(part) for part in parts)
+
+    return with_gradient(
+        *operation.outputs, *operation.inputs, outputs=len(operation.outputs), gradient=Named(rule), name=operation.type
+    )
+
+
+operators["with_gradient_of"] = with_gradient_of  # for `OpRecord.__call__`, which stands below
+
+
+def grad_pass_through(f: Callable[..., Any]) -> Callable[..., Any]:
+    """``f`` with the gradient of the identity: the cotangents of its results are those of its arguments.
+
+    The variables that it reads have none. For functions that have no gradient of use, such as rounding.
+    """
+
+    def through(*args: Any, **kwargs: Any) -> Any:
+        def gradient(*dys: Tensor, variables: Sequence[Variable] | None = None) -> Any:
+            return dys if variables is None else (dys, [None] * len(variables))
+
+        return f(*args, **kwargs), gradient
+
+    through.__name__ = getattr(f, "__name__", "function")
+    return custom_gradient(through)
 
 
 def tuple_(

@@ -13,7 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.graph.dtypes import DType, as_dtype, float32, int64, is_floating, is_short, limits, sum_dtype
+from paraflow.errors import InvalidArgumentError
+from paraflow.graph.dtypes import (
+    DType,
+    as_dtype,
+    float32,
+    float64,
+    int64,
+    is_floating,
+    is_integer,
+    is_short,
+    is_signed,
+    limits,
+    sum_dtype,
+)
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
@@ -91,14 +104,23 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 
 
 def mean_of(x: Array, axis: Any, keepdims: bool) -> Any:
-    """The mean in the dtype of ``x``, float16 summed in float32; NaN over no elements, without numpy's warning."""
+    """The mean in the dtype of ``x``, float16 summed in float32; NaN over no elements, without numpy's warning.
+
+    That of integers loses its fraction. Raises InvalidArgumentError for that of none.
+    """
+    if is_integer(x.dtype):
+        whole = np.sum(x, axis=axis, keepdims=keepdims, dtype=np.int64 if is_signed(x.dtype) else np.uint64)
+        if not x.size and whole.size:
+            raise InvalidArgumentError("the mean of no integers is not defined")
+        count = whole.dtype.type(x.size // max(whole.size, 1))
+        return (np.sign(whole) * (np.abs(whole) // max(count, 1))).astype(x.dtype)
     total = np.sum(x, axis=axis, keepdims=keepdims, dtype=sum_dtype(x.dtype))
     return np.divide(total, x.size / total.size if total.size else 1.0).astype(x.dtype, copy=False)
 
 
-@op(dtypes="float or complex")
+@op(dtypes="numeric")
 def reduce_mean(input_tensor, axis=None, keepdims=False):
-    """The mean over ``axis``; NaN over no elements. Integers have to be cast, for their mean is none."""
+    """The mean over ``axis``; NaN over no elements. Of integers it is one as well, without its fraction."""
     return mean_of(input_tensor, axis, keepdims)
 
 
@@ -325,9 +347,12 @@ def reduce_std(input_tensor: Any, axis: Axis = None, keepdims: bool = False, nam
 def reduce_euclidean_norm(
     input_tensor: Any, axis: Axis = None, keepdims: bool = False, name: str | None = None
 ) -> Tensor:
-    """The root of the sum of squares over ``axis``; its gradient is NaN where it is 0."""
+    """The root of the sum of squares over ``axis``, of integers without its fraction; its gradient is NaN at 0."""
     squares = reduce_sum(square(convert(input_tensor)), axis, keepdims)
-    length: Tensor = sqrt(squares, name=name or "reduce_euclidean_norm")
+    label = name or "reduce_euclidean_norm"
+    if is_integer(squares.dtype):
+        return cast(sqrt(cast(squares, dtype=float64)), dtype=squares.dtype, name=label)
+    length: Tensor = sqrt(squares, name=label)
     return length
 
 

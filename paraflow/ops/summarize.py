@@ -1,10 +1,12 @@
-"""Arrays in few words, as TensorFlow's Print and Assert write them."""
+"""Arrays in few words, as TensorFlow's Print, Assert and print write them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+
+from paraflow.graph.dtypes import widened
 
 
 def summarize(array: np.ndarray[Any, Any], count: int) -> str:
@@ -24,6 +26,20 @@ def _axis(array: np.ndarray[Any, Any], depth: int, limit: int) -> str:
         return " ".join(map(_element, array[:limit])) + "..." * (depth > 0 and len(array) > limit)
     rest = [limit - i * array[0].size for i in range(len(array))]
     return "".join(f"[{_axis(row, depth + 1, left)}]" for row, left in zip(array, rest, strict=True) if left > 0)
+
+
+def edges(array: np.ndarray[Any, Any], count: int) -> str:
+    """The first and the last ``count`` elements of each axis, all where it is negative: ``[1 2 3 ... 7 8 9]``."""
+    return _edges(widened(np.asarray(array)), 0, count)
+
+
+def _edges(array: np.ndarray[Any, Any], depth: int, count: int) -> str:
+    if not array.ndim:
+        return _element(array[()])
+    short = 0 <= 2 * count < len(array)
+    shown = [*array[:count], None, *array[len(array) - count :]] if short else array
+    space = " " if array.ndim == 1 else "\n" * (array.ndim - 1) + " " * (depth + 1)
+    return f"[{space.join('...' if row is None else _edges(np.asarray(row), depth + 1, count) for row in shown)}]"
 
 
 def _element(value: Any) -> str:

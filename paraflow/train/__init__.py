@@ -1,9 +1,14 @@
 """What TensorFlow calls tf.train: optimizers as update expressions, learning-rate schedules, averages, checkpoints."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from paraflow.train.checkpoint_files import (
     CheckpointReader,
     CheckpointState,
     checkpoint_exists,
+    checkpoints_iterator,
+    get_checkpoint_mtimes,
     get_checkpoint_state,
     latest_checkpoint,
     list_variables,
@@ -52,6 +57,10 @@ from paraflow.train.schedules import (
     piecewise_constant_decay,
     polynomial_decay,
 )
+from paraflow.train.warm_start import init_from_checkpoint, warm_start
+
+if TYPE_CHECKING:  # loaded by __getattr__ when first used
+    from paraflow.train.coordinator import Coordinator, LooperThread
 
 __all__ = [
     "AdadeltaOptimizer",
@@ -61,11 +70,13 @@ __all__ = [
     "AdamWOptimizer",
     "CheckpointReader",
     "CheckpointState",
+    "Coordinator",
     "ExponentialMovingAverage",
     "FtrlOptimizer",
     "GradientDescentOptimizer",
     "LAMBOptimizer",
     "LARSOptimizer",
+    "LooperThread",
     "MomentumOptimizer",
     "NewCheckpointReader",
     "Optimizer",
@@ -75,16 +86,19 @@ __all__ = [
     "Saver",
     "assert_global_step",
     "checkpoint_exists",
+    "checkpoints_iterator",
     "cosine_decay",
     "cosine_decay_restarts",
     "create_global_step",
     "exponential_decay",
     "export_meta_graph",
+    "get_checkpoint_mtimes",
     "get_checkpoint_state",
     "get_global_step",
     "get_or_create_global_step",
     "global_step",
     "import_meta_graph",
+    "init_from_checkpoint",
     "inverse_time_decay",
     "latest_checkpoint",
     "linear_cosine_decay",
@@ -99,5 +113,13 @@ __all__ = [
     "polynomial_decay",
     "remove_checkpoint",
     "update_checkpoint_state",
+    "warm_start",
     "write_graph",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Threads that end together, for which few programs ask."""
+    if name not in ("Coordinator", "LooperThread"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("paraflow.train.coordinator"), name)

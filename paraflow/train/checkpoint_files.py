@@ -7,7 +7,8 @@ renamed: whoever is killed meanwhile leaves the file of before, or the new one, 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from paraflow.graph.dtypes import as_dtype
 SUFFIX = ".safetensors"
 STATE_FILE = "checkpoint"
 _UNFINISHED = ".unfinished"
+_POLL_SECONDS = 0.2  # between two looks for a new checkpoint
 
 # The dtypes of safetensors that tensors can have.
 _DTYPES = {
@@ -196,6 +198,38 @@ def latest_checkpoint(checkpoint_dir: str, latest_filename: str | None = None) -
     """The path of the latest checkpoint of a directory, for `Saver.restore`; None where there is none."""
     state = get_checkpoint_state(checkpoint_dir, latest_filename)
     return state.model_checkpoint_path if state and checkpoint_exists(state.model_checkpoint_path) else None
+
+
+def get_checkpoint_mtimes(checkpoint_prefixes: Sequence[str]) -> list[float]:
+    """When the checkpoints were written, in seconds since 1970; those that are not there are left out."""
+    return [file_of(prefix).stat().st_mtime for prefix in checkpoint_prefixes if checkpoint_exists(prefix)]
+
+
+def checkpoints_iterator(
+    checkpoint_dir: str,
+    min_interval_secs: float = 0,
+    timeout: float | None = None,
+    timeout_fn: Callable[[], Any] | None = None,
+) -> Iterator[str]:
+    """The latest checkpoint of a directory whenever there is a new one: for a program that evaluates beside training.
+
+    Between two lie ``min_interval_secs`` seconds at least. Where there is none for ``timeout`` seconds it ends, or with
+    ``timeout_fn`` goes on unless that returns true.
+    """
+    last: str | None = None
+    while True:
+        end = None if timeout is None else time.monotonic() + timeout
+        while (path := latest_checkpoint(checkpoint_dir)) is None or path == last:
+            if end is not None and time.monotonic() + _POLL_SECONDS > end:
+                break
+            time.sleep(_POLL_SECONDS)
+        if path is None or path == last:
+            if timeout_fn is None or timeout_fn():
+                return
+            continue
+        last, start = path, time.monotonic()
+        yield path
+        time.sleep(max(start + min_interval_secs - time.monotonic(), 0))
 
 
 def load_checkpoint(ckpt_dir_or_file: str) -> CheckpointReader:

@@ -102,6 +102,19 @@ def test_every_strategy(way, tmp_path):
     assert float(re.fullmatch(rf"{way}: test accuracy ([\d.]+), ranks that trained: \d\n", out)[1]) > 0.93
 
 
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_flags_and_logging(ranks, tmp_path):
+    script = EXAMPLES / "20_flags_and_logging.py"
+    command = [PARAFLOW, "launch", "-n", ranks, script, "--epochs=2", "--layers=64,32", "--activation", "tanh"]
+    first, second = (run(*command, cwd=tmp_path) for _ in range(2))  # the second starts where the first ended
+    told = r"INFO:paraflow:epoch 0: accuracy [\d.]+\nINFO:paraflow:epoch 1: accuracy [\d.]+\n"
+    before = re.fullmatch(rf"{told}accuracy of 359 digits: ([\d.]+)\n", first)[1]
+    after = re.fullmatch(rf"INFO:paraflow:starts with .*model\n{told}accuracy of 359 digits: ([\d.]+)\n", second)[1]
+    assert 0.9 < float(after) > float(before)
+    assert (tmp_path / "runs" / "flags" / "model.safetensors").is_file()
+    assert "--[no]verbose" in run(sys.executable, script, "--help", cwd=tmp_path)
+
+
 def test_own_operation(tmp_path):
     out = python("08_own_operation.py", tmp_path)
     assert float(out.rpartition(" ")[2]) < 1e-8

@@ -17,7 +17,7 @@ import tensorflow.compat.v1 as tf
 
 NAMESPACES = (
     "", "math", "linalg", "random", "manip", "bitwise", "dtypes", "sets", "debugging", "initializers", "nn",
-    "nn.rnn_cell", "losses", "layers", "metrics", "train", "sparse",
+    "nn.rnn_cell", "losses", "layers", "metrics", "train", "sparse", "app", "gfile", "logging", "nest", "compat",
 )  # fmt: skip
 
 

@@ -5,39 +5,58 @@ no line speaks of a symbol that is there, so whoever adds one takes its line out
 """
 
 NEWER = "came after TensorFlow 1.15"
-SWITCH = "switches TensorFlow itself; there is one kind of graph, session and variable here"
+SWITCH = "switches TensorFlow to its second version; there is one kind of graph, session and variable here"
 FILES = "reading and decoding of files: pf.data has datasets, sources and batches"
-STRINGS = "there are no tensors of strings"
 CROSSES = "crosses of features are for feature columns, and strings: features are made before they are fed"
 SERIALISED = "a tensor as a string: there are none, and ranks exchange arrays"
 SPECS = "describes what tf.function and tf.data take; placeholders have dtypes and shapes"
+STRINGS = "there are no tensors of strings: text becomes numbers before it is fed"
 RAGGED = "there are no ragged tensors: sparse tensors or lengths say where rows end"
-SETS = "operations on sets in the rows of sparse tensors; few programs used them"
+SETS = "there are no sets in rows: compare one_hot codes, or give np.intersect1d and the like to py_func"
 QUANTISED = "there are no quantised dtypes"
 PROTOBUF = "graphs, configurations and summaries are no protocol buffers here"
-PLATFORM = "TensorFlow's own platform: devices, plug-ins, logging, packages beside the graph language"
+PLATFORM = "compilers and devices of TensorFlow's own; paraflow compiles plans for CPUs"
+KERAS = "a library of its own, beside the graph; layers, losses, metrics and train build and train networks"
+OTHERS = "a part of another package that TensorFlow left: distributions are written of random numbers and lgamma"
+CONFIGURED = "Session(threads=...), ConfigProto and CompilerOptions say how a session runs"
+PROFILES = "session.trace, train.trace and paraflow graph --time show what each operation takes"
+RAW = "operations are called by their own names"
+HANDLES = "values stay in a session as variables, and there are no tensors of handles"
+BESIDE = "importlib.resources and __file__ find files beside a program"
+DEVICES = "names of devices are strings, see device"
+SDCA = "TensorFlow's own solver for linear models; train.FtrlOptimizer and train.Proximal* regularise these"
 QUEUES = "queues and their runners: pf.data.Batches gives each rank its part of a batch"
-SESSIONS = "supervised sessions and hooks: the trainer (paraflow run, paraflow launch) has what they do"
+SESSIONS = "a script has a loop of its own around Session, Saver and FileWriter; the trainer (paraflow run) does it all"
 CLUSTER = "clusters of TensorFlow servers: ranks are MPI processes, parallel.mode says what they do"
-CONTROL = "not built yet; cond, case, while_loop, map_fn, scan, py_func and custom_gradient are there"
-CHECKS = "not built yet; the other assertions are there"
 PLACEMENT = "operations are placed on no devices"
-STATE = "not built yet; collections, variable scopes and get_variable are there"
-SCATTER = "not built yet; scatter_add, scatter_update and their kin are there"
 DEFAULTS = "initial values of 0 and 1 are written None, and one number stands for all axes"
-IMAGES = "tf.image is not built, but for the patches; images are read and changed before they are fed"
-FRACTIONAL = "rarely used; its random pooling sequences are those of TensorFlow's kernel alone"
-LABELS = "a part of ctc_loss_v2, which came after ctc_loss"
-INITIALIZERS = "there are no tables"
+IMAGES = "images are read and changed as arrays before they are fed; extract_image_patches and pooling are there"
+FRACTIONAL = "its regions are drawn by a sequence of TensorFlow's kernel alone; avg_pool and max_pool have fixed ones"
+INITIALIZERS = "there are no tables: a dictionary turns words into numbers before they are fed"
 OPERATORS = "linear operators are classes over the functions of tf.linalg, which are here"
-SAVING = "checkpoints are safetensors files, which train.Saver writes and reads"
+EAGER = "its function computes on eager tensors; py_func gives it arrays, and custom_gradient a gradient"
+FUNCTION = "a Python function adds operations to the graph when it is called; it needs no decorator"
+ALONE = "a run's effects are in program order, so nothing is concurrent: call the function itself"
+PARTS = "a node has every variable once, in shared memory, and it is not partitioned: leave the partitioner out"
+CREATORS = "variable_scope(custom_getter=...) is asked for every variable of get_variable and of layers"
+REPLICAS = "parallel.mode says how the ranks' values of a variable are kept equal"
+RESOURCES = "a session's variables are its own: no server has containers that sessions would share"
+CONSTANTS = "the compiler folds what depends on constants alone; identity is the same"
+CONVERSION = "a class says by a method __tensor__() which tensor stands for it"
+NO_GRADIENT = "an operation of one's own (paraflow.op) without a gradient rule has none; stop_gradient cuts one off"
+ROWS = "map_fn gives the same values; it takes the rows one after the other"
+CLOCK = "time.time() between runs: an operation would give each rank another value"
+VERSION = "of TensorFlow; paraflow's own is importlib.metadata.version('paraflow')"
+KERNELS = "paraflow.native_kernel compiles and loads operations in C and C++"
+TESTING = "unittest or pytest serve; paraflow.testing.check_op tests operations"
+COMPATIBLE = "graphs need no versions to be compatible with: files of earlier versions are read"
+SAVING = "checkpoints are safetensors files of variables by name: train.Saver writes, restores and lists them"
 OPTIMIZERS = "needs TensorFlow's servers: parallel.mode says how gradients are gathered"
 LOCKING = "updates of variables are never concurrent, so there is no use_locking"
-UNUSED = "rarely used, and a line of graph where it is"
 
 # Functions whose values or gradients are not TensorFlow's for the arguments of generated.py.
 KEEPS = "lists of tensors are packed in their own dtype, and no dtype is changed without cast"
-KINDS = "takes no such dtype: what is no number of the right kind is an error here, not cast or counted"
+KINDS = "counts integers: floats have to be cast, which says what becomes of fractions"
 CONJUGATE = "TensorFlow forgets a conjugate in its gradient of complex numbers; ours is that of difference quotients"
 SIGNS = "eigenvectors and singular vectors have LAPACK's signs here, Eigen's there"
 EARLY = "an axis or a shape that is a tensor has to be known when the graph is built"
@@ -52,11 +71,8 @@ VALUES = {
         "math.logical_and", "math.logical_not", "math.logical_or", "math.logical_xor", "reduce_all", "reduce_any",
         "math.reduce_all", "math.reduce_any",
     ), KEEPS),
-    **dict.fromkeys((
-        "bincount", "math.bincount", "boolean_mask", "where", "where_v2", "div_no_nan", "math.divide_no_nan",
-        "reduce_mean", "math.reduce_mean", "math.reduce_euclidean_norm", "nn.leaky_relu",
-        "losses.compute_weighted_loss",
-    ), KINDS),
+    **dict.fromkeys(("bincount", "math.bincount"), KINDS),
+    **dict.fromkeys(("div_no_nan", "math.divide_no_nan"), "takes no integers, as TensorFlow 1.15 took none"),
     **dict.fromkeys(("bitcast", "cast", "saturate_cast", "dtypes.cast", "dtypes.saturate_cast", "concat", "stack"),
                     READ),
     **dict.fromkeys(("cholesky", "linalg.cholesky", "linalg.logdet"),
@@ -67,7 +83,6 @@ VALUES = {
         "nn.swish",
     ), CONJUGATE),
     **dict.fromkeys(("self_adjoint_eig", "linalg.eigh", "svd", "linalg.svd"), SIGNS),
-    **dict.fromkeys(("qr", "linalg.qr"), "the gradient of a wide matrix is not built"),
     **dict.fromkeys(("required_space_to_batch_paddings", "reverse", "reverse_v2", "roll", "manip.reverse",
                      "manip.roll"), EARLY),
     **dict.fromkeys(("math.l2_normalize", "linalg.l2_normalize", "nn.l2_normalize", "math.reduce_std",
@@ -98,36 +113,39 @@ MISSING = {
         "nn.scale_regularization_loss", "nn.compute_average_loss", "nn.*_v2",
     ), NEWER),
     # the language
-    **dict.fromkeys(("vectorized_map", "CriticalSection", "grad_pass_through", "py_function", "function", "print"),
-                    CONTROL),
-    **dict.fromkeys(("debugging.assert_shapes", "debugging.experimental"), CHECKS),
+    "vectorized_map": ROWS,
+    "CriticalSection": ALONE,
+    "py_function": EAGER,
+    "function": FUNCTION,
+    "debugging.experimental": SWITCH,
     "debugging.*_log_device_placement": PLACEMENT,
-    **dict.fromkeys(("VariableA*", "VariableS*", "variable_*", "*partitioner", "create_partitioned_variables",
-                     "op_scope", "init_scope", "colocate_with", "container"), STATE),
-    "batch_scatter_update": SCATTER,
+    **dict.fromkeys(("VariableA*", "VariableS*"), REPLICAS),
+    **dict.fromkeys(("*partitioner", "create_partitioned_variables"), PARTS),
+    "variable_creator_scope": CREATORS,
+    "container": RESOURCES,
+    "guarantee_const": CONSTANTS,
+    "register_tensor_conversion_function": CONVERSION,
+    **dict.fromkeys(("NoGradient", "NotDifferentiable", "no_gradient"), NO_GRADIENT),
     **dict.fromkeys(("tables_initializer", "initializers.tables_initializer"), INITIALIZERS),
     "linalg.LinearOperator*": OPERATORS,
-    **dict.fromkeys(("guarantee_const", "dimension_*", "Dimension", "DType", "dtypes.DType",
-                     "register_tensor_conversion_function"), UNUSED),
     # networks
     "nn.quantized*": QUANTISED,
     "nn.fractional_*": FRACTIONAL,
     "image": IMAGES,
-    **dict.fromkeys(("nn.ctc_unique_labels", "nn.collapse_repeated"), LABELS),
     # training
     "train.*Optimizer": OPTIMIZERS,
-    **dict.fromkeys(("train.*[Cc]heckpoint*", "train.Saver*", "train.init_from_*", "train.warm_start",
-                     "train.VocabInfo", "saved_model"), SAVING),
+    **dict.fromkeys(("train.*[Cc]heckpoint*", "train.Saver*", "train.VocabInfo", "saved_model"), SAVING),
     **dict.fromkeys(("train.*batch*", "train.*producer", "train.limit_epochs", "train.*queue_runner*", "*Queue*",
                      "queue", "train.QueueRunner", "train.match_filenames_once"), QUEUES),
     **dict.fromkeys(("train.*Hook", "train.*Listener", "train.*Session*", "train.Scaffold", "train.Supervisor",
-                     "train.basic_train_loop", "train.Coordinator", "train.LooperThread", "train.SecondOrStepTimer",
+                     "train.basic_train_loop", "train.SecondOrStepTimer",
                      "train.NanLossDuringTrainingError", "*_session_*"), SESSIONS),
     **dict.fromkeys(("train.Cluster*", "train.Job*", "train.Server*", "train.replica_device_setter", "distribute",
                      "*ConditionalAccumulator*"), CLUSTER),
     **dict.fromkeys(("train.*List*", "train.Example", "train.Feature*", "train.SequenceExample",
                      "train.summary_iterator", "train.do_quantize*"), PROTOBUF),
-    **dict.fromkeys(("train.sdca_*", "train.experimental"), PLATFORM),
+    "train.sdca_*": SDCA,
+    "train.experimental": SWITCH,
     # beside the language
     **dict.fromkeys(("*string*", "as_string", "dtypes.as_string", "substr", "regex_replace", "reduce_join",
                      "*base64"), STRINGS),
@@ -140,21 +158,37 @@ MISSING = {
     **dict.fromkeys(("quant*", "dequantize", "fake_quant*", "q[iu]*nt*", "dtypes.q*", "QUANTIZED_DTYPES",
                      "dtypes.QUANTIZED_DTYPES"), QUANTISED),
     **dict.fromkeys(("*Reader*", "*Feature", "decode_*", "parse_*", "read_file", "write_file", "matching_files",
-                     "python_io", "gfile", "io", "lookup", "feature_column", "*tables*"), FILES),
+                     "python_io", "io", "lookup", "feature_column", "*tables*"), FILES),
     **dict.fromkeys(("*Def", "*Proto", "*Options", "*Metadata", "*Value", "*Log", "Event", "LogMessage", "NameAttrList",
                      "TensorInfo", "make_ndarray", "make_tensor_proto"), PROTOBUF),
-    **dict.fromkeys(("*able_*", "executing_eagerly", "GradientTape", "control_flow_v2_*", "*Spec", "Module", "compat",
-                     "wrap_function"), SWITCH),
-    **dict.fromkeys(("*VERSION*", "*FLAG", "MONOLITHIC_BUILD", "app", "audio", "autograph", "config",
-                     "distributions", "experimental", "dtypes.experimental", "flags", "keras", "lite", "load_*",
-                     "logging", "get_logger", "nest", "NoGradient", "NotDifferentiable", "no_gradient",
-                     "RegisterGradient",
-                     "nondifferentiable_*", "OpError", "profiler", "raw_ops", "*resource*", "test",
-                     "timestamp", "tpu", "user_ops", "*variant", "version", "xla", "DeviceSpec",
-                     "fingerprint"), PLATFORM),
+    **dict.fromkeys(("*able_*", "GradientTape", "control_flow_v2_*", "*Spec", "Module", "wrap_function"), SWITCH),
+    **dict.fromkeys(("*VERSION*", "*FLAG", "MONOLITHIC_BUILD", "version"), VERSION),
+    **dict.fromkeys(("load_*", "user_ops"), KERNELS),
+    "test": TESTING,
+    "timestamp": CLOCK,
+    **dict.fromkeys(("compat.forward_*", "compat.v2"), COMPATIBLE),
+    "audio": FILES,
+    "autograph": FUNCTION,
+    "config": CONFIGURED,
+    "distributions": OTHERS,
+    "keras": KERAS,
+    "profiler": PROFILES,
+    "raw_ops": RAW,
+    "resource_loader": BESIDE,
+    **dict.fromkeys(("resource", "dtypes.resource", "*variant"), HANDLES),
+    "DeviceSpec": DEVICES,
+    "fingerprint": STRINGS,
+    "nondifferentiable_*": NO_GRADIENT,
+    **dict.fromkeys(("experimental", "dtypes.experimental"), SWITCH),
+    **dict.fromkeys(("lite", "tpu", "xla"), PLATFORM),
 }  # fmt: skip
 
 DIFFERS = {
+    **dict.fromkeys(("DType", "dtypes.DType"), "the class of numpy's dtypes"),
+    "Dimension": "a size that is known, an int; one that is not is None",
+    "OpError": "its arguments are TensorFlow's, or a message alone",
+    **dict.fromkeys(("nest.assert_same_structure", "nest.flatten", "nest.pack_sequence_as"),
+                    "sparse tensors are leaves: there is nothing to expand"),
     "Tensor": "tensors are made by operations only",
     "Variable": "its arguments are written out",
     "arg_max": "argmax itself, with the name before the dtype of the result",

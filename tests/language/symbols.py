@@ -3,9 +3,10 @@
 Run it in tests/ as ``python -m language.symbols``. A symbol is ``same`` (its parameters have TensorFlow's names, order
 and defaults), ``differs`` or ``missing``, the last two with a reason of reasons.py. What TensorFlow says stands in
 tf_signatures.txt (see make_tf_signatures.py). Values and gradients are compared for arguments that are made for every
-function (generated.py); a dash is where there are none such: classes, functions that need a session, draw at random or
-take a kind of argument of their own. Many of these are in the cases of tests/ops/tf_*_cases.py. A word after the
-command restricts the table to symbols that begin with it: ``python -m language.symbols linalg.``
+function (generated.py). Where there are none such, for classes, functions that need a session, draw at random or take
+a kind of argument of their own, the value is checked ``elsewhere``, in the test that the line names (pointers.py). A
+dash is for what is missing, and for gradients where values are checked elsewhere. A word after the command restricts
+the table to symbols that begin with it: ``python -m language.symbols linalg.``
 """
 
 import fnmatch
@@ -18,6 +19,7 @@ import numpy as np
 import paraflow
 from paraflow.graph.record import OpRecord
 
+from .pointers import checked_in
 from .reasons import DIFFERS, MISSING, VALUES
 from .signatures import reference
 from .values import compared
@@ -29,13 +31,14 @@ NEWER = {
 }  # fmt: skip
 # Older names of arguments: the records take them by keyword (tests/ops/test_older_names.py).
 OLDER = {"keep_dims", "reduction_indices", "dimension", "dim", "squeeze_dims", "seq_dim", "batch_dim"}
+DTYPES = {"half": "float16", "double": "float64"}
 
 
 def found(symbol):
     """Our object of that name, or None."""
     thing = paraflow
     for part in symbol.split("."):
-        if part not in getattr(thing, "__all__", dir(thing)):
+        if part not in getattr(thing, "__all__", dir(thing)) and symbol != "print":  # which no star import may give
             return None
         thing = getattr(thing, part)
     return thing
@@ -51,7 +54,10 @@ def shown(default):
 def difference(symbol, theirs, thing):
     """What is not TensorFlow's in our parameters, or an empty string."""
     short = symbol.rpartition(".")[2]
-    ours = inspect.signature(thing).parameters
+    try:
+        ours = inspect.signature(thing).parameters
+    except ValueError:  # classes of C
+        return "is Python's or numpy's"
     taken = list(ours)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in ours.values())
     record = isinstance(thing, OpRecord)
@@ -115,23 +121,30 @@ def table():
 
 
 def values_of(symbol, how):
-    """(how values, how gradients compare, what differs): a dash where nothing is compared."""
+    """(how values, how gradients compare, what differs or where values are checked): a dash where nothing is."""
     thing = None if how == "missing" else found(symbol)
+    if inspect.ismodule(thing):
+        return "module", "-", ""
+    if isinstance(thing, np.dtype):
+        name = symbol.rpartition(".")[2]
+        return "same" if thing.name == DTYPES.get(name, name) else "differs", "-", ""
     answers = compared(symbol, thing) if callable(thing) else ("", "")
     words = ["-" if not answer else answer if answer == "same" else "differs" for answer in answers]
+    if words[0] == "-" and how != "missing" and (file := checked_in(symbol, thing)):
+        return "elsewhere", words[1], f"checked in {file}"
     return *words, "; ".join(answer for answer in answers if answer not in ("", "same"))
 
 
 def main():
     begins = sys.argv[1] if len(sys.argv) > 1 else ""
-    print(f"{'symbol':48} {'present':8} {'value':8} {'gradient':8}")
+    print(f"{'symbol':48} {'present':8} {'value':9} {'gradient':8}")
     counts = Counter()
     for symbol, how, what, why in table():
         if not symbol.startswith(begins):
             continue
         value, gradient, other = values_of(symbol, how)
         notes = "; ".join(filter(None, (what, why, other, VALUES.get(symbol, ""))))
-        print(f"{symbol:48} {how:8} {value:8} {gradient:8} {notes}".rstrip())
+        print(f"{symbol:48} {how:8} {value:9} {gradient:8} {notes}".rstrip())
         counts.update([how, f"value {value}", f"gradient {gradient}"])
     print(", ".join(f"{n} {how}" for how, n in sorted(counts.items())))
 

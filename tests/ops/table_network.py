@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from paraflow import nn
-from paraflow.ops import candidates, unigram
+from paraflow.ops import candidates, ctc, unigram
 
 from .rows import Row, each, normal, positive, uniform
 from .table_random import RUNTIME, SEEDED
@@ -33,6 +33,13 @@ class FirstCounts:
 
 
 LEARNED = np.array([1, 3, 5, 5, 6]), np.full((2, 2), 5 / 7), np.full(5, 5 / 7)
+
+
+def unique_of_rows(labels):
+    """By Python's dictionaries, which keep the order of coming."""
+    rows = [list(dict.fromkeys(row)) for row in labels.tolist()]
+    padded = [row + [0] * (labels.shape[1] - len(row)) for row in rows]
+    return np.array(padded), np.array([[row.index(n) for n in given] for row, given in zip(rows, labels, strict=True)])
 
 
 def gelu(x, approximate=False):
@@ -111,4 +118,5 @@ ROWS = [
         tolerance=64),
     Row(moments_of_sums, (normal(5, 3),), lambda x, shift: (np.mean(x, 0), np.var(x, 0)), {"shift": 0.5},
         differentiable=(0,), empty=None, tolerance=64),
+    Row(ctc.unique_labels, (np.array([[3, 4, 4, 3], [0, 5, 0, 2]]),), unique_of_rows, empty=None),
 ]  # fmt: skip

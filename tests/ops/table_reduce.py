@@ -118,7 +118,12 @@ ROWS = [
       for shape, axis, keep in (((3001, 3), 0, False), ((3001, 3), 0, True), ((1, 3001, 3), (0, 1), True))),
     Row(reduce.reduce_mean, (uniform(0, 100, 3000),), lambda x: math.fsum(x) / 3000, empty=None,
         dtypes=("float16", "bfloat16", "float32")),
-    *per_axes(reduce.reduce_mean, mean, normal(2, 3, 2), tolerance=32),
+    *per_axes(reduce.reduce_mean, mean, normal(2, 3, 2), (*FLOATS, "complex64", "complex128"), tolerance=32),
+    # Towards 0, as TensorFlow's; of no integers there is none.
+    *per_axes(reduce.reduce_mean, lambda values: int(sum(map(int, values)) / len(values)),
+              given([[[-7, 2], [3, -4], [5, 6]], [[-7, 100], [0, 120], [-1, 127]]]), ("int8", "int32", "int64"),
+              empty=None),
+    Row(reduce.reduce_mean, (given([250, 250, 3]),), lambda x: 167, dtypes=("uint8",), empty=None),
     *per_axes(reduce.reduce_prod, product, positive(2, 3, 2), NUMBERS, tolerance=64),
     *per_axes(reduce.reduce_prod, product, given([[[0, 2], [3, 4], [5, 6]], [[7, 8], [0, 0.5], [0, 2]]]), FLOATS[1:],
               tolerance=64),

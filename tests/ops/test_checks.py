@@ -120,3 +120,46 @@ def test_dtypes():
         pf.assert_integer(1.0)
     with pytest.raises(TypeError, match="must be of type int32, not float32"):
         pf.assert_type(1.0, pf.int32)
+
+
+# -- shapes -----------------------------------------------------------------------------------------------------------
+
+
+def zeros(*shape):
+    return pf.placeholder_with_default(np.zeros(shape, np.float32), shape)
+
+
+def test_shapes_that_hold_pass(graph):
+    pf.debugging.assert_shapes(
+        [(zeros(2, 3), ("N", "D")), (zeros(3), ["D"]), (zeros(5, 2, 7), (..., "N", 7)), (zeros(2, 9), "N."),
+         (zeros(4, 1), (None, 1)), (zeros(), ()), (zeros(), (1,)), (zeros(8, 2), ("*", "N")), (zeros(6), None)]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([((2, 3), ("N", "N"))], "m. Specified by tensor .* dimension 0. .* 1 must have size 2. Received size 3"),
+        ([((2, 3), ("N", 4))], "m. Specified explicitly. Tensor .* dimension 1 must have size 4. Received size 3"),
+        ([((2, 3), ("N", "D")), ((4, 2), (..., "D"))], "dimension -1 must have size 3. Received size 2"),
+        ([((2, 3), ("N",))], r"must have rank in \(0, 1\)"),
+        ([((2, 3), ("N", "D", "E"))], "must have rank 3"),
+        ([((2,), ("*", "D", "E"))], "must have rank at least 2"),
+        ([((2, 3), ("N", "*"))], "allowed as the first entry only"),
+        ([((2, 3), 3)], "must be iterable"),
+    ],
+)
+def test_shapes_that_are_known_not_to_hold_are_told_at_once(graph, pairs, message):
+    with pytest.raises(ValueError, match=message):
+        pf.debugging.assert_shapes([(zeros(*shape), wanted) for shape, wanted in pairs], message="m")
+
+
+def test_shapes_of_the_run_are_checked_then(graph):
+    x, y = pf.placeholder(pf.float32, (None, None)), pf.placeholder(pf.float32, (None,))
+    check = pf.debugging.assert_shapes({x: ("N", 3), y: ("N",)}, name="fits")
+    with pf.Session() as session:
+        session.run(check, {x: np.zeros((2, 3)), y: [1, 2]})
+        with pytest.raises(InvalidArgumentError, match=r"Specified by tensor .* must have size"):
+            session.run(check, {x: np.zeros((2, 3)), y: [1]})
+        with pytest.raises(InvalidArgumentError, match=r"Specified explicitly.* must have size"):
+            session.run(check, {x: np.zeros((2, 4)), y: [1, 2]})

@@ -145,3 +145,65 @@ def test_a_tuple_waits_for_all_of_its_members(session):
     assert session.run(a) == 5.0
     assert session.run(b) == 6.0
     assert session.run(w) == 3.0
+
+
+# -- gradients by name ------------------------------------------------------------------------------------------------
+
+
+def test_operations_get_the_gradients_that_are_registered(session, graph):
+    @pf.RegisterGradient("TestThreeTimes")
+    def _(op, grad):
+        assert (op.type, len(op.inputs), len(op.outputs)) == ("sign", 1, 1)
+        return 3 * grad * op.inputs[0]
+
+    @pf.RegisterGradient("TestOfSquare")
+    def _(op, grad):
+        return 2 * op.inputs[0] * grad, None
+
+    x = pf.placeholder(pf.float32, (3,))
+    with graph.gradient_override_map({"Sign": "TestThreeTimes", "PyFunc": "TestOfSquare"}):
+        sign = pf.sign(x)
+        square = pf.py_func(lambda a, n: (a**n).astype(a.dtype), [x, pf.constant(2)], pf.float32)
+    with graph.gradient_override_map({"sign": "Identity"}):
+        straight_through = pf.sign(x)
+    plain = pf.sign(x)
+    values = {x: [-1.0, 2.0, 0.5]}
+    found = session.run([sign, square, straight_through, plain], values)
+    assert [f.tolist() for f in found] == [[-1, 1, 1], [1, 4, 0.25], [-1, 1, 1], [-1, 1, 1]]
+    slopes = [pf.gradients(y, x)[0] for y in (sign, square, straight_through, plain)]
+    assert [s.tolist() for s in session.run(slopes, values)] == [[-3, 6, 1.5], [-2, 4, 1], [1, 1, 1], [0, 0, 0]]
+
+
+def test_gradients_by_name_are_checked(graph):
+    @pf.RegisterGradient("TestTaken")
+    def _(op, grad):
+        return grad, grad
+
+    with pytest.raises(KeyError, match="TestTaken"):
+        pf.RegisterGradient("TestTaken")(lambda op, grad: grad)
+    with pytest.raises(TypeError, match="op_type must be a string"):
+        pf.RegisterGradient(3)
+    with pytest.raises(GraphError, match="'Cubes'"), graph.gradient_override_map({"Cubes": "x"}):
+        pass
+    x = pf.placeholder(pf.float32, (3,))
+    with graph.gradient_override_map({"Tanh": "TestTaken"}):
+        y = pf.tanh(x)
+    with pytest.raises(GraphError, match=r"'TestTaken' returns 2 cotangents for operation 'tanh'.*has 1 inputs"):
+        pf.gradients(y, x)
+    with pytest.raises(GraphError, match=r"with_gradient .*cannot be written"):
+        graph.as_graph_def()
+
+
+def test_a_gradient_passes_through(session):
+    x = pf.placeholder(pf.float32, (2,))
+    v = pf.get_variable("v", initializer=pf.constant(2.0))
+    y = pf.grad_pass_through(lambda a: pf.round(a) * v)(x)
+    slopes = pf.gradients(pf.reduce_sum(y * y), [x, v])
+    session.run(v.initializer)
+    value, slope = session.run([y, slopes[0]], {x: [1.4, 2.6]})
+    assert (value.tolist(), slope.tolist(), slopes[1]) == ([2, 6], [4, 12], None)
+
+
+def test_numpy_function_is_py_func(session):
+    x = pf.placeholder(pf.float32, (2,))
+    assert session.run(pf.numpy_function(np.sort, [x], pf.float32), {x: [3.0, 1.0]}).tolist() == [1, 3]

@@ -56,6 +56,8 @@ TESTED_ELSEWHERE = {
     "assert_that": "ops/test_checks.py",
     "print_values": "ops/test_python.py",
     "call_python": "ops/test_python.py",
+    "print_text": "control/test_printing.py",
+    "checkpoint_value": "train/test_warm_start.py",
     "with_gradient": "ops/test_python.py",
     **dict.fromkeys(("cond", "stateless_cond", "while_loop", "stateless_while"), "control"),
     **{f"items_{name}": "control and the cases of tf_control_cases.py" for name in (

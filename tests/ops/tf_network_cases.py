@@ -174,4 +174,8 @@ CASES = {
         tf.losses.mean_squared_error(z, x), tf.losses.absolute_difference(z, x, 0.5), tf.losses.get_total_loss(),
         tf.losses.get_regularization_loss(),
     ], (SOME, OTHERS), ("float32",)),
+    "labels": Case(lambda tf, x, n: [
+        *tf.nn.ctc_unique_labels(x), *tf.nn.collapse_repeated(x, n),
+        *tf.nn.collapse_repeated(tf.cast(x, tf.float32), n),
+    ], (np.array([[3, 4, 4, 3], [5, 5, 5, 2], [1, 1, 0, 0]]), np.array([4, 3, 2], np.int32)), ("float32",)),
 }  # fmt: skip
