@@ -99,16 +99,18 @@ class Graph:
         Names that differ in case alone are the same one, as in TensorFlow. A name that ends in ``/``, what `name_scope`
         gives, is the scope's own: its first operation may bear it. With ``mark_as_used`` false nothing is taken.
         """
-        full = name[:-1] if name.endswith("/") else self._scope + name
+        own = name.endswith("/")
+        full = name[:-1] if own else self._scope + name
         counts = self._name_counts if mark_as_used else dict(self._name_counts)
         key = full.lower()
-        if name.endswith("/") and full not in self._by_name:
+        if own and full not in self._by_name:
             counts.setdefault(key, 1)
             return full
-        count = counts.get(key, 0)
-        counts[key] = count + 1
-        if not count:
+        if key not in counts:
+            counts[key] = 1
             return full
+        count = counts[key]
+        counts[key] = count + 1
         while f"{key}_{count}" in counts:
             count += 1
         counts[key] = count + 1
