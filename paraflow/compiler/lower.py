@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -55,17 +55,13 @@ class Lowering:
         self.in_place = in_place
         self.reuse = reuse
         self.operations = program.operations()
-        self.effects: Effects = order_effects(program, self.operations)
-        self.consumers: dict[Tensor, list[Operation]] = defaultdict(list)
-        for operation in self.operations:
-            for tensor in operation.inputs:
-                self.consumers[tensor].append(operation)
+        self.effects: Effects = order_effects(program)
         self.draft = Draft()
         self.slots, self.steps = self.draft.slots, self.draft.steps
         self.last_on: dict[int, int] = {}  # the last step of each lane so far
         self.slot_of: dict[Tensor, int] = {}
         self.done: dict[Operation, tuple[int, ...]] = {}
-        self.updates = updates_in_place(program, self.effects, self.consumers) if in_place else {}
+        self.updates = updates_in_place(program, self.effects) if in_place else {}
         self.gradients = dict(placed_gradients(self.operations))
 
     # -- slots and steps ----------------------------------------------------------------------------------------
@@ -190,7 +186,7 @@ class Lowering:
             self.slot_of.update(zip(operation.outputs, outputs, strict=True))
             self._add_step(operation, BODY, inputs, outputs, waits)
             return
-        static = all([t.spec.static and t.dtype != items for t in operation.outputs])
+        static = all(t.spec.static and t.dtype != items for t in operation.outputs)
         if operation.type not in KERNELS or not static:
             # What a body returns is memory of its own, or a view of its first input and so of the arena.
             shares = operation.record.view and self.slots[self.draft.root(inputs[0])].kind != OBJECT
@@ -274,7 +270,7 @@ class Lowering:
         return tuple(reads), tuple(writes), tuple(may_write)
 
 
-def placed_gradients(operations: list[Operation]) -> Iterator[tuple[Tensor, str]]:
+def placed_gradients(operations: Sequence[Operation]) -> Iterator[tuple[Tensor, str]]:
     """The tensors whose kernels write into the gradient plane, and the variables whose place they take."""
     for operation in operations:
         if operation.type == "start_exchange":

@@ -10,20 +10,17 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.rebuild import Builder, Program, rebuild
+from paraflow.graph.rebuild import Builder, Program, transform
 from paraflow.graph.shape import known
-
-
-_CUTS = ("split_sizes", "unpack")
 
 
 def show_parts(program: Program) -> Program:
     """Replace ``split_sizes`` and ``unpack`` by an index for each part."""
-    return rebuild(program, _rule) if any(o.type in _CUTS for o in program.operations()) else program
+    return transform(program, _rule)
 
 
 def _rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-    if op.type not in _CUTS or not inputs[0].spec.static:
+    if op.type not in ("split_sizes", "unpack") or not inputs[0].spec.static:
         return None
     if not all(t.spec.static for t in op.outputs):
         return None

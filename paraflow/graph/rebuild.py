@@ -29,7 +29,7 @@ class Program:
 
     ``fetches`` are tensors whose values are returned, ``targets`` are operations that have to run, ``feeds`` are the
     placeholders whose values are handed in, in the caller's order. ``note`` is what a pass has to say of it.
-    It never changes, so what it needs of the graph is found once.
+    It never changes, so what it needs of the graph, and who uses what, is found once.
     """
 
     graph: Graph
@@ -45,6 +45,15 @@ class Program:
     @cached_property
     def _operations(self) -> tuple[Operation, ...]:
         return tuple(reachable([*(t.op for t in self.fetches), *self.targets, *(t.op for t in self.feeds)]))
+
+    @cached_property
+    def consumers(self) -> Mapping[Tensor, Sequence[Operation]]:
+        """The operations that have a tensor as an input, in program order, once for each such input."""
+        found: dict[Tensor, list[Operation]] = {}
+        for operation in self._operations:
+            for tensor in operation.inputs:
+                found.setdefault(tensor, []).append(operation)
+        return found
 
     def infer(self, specs: Sequence[Spec]) -> list[Spec]:
         """What is known of the fetches where this is known of the feeds.
@@ -191,6 +200,34 @@ def rebuild(
         tuple(dict.fromkeys(new for old in program.targets for new in operations[old])),
         tuple(tensors[t] for t in program.feeds),
     )
+
+
+class _Asked(Exception):
+    """A rule has made something."""
+
+
+class _Probe(Builder):
+    """Stands for the new graph while it is found out whether a rule would make anything."""
+
+    def emit(self, *_: Any, **__: Any) -> tuple[Tensor, ...]:
+        raise _Asked
+
+
+def transform(program: Program, rule: Rule) -> Program:
+    """`rebuild`, or the program itself where the rule leaves all as it is.
+
+    The rule has to be a function of its arguments: it is asked twice about some operations.
+    """
+    probe = _Probe()
+    try:
+        for operation in program.operations():
+            if rule(probe, operation, operation.inputs) is not None:
+                break
+        else:
+            return program
+    except _Asked:
+        pass
+    return rebuild(program, rule)
 
 
 def join(first: Program, second: Program, given: Mapping[Tensor, Tensor]) -> Program:
