@@ -430,24 +430,28 @@ def _wanted_at(group: Group) -> int:
 def _update_runs(groups: list[Group]) -> list[Run]:
     """Groups, in the order in which they take place, that can all take place where the first of them does."""
     runs: list[Run] = []
+    taken: set[str] = set()  # by the last run
     for group in groups:
-        taken = {n for g in runs[-1].groups for n in g.states} if runs else set()
         if runs and group.need < runs[-1].at and taken.isdisjoint(group.states):
             runs[-1].groups.append(group)
         else:
             runs.append(Run(group.at, groups=[group]))
+            taken = set()
+        taken.update(group.states)
     return runs
 
 
 def _exchange_runs(exchanges: list[Operation]) -> list[Run]:
     """Exchanges, in program order, whose gradients all exist before the first of them."""
     runs: list[Run] = []
+    taken: set[str] = set()  # by the last run
     for op in exchanges:
-        names = {e.attrs["variable"] for e in runs[-1].exchanges} if runs else set()
-        if runs and op.inputs[0].op.index < runs[-1].at and op.attrs["variable"] not in names:
+        if runs and op.inputs[0].op.index < runs[-1].at and op.attrs["variable"] not in taken:
             runs[-1].exchanges.append(op)
         else:
             runs.append(Run(op.index, exchanges=[op]))
+            taken = set()
+        taken.add(op.attrs["variable"])
     return runs
 
 
