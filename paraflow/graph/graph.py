@@ -90,8 +90,12 @@ class Graph:
         if self._devices:
             operation.device = resolve(self._devices, operation)
         self.operations.append(operation)
-        self._by_name[operation.name] = operation
         return operation
+
+    def _named(self) -> dict[str, Operation]:
+        """The operations by their names; those made since it was last asked for are entered now."""
+        self._by_name.update((o.name, o) for o in self.operations[len(self._by_name) :])
+        return self._by_name
 
     def unique_name(self, name: str, mark_as_used: bool = True) -> str:
         """``name`` inside the current name scope, with ``_1``, ``_2``, ... added when it is taken.
@@ -102,8 +106,8 @@ class Graph:
         own = name.endswith("/")
         full = name[:-1] if own else self._scope + name
         counts = self._name_counts if mark_as_used else dict(self._name_counts)
-        key = full.lower()
-        if own and full not in self._by_name:
+        key = full if full.islower() else full.lower()
+        if own and full not in self._named():
             counts.setdefault(key, 1)
             return full
         if key not in counts:
@@ -189,13 +193,13 @@ class Graph:
 
     def has_operation(self, name: str) -> bool:
         """Whether there is an operation of that name."""
-        return name in self._by_name
+        return name in self._named()
 
     def get_operation_by_name(self, name: str) -> Operation:
         """The operation of that name; raises UnknownNameError, a KeyError, naming near misses."""
         if not isinstance(name, str):
             raise TypeError(f"names of operations are strings, not {name!r}")
-        if name in self._by_name:
+        if name in self._named():
             return self._by_name[name]
         near = [known for known in self._by_name if known.endswith(name) or name in known][:3]
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
