@@ -172,8 +172,9 @@ def merge(a: Dims, b: Dims) -> Dims:
 
 def broadcast(*shapes: Dims) -> Dims:
     """The shape of an elementwise result, by numpy's broadcasting rule; raises GraphError when none exists."""
-    if shapes and shapes.count(shapes[0]) == len(shapes):
-        return shapes[0]
+    distinct = {shape for shape in shapes if shape != ()}
+    if len(distinct) < 2:
+        return distinct.pop() if distinct else ()
     if None in shapes:
         return None
     known = [shape for shape in shapes if shape is not None]
