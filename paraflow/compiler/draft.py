@@ -13,7 +13,7 @@ from paraflow.graph.shape import num_elements
 Array = np.ndarray[Any, Any]
 
 
-@dataclass
+@dataclass(slots=True)
 class SlotDraft:
     """A slot being made. ``base`` is the slot whose memory a view shares; ``ready`` the steps that fill it."""
 
@@ -31,7 +31,7 @@ class SlotDraft:
         return (num_elements(self.tensor.spec.shape) or 0) * self.tensor.dtype.itemsize
 
 
-@dataclass
+@dataclass(slots=True)
 class StepDraft:
     """A step being made."""
 

@@ -9,10 +9,13 @@ may change what is still to be read for another.
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program
+
+Consumers = Mapping[Tensor, Sequence[Operation]]
 
 # Their inputs are read while they write.
 PIECEWISE = ("update", "write_rows", "cond", "while_loop")
@@ -31,27 +34,24 @@ class Effects:
     users: dict[Operation, list[Operation]] = field(default_factory=dict)
 
 
-def order_effects(program: Program, operations: list[Operation]) -> Effects:
+def order_effects(program: Program) -> Effects:
     """Derive the ordering of one program from the declared reads and writes of its operations."""
+    operations = program.operations()
     effects = Effects()
     touching: dict[str, list[Operation]] = defaultdict(list)
     for operation in operations:
         for variable in operation.variables:
             touching[variable].append(operation)
-    consumers: dict[Tensor, list[Operation]] = defaultdict(list)
-    for operation in operations:
-        for tensor in operation.inputs:
-            consumers[tensor].append(operation)
     fetched = set(program.fetches)
     for accesses in touching.values():
-        _order_one_variable(accesses, consumers, fetched, effects)
+        _order_one_variable(accesses, program.consumers, fetched, effects)
     _order_collectives(operations, effects)
     return effects
 
 
 def _order_one_variable(
     accesses: list[Operation],
-    consumers: dict[Tensor, list[Operation]],
+    consumers: Consumers,
     fetched: set[Tensor],
     effects: Effects,
 ) -> None:
@@ -83,7 +83,7 @@ def _outlives(user: Operation, write: Operation) -> bool:
 
 
 def alias_users(
-    tensor: Tensor, consumers: dict[Tensor, list[Operation]], fetched: set[Tensor]
+    tensor: Tensor, consumers: Consumers, fetched: set[Tensor]
 ) -> tuple[list[Operation], bool]:
     """The operations that use ``tensor`` or a view of it, and whether one of these is fetched."""
     users: list[Operation] = []
@@ -91,7 +91,7 @@ def alias_users(
     stack = [tensor]
     while stack:
         current = stack.pop()
-        for user in consumers[current]:
+        for user in consumers.get(current, ()):
             users.append(user)
             if user.record.view and user.inputs[0] is current:
                 is_fetched |= user.outputs[0] in fetched
@@ -99,7 +99,7 @@ def alias_users(
     return users, is_fetched
 
 
-def _order_collectives(operations: list[Operation], effects: Effects) -> None:
+def _order_collectives(operations: Sequence[Operation], effects: Effects) -> None:
     """All ranks start collectives, and what waits for a bucket, in one order, that of the program."""
     previous: Operation | None = None
     for operation in operations:

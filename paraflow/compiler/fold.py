@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.rebuild import Builder, Program, rebuild
+from paraflow.graph.rebuild import Builder, Program, transform
 from paraflow.graph.record import body_of
 
 # Folding may not make a plan much larger than the graph it comes from.
@@ -16,7 +16,7 @@ FOLD_LIMIT = 4096
 
 def fold(program: Program) -> Program:
     """Replace operations on constants, and those that look at known shapes only, by their results."""
-    return rebuild(program, _rule)
+    return transform(program, _rule)
 
 
 def _rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:

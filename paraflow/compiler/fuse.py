@@ -83,42 +83,49 @@ class _Grouping:
 
     def __init__(self, program: Program, repeated: bool) -> None:
         self.smallest = max(min(FUSE_FROM, REPEATED_FROM) if repeated else FUSE_FROM, 1)
-        self.operations = program.operations()
-        self.consumers: dict[Operation, list[Operation]] = defaultdict(list)
+        self.program = program
         self.writes: dict[str, list[int]] = defaultdict(list)
         self.awaited = set(program.targets)
-        for op in self.operations:
-            self.awaited.update(op.control_inputs)
-            for tensor in op.inputs:
-                self.consumers[tensor.op].append(op)
-            if op.record.writes:
-                for name in op.variables:
-                    self.writes[name].append(op.index)
         self.group_of: dict[Operation, Group] = {}
 
     def groups(self) -> list[Group]:
         """The groups that are worth it."""
-        for op in self.operations:
-            if self._fusible(op):
+        operations = self.program.operations()
+        fusible = set(filter(self._fusible, operations))
+        if not fusible:
+            return []
+        for op in operations:
+            self.awaited.update(op.control_inputs)
+            if op.record.writes:
+                for name in op.variables:
+                    self.writes[name].append(op.index)
+        for op in operations:
+            if op in fusible:
                 self._join(op)
             elif self._ends(op):
                 self._end(op)
         found = dict.fromkeys(self.group_of.values())
         return [g for g in found if _pays(g) and _readable(g)]
 
+    def _users(self, op: Operation) -> Sequence[Operation]:
+        """Those of what an operation with one output makes."""
+        return self.program.consumers.get(op.outputs[0], ())
+
     def _fusible(self, op: Operation) -> bool:
         kind = op.type
-        own = type(KERNELS.get(kind)) is Kernel  # a user's kernel is one step, of its own
-        if not (op.record.elementwise and (own or kind in _BODIES)) and kind != "cast":
+        if not op.record.elementwise and kind != "cast":
             return False
-        if not op.record.pure or op.control_inputs or any(not t.spec.static for t in (*op.inputs, *op.outputs)):
+        spec = op.outputs[0].spec
+        if not spec.static or spec.shape == () or math.prod(known(spec.shape)) < self.smallest:
             return False
-        if any(user.type == "assign_variable" for user in self.consumers[op]):
+        # A user's kernel is one step, of its own.
+        if type(KERNELS.get(kind)) is not Kernel and kind not in _BODIES and kind != "cast":
+            return False
+        if not op.record.pure or op.control_inputs or not all(t.spec.static for t in op.inputs):
+            return False
+        if any(user.type == "assign_variable" for user in self._users(op)):
             return False  # it writes into the variable itself
-        shape = known(op.outputs[0].spec.shape)
-        if shape == () or math.prod(shape) < self.smallest:
-            return False
-        return _plain(shape, [known(t.spec.shape) for t in op.inputs])
+        return _plain(known(spec.shape), [known(t.spec.shape) for t in op.inputs])
 
     def _join(self, op: Operation) -> None:
         """Put ``op`` into one group with those that its operands come from, as far as that is possible."""
@@ -165,7 +172,7 @@ class _Grouping:
         if not self.awaited.isdisjoint(members - {last}):
             return False  # what is waited for stands where it stood
         for op in members:
-            if any(user.index < last.index and user not in members for user in self.consumers[op]):
+            if any(user.index < last.index and user not in members for user in self._users(op)):
                 return False
             for tensor in op.inputs:
                 if tensor.op in group.reductions:

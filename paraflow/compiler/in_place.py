@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from paraflow.compiler.effects import Effects
-from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.node import Operation
 from paraflow.graph.rebuild import Program
 from paraflow.kernels.numpy import KERNELS
 
-Consumers = dict[Tensor, list[Operation]]
 
-
-def updates_in_place(program: Program, effects: Effects, consumers: Consumers) -> dict[Operation, Operation]:
+def updates_in_place(program: Program, effects: Effects) -> dict[Operation, Operation]:
     """Producer -> assignment, where the producer may write straight into the variable's memory."""
     updates = {}
     for write in program.operations():
-        if write.type == "assign_variable" and _fits(program, effects, consumers, write):
+        if write.type == "assign_variable" and _fits(program, effects, write):
             updates[write.inputs[0].op] = write
     return updates
 
 
-def _fits(program: Program, effects: Effects, consumers: Consumers, write: Operation) -> bool:
+def _fits(program: Program, effects: Effects, write: Operation) -> bool:
     value = write.inputs[0]
     producer = value.op
     variable = program.graph.variables[write.attrs["variable"]]
@@ -30,7 +28,7 @@ def _fits(program: Program, effects: Effects, consumers: Consumers, write: Opera
         or len(producer.outputs) > 1
         or write in effects.snapshots
         or value in program.fetches
-        or consumers[value] != [write]
+        or program.consumers[value] != [write]
         or value.spec.shape != variable.shape
         or value.dtype != variable.dtype
     ):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -32,12 +33,12 @@ from paraflow.graph.device import lane_number
 from paraflow.graph.dtypes import items
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Program
-from paraflow.graph.shape import Dims, known, num_elements
+from paraflow.graph.shape import known
 from paraflow.kernels.numpy import KERNELS
 from paraflow.ops.control import CONDS, LOOPS
 
 UNKNOWN_COST = 1 << 16
-RUNS_PROGRAMS = (*CONDS, *LOOPS)
+RUNS_PROGRAMS = frozenset((*CONDS, *LOOPS))
 # Where, among inputs and output, the faces of a convolution have its result and its filter (their gradients' places).
 _CONVOLUTIONS = {
     "convolution": (2, 1), "convolution_input_gradient": (1, 0), "convolution_filter_gradient": (1, 3)
@@ -54,17 +55,13 @@ class Lowering:
         self.in_place = in_place
         self.reuse = reuse
         self.operations = program.operations()
-        self.effects: Effects = order_effects(program, self.operations)
-        self.consumers: dict[Tensor, list[Operation]] = defaultdict(list)
-        for operation in self.operations:
-            for tensor in operation.inputs:
-                self.consumers[tensor].append(operation)
+        self.effects: Effects = order_effects(program)
         self.draft = Draft()
         self.slots, self.steps = self.draft.slots, self.draft.steps
         self.last_on: dict[int, int] = {}  # the last step of each lane so far
         self.slot_of: dict[Tensor, int] = {}
         self.done: dict[Operation, tuple[int, ...]] = {}
-        self.updates = updates_in_place(program, self.effects, self.consumers) if in_place else {}
+        self.updates = updates_in_place(program, self.effects) if in_place else {}
         self.gradients = dict(placed_gradients(self.operations))
 
     # -- slots and steps ----------------------------------------------------------------------------------------
@@ -86,7 +83,7 @@ class Lowering:
 
     def _waits(self, operation: Operation, inputs: tuple[int, ...]) -> tuple[int, ...]:
         waits = {step for slot in inputs for step in self.slots[slot].ready}
-        for other in (*operation.control_inputs, *self.effects.after[operation]):
+        for other in (*operation.control_inputs, *self.effects.after.get(operation, ())):
             waits.update(self.done.get(other, ()))
         return tuple(sorted(waits))
 
@@ -100,7 +97,7 @@ class Lowering:
         record_name: str | None = None,
     ) -> None:
         index = len(self.steps)
-        lane = self._lane(operation)
+        lane = self._lane(operation) if self.parallel else None
         if lane is not None:
             waits = tuple(sorted({*waits, self.last_on.get(lane, index)} - {index}))
             self.last_on[lane] = index
@@ -114,11 +111,11 @@ class Lowering:
 
     def _lane(self, operation: Operation) -> int | None:
         """The lane that the author asked for, counted round where there are fewer; None where any will do."""
-        number = lane_number(operation.device) if self.parallel and operation.device else None
+        number = lane_number(operation.device) if operation.device else None
         return None if number is None else number % self.threads
 
     def _lower(self, operation: Operation) -> None:
-        inputs = tuple(self.slot_of[t] for t in operation.inputs)
+        inputs = tuple([self.slot_of[t] for t in operation.inputs])
         waits = self._waits(operation, inputs)
         self.done[operation] = waits
         if operation.type == "constant":
@@ -158,8 +155,9 @@ class Lowering:
 
     def _bound_view(self, operation: Operation, inputs: tuple[int, ...]) -> bool:
         """Lower a view of a fixed array, if it is one: it is resolved when the plan is loaded and costs nothing."""
-        fixed_rest = all(self.slots[s].kind == CONSTANT for s in inputs[1:])
-        if not operation.record.view or self.slots[inputs[0]].kind == OBJECT or not fixed_rest:
+        if not operation.record.view or self.slots[inputs[0]].kind == OBJECT:
+            return False
+        if not all(self.slots[s].kind == CONSTANT for s in inputs[1:]):
             return False
         if not operation.outputs[0].spec.static or operation.control_inputs:
             return False
@@ -203,15 +201,16 @@ class Lowering:
             return
         write = self.updates.get(operation)
         if write is None:
-            outputs = tuple(
+            outputs = tuple([
                 self._new_slot(GRADIENT, t, self.gradients[t]) if t in self.gradients else self._new_slot(ARENA, t)
                 for t in operation.outputs
-            )
+            ])
             self.slot_of.update(zip(operation.outputs, outputs, strict=True))
             self._add_step(operation, KERNEL, inputs, outputs, waits)
             return
         slot = self._output(operation, VARIABLE, write.attrs["variable"])
-        more = {s for o in (*write.control_inputs, *self.effects.after[write]) for s in self.done.get(o, ())}
+        before = (*write.control_inputs, *self.effects.after.get(write, ()))
+        more = {s for o in before for s in self.done.get(o, ())}
         self._add_step(operation, KERNEL, inputs, (slot,), tuple(sorted({*waits, *more})))
 
     # -- the result -------------------------------------------------------------------------------------------------
@@ -224,11 +223,8 @@ class Lowering:
                 releases[max(slot.users)].append(i)
         slots = tuple(
             Slot(
-                kind=s.kind,
-                dtype=s.tensor.dtype,
-                shape=s.tensor.spec.shape,
-                where=s.where,
-                value=s.tensor.spec.value if s.kind == CONSTANT else None,
+                s.kind, s.tensor.dtype, s.tensor.spec.shape, s.where,
+                s.tensor.spec.value if s.kind == CONSTANT else None,
             )
             for s in self.slots
         )
@@ -274,7 +270,7 @@ class Lowering:
         return tuple(reads), tuple(writes), tuple(may_write)
 
 
-def placed_gradients(operations: list[Operation]) -> Iterator[tuple[Tensor, str]]:
+def placed_gradients(operations: Sequence[Operation]) -> Iterator[tuple[Tensor, str]]:
     """The tensors whose kernels write into the gradient plane, and the variables whose place they take."""
     for operation in operations:
         if operation.type == "start_exchange":
@@ -295,16 +291,19 @@ def variables_read(operation: Operation) -> Iterable[str]:
 
 def step_cost(operation: Operation) -> int:
     """A rough count of elementary operations, to tell cheap steps from dear ones."""
-    shapes: list[Dims] = [t.spec.shape for t in (*operation.inputs, *operation.outputs)]
-    sizes = [num_elements(s) for s in shapes]
-    if None in sizes or operation.record.collective or operation.type in RUNS_PROGRAMS:
+    operands, cost = (*operation.inputs, *operation.outputs), 0
+    for tensor in operands:
+        if not tensor.spec.static:
+            return UNKNOWN_COST
+        cost += math.prod(known(tensor.spec.shape))
+    if operation.record.collective or operation.type in RUNS_PROGRAMS:
         return UNKNOWN_COST  # a collective also waits for other ranks
     if operation.type == "matmul":
-        return (sizes[-1] or 0) * known(shapes[0])[-1]
+        return math.prod(known(operands[-1].spec.shape)) * known(operands[0].spec.shape)[-1]
     if operation.type in _CONVOLUTIONS:
-        result, window = _CONVOLUTIONS[operation.type]
-        return (sizes[result] or 0) * (num_elements(known(shapes[window])[:-1]) or 0)
-    return sum(n for n in sizes if n is not None)
+        result, window = (known(operands[i].spec.shape) for i in _CONVOLUTIONS[operation.type])
+        return math.prod(result) * math.prod(window[:-1])
+    return cost
 
 
 def lower(program: Program, threads: int = 1, in_place: bool = True, reuse: bool = True) -> Plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.rebuild import Builder, Program, rebuild
+from paraflow.graph.rebuild import Builder, Program, transform
 from paraflow.ops.collective import STATISTICS
 
 
@@ -14,8 +14,7 @@ def resolve_markers(program: Program) -> Program:
 
     One below an all-reduce stays where the gradient's size is known only at run time, and has to be looked at.
     """
-    marked = any(o.type in (*STATISTICS, "all_reduce") for o in program.operations())
-    return rebuild(program, _rule) if marked else program
+    return transform(program, _rule)
 
 
 def _rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:

@@ -118,19 +118,20 @@ class _Placing:
 
     def run(self, reuse: bool) -> int:
         arena = Arena()
-        ancestors = self._ancestors()
+        ancestors = self._ancestors() if self.parallel else None
         ends: dict[int, list[int]] = defaultdict(list)
         for i, draft in enumerate(self.slots):
             if draft.kind == ARENA:
                 ends[max(draft.users)].append(i)
         for index, step in enumerate(self.draft.steps):
-            over = _contains(ancestors[index])
-            taken = self._take_over(index, step, ends[index], over) if self.in_place else ()
+            over = _before if ancestors is None else _contains(ancestors[index])
+            ending = ends.get(index, [])
+            taken = self._take_over(index, step, ending, over) if ending and self.in_place else ()
             for slot in () if step.mode == BIND_VIEW else step.outputs:
                 draft = self.slots[slot]
                 if draft.kind == ARENA and draft.where is None:
                     draft.where = arena.allocate(draft.nbytes, over)
-            for slot in ends[index] if reuse else ():
+            for slot in ending if reuse else ():
                 if slot not in taken:
                     draft = self.slots[slot]
                     arena.release(draft.where, draft.nbytes, self._guard(draft.users))
@@ -172,15 +173,13 @@ class _Placing:
     def _alone(self, slot: int, step: StepDraft) -> bool:
         """Whether no operand that the kernel cannot work on in place has the same memory, perhaps as a view."""
         inplace = KERNELS[step.record_name].inplace
-        return all(
-            self.draft.root(other) != slot or (other == slot and position in inplace)
-            for position, other in enumerate(step.inputs)
-        )
+        for position, other in enumerate(step.inputs):
+            if self.draft.root(other) == slot and (other != slot or position not in inplace):
+                return False
+        return True
 
     def _ancestors(self) -> list[int]:
-        """For each step the bit mask of the steps that are over before it starts; empty where nothing is guarded."""
-        if not self.parallel:
-            return [0] * len(self.draft.steps)
+        """For each step the bit mask of the steps that are over before it starts."""
         masks: list[int] = []
         for step in self.draft.steps:
             mask = 0
@@ -188,6 +187,11 @@ class _Placing:
                 mask |= masks[d] | 1 << d
             masks.append(mask)
         return masks
+
+
+def _before(step: int) -> bool:
+    """With one lane nothing is guarded, and whatever comes before a step is over."""
+    return True
 
 
 def _contains(mask: int) -> Over:

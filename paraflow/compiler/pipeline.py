@@ -131,8 +131,8 @@ def _check(key: str, names: str | Sequence[str], known: Collection[str]) -> None
 
 
 @contextmanager
-def _collecting_later() -> Iterator[None]:
-    """Inside, Python looks for no garbage: a compilation keeps nearly all that it makes, and looking takes a third."""
+def collecting_later() -> Iterator[None]:
+    """Inside, Python looks for no garbage: what is made of a graph is kept, and looking takes a third of the time."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -177,7 +177,7 @@ def _within(budget: int, program: Program, options: Options, disable: Collection
     return stages
 
 
-@_collecting_later()
+@collecting_later()
 def compile_plan(
     graph: Graph,
     fetches: Sequence[Tensor],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,8 +30,7 @@ WRITE = "write"  # a variable's array is overwritten
 PLANES = "planes"  # an update of many variables, or a point at which ranks that share them wait for each other
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A place for one value.
 
     ``where`` is an arena offset in bytes, the name of a variable (or of the one whose gradient it is), or the position
@@ -50,8 +49,7 @@ class Slot:
         return f"{self.kind} {self.dtype.name}{format_dims(self.shape)} {extra}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One call. ``inputs`` and ``outputs`` are slots; ``depends`` are the steps that must have run before.
 
     ``releases`` are object slots whose value nobody needs afterwards; ``cost`` is a rough count of elementary

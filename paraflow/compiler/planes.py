@@ -107,28 +107,26 @@ def shard_updates(
 def _sharded(
     program: Program, synchronous: bool, bucket_bytes: int, private: Callable[[str], bool], reducing: bool
 ) -> Program:
-    operations = program.operations()
-    finder = Finder(program, operations, synchronous, private)
+    types = {o.type for o in program.operations()}
+    if types.isdisjoint(("assign_variable", *EXCHANGES)):
+        return program
+    finder = Finder(program, synchronous, private)
     if reducing:
         find_reductions(finder)
     groups = finder.groups()
-    if not groups and not any(o.type in EXCHANGES for o in operations):
+    if not groups and types.isdisjoint(EXCHANGES):
         return program
-    return _Sharding(program, operations, finder, groups, synchronous, bucket_bytes).run()
+    return _Sharding(program, finder, groups, synchronous, bucket_bytes).run()
 
 
 class _Sharding:
     def __init__(
-        self, program: Program, operations: list[Operation], finder: Finder, groups: list[Group],
-        synchronous: bool, bucket_bytes: int,
-    ) -> None:  # fmt: skip
+        self, program: Program, finder: Finder, groups: list[Group], synchronous: bool, bucket_bytes: int
+    ) -> None:
         self.program = program
         self.finder = finder
         self.synchronous = synchronous
         self.bucket_bytes = bucket_bytes
-        self.uses: dict[Tensor, int] = defaultdict(int)
-        for tensor in (*program.fetches, *(t for o in operations for t in o.inputs)):
-            self.uses[tensor] += 1
         self.group_of = {a: g for g in groups for a in g.assigns}
         self.runs: list[Run] = []
         self.bucket_of: dict[Operation, Bucket] = {}
@@ -279,7 +277,8 @@ class _Sharding:
         writable = gradient.op.type in KERNELS and gradient.spec.static and len(gradient.op.outputs) == 1
         first = name not in self.placed  # a second gradient of a variable may be made while the first is in use
         self.placed.add(name)
-        return first and writable and self.uses[old] == 1
+        uses = len(self.program.consumers.get(old, ())) + self.program.fetches.count(old)
+        return first and writable and uses == 1
 
     def _average(self, build: Builder, op: Operation) -> tuple[Tensor, ...]:
         """The average whole; it is left out where only the update uses it, which sums up what it needs by itself."""
@@ -431,24 +430,28 @@ def _wanted_at(group: Group) -> int:
 def _update_runs(groups: list[Group]) -> list[Run]:
     """Groups, in the order in which they take place, that can all take place where the first of them does."""
     runs: list[Run] = []
+    taken: set[str] = set()  # by the last run
     for group in groups:
-        taken = {n for g in runs[-1].groups for n in g.states} if runs else set()
         if runs and group.need < runs[-1].at and taken.isdisjoint(group.states):
             runs[-1].groups.append(group)
         else:
             runs.append(Run(group.at, groups=[group]))
+            taken = set()
+        taken.update(group.states)
     return runs
 
 
 def _exchange_runs(exchanges: list[Operation]) -> list[Run]:
     """Exchanges, in program order, whose gradients all exist before the first of them."""
     runs: list[Run] = []
+    taken: set[str] = set()  # by the last run
     for op in exchanges:
-        names = {e.attrs["variable"] for e in runs[-1].exchanges} if runs else set()
-        if runs and op.inputs[0].op.index < runs[-1].at and op.attrs["variable"] not in names:
+        if runs and op.inputs[0].op.index < runs[-1].at and op.attrs["variable"] not in taken:
             runs[-1].exchanges.append(op)
         else:
             runs.append(Run(op.index, exchanges=[op]))
+            taken = set()
+        taken.add(op.attrs["variable"])
     return runs
 
 

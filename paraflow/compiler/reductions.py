@@ -9,6 +9,7 @@ step does not need is left as it is, since only training steps are run by all ra
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from paraflow.compiler.updates import EXCHANGES, Finder, Group, elementwise
 from paraflow.graph.dtypes import is_integer
@@ -53,7 +54,7 @@ def find_reductions(finder: Finder) -> None:
 
 
 def _above(
-    operations: list[Operation], candidates: list[Operation]
+    operations: Sequence[Operation], candidates: list[Operation]
 ) -> tuple[dict[Operation, int], dict[Operation, int]]:
     """For each operation the candidates that its value depends on, as a bit mask, and how many in a row at most."""
     number = {op: i for i, op in enumerate(candidates)}

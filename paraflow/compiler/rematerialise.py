@@ -129,7 +129,7 @@ class _Rematerialising:
         return tuple(dict.fromkeys(self.moved[o.outputs[0]].op for o in recent if o not in used))
 
 
-def _of_scope(operations: list[Operation], scope: str, results: tuple[str, ...]) -> Segment | None:
+def _of_scope(operations: Sequence[Operation], scope: str, results: tuple[str, ...]) -> Segment | None:
     """What leads to the results of a scope; not what else is there, as the initial values of variables are."""
     inside = [o for o in operations if o.name.startswith(scope) and _computable(o)]
     kept = {t for o in inside for t in o.outputs if t.name in results}
@@ -143,7 +143,7 @@ def _of_scope(operations: list[Operation], scope: str, results: tuple[str, ...])
     return segment if any(t not in segment.kept for o in mine for t in o.outputs) else None
 
 
-def of_scopes(operations: list[Operation], scopes: Sequence[tuple[str, tuple[str, ...]]]) -> list[Segment]:
+def of_scopes(operations: Sequence[Operation], scopes: Sequence[tuple[str, tuple[str, ...]]]) -> list[Segment]:
     """The segments that authors have asked for."""
     return [s for scope, results in scopes if (s := _of_scope(operations, scope, results))]
 
@@ -155,7 +155,7 @@ class Forward:
     is the memory in use at the turn, in bytes.
     """
 
-    def __init__(self, operations: list[Operation], exchanges: list[Operation], taken: Sequence[Segment]) -> None:
+    def __init__(self, operations: Sequence[Operation], exchanges: list[Operation], taken: Sequence[Segment]) -> None:
         self.uses: dict[Tensor, list[int]] = defaultdict(list)
         for op in operations:
             for tensor in () if op.record.shape_only else op.inputs:  # a shape is known without the value
@@ -171,7 +171,7 @@ class Forward:
         ]  # fmt: skip
 
     @classmethod
-    def of(cls, operations: list[Operation], taken: Sequence[Segment] = ()) -> Forward | None:
+    def of(cls, operations: Sequence[Operation], taken: Sequence[Segment] = ()) -> Forward | None:
         """The forward pass, without what ``taken`` has of it; None where no gradients are exchanged."""
         exchanges = [o for o in operations if o.type in EXCHANGES]
         return cls(operations, exchanges, taken) if exchanges else None
@@ -207,7 +207,7 @@ class Forward:
 
 
 def _fullest(
-    operations: list[Operation], exchanges: list[Operation], uses: dict[Tensor, list[int]]
+    operations: Sequence[Operation], exchanges: list[Operation], uses: dict[Tensor, list[int]]
 ) -> tuple[int, int]:
     """The index of the operation at which most memory is in use by results, and how many bytes.
 

@@ -8,6 +8,7 @@ updates) comes last. Within a bucket program order stays, in which gradients are
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from paraflow.compiler.effects import order_effects
 from paraflow.graph.node import Operation
@@ -35,13 +36,14 @@ def schedule(program: Program) -> Program:
     return rebuild(program, order=list(placed))
 
 
-def _dependencies(program: Program, operations: list[Operation]) -> dict[Operation, list[Operation]]:
+def _dependencies(program: Program, operations: Sequence[Operation]) -> dict[Operation, list[Operation]]:
     """What has to come before each operation; those with effects of any kind keep their order."""
-    effects = order_effects(program, operations)
+    effects = order_effects(program)
     after: dict[Operation, list[Operation]] = defaultdict(list)
     previous: Operation | None = None
     for operation in operations:
-        after[operation] = [*(t.op for t in operation.inputs), *operation.control_inputs, *effects.after[operation]]
+        waits = effects.after.get(operation, ())
+        after[operation] = [*(t.op for t in operation.inputs), *operation.control_inputs, *waits]
         if operation.record.effect:
             if previous is not None:
                 after[operation].append(previous)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from paraflow.errors import GraphError
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.rebuild import Builder, Program, rebuild
+from paraflow.graph.rebuild import Builder, Program, transform
 from paraflow.graph.shape import Dims, broadcast
 
 Inputs = tuple[Tensor, ...]
@@ -19,7 +19,7 @@ Result = Sequence[Tensor] | None
 
 def simplify(program: Program) -> Program:
     """Remove what changes nothing, and write the rest in the form kernels like best."""
-    return rebuild(program, _rule)
+    return transform(program, _rule)
 
 
 def _rule(build: Builder, op: Operation, inputs: Inputs) -> Result:

@@ -47,8 +47,9 @@ def specialise(
     awaited: list[Operation] = []
     # What a pure operation would have to wait for; whatever has an effect further down waits for it instead.
     inherited: dict[Operation, tuple[Operation, ...]] = {}
-    for operation in reachable([*(t.op for t in fetches), *targets], lambda o: _fed(o, feeds)):
-        if _fed(operation, feeds):
+    given_whole = {o for o in {t.op for t in feeds} if feeds.keys() >= set(o.outputs)}
+    for operation in reachable([*(t.op for t in fetches), *targets], given_whole.__contains__):
+        if operation in given_whole:
             operations[operation] = tuple(tensors[t].op for t in operation.outputs)
             continue
         if operation.record is placeholder:
@@ -57,14 +58,15 @@ def specialise(
                 f"{operation.where()} must be fed: pass feed_dict={{{operation.name}: an array of dtype "
                 f"{spec.dtype.name} and shape {format_dims(spec.shape)}}}"
             )
-        inputs = tuple(tensors[t] for t in operation.inputs)
-        above = (*operation.control_inputs, *(t.op for t in operation.inputs))
-        control = tuple(dict.fromkeys(new for old in operation.control_inputs for new in operations[old]))
-        waits = tuple(dict.fromkeys((*control, *(new for old in above for new in inherited.get(old, ())))))
-        builder.control_inputs = () if operation.record.pure else waits
-        if operation.record.pure:
+        inputs = tuple([tensors[t] for t in operation.inputs])
+        waits = control = dict.fromkeys([new for old in operation.control_inputs for new in operations[old]])
+        if inherited:
+            above = (*operation.control_inputs, *[t.op for t in operation.inputs])
+            waits = dict.fromkeys((*control, *[new for old in above for new in inherited.get(old, ())]))
+        builder.control_inputs = () if operation.record.pure else tuple(waits)
+        if operation.record.pure and waits:
             awaited += control
-            inherited[operation] = waits
+            inherited[operation] = tuple(waits)
         copied = builder.copy(operation, inputs)
         if operation.record.writes or operation.record.effect:
             awaited.append(copied)  # it runs even where only the shape of its result is used
@@ -91,7 +93,3 @@ def _decide(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequen
     if scalar and op.record.pure and inputs and all(t.op.type == "constant" for t in inputs):
         return (build.constant(op, np.array(op.record.body(*(t.op.attrs["value"] for t in inputs), **op.attrs))),)
     return None
-
-
-def _fed(operation: Operation, feeds: Mapping[Tensor, Given]) -> bool:
-    return bool(operation.outputs) and all(t in feeds for t in operation.outputs)

@@ -85,18 +85,12 @@ class Finder:
     Variables that are ``private`` have no part in groups: the others of their owner may be shared with other ranks.
     """
 
-    def __init__(
-        self, program: Program, operations: list[Operation], everything: bool, private: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, program: Program, everything: bool, private: Callable[[str], bool]) -> None:
         self.program = program
-        self.operations = operations
+        self.operations = program.operations()
         self.everything = everything
         self.private = private
-        self.effects: Effects = order_effects(program, operations)
-        self.consumers: dict[Tensor, list[Operation]] = defaultdict(list)
-        for operation in operations:
-            for tensor in operation.inputs:
-                self.consumers[tensor].append(operation)
+        self.effects: Effects = order_effects(program)
         self.wanted = set(program.fetches)
         self.reductions: dict[Operation, Group] = {}
         self._absorbed: set[Operation] = set()  # by reductions
@@ -185,7 +179,7 @@ class Finder:
         users = {op}
         for user in sorted(group.absorbed | users, key=lambda o: o.index):
             if user in users and user not in group.assigns:
-                used = [c for t in user.outputs for c in self.consumers[t]]
+                used = [c for t in user.outputs for c in self.program.consumers.get(t, ())]
                 if not group.absorbed.issuperset(used) or not self.wanted.isdisjoint(user.outputs):
                     return True
                 users.update(used)

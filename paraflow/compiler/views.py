@@ -10,13 +10,13 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.rebuild import Builder, Program, rebuild
+from paraflow.graph.rebuild import Builder, Program, transform
 from paraflow.graph.shape import known
 
 
 def show_parts(program: Program) -> Program:
     """Replace ``split_sizes`` and ``unpack`` by an index for each part."""
-    return rebuild(program, _rule)
+    return transform(program, _rule)
 
 
 def _rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:

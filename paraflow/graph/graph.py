@@ -91,8 +91,12 @@ class Graph:
         if self._devices:
             operation.device = resolve(self._devices, operation)
         self.operations.append(operation)
-        self._by_name[operation.name] = operation
         return operation
+
+    def _named(self) -> dict[str, Operation]:
+        """The operations by their names; those made since it was last asked for are entered now."""
+        self._by_name.update((o.name, o) for o in self.operations[len(self._by_name) :])
+        return self._by_name
 
     def unique_name(self, name: str, mark_as_used: bool = True) -> str:
         """``name`` inside the current name scope, with ``_1``, ``_2``, ... added when it is taken.
@@ -100,16 +104,18 @@ class Graph:
         Names that differ in case alone are the same one, as in TensorFlow. A name that ends in ``/``, what `name_scope`
         gives, is the scope's own: its first operation may bear it. With ``mark_as_used`` false nothing is taken.
         """
-        full = name[:-1] if name.endswith("/") else self._scope + name
+        own = name.endswith("/")
+        full = name[:-1] if own else self._scope + name
         counts = self._name_counts if mark_as_used else dict(self._name_counts)
-        key = full.lower()
-        if name.endswith("/") and full not in self._by_name:
+        key = full if full.islower() else full.lower()
+        if own and full not in self._named():
             counts.setdefault(key, 1)
             return full
-        count = counts.get(key, 0)
-        counts[key] = count + 1
-        if not count:
+        if key not in counts:
+            counts[key] = 1
             return full
+        count = counts[key]
+        counts[key] = count + 1
         while f"{key}_{count}" in counts:
             count += 1
         counts[key] = count + 1
@@ -203,13 +209,13 @@ class Graph:
 
     def has_operation(self, name: str) -> bool:
         """Whether there is an operation of that name."""
-        return name in self._by_name
+        return name in self._named()
 
     def get_operation_by_name(self, name: str) -> Operation:
         """The operation of that name; raises UnknownNameError, a KeyError, naming near misses."""
         if not isinstance(name, str):
             raise TypeError(f"names of operations are strings, not {name!r}")
-        if name in self._by_name:
+        if name in self._named():
             return self._by_name[name]
         near = [known for known in self._by_name if known.endswith(name) or name in known][:3]
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

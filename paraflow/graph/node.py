@@ -24,10 +24,12 @@ class Operation:
 
     Operations are made by calling a record and never change afterwards. ``index`` is the position in the
     graph, so inputs always have smaller indices; ``source`` is the user's (file, line) that made it; ``device`` is
-    where the author wants it to run.
+    where the author wants it to run; ``type`` is the name of the op record, e.g. ``"matmul"``.
     """
 
-    __slots__ = ("attrs", "control_inputs", "device", "graph", "index", "inputs", "name", "outputs", "record", "source")
+    __slots__ = (
+        "attrs", "control_inputs", "device", "graph", "index", "inputs", "name", "outputs", "record", "source", "type"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -45,17 +47,13 @@ class Operation:
         self.index = index
         self.name = name
         self.record = record
+        self.type: str = record.name
         self.inputs = inputs
         self.attrs = attrs
         self.control_inputs = control_inputs
         self.source = source
         self.device = ""
-        self.outputs = tuple(Tensor(self, i, spec) for i, spec in enumerate(specs))
-
-    @property
-    def type(self) -> str:
-        """The name of the op record, e.g. ``"matmul"``."""
-        return self.record.name
+        self.outputs = tuple([Tensor(self, i, spec) for i, spec in enumerate(specs)])
 
     @property
     def variables(self) -> tuple[str, ...]:

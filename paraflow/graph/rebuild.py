@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +29,7 @@ class Program:
 
     ``fetches`` are tensors whose values are returned, ``targets`` are operations that have to run, ``feeds`` are the
     placeholders whose values are handed in, in the caller's order. ``note`` is what a pass has to say of it.
+    It never changes, so what it needs of the graph, and who uses what, is found once.
     """
 
     graph: Graph
@@ -35,9 +38,22 @@ class Program:
     feeds: tuple[Tensor, ...] = ()
     note: str = ""
 
-    def operations(self) -> list[Operation]:
+    def operations(self) -> Sequence[Operation]:
         """The operations that the fetches and targets need, in program order."""
-        return reachable([*(t.op for t in self.fetches), *self.targets, *(t.op for t in self.feeds)])
+        return self._operations
+
+    @cached_property
+    def _operations(self) -> tuple[Operation, ...]:
+        return tuple(reachable([*(t.op for t in self.fetches), *self.targets, *(t.op for t in self.feeds)]))
+
+    @cached_property
+    def consumers(self) -> Mapping[Tensor, Sequence[Operation]]:
+        """The operations that have a tensor as an input, in program order, once for each such input."""
+        found: dict[Tensor, list[Operation]] = {}
+        for operation in self._operations:
+            for tensor in operation.inputs:
+                found.setdefault(tensor, []).append(operation)
+        return found
 
     def infer(self, specs: Sequence[Spec]) -> list[Spec]:
         """What is known of the fetches where this is known of the feeds.
@@ -103,16 +119,16 @@ class Builder:
         ShapeError where the record cannot take the shapes that are known now.
         """
         record = records[record] if isinstance(record, str) else record
-        full = {**record.attributes, **attrs} if attrs else record.attributes
+        full = _full(record, attrs)
         inputs = tuple(inputs)
         control_inputs = self.control_inputs
         key = None
         if self.merging and record.pure and not control_inputs:
-            key = (record.name, tuple(map(id, inputs)), tuple(attr_key(v) for v in full.values()))
+            key = _use_key(record, inputs, full)
             if key in self._memo:
                 return self._memo[key].outputs
         if keep_specs:
-            specs = tuple(t.spec for t in origin.outputs)
+            specs = tuple([t.spec for t in origin.outputs])
             made = self.graph.add(record, inputs, full, origin.name, origin.source, specs, control_inputs)
         else:
             try:
@@ -132,11 +148,13 @@ class Builder:
 
     def copy(self, operation: Operation, inputs: tuple[Tensor, ...]) -> Operation:
         """The same operation in the new graph, its shapes inferred again only where the inputs' changed."""
-        same = all(_alike(new.spec, old.spec) for new, old in zip(inputs, operation.inputs, strict=True))
+        same = True
+        for new, old in zip(inputs, operation.inputs, strict=True):
+            same = same and (new.spec is old.spec or _alike(new.spec, old.spec))
         if operation.outputs and (not same or self.merging):
             outputs = self.emit(operation, operation.record, inputs, operation.attrs, keep_specs=same)
             return outputs[0].op
-        specs = tuple(t.spec for t in operation.outputs)
+        specs = tuple([t.spec for t in operation.outputs])
         made = self.graph.add(
             operation.record, inputs, operation.attrs, operation.name, operation.source, specs, self.control_inputs
         )
@@ -163,10 +181,9 @@ def rebuild(
     tensors: dict[Tensor, Tensor] = {} if moved is None else moved
     operations: dict[Operation, tuple[Operation, ...]] = {}
     for operation in program.operations() if order is None else order:
-        inputs = tuple(tensors[t] for t in operation.inputs)
-        builder.control_inputs = tuple(
-            dict.fromkeys(new for old in operation.control_inputs for new in operations[old])
-        )
+        inputs = tuple([tensors[t] for t in operation.inputs])
+        waits = [new for old in operation.control_inputs for new in operations[old]]
+        builder.control_inputs = tuple(dict.fromkeys(waits)) if waits else ()
         outputs = rule(builder, operation, inputs) if rule is not None else None
         if outputs is None:
             copied = builder.copy(operation, inputs)
@@ -174,8 +191,7 @@ def rebuild(
             outputs = copied.outputs
         else:
             operations[operation] = tuple(dict.fromkeys(t.op for t in outputs))
-        for old, new in zip(operation.outputs, outputs, strict=True):
-            tensors[old] = new
+        tensors.update(zip(operation.outputs, outputs, strict=True))
         if after is not None:
             after(builder, operation)
     return Program(
@@ -184,6 +200,34 @@ def rebuild(
         tuple(dict.fromkeys(new for old in program.targets for new in operations[old])),
         tuple(tensors[t] for t in program.feeds),
     )
+
+
+class _Asked(Exception):
+    """A rule has made something."""
+
+
+class _Probe(Builder):
+    """Stands for the new graph while it is found out whether a rule would make anything."""
+
+    def emit(self, *_: Any, **__: Any) -> tuple[Tensor, ...]:
+        raise _Asked
+
+
+def transform(program: Program, rule: Rule) -> Program:
+    """`rebuild`, or the program itself where the rule leaves all as it is.
+
+    The rule has to be a function of its arguments: it is asked twice about some operations.
+    """
+    probe = _Probe()
+    try:
+        for operation in program.operations():
+            if rule(probe, operation, operation.inputs) is not None:
+                break
+        else:
+            return program
+    except _Asked:
+        pass
+    return rebuild(program, rule)
 
 
 def join(first: Program, second: Program, given: Mapping[Tensor, Tensor]) -> Program:
@@ -215,17 +259,21 @@ def join(first: Program, second: Program, given: Mapping[Tensor, Tensor]) -> Pro
 
 def reachable(roots: Iterable[Operation], stop: Callable[[Operation], bool] | None = None) -> list[Operation]:
     """``roots`` and all they depend on, in program order; the walk does not go beyond operations where ``stop``."""
-    seen: set[Operation] = set()
-    stack = list(roots)
+    seen = set(roots)
+    stack = list(seen)
     while stack:
         operation = stack.pop()
-        if operation in seen:
+        if stop is not None and stop(operation):
             continue
-        seen.add(operation)
-        if stop is None or not stop(operation):
-            stack.extend(t.op for t in operation.inputs)
-            stack.extend(operation.control_inputs)
-    return sorted(seen, key=lambda o: o.index)
+        for tensor in operation.inputs:
+            if tensor.op not in seen:
+                seen.add(tensor.op)
+                stack.append(tensor.op)
+        for waited_for in operation.control_inputs:
+            if waited_for not in seen:
+                seen.add(waited_for)
+                stack.append(waited_for)
+    return sorted(seen, key=attrgetter("index"))
 
 
 def resolve(root: Tensor, known: dict[Tensor, T], needs: Callable[[Tensor], Iterable[Tensor]], find: Find[T]) -> T:
@@ -255,18 +303,40 @@ def dependents(operations: Iterable[Operation], roots: Iterable[Operation]) -> s
     return below - start
 
 
+def has_equals(program: Program) -> bool:
+    """Whether operations of a program are equal uses of a pure one, so that a rebuild which merges has work to do."""
+    seen: set[Any] = set()
+    for operation in program.operations():
+        if operation.record.pure and operation.outputs and not operation.control_inputs:
+            key = _use_key(operation.record, operation.inputs, _full(operation.record, operation.attrs))
+            if key in seen:
+                return True
+            seen.add(key)
+    return False
+
+
 def _alike(a: Spec, b: Spec) -> bool:
     """Whether as much, and the same, is known of two tensors; without a look at values."""
-    return a is b or (a.shape == b.shape and a.dtype == b.dtype and a.value is b.value)
+    return a.shape == b.shape and a.dtype == b.dtype and a.value is b.value
 
 
-def attr_key(value: Any) -> Any:
+def _full(record: OpRecord, attrs: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The attributes, those that are not given as the record has them, in its order."""
+    return {**record.attributes, **attrs} if attrs else record.attributes
+
+
+def _use_key(record: OpRecord, inputs: Sequence[Tensor], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Equal for equal uses of a record: the same operands and equal attributes, which are all there."""
+    return (record.name, *map(id, inputs), *map(_attr_key, attrs.values()))
+
+
+def _attr_key(value: Any) -> tuple[Any, ...]:
     """A hashable stand-in for an attribute: equal keys mean equal values."""
     if isinstance(value, np.ndarray):
         if value.nbytes > 4096:
             return ("array", id(value))
         return ("array", value.dtype.str, value.shape, value.tobytes())
     if isinstance(value, tuple):
-        return tuple(map(attr_key, value))
+        return tuple(map(_attr_key, value))
     # 1, 1.0 and True are equal keys of a dictionary but not equal attributes, and so are 0.0 and -0.0.
     return (type(value), value, repr(value) if isinstance(value, float) else "")

@@ -238,7 +238,7 @@ class OpRecord:
         control_inputs: tuple[Operation, ...] = (),
     ) -> Operation:
         """Add an operation with converted inputs to ``graph``; the shape rule runs here."""
-        specs = self.infer_at(source, tuple(x.spec for x in inputs), attrs)
+        specs = self.infer_at(source, tuple([x.spec for x in inputs]), attrs)
         operation: Operation = graph.add(self, inputs, attrs, name, source, specs, control_inputs)
         return operation
 
@@ -261,13 +261,17 @@ class OpRecord:
         if not self.elementwise:
             raise GraphError(f"op record '{self.name}' has no shape rule")
         dtype: DType = self.result or specs[self.same[0] if self.same else 0].dtype
-        return (Spec(dtype, broadcast(*(s.shape for s in specs)), self._early(specs, attrs)),)
+        return (Spec(dtype, broadcast(*[s.shape for s in specs]), self._early(specs, attrs)),)
 
     def _early(self, specs: tuple[Spec, ...], attrs: Mapping[str, Any]) -> np.ndarray[Any, Any] | None:
         """The value of arithmetic on few integers that are known, as shapes, axes and the like are made of."""
-        values = [s.value for s in specs if s.value is not None and is_signed(s.dtype) and s.value.size <= EARLY]
-        if not self.pure or not specs or len(values) < len(specs):
+        if not self.pure or not specs:
             return None
+        values = []
+        for spec in specs:
+            if spec.value is None or not is_signed(spec.dtype) or spec.value.size > EARLY:
+                return None
+            values.append(spec.value)
         try:
             with np.errstate(all="ignore"):
                 return np.asarray(self.body(*values, **attrs))

@@ -6,9 +6,9 @@ rank is known (`Dims`). Users see the same thing as a `TensorShape`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -18,22 +18,22 @@ from paraflow.graph.dtypes import DType
 Dims = tuple[int | None, ...] | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Spec:
     """What is known of one output of an operation: its dtype, its shape and, for constants, its value.
 
-    Of a list (dtype `items`) it is what is known of each ``element``.
+    Of a list (dtype `items`) it is what is known of each ``element``. ``static`` says whether every size is known.
     """
 
-    dtype: DType
-    shape: Dims
-    value: np.ndarray[Any, Any] | None = None
-    element: Spec | None = None
+    __slots__ = ("dtype", "element", "shape", "static", "value")
 
-    @property
-    def static(self) -> bool:
-        """Whether every size is known."""
-        return self.shape is not None and None not in self.shape
+    def __init__(
+        self, dtype: DType, shape: Dims, value: np.ndarray[Any, Any] | None = None, element: Spec | None = None
+    ) -> None:
+        self.dtype: Final = dtype
+        self.shape: Final = shape
+        self.value: Final = value
+        self.element: Final = element
+        self.static: Final = shape is not None and None not in shape
 
     @property
     def rank(self) -> int | None:
@@ -155,21 +155,14 @@ def format_dims(dims: Dims) -> str:
 
 def num_elements(dims: Dims) -> int | None:
     """The product of the sizes, or None when one of them is unknown."""
-    if dims is None:
-        return None
-    product = 1
-    for size in dims:
-        if size is None:
-            return None
-        product *= size
-    return product
+    return None if dims is None or None in dims else math.prod(known(dims))
 
 
 def known(dims: Dims) -> tuple[int, ...]:
     """``dims``, which must be fully known."""
     assert dims is not None
     assert None not in dims
-    return tuple(n for n in dims if n is not None)
+    return cast("tuple[int, ...]", dims)
 
 
 def compatible(a: Dims, b: Dims) -> bool:
@@ -190,8 +183,9 @@ def merge(a: Dims, b: Dims) -> Dims:
 
 def broadcast(*shapes: Dims) -> Dims:
     """The shape of an elementwise result, by numpy's broadcasting rule; raises GraphError when none exists."""
-    if len(set(shapes)) == 1:
-        return shapes[0]
+    distinct = {shape for shape in shapes if shape != ()}
+    if len(distinct) < 2:
+        return distinct.pop() if distinct else ()
     if None in shapes:
         return None
     known = [shape for shape in shapes if shape is not None]

@@ -92,7 +92,8 @@ class Executable:
             self.numbers[number] = len(self.calls)
             self.steps.append(step)
             call = self._call(step)
-            self.calls.append(call if kept.isdisjoint(self._written(step)) else partial(_unless_idle, context, call))
+            stays = kept and not kept.isdisjoint(self._written(step))
+            self.calls.append(partial(_unless_idle, context, call) if stays else call)
         self.fetches = [_copier(self.values, slot, plan.slots[slot]) for slot in plan.fetches]
 
     @cached_property
@@ -173,9 +174,7 @@ class Executable:
         if slot.kind == FEED:
             return np.empty(known(slot.shape), slot.dtype)
         if slot.kind == ARENA:
-            shape = known(slot.shape)
-            stretch = self.arena[slot.where : slot.where + math.prod(shape) * slot.dtype.itemsize]
-            return stretch.view(slot.dtype).reshape(shape)
+            return np.ndarray(known(slot.shape), slot.dtype, self.arena, slot.where)
         return None
 
     def _call(self, step: Step) -> Call:

@@ -17,7 +17,7 @@ import numpy as np
 from paraflow.comm import Communicator, solo
 from paraflow.compiler.accumulate import adding_program, closing_program
 from paraflow.compiler.options import BUCKET_BYTES, Options
-from paraflow.compiler.pipeline import CompilerOptions, compile_plan
+from paraflow.compiler.pipeline import CompilerOptions, collecting_later, compile_plan
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree
@@ -258,6 +258,7 @@ class Session:
                 exchange.open(executable.synchronises, int(self.context.samples), executable.text)
             self._executor.execute(executable)
 
+    @collecting_later()
     @np.errstate(all="ignore")
     def _load(
         self, structure: Any, key: Any, tensors: tuple[Tensor, ...], known: tuple[Given, ...], arrays: list[Array]

@@ -68,3 +68,11 @@ def test_effort_is_proportional_to_size(shape, size):
     work(2)  # what is done once only
     small, large = (instructions(lambda n=n: work(n)) for n in (size, 4 * size))
     assert large < 4.2 * small
+
+
+@pytest.mark.parametrize(("shape", "size", "most"), [(chain, 200, 3500), (many_layers, 30, 3200)])
+def test_planning_takes_few_instructions_for_each_operation(shape, size, most):
+    with pf.Graph().as_default() as graph:
+        fetches, x = shape(size)
+        plan_of(fetches, {x: (3, 4)})  # what is done once only
+        assert instructions(lambda: plan_of(fetches, {x: (2, 4)})) < most * len(graph.operations)

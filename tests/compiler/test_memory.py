@@ -113,10 +113,10 @@ def test_the_checker_finds_what_is_wrong():
         plan = plan_of([update, y], {x: (4, 4)}, parallel=parallel)
         check_plan(plan, parallel)
         arena = [i for i, slot in enumerate(plan.slots) if slot.kind == "arena"]
-        broken = replace(plan, slots=tuple(replace(s, where=0) if i in arena else s for i, s in enumerate(plan.slots)))
+        broken = replace(plan, slots=tuple(s._replace(where=0) if i in arena else s for i, s in enumerate(plan.slots)))
         with pytest.raises(AssertionError, match="overlap"):
             check_plan(broken, parallel)
-    without = replace(plan, steps=tuple(replace(step, depends=()) for step in plan.steps))
+    without = replace(plan, steps=tuple(step._replace(depends=()) for step in plan.steps))
     with pytest.raises(AssertionError, match="may run before its input"):
         check_plan(without, parallel=True)
     serial = plan_of([pf.exp(x) @ x, pf.exp(-x) @ x], {x: (4, 4)})

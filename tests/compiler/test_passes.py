@@ -133,6 +133,27 @@ def test_a_pass_that_is_left_out_is_left_out_in_branches_and_loops_too(monkeypat
 
 
 @pytest.mark.usefixtures("graph")
+def test_a_pass_that_finds_nothing_to_do_copies_nothing():
+    x, y = pf.placeholder(pf.float32, (None, 4)), pf.Variable(pf.ones([4]))
+    stages = {}
+
+    def observe(number, name, result):
+        stages[number, name] = result
+
+    plan_of([pf.exp(x) * y], {x: (3, 4)}, observe=observe)
+    *programs, _ = stages.values()
+    assert len(programs) == 13
+    assert all(program is programs[0] for program in programs)
+
+    twice = pf.exp(x)
+    plan_of([pf.exp(x) + twice * 1.0], {x: (3, 4)}, observe=observe)
+    copied = [name for (_, name), program, before in zip(
+        list(stages)[1:-1], list(stages.values())[1:-1], stages.values(), strict=False
+    ) if program is not before]  # fmt: skip
+    assert copied == ["merge", "simplify"]
+
+
+@pytest.mark.usefixtures("graph")
 def test_parts_of_known_places_are_views():
     x = pf.placeholder(pf.float32, (4, 6))
     parts = [*pf.split(x, [1, 2, -1], 1), *pf.unstack(x, axis=1), *pf.split(x, 2)]
