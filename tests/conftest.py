@@ -6,14 +6,14 @@ output says so; with PARAFLOW_TEST_HOSTS=required they are collected all the sam
 
 import os
 
-# OpenBLAS reads it once, when numpy is imported here or in a process that a test starts. Its threads spin while they
-# wait for each other: with more than one, a single process takes five times as long on a machine that does other things.
+# OpenBLAS reads it once, when numpy is imported, here and in processes that tests start. Its threads spin while they
+# wait for each other, so that one process with several takes many times as long on a machine that is busy otherwise.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-from hosts import start_hosts, why_none  # noqa: E402
+import pytest
+from hosts import start_hosts, why_none
 
-from paraflow.graph.graph import Graph  # noqa: E402
+from paraflow.graph.graph import Graph
 
 _WHY_NO_HOSTS = "" if os.environ.get("PARAFLOW_TEST_HOSTS") == "required" else why_none()
 collect_ignore_glob = ["*hosts.py"] if _WHY_NO_HOSTS else []
