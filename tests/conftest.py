@@ -6,8 +6,8 @@ output says so; with PARAFLOW_TEST_HOSTS=required they are collected all the sam
 
 import os
 
-# OpenBLAS reads it once, when numpy is imported here or in a process that a test starts. Its threads spin while they
-# wait for each other: with more than one, a process takes five times as long on a machine that does other things too.
+# OpenBLAS reads it once, when numpy is imported, here and in processes that tests start. Its threads spin while they
+# wait for each other, so that one process with several takes many times as long on a machine that is busy otherwise.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest

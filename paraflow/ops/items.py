@@ -44,6 +44,10 @@ class Items:
         self._elements: dict[int, Any] | None = elements
         self._next: tuple[int, Any, Items] | None = None
 
+    def __repr__(self) -> str:
+        """The same in every process: it is a part of the texts of plans."""
+        return f"Items({self.size}, {self.elements()})"
+
     def get(self, index: int) -> Any:
         """The element, or None where it is missing."""
         with _lock:

@@ -56,7 +56,7 @@ def _call(operation: Operation, runtime: Mapping[str, Any] | None) -> Callable[[
     given = dict(operation.attrs) | supplied
     body = body_of(record, [x.dtype for x in inputs], [y.dtype for y in outputs])
     # What a variable holds now must not change under a later assignment.
-    as_array = np.array if record.reads or record.writes else np.asarray
+    as_array: Callable[[Any], Any] = np.array if record.reads or record.writes else np.asarray
 
     def run(values: dict[Tensor, Any]) -> None:
         result = body(*(values[t] for t in inputs), **given)
