@@ -51,7 +51,8 @@ class PushCount:
 
     The staleness of a push is the number of updates that the server made since the worker's last pull. ``late`` ones
     came after their step was closed, ``dropped`` ones of these were not applied. ``waits`` are the seconds for which
-    answers were withheld, by the worker that came last: then workers were near enough, or the step was closed.
+    answers were withheld, by the worker that came last: then workers were near enough, or the step was closed. A
+    worker's own count also has for how long it was done before the last one was.
     """
 
     pushes: int = 0
@@ -69,8 +70,7 @@ class PushCount:
 
     def add(self, staleness: int, outcome: int = COUNTED, waited: float = 0.0, waited_for: int = 0) -> None:
         """Count one push by what the server answers to it; one without samples counts with its wait alone."""
-        if waited:
-            self.waits[waited_for] = self.waits.get(waited_for, 0.0) + waited
+        self.wait(waited, waited_for)
         if outcome == EMPTY:
             return
         self.pushes += 1
@@ -79,6 +79,11 @@ class PushCount:
         self.histogram[staleness] = self.histogram.get(staleness, 0) + 1
         self.late += outcome in (LATE, DROPPED)
         self.dropped += outcome == DROPPED
+
+    def wait(self, seconds: float, waited_for: int) -> None:
+        """Count seconds of waiting for a worker."""
+        if seconds:
+            self.waits[waited_for] = self.waits.get(waited_for, 0.0) + seconds
 
     def account(self) -> dict[str, object]:
         """The count as a run's records have it."""
