@@ -49,7 +49,8 @@ with pf.Session(strategy=ranks) as session:
     if ranks.is_server:
         ranks.serve(session, train_step)
     else:
-        batches = pf.data.Batches(train, batch_size=64, rank=ranks.worker, size=ranks.workers, seed=1, backup=ranks.backup)
+        place = {"rank": ranks.worker, "size": ranks.workers, "backup": ranks.backup}
+        batches = pf.data.Batches(train, batch_size=64, seed=1, **place)
         steps = [batch for epoch in range(options.epochs) for batch in batches.epoch(epoch)]
         step = 0
         while step < len(steps):
