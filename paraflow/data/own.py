@@ -19,7 +19,7 @@ class OwnBatches:
 
     Of a global batch of ``batch_size`` samples each rank takes its share, as equal as can be, and an epoch ends where
     the rank does that needs most batches; those that are through before get empty ones, [0, d...]. Each rank shuffles
-    for itself; rank 0's order is the one of `Batches` with the same seed, and so is what ``backup`` means for the share.
+    for itself; rank 0's order is the one of `Batches` with the same seed, and so is what ``backup`` means.
 
     Raises DataError, alike on all ranks, for a batch of fewer samples than ranks, or, with last="drop", a rank whose
     samples do not fill its share of one.

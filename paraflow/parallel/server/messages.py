@@ -105,8 +105,9 @@ def summary(counts: Sequence[PushCount]) -> str:
     text = f"{pushes} pushes of {len(counts)} workers, staleness {mean:.2f} on average, {worst} at most"
     if late := sum(count.late for count in counts):
         latest = max(range(len(counts)), key=lambda i: counts[i].late)
-        dropped = sum(count.dropped for count in counts)
-        text += f"; {late} late ({dropped} dropped), most by worker {latest}: {counts[latest].late}"
+        text += f"; {late} late, most by worker {latest}: {counts[latest].late} of its {counts[latest].pushes}"
+        if dropped := sum(count.dropped for count in counts):
+            text += f"; {dropped} dropped, {dropped / pushes:.0%} of all"
     if waited := sum(count.waited for count in counts):
         longest = max(range(len(counts)), key=lambda i: counts[i].waited)
         text += f"; waited {waited:.2f} s, longest worker {longest}: {counts[longest].waited:.2f} s"
