@@ -79,7 +79,7 @@ class Waits:
         else:
             sentence = (
                 f"the ranks waited for each other, for no one in particular: {self.waited.sum():.2f} s, "
-                f"{self.share:.0%} of all ranks' time, as where ranks outnumber cores"
+                f"{self.share:.0%} of all ranks' time, as where ranks outnumber cores, or one evaluates for all"
             )
         return [sentence, *(self._table() if len(self._step) <= _LARGEST_TABLE else [])]
 
