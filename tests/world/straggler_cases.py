@@ -102,7 +102,7 @@ def keeps_its_throughput(comm: Communicator, make: Make) -> None:
 
 
 def suffers(comm: Communicator, make: Make) -> None:
-    """STEPS / FACTOR steps take FACTOR ticks, and all others 1: by ticks alone the throughput is 0.57 of the healthy one.
+    """STEPS / FACTOR steps take FACTOR ticks, all others 1: by ticks alone the throughput is 0.57 of the healthy one.
 
     What a step takes beside them is the same with and without a slow worker, and more of it brings the two nearer.
     """
