@@ -120,11 +120,11 @@ def without_backup_too(comm: Communicator) -> None:
 
 
 def backup_workers_keep_their_throughput(comm: Communicator) -> None:
+    keeps_its_throughput(comm, BackupWorkers)
+
+
+def backup_workers_that_add_what_is_late_too(comm: Communicator) -> None:
     keeps_its_throughput(comm, lambda comm: BackupWorkers(comm, late="add"))
-
-
-def backup_workers_that_drop_what_is_late_too(comm: Communicator) -> None:
-    keeps_its_throughput(comm, lambda comm: BackupWorkers(comm, late="drop"))
 
 
 def asynchronous_workers_too(comm: Communicator) -> None:
@@ -141,13 +141,16 @@ def workers_beyond_their_bound_wait(comm: Communicator) -> None:
     suffers(comm, lambda comm: ParameterServer(comm, staleness=1))
 
 
-CASES: list[Callable[[Communicator], None]] = [
+CASES_OF_PROCESSES: list[Callable[[Communicator], None]] = [
     allreduce_shows_the_slowdown_it_suffers,
-    without_backup_too,
     backup_workers_keep_their_throughput,
-    backup_workers_that_drop_what_is_late_too,
     asynchronous_workers_too,
     workers_within_their_bound_too,
+]
+CASES = [
+    *CASES_OF_PROCESSES,
+    without_backup_too,
+    backup_workers_that_add_what_is_late_too,
     workers_beyond_their_bound_wait,
 ]
 
@@ -155,4 +158,4 @@ CASES: list[Callable[[Communicator], None]] = [
 if __name__ == "__main__":
     from world.each_case import run_each
 
-    run_each(world(), CASES)
+    run_each(world(), CASES_OF_PROCESSES)
