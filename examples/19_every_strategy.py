@@ -4,8 +4,9 @@
     paraflow launch -n 4 examples/19_every_strategy.py topk
     python examples/19_every_strategy.py                       in one process; ways are listed by --help
 
-What differs between the ways is in four places, and does nothing where a way has no need of it: servers `serve`, the
-workers of `backup_workers` are told their next step, all `finish`, and `evaluating` sees the parameters that count.
+What differs between the ways is in a few places, and does nothing where a way has no need of it: servers `serve`, the
+workers of `backup_workers` are dealt larger parts of a batch (`backup`) and told their next step, all `finish`, and
+`evaluating` sees the parameters that count.
 """
 
 import argparse
@@ -48,7 +49,8 @@ with pf.Session(strategy=ranks) as session:
     if ranks.is_server:
         ranks.serve(session, train_step)
     else:
-        batches = pf.data.Batches(train, batch_size=64, rank=ranks.worker, size=ranks.workers, seed=1)
+        place = {"rank": ranks.worker, "size": ranks.workers, "backup": ranks.backup}
+        batches = pf.data.Batches(train, batch_size=64, seed=1, **place)
         steps = [batch for epoch in range(options.epochs) for batch in batches.epoch(epoch)]
         step = 0
         while step < len(steps):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from paraflow.data.dataset import Dataset
@@ -28,12 +29,15 @@ class Batches:
     ranks. With last="keep" the last batch of an epoch has ``n - (steps_per_epoch - 1) * batch_size`` samples, and a
     rank's part of it may be empty, [0, d...]: its weight in an average is zero.
 
+    ``backup`` is the number of ranks without which a step closes (`BackupWorkers`). Parts are then larger, and overlap,
+    so that those of any ``size - backup`` ranks have as many samples as the batch.
+
     ``prefetch`` is the number of batches that a thread prepares ahead; with 0, the default, the caller's thread
     prepares each. A batch of 64 x 784 uint8 pixels takes it 16 µs, 2 % of the step of a small network, while the thread
     costs a rank whose only core is busy 2-9 % of that step. It can pay for large samples and a core to spare.
 
     Raises DataError if the data set or a batch has fewer samples than there are ranks, or if no batch is left, and
-    InvalidArgumentError for a rank, batch size, ``last`` or ``prefetch`` that makes no sense.
+    InvalidArgumentError for a rank, batch size, ``last``, ``prefetch`` or ``backup`` that makes no sense.
     """
 
     dataset: Dataset
@@ -44,11 +48,11 @@ class Batches:
     shuffle: bool = True
     last: Last = "keep"
     prefetch: int = 0
+    backup: int = 0
 
     def __post_init__(self) -> None:
         n, size = len(self.dataset), self.size
-        if not 0 <= self.rank < size:
-            raise InvalidArgumentError(f"rank {self.rank} is not in 0..{size - 1} (size {size})")
+        shard(np.empty(0, np.int64), self.rank, size, self.backup)  # refuses numbers that make no sense
         if self.prefetch < 0:
             raise InvalidArgumentError(f"prefetch counts batches prepared ahead, from 0; it is {self.prefetch}")
         if n < size:
@@ -90,7 +94,7 @@ class Batches:
 
     def _gather(self, order: list[Indices]) -> Iterator[Batch]:
         for indices in order:
-            features, labels = self.dataset.take(shard(indices, self.rank, self.size))
+            features, labels = self.dataset.take(shard(indices, self.rank, self.size, self.backup))
             yield {"features": features, "labels": labels}
 
 

@@ -71,14 +71,21 @@ def global_batches(
     return [order[step * batch_size : (step + 1) * batch_size] for step in range(steps)]
 
 
-def shard(indices: Indices, rank: int, size: int) -> Indices:
+def shard(indices: Indices, rank: int, size: int, backup: int = 0) -> Indices:
     """Return the contiguous part of ``indices`` that ``rank`` of ``size`` takes (``numpy.array_split``'s rule).
 
     Parts differ by at most one sample, the first ranks having more, and concatenate to ``indices``; a part is empty if
-    there are fewer indices than ranks. Raises InvalidArgumentError unless 0 <= rank < size.
+    there are fewer indices than ranks. With ``backup`` a part begins there too, but is a ``size - backup``th of all,
+    rounded up, and what it lacks at the end it takes from the beginning: any ``size - backup`` parts have as many
+    samples as there are indices, some of them twice. Raises InvalidArgumentError unless 0 <= rank < size and
+    0 <= backup < size.
     """
     if not 0 <= rank < size:
         raise InvalidArgumentError(f"rank {rank} is not in 0..{size - 1} (size {size})")
+    if not 0 <= backup < size:
+        raise InvalidArgumentError(f"backup = {backup} of {size} ranks: a batch is for at least one of them")
     part, more = divmod(len(indices), size)
     start = rank * part + min(rank, more)
-    return indices[start : start + part + (rank < more)]
+    if not backup:
+        return indices[start : start + part + (rank < more)]
+    return indices.take(np.arange(start, start - -len(indices) // (size - backup)), mode="wrap")

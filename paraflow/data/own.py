@@ -7,7 +7,7 @@ import numpy as np
 
 from paraflow.data.batches import Batch, Batches
 from paraflow.data.dataset import Dataset
-from paraflow.data.order import Last
+from paraflow.data.order import Last, shard
 from paraflow.errors import DataError
 
 _BETWEEN_SEEDS = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: neighbouring ranks are far apart
@@ -19,7 +19,7 @@ class OwnBatches:
 
     Of a global batch of ``batch_size`` samples each rank takes its share, as equal as can be, and an epoch ends where
     the rank does that needs most batches; those that are through before get empty ones, [0, d...]. Each rank shuffles
-    for itself; rank 0's order is the one of `Batches` with the same seed.
+    for itself; rank 0's order is the one of `Batches` with the same seed, and so is what ``backup`` means.
 
     Raises DataError, alike on all ranks, for a batch of fewer samples than ranks, or, with last="drop", a rank whose
     samples do not fill its share of one.
@@ -33,6 +33,7 @@ class OwnBatches:
     shuffle: bool = True
     last: Last = "keep"
     prefetch: int = 0
+    backup: int = 0
 
     def __post_init__(self) -> None:
         ranks = len(self.sizes)
@@ -81,8 +82,7 @@ class OwnBatches:
 
     def _share(self, rank: int) -> int:
         """The samples of ``rank`` in a global batch, as `shard` deals them."""
-        part, more = divmod(self.batch_size, len(self.sizes))
-        return part + (rank < more)
+        return len(shard(np.arange(self.batch_size), rank, len(self.sizes), self.backup))
 
     def _steps(self, rank: int) -> int:
         whole, rest = divmod(self.sizes[rank], self._share(rank))

@@ -44,8 +44,9 @@ class Journal:
       there are, and the times of a step on the slowest rank in the ``rounds``; and the ``seconds`` that it all took.
     - "evaluate": loss and metrics over the test samples.
     - "end": the last of both, the latter as ``test_loss`` and so on; ``unix_time``; and in ``ranks`` what `end` was
-      given for each, ``waited_for`` among it: the seconds that the rank has waited for others, by rank; a server's
-      ``pushes`` and the ``busy_seconds`` that they took it.
+      given for each, among it ``waited_for``: the seconds that the rank has waited for others, by rank;
+      ``finish_seconds``: from its own last step until all were done; a server's ``pushes`` and the ``busy_seconds``
+      that they took it.
       ``waiting_share`` is what waiting has cost, as a share of all ranks' time; ``straggler`` is the rank that has held
       the others up, if one has, with its ``rank``, the ``waited_seconds`` of the others for it, their ``share`` and
       its ``slowdown``: its time for a step, without communication, in medians of the other ranks'.

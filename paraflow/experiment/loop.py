@@ -122,7 +122,9 @@ class _Run:
             else:
                 worker = _Worker(self, directory, journal, batches, total_steps, trace)
                 worker.train()
+            began = perf_counter()
             self.strategy.finish(self.session)
+            finishing = perf_counter() - began
             if trace is not None:
                 self._keep(trace, directory)
             journal.evaluated(self.evaluate(self.communicator))
@@ -131,7 +133,7 @@ class _Run:
                 values = self.session.run({v.spec.name: v for v in self.parameters})
                 save_arrays(directory / PARAMETERS_FILE, values)
             server = {"role": "server", **self.strategy.account()}
-            account = server if worker is None else {"role": "worker", **worker.account()}
+            account = server if worker is None else {"role": "worker", **worker.account(finishing)}
             journal.end(self.communicator.allgather(account), [*self.strategy.remarks(), *remarks])
 
     def evaluate(self, group: Communicator) -> dict[str, float]:
@@ -163,9 +165,9 @@ class _Run:
         table, seed, rank = self.config.data, self.config.experiment.seed, _place(self.strategy)
         order = table.shuffle, table.last, table.prefetch
         if not has_own_data(self.config):
-            return Batches(training, table.batch_size, rank, self.strategy.workers, seed, *order)
+            return Batches(training, table.batch_size, rank, self.strategy.workers, seed, *order, self.strategy.backup)
         sizes = self.communicator.allgather(len(training))[: self.strategy.workers]
-        return OwnBatches(training, table.batch_size, tuple(sizes), rank, seed, *order)
+        return OwnBatches(training, table.batch_size, tuple(sizes), rank, seed, *order, self.strategy.backup)
 
 
 def _place(strategy: Strategy) -> int:
@@ -330,8 +332,8 @@ class _Worker:
             self._journal.evaluated(run.evaluate(self._group))
         self._paused += perf_counter() - began
 
-    def account(self) -> dict[str, object]:
-        """Totals of this rank, after the strategy has finished."""
+    def account(self, finishing: float) -> dict[str, object]:
+        """Totals of this rank, after the strategy has finished, which took ``finishing`` seconds."""
         seconds = sum(self._epoch_seconds)
         context = self._run.session.context
         return {
@@ -342,6 +344,7 @@ class _Worker:
             "communication_seconds": context.communication_seconds,
             "waited_seconds": sum(context.waits.values()),
             "waited_for": dict(sorted(context.waits.items())),
+            "finish_seconds": finishing,
             "epoch_seconds": self._epoch_seconds,
             "first_step_unix_time": self._first_step_at,
             **self._run.strategy.account(),

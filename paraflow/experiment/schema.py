@@ -170,7 +170,9 @@ class Parallel(Table):
         description="parameter_server: c in g + c * g * g * (w - w_pulled), which a stale gradient g is corrected to",
     )
     backup: NonNegativeInt = Field(
-        default=1, description="backup_workers: how many workers a step does not wait for; 0: it waits for all"
+        default=1,
+        description="backup_workers: how many workers a step does not wait for; the others have the batch together; "
+        "0: it waits for all",
     )
     late: Literal["drop", "add"] = Field(
         default="drop",

@@ -33,7 +33,7 @@ class Waits:
     """What the accounts of all ranks (see `Journal`) say of the workers' waiting; the workers are the first ranks.
 
     ``seconds``[i, j] is what worker i has waited for worker j. ``compute``, ``waited`` and ``communication`` are each
-    worker's seconds, which make up its time: waiting is no communication here.
+    worker's seconds, which make up its time until all were done: waiting is no communication here.
     """
 
     def __init__(self, accounts: Sequence[Mapping[str, Any]]) -> None:
@@ -41,8 +41,9 @@ class Waits:
         everyone = range(len(workers))
         self.seconds = np.array([[w["waited_for"].get(rank, 0.0) for rank in everyone] for w in workers])
         self.waited = self.seconds.sum(axis=1)
-        total = _column(workers, "seconds")
-        communication = _column(workers, "communication_seconds")
+        finishing = _column(workers, "finish_seconds")
+        total = _column(workers, "seconds") + finishing
+        communication = _column(workers, "communication_seconds") + finishing
         self.compute = total - communication
         self.communication = np.maximum(communication - self.waited, 0.0)
         self.share = float(self.waited.sum() / total.sum())
@@ -78,7 +79,7 @@ class Waits:
         else:
             sentence = (
                 f"the ranks waited for each other, for no one in particular: {self.waited.sum():.2f} s, "
-                f"{self.share:.0%} of all ranks' time, as where ranks outnumber cores"
+                f"{self.share:.0%} of all ranks' time, as where ranks outnumber cores, or one evaluates for all"
             )
         return [sentence, *(self._table() if len(self._step) <= _LARGEST_TABLE else [])]
 

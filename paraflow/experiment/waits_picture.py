@@ -16,13 +16,18 @@ _LARGEST_NUMBERED = 12  # ranks: their fields have room for a number
 
 
 def draw(waits: Waits, path: Path) -> None:
-    """Write an SVG: on the left a field for each pair of ranks, on the right each rank's time and what it went to."""
+    """Write an SVG: on the left a field for each pair of ranks, on the right each rank's time and what it went to.
+
+    Above them is the sentence of the run's end.
+    """
     ranks = len(waits.waited)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "paraflow"}):
-        figure = Figure(figsize=(9.0, max(2.8, 1.6 + 0.3 * min(ranks, 24))), layout="constrained")
+        figure = Figure(figsize=(9.0, max(3.0, 1.8 + 0.3 * min(ranks, 24))), layout="constrained")
         pairs, times = figure.subplots(1, 2, width_ratios=(2, 3))
         _draw_pairs(pairs, waits)
         _draw_times(times, waits)
+        for sentence in waits.remarks()[:1]:
+            figure.suptitle(sentence, fontsize=8)
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 

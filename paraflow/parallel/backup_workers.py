@@ -23,6 +23,9 @@ class BackupWorkers(ParameterServer):
     the step that is open: it skips the steps closed meanwhile, and nobody trains on its samples in them.
     `next_step` says where to go on. With ``backup`` = 0 it is synchronous training, on one rank fewer than `AllReduce`.
 
+    The workers that a step waits for are to have a whole batch together, as in the paper: told of the ``backup``,
+    `Batches` deal each worker larger parts, which overlap.
+
     When a worker has finished, the others are one worker fewer. ``comm``, ``agreement`` and ``compress`` as for
     `ParameterServer`; a gradient that is dropped is lost as it was sent.
     Raises InvalidArgumentError for a number of backup workers that leaves none to wait for.
@@ -44,7 +47,7 @@ class BackupWorkers(ParameterServer):
             )
         if late not in get_args(Late):
             raise InvalidArgumentError(f"late = {late!r}: must be 'drop' or 'add'")
-        self._backup = backup
+        self.backup = 0 if self.alone else backup
         self._late: Late = late
 
     def next_step(self, step: int) -> int:
@@ -52,4 +55,4 @@ class BackupWorkers(ParameterServer):
         return step + 1 if self.alone else self.version
 
     def _policy(self, apply: Apply, variables: Sequence[np.ndarray[Any, Any]], trained: Sequence[bool]) -> Policy:
-        return Closing(self.workers, apply, self._backup, self._late)
+        return Closing(self.workers, apply, self.backup, self._late)

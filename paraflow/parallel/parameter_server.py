@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,6 +108,7 @@ class ParameterServer(Strategy):
         self.pushes = PushCount()
         self.pushes_by_worker: list[PushCount] = []
         self._served: dict[str, object] = {}
+        self._last = 0
         self._started = False
         self._part: Part
         self._serving = False
@@ -229,12 +231,13 @@ class ParameterServer(Strategy):
                 message.header["kind"] = DONE
                 for server in self.servers:
                     self._part.comm.send(message.buffer, server)
+            self._await_the_last()
             self._broadcast(session)
         self.elsewhere, self.under_way = frozenset(), False
 
     @property
     def waits(self) -> Mapping[int, float]:
-        """For how long the first server withheld answers, by the worker that came last."""
+        """For how long the first server withheld answers, and others were not done, by the worker that came last."""
         return self.pushes.waits
 
     def account(self) -> dict[str, object]:
@@ -252,6 +255,13 @@ class ParameterServer(Strategy):
             return []
         saved = self.compress.traffic.remarks(f"worker {self.worker}") if self.compress else []
         return [summary(self.pushes_by_worker), *saved]
+
+    def _await_the_last(self) -> None:
+        """Until every worker is done; it is the last one that the others have waited for."""
+        began = perf_counter()
+        last = self._part.comm.broadcast_object(self._last, self.servers[0])
+        if not self.is_server and last != self.worker:
+            self.pushes.wait(perf_counter() - began, last)
 
     def _broadcast(self, session: Any) -> None:
         """Every initialised variable gets its value on the server that updates it, else on the first server."""
@@ -304,7 +314,7 @@ class ParameterServer(Strategy):
         server = Server(session.comm, self.workers, policy, _cut(exchanges), pushes, pulled)
         with session.part.step("to push gradients, or to finish", _FINISH):
             server.serve()
-        self.pushes_by_worker = server.counts
+        self.pushes_by_worker, self._last = server.counts, server.last
         self._served = {"pushes": server.pushed, "busy_seconds": server.busy_seconds}
 
     def _policy(self, apply: Apply, variables: Sequence[Array], trained: Sequence[bool]) -> Policy:

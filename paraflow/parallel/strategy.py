@@ -22,9 +22,10 @@ class Strategy:
     ``worker`` of ``workers`` says which part of every global batch this rank trains on. A rank where ``is_server`` is
     true trains on none, and calls `serve` in the place of the training loop. Where ``asynchronous`` is true, workers do
     not meet in a step, so that each reports and evaluates for itself. Where ``synchronous`` is true, gradients are
-    averaged by the session's exchange, and the ranks of a node share the variables. ``accumulate`` runs of a training
-    step make one update. A step may have no sample on a rank, whose gradients are then NaN and count for nothing; where
-    no rank has one, it changes nothing that is trained (``idle`` then says so to the session).
+    averaged by the session's exchange, and the ranks of a node share the variables. ``backup`` is the number of workers
+    without which a step closes. ``accumulate`` runs of a training step make one update. A step may have no sample on a
+    rank, whose gradients are then NaN and count for nothing; where no rank has one, it changes nothing that is trained
+    (``idle`` then says so to the session).
 
     ``elsewhere`` are variables whose values are on other ranks. Where ``under_way`` is true, a rank's variables are not
     its own to set: what others know of them would not change.
@@ -36,6 +37,7 @@ class Strategy:
     is_server = False
     asynchronous = False
     synchronous = False
+    backup = 0
     accumulate = 1
     idle = False
     elsewhere: Set[str] = frozenset()

@@ -20,7 +20,7 @@ from paraflow.simulate.calibrate import measure_link, measure_memory
 from paraflow.simulate.messages import measure_messages
 from paraflow.simulate.model import Link, Machine, Memory
 from paraflow.simulate.noise import Noise
-from paraflow.simulate.predict import node_sizes, scaling, shares_planes, workers_of
+from paraflow.simulate.predict import node_sizes, parts_of, scaling, shares_planes
 from paraflow.simulate.profile import Overhead, Profile, measure
 from paraflow.simulate.report import as_json, as_text
 from paraflow.simulate.trial import measure_overhead
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--plot {options.plot}: it draws SVG, so name a file .svg")
     options.config = config_file(options.config)
     config = load_config(options.config, options.overrides)
-    workers = workers_of(config.parallel, options.ranks)
+    parts = parts_of(config.parallel, options.ranks)
     communicator = world()
     link = options.link or measure_link(communicator)
     if communicator.rank:
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
         options.ranks, options.nodes, options.cores, memory, link, options.progress, options.messages
     )
     try:
-        profile = measure(config, workers, node_sizes(config.parallel, machine))
+        profile = measure(config, parts, node_sizes(config.parallel, machine))
     except DataError as error:
         error.plain = True
         raise

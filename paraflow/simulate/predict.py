@@ -78,6 +78,12 @@ def workers_of(table: Parallel, ranks: int) -> int:
     return ranks if ranks == 1 else ranks - serving
 
 
+def parts_of(table: Parallel, ranks: int) -> int:
+    """How many workers share out a batch: those of which a step has the gradients."""
+    workers = workers_of(table, ranks)
+    return workers - table.backup if table.mode == "backup_workers" and ranks > 1 else workers
+
+
 def node_sizes(table: Parallel, machine: Machine) -> list[int]:
     """The numbers of ranks, above 1, that `scaling` has on a node where they share planes; to be measured."""
     if not shares_planes(table):

@@ -3,6 +3,8 @@
 Each method trains the same model from the same initial values by `paraflow launch`. The wire is modelled: a message
 takes ``--latency`` and its bytes by ``--bandwidth`` (the alpha-beta model: Hockney, Parallel Computing 1994). A step on
 that wire is computation (the least that any of the runs took), compression (measured apart), and what the method sends.
+With --throttled the ranks run on two hosts, made of namespaces of this machine (root), whose wire the kernel throttles
+to --bandwidth: what a step takes "here" is then measured on such a wire.
 """
 
 from __future__ import annotations
@@ -12,13 +14,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import json_option, machine, median, paraflow_command, table, write_json
+from harness import HERE, json_option, machine, median, paraflow_command, table, write_json
+
+sys.path.insert(0, str(HERE.parent))
+
+from hosts import run_ranks_on, start_hosts
 
 from paraflow.experiment.compressors import make_compressor
 from paraflow.experiment.metrics import read_metrics
@@ -32,15 +40,17 @@ MODELS = {
     "fashion_mnist": ("fashion_mnist", [784, 256, 128, 10], 256, 0.2, 15),
 }
 REPEATS = 7
+Start = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def main() -> int:
     options = parse()
     print(machine())
     results = {}
-    for name in options.data:
-        results[name] = [measure(name, method, options) for method in options.methods]
-        print(f"\n{title(name, options)}\n{report(results[name])}")
+    with ranks_of(options) as start:
+        for name in options.data:
+            results[name] = [measure(name, method, options, start) for method in options.methods]
+            print(f"\n{title(name, options)}\n{report(results[name])}", flush=True)
     write_json(options.json, {"machine": machine(), "results": results})
     return 0
 
@@ -54,9 +64,26 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="instead of 30 for digits and 15 for Fashion-MNIST")
     parser.add_argument("--bandwidth", type=float, default=100, help="of the wire, in Mbit/s (default: %(default)s)")
     parser.add_argument("--latency", type=float, default=100, help="of the wire, in µs (default: %(default)s)")
+    parser.add_argument("--throttled", action="store_true", help="run the ranks on two hosts with such a wire")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration, for all methods")
     json_option(parser)
     return parser.parse_args()
+
+
+@contextmanager
+def ranks_of(options: argparse.Namespace) -> Iterator[Start]:
+    """What runs a configuration in a folder, with overrides, on all ranks."""
+    if not options.throttled:
+        command = [paraflow_command(sys.executable), "launch", "-n", str(options.ranks)]
+        yield lambda folder, *arguments: subprocess.run(
+            [*command, *arguments], cwd=folder, capture_output=True, text=True, check=False
+        )
+        return
+    with start_hosts(2) as hosts:
+        hosts.throttle(options.bandwidth)
+        half = options.ranks // 2
+        ranks = options.ranks - half, half
+        yield lambda _, *arguments: run_ranks_on(hosts, "paraflow_launch.rank", *arguments, ranks=ranks, timeout=900)
 
 
 def title(name: str, options: argparse.Namespace) -> str:
@@ -68,7 +95,7 @@ def title(name: str, options: argparse.Namespace) -> str:
     )
 
 
-def measure(name: str, method: str, options: argparse.Namespace) -> dict[str, Any]:
+def measure(name: str, method: str, options: argparse.Namespace, start: Start) -> dict[str, Any]:
     """Bytes and times of a step, and the losses of the last epoch and of the test, by one run."""
     data, layers, batch, rate, epochs = MODELS[name]
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
@@ -80,8 +107,7 @@ def measure(name: str, method: str, options: argparse.Namespace) -> dict[str, An
             f'[train]\nepochs = {options.epochs or epochs}\nevaluate_every = 0\nlog_every = 1\n'
             f'[parallel]\ncompress = "{method}"\n'
         )
-        command = [paraflow_command(sys.executable), "launch", "-n", str(options.ranks), str(config)]
-        done = subprocess.run([*command, *options.overrides], cwd=folder, capture_output=True, text=True, check=False)
+        done = start(folder, str(config), *options.overrides)
         if done.returncode:
             raise SystemExit(done.stdout + done.stderr)
         (metrics,) = Path(folder).glob("*/metrics.jsonl")
@@ -141,6 +167,7 @@ def report(rows: list[dict[str, Any]]) -> str:
             f"{row['test_loss']:.4f}",
             f"{row['test_accuracy']:.2%}",
             f"{row['measured_seconds'] * 1e3:.2f}",
+            f"{base['measured_seconds'] / row['measured_seconds']:.1f}",
             f"{row['compression_seconds'] * 1e3:.2f}",
             f"{row['wire_seconds'] * 1e3:.2f}",
             f"{steps[0] / step:.1f}",
@@ -148,7 +175,7 @@ def report(rows: list[dict[str, Any]]) -> str:
         for row, step in zip(rows, steps, strict=True)
     ]
     header = ["method", "bytes a step", "x fewer", "loss", "to first", "test loss", "accuracy", "ms a step here",
-              "ms compress", "ms on the wire", "x faster there"]
+              "x faster", "ms compress", "ms on the wire", "x faster there"]
     return table(lines, header)
 
 

@@ -192,7 +192,8 @@ def measured(folder: Path, model: str, mode: str, n: int, options: argparse.Name
                 raise SystemExit(done.stdout + done.stderr)
         (file,) = Path(runs).glob("check-*/metrics.jsonl")
         windows = [r["samples_per_second"][0] for r in read_metrics(file) if r["event"] == "train"][1:]
-    workers = n - (n > 1 and mode in ("parameter_server", "backup_workers"))
+    # Those that share out a batch: one rank serves, and one worker is a backup.
+    workers = n - (n > 1 and {"parameter_server": 1, "backup_workers": 2}.get(mode, 0))
     batch = int(model.partition(":")[2])
     return -(-batch // workers) / median(windows)
 

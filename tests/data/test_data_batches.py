@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paraflow.data import Batches, Dataset, global_batches, load
+from paraflow.data import Batches, Dataset, OwnBatches, global_batches, load
 from paraflow.data.batches import prefetched
 from paraflow.errors import DataError, InvalidArgumentError
 
@@ -73,6 +73,21 @@ def test_resume_in_the_middle_of_an_epoch(start, prefetch):
 def test_a_rank_may_have_no_samples_in_the_last_batch():
     *_, last = Batches(numbered(9), 4, rank=3, size=4).epoch(0)
     assert (last["features"].shape, last["labels"].shape) == ((0, 2), (0,))
+
+
+def test_ranks_of_which_one_may_be_missing_take_larger_parts_that_overlap():
+    """Three ranks share 8 samples, any two of which have a batch of 6, and so have the last one, of 2."""
+    data, options = numbered(8), {"shuffle": False, "backup": 1}
+    ranks = [Batches(data, 6, rank=rank, size=3, **options) for rank in range(3)]
+    parts = [[batch["features"][:, 0].tolist() for batch in batches.epoch(0)] for batches in ranks]
+    assert parts == [[[0, 1, 2], [6]], [[2, 3, 4], [7]], [[4, 5, 0], [6]]]
+
+
+def test_ranks_with_data_of_their_own_take_as_much():
+    own = [OwnBatches(numbered(n), 6, (8, 2, 7), rank, shuffle=False, backup=1) for rank, n in enumerate((8, 2, 7))]
+    sizes = [[len(batch["labels"]) for batch in batches.epoch(0)] for batches in own]
+    assert sizes == [[3, 3, 2], [2, 0, 0], [3, 3, 1]]
+    assert own[0].seen(1) == 3 + 2 + 3
 
 
 def test_batches_belong_to_the_caller():

@@ -97,6 +97,25 @@ def test_shards_are_array_splits(n, size):
         np.testing.assert_array_equal(part, expected)
 
 
+@given(st.integers(0, 200), st.integers(1, 9), st.data())
+def test_any_ranks_without_the_backup_have_a_whole_batch(n, size, data):
+    backup = data.draw(st.integers(0, size - 1))
+    indices = permutation(n, 5, 0)
+    parts = [shard(indices, rank, size, backup) for rank in range(size)]
+    for part, first in zip(parts, np.array_split(indices, size), strict=True):
+        assert len(set(part)) == len(part)
+        np.testing.assert_array_equal(part[: len(first)], first, "together they have all")
+    sizes = sorted(map(len, parts))
+    needed = size - backup
+    assert n <= sum(sizes[:needed]) or not backup
+    assert sum(sizes[backup:]) < n + needed
+
+
+def test_a_backup_of_all_but_one_has_the_whole_batch():
+    for rank, expected in enumerate([[0, 1, 2, 3], [2, 3, 0, 1]]):
+        np.testing.assert_array_equal(shard(np.arange(4), rank, 2, backup=1), expected)
+
+
 def test_hold_out_is_a_fixed_fifth():
     train, test = hold_out(1797)
     assert (len(train), len(test)) == (1438, 359)
@@ -117,6 +136,8 @@ def test_hold_out_is_a_fixed_fifth():
         (lambda: global_batches(0, 4, 0, 0), DataError, "0 samples do not fill a batch of 4$"),
         (lambda: shard(np.arange(4), 4, 4), InvalidArgumentError, r"rank 4 is not in 0\.\.3"),
         (lambda: shard(np.arange(4), -1, 4), InvalidArgumentError, "rank -1"),
+        (lambda: shard(np.arange(4), 0, 2, 2), InvalidArgumentError, "backup = 2 of 2 ranks"),
+        (lambda: shard(np.arange(4), 0, 2, -1), InvalidArgumentError, "backup = -1 of 2 ranks"),
     ],
 )
 def test_impossible_arguments_are_named(call, error, message):

@@ -12,10 +12,12 @@ STRAGGLER = CONFIGS / "digits_straggler.toml"
 STEPS = 40
 
 
-def worker(seconds: float, communication: float, waited_for: dict[int, float], steps: int = 10) -> dict[str, object]:
+def worker(
+    seconds: float, communication: float, waited_for: dict[int, float], steps: int = 10, finish: float = 0.0
+) -> dict[str, object]:
     return {
         "role": "worker", "seconds": seconds, "communication_seconds": communication, "steps": steps,
-        "waited_for": waited_for,
+        "finish_seconds": finish, "waited_for": waited_for,
     }  # fmt: skip
 
 
@@ -51,6 +53,15 @@ def test_a_step_is_what_is_compared_where_one_rank_took_fewer():
     assert waits.straggler.slowdown == pytest.approx((10 / 10) / (8 / 40))
 
 
+def test_those_who_are_done_early_have_waited_for_the_last_one():
+    """Ranks 0 and 2 train for 4 s and communicate for 1 of them; rank 1 trains for 16 s."""
+    waits = Waits([worker(4, 1, {1: 12.0}, finish=12.0), worker(16, 1, {}), worker(4, 1, {1: 11.5}, finish=12.0)])
+    found = waits.straggler
+    assert (found.rank, found.waited_seconds, found.share) == (1, 23.5, pytest.approx(23.5 / 48))
+    assert found.slowdown == pytest.approx(15 / 3)
+    np.testing.assert_allclose(waits.communication, [1, 1, 1.5])
+
+
 @pytest.mark.parametrize(
     "accounts",
     [
@@ -72,7 +83,7 @@ def test_nobody_is_named_where_all_waited_for_each_other():
     (sentence, *table) = waits.remarks()
     assert sentence == (
         "the ranks waited for each other, for no one in particular: 5.00 s, 17% of all ranks' time, as where ranks "
-        "outnumber cores"
+        "outnumber cores, or one evaluates for all"
     )
     assert len(table) == 4
 
@@ -130,10 +141,23 @@ def test_a_run_names_its_slow_rank(tmp_path, memory):
         assert 0.6 * 0.04 * STEPS < waited_for["1"] <= end["ranks"][rank]["communication_seconds"] + 1e-9
         assert waited_for["1"] > 2 * sum(seconds for other, seconds in waited_for.items() if other != "1")
     assert end["ranks"][1]["waited_seconds"] < 0.25 * end["ranks"][0]["waited_seconds"]
-    shares = sum(account["waited_seconds"] for account in end["ranks"]), sum(a["seconds"] for a in end["ranks"])
-    assert end["waiting_share"] == pytest.approx(shares[0] / shares[1])
+    seconds = sum(account["seconds"] + account["finish_seconds"] for account in end["ranks"])
+    assert end["waiting_share"] == pytest.approx(sum(a["waited_seconds"] for a in end["ranks"]) / seconds)
     record = run.results.records("train")[-1]
     assert record["held_up_seconds"][1] > 2 * (record["held_up_seconds"][0] + record["held_up_seconds"][2])
+    assert f"\nrank 1 held the others up: they waited {end['straggler']['waited_seconds']:.2f} s for it, " in run.out
+    picture = (run.results.directory / "waits.svg").read_text()
+    assert "who waited for whom" in picture
+    assert "rank 1 held the others up: they waited" in picture
+
+
+def test_an_asynchronous_run_names_the_rank_for_which_the_others_waited_at_its_end(tmp_path):
+    run = straggle(tmp_path, "parallel.mode=parameter_server")
+    end = run.results.end
+    first, slow, _ = end["ranks"]
+    assert end["straggler"]["rank"] == 1
+    assert 0.6 * 0.04 * STEPS < first["waited_for"]["1"] <= first["finish_seconds"]
+    assert slow["waited_seconds"] < 0.25 * first["waited_seconds"]
     assert f"\nrank 1 held the others up: they waited {end['straggler']['waited_seconds']:.2f} s for it, " in run.out
     assert "who waited for whom" in (run.results.directory / "waits.svg").read_text()
 

@@ -104,8 +104,8 @@ def test_steps_close_with_the_exact_mean_of_what_counts(events, workers, data, l
         ([[(0, COUNTED, 0.0)], [(3, COUNTED, 0.0)]], "2 pushes of 2 workers, staleness 1.50 on average, 3 at most"),
         (
             [[(0, COUNTED, 0.25), (0, EMPTY, 0.5)], [(2, LATE, 0.0), (1, DROPPED, 0.0)]],
-            "3 pushes of 2 workers, staleness 1.00 on average, 2 at most; 2 late (1 dropped), most by worker 1: 2; "
-            "waited 0.75 s, longest worker 0: 0.75 s",
+            "3 pushes of 2 workers, staleness 1.00 on average, 2 at most; 2 late, most by worker 1: 2 of its 2; "
+            "1 dropped, 33% of all; waited 0.75 s, longest worker 0: 0.75 s",
         ),
     ],
 )

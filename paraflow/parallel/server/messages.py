@@ -51,7 +51,8 @@ class PushCount:
 
     The staleness of a push is the number of updates that the server made since the worker's last pull. ``late`` ones
     came after their step was closed, ``dropped`` ones of these were not applied. ``waits`` are the seconds for which
-    answers were withheld, by the worker that came last: then workers were near enough, or the step was closed.
+    answers were withheld, by the worker that came last: then workers were near enough, or the step was closed. A
+    worker's own count also has for how long it was done before the last one was.
     """
 
     pushes: int = 0
@@ -69,8 +70,7 @@ class PushCount:
 
     def add(self, staleness: int, outcome: int = COUNTED, waited: float = 0.0, waited_for: int = 0) -> None:
         """Count one push by what the server answers to it; one without samples counts with its wait alone."""
-        if waited:
-            self.waits[waited_for] = self.waits.get(waited_for, 0.0) + waited
+        self.wait(waited, waited_for)
         if outcome == EMPTY:
             return
         self.pushes += 1
@@ -79,6 +79,11 @@ class PushCount:
         self.histogram[staleness] = self.histogram.get(staleness, 0) + 1
         self.late += outcome in (LATE, DROPPED)
         self.dropped += outcome == DROPPED
+
+    def wait(self, seconds: float, waited_for: int) -> None:
+        """Count seconds of waiting for a worker."""
+        if seconds:
+            self.waits[waited_for] = self.waits.get(waited_for, 0.0) + seconds
 
     def account(self) -> dict[str, object]:
         """The count as a run's records have it."""
@@ -100,8 +105,9 @@ def summary(counts: Sequence[PushCount]) -> str:
     text = f"{pushes} pushes of {len(counts)} workers, staleness {mean:.2f} on average, {worst} at most"
     if late := sum(count.late for count in counts):
         latest = max(range(len(counts)), key=lambda i: counts[i].late)
-        dropped = sum(count.dropped for count in counts)
-        text += f"; {late} late ({dropped} dropped), most by worker {latest}: {counts[latest].late}"
+        text += f"; {late} late, most by worker {latest}: {counts[latest].late} of its {counts[latest].pushes}"
+        if dropped := sum(count.dropped for count in counts):
+            text += f"; {dropped} dropped, {dropped / pushes:.0%} of all"
     if waited := sum(count.waited for count in counts):
         longest = max(range(len(counts)), key=lambda i: counts[i].waited)
         text += f"; waited {waited:.2f} s, longest worker {longest}: {counts[longest].waited:.2f} s"

@@ -21,7 +21,8 @@ class Server:
     """Serves ``variables`` to the ranks 0..workers-1, which push gradients as ``pushes`` has them, with ``cut``.
 
     ``counts`` are those of the workers' pushes. ``pushed`` is how many have come in all, and ``busy_seconds`` what they
-    have taken here, from when each was found until the answers that it let go had left.
+    have taken here, from when each was found until the answers that it let go had left. ``last`` is the worker that
+    was done last.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Server:
         self._working = set(range(workers))
         self.counts = [PushCount() for _ in range(workers)]
         self.pushed, self.busy_seconds = 0, 0.0
+        self.last = 0
 
     def serve(self) -> None:
         """Return when every worker is done.
@@ -60,6 +62,7 @@ class Server:
             header = push.header
             if header["kind"] == DONE:
                 self._working.remove(worker)
+                self.last = worker
                 answers = self._policy.leave(worker)
             elif header["cut"] != self._cut:
                 raise self._other_operation(worker)
