@@ -39,6 +39,7 @@ from paraflow.control.branches import case, cond, switch_case
 from paraflow.control.functional import foldl, foldr, map_fn, scan
 from paraflow.control.loops import while_loop
 from paraflow.control.tensor_array import TensorArray
+from paraflow.graph.dimension import Dimension
 from paraflow.graph.dtypes import (
     as_dtype,
     complex64,
@@ -73,7 +74,7 @@ from paraflow.graph.graph import (
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert as convert_to_tensor
 from paraflow.graph.record import op
-from paraflow.graph.shape import Spec, TensorShape
+from paraflow.graph.shape import Spec, TensorShape, dimension_at_index, dimension_value
 from paraflow.nn import initializers, layers, losses
 from paraflow.nn.initializers import constant as constant_initializer
 from paraflow.nn.initializers import glorot_normal as glorot_normal_initializer
@@ -155,6 +156,7 @@ from paraflow.ops.state import global_variables as all_variables
 from paraflow.ops.state import variables_initializer as initialize_variables
 from paraflow.ops.summaries import Summary
 from paraflow.ops.variables import (
+    batch_scatter_update,
     count_up_to,
     is_variable_initialized,
     local_variables,
@@ -197,6 +199,7 @@ __all__ = [
     "Assert",
     "CompilerOptions",
     "ConfigProto",
+    "Dimension",
     "GPUOptions",
     "Graph",
     "GraphKeys",
@@ -246,6 +249,7 @@ __all__ = [
     "assign",
     "assign_add",
     "assign_sub",
+    "batch_scatter_update",
     "bfloat16",
     "bitwise",
     "bool",
@@ -264,6 +268,8 @@ __all__ = [
     "data",
     "debugging",
     "device",
+    "dimension_at_index",
+    "dimension_value",
     "double",
     "dtypes",
     "errors",

@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dimension import Dimension
 from paraflow.graph.dtypes import (
     KINDS,
     DType,
@@ -384,6 +385,8 @@ def freeze(record: OpRecord, key: str, value: Any) -> Any:
         return tuple(freeze(record, key, v) for v in value)
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, Dimension):
+        return value.value
     if key in ("dtype", "type") and value is not None:
         return as_dtype(value)
     if isinstance(value, Tensor) or hasattr(value, "__tensor__"):

@@ -6,11 +6,13 @@ compositions of gathers and scatters of their values, so gradients to values and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.context import Runner, session_or_default
 from paraflow.graph.dtypes import DType, int64, is_bool, is_complex
 from paraflow.graph.graph import Graph, get_default_graph, name_scope
 from paraflow.graph.node import Operation, Tensor
@@ -24,7 +26,7 @@ from paraflow.ops.logic import not_equal, where
 from paraflow.ops.products import matrix_transpose
 from paraflow.ops.rearrange import expand_dims
 from paraflow.ops.reduce import reduce_sum
-from paraflow.ops.slices import IndexedSlices
+from paraflow.ops.slices import IndexedSlices, consumers_of
 
 # The collection of placeholders for parts of sparse tensors, whose first sizes do not count samples.
 SPARSE_PARTS = "sparse_parts"
@@ -83,14 +85,23 @@ class SparseTensor:
         """The static shape of the whole."""
         return self.shape
 
-    def with_values(self, values: Tensor) -> SparseTensor:
+    def consumers(self) -> list[Operation]:
+        """The operations that have one of its parts as an input."""
+        return consumers_of(self.indices, self.values, self.dense_shape)
+
+    def eval(self, feed_dict: Mapping[Any, Any] | None = None, session: Runner | None = None) -> Any:
+        """The `SparseTensorValue` of this tensor in ``session`` or in the default session."""
+        return session_or_default(session, "SparseTensor.eval").run(self, feed_dict)
+
+    def with_values(self, new_values: Tensor) -> SparseTensor:
         """Other values at the same places."""
-        return SparseTensor(self.indices, values, self.dense_shape)
+        return SparseTensor(self.indices, new_values, self.dense_shape)
 
     @classmethod
-    def from_value(cls, value: Any) -> SparseTensor:
+    def from_value(cls, sparse_tensor_value: Any) -> SparseTensor:
         """A sparse tensor of three arrays, or the one that it is."""
-        return value if isinstance(value, SparseTensor) else cls(*value)
+        given = sparse_tensor_value
+        return given if isinstance(given, SparseTensor) else cls(*given)
 
     def __repr__(self) -> str:
         return f"<paraflow.SparseTensor indices={self.indices!r} values={self.values!r} shape={self.shape}>"

@@ -13,7 +13,8 @@ from paraflow.graph.graph import control_dependencies, get_default_graph, innerm
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims
-from paraflow.ops.array import cast
+from paraflow.ops.array import cast, zeros_like
+from paraflow.ops.joining import stack
 from paraflow.ops.rearrange import expand_dims
 from paraflow.ops.state import GraphKeys, Variable, is_initialized, variables_initializer
 
@@ -176,6 +177,27 @@ def _of_elements(how: str, text: str) -> Callable[..., Tensor]:
     return scatter
 
 
+def batch_scatter_update(
+    ref: Variable, indices: Any, updates: Any, use_locking: bool = True, name: str | None = None
+) -> Tensor:
+    """Write ``updates[..., j]`` into the row ``indices[..., j]`` of the part of ``ref`` that the first axes name.
+
+    ``ref`` is [batch axes, rows, ...], ``indices`` [batch axes, n] and ``updates`` [batch axes, n, ...]; the output is
+    the new value. Raises ValueError where the batch axes of ``indices`` are not those of ``ref``.
+    """
+    with name_scope(name or "batch_scatter_update"):
+        at = convert(indices)
+        batch = None if at.spec.shape is None else at.spec.shape[:-1]
+        if batch is None or not at.spec.shape or ref.spec.shape[: len(batch)] != batch:
+            raise GraphError(
+                f"indices {format_dims(at.spec.shape)} need the first axes of the variable {ref.name} "
+                f"{format_dims(ref.spec.shape)}{at_user_line()}"
+            )
+        grids = np.indices((*ref.spec.shape[: len(batch)], 1), at.dtype)[:-1]
+        places = stack([*(zeros_like(at) + grid for grid in grids), at], axis=-1)
+        return ref._assign(scattered(ref, convert(updates, ref.dtype), places, how="update"), None, "ScatterUpdate")
+
+
 scatter_mul = _of_rows("mul", "Multiply")
 scatter_div = _of_rows("div", "Divide")
 scatter_min = _of_rows("min", "Bound from above")
@@ -183,4 +205,3 @@ scatter_max = _of_rows("max", "Bound from below")
 scatter_nd_update = _of_elements("update", "Write ``updates`` into")
 scatter_nd_add = _of_elements("add", "Add ``updates`` to")
 scatter_nd_sub = _of_elements("sub", "Subtract ``updates`` from")
-

@@ -6,6 +6,7 @@ A class is a line ``class name(its nearest base that is listed as well)``; below
 have of that base: ``method(parameter, parameter=default, ...)``, operators and attributes without parameters.
 """
 
+import enum
 import fnmatch
 import inspect
 import operator
@@ -15,21 +16,23 @@ from .make_tf_signatures import NAMESPACES, tf, written
 
 # Patterns of the classes, by the shortest of their names.
 CLASSES = (
-    "Dimension", "DType", "Graph", "GraphKeys", "IndexedSlices", "InteractiveSession", "Operation", "OpError",
-    "Session", "SparseTensor", "SparseTensorValue", "Tensor", "TensorArray", "TensorShape", "Variable",
-    "VariableScope", "name_scope", "initializers.*", "layers.*", "losses.Reduction", "nn.rnn_cell.*",
-    "summary.FileWriter*", "train.*Optimizer", "train.ExponentialMovingAverage", "train.Saver",
-    "AggregationMethod", "UnconnectedGradients",
+    "AggregationMethod", "Dimension", "DType", "Graph", "GraphKeys", "IndexedSlices", "InteractiveSession", "Operation",
+    "OpError", "Session", "SparseTensor", "SparseTensorValue", "Tensor", "TensorArray", "TensorShape",
+    "UnconnectedGradients", "Variable", "VariableScope", "name_scope", "initializers.*", "layers.[A-H]*", "layers.L*",
+    "layers.[M-S]*", "losses.Reduction", "nn.rnn_cell.*", "summary.FileWriter*", "train.[AFGMPR]*Optimizer",
+    "train.ExponentialMovingAverage", "train.Optimizer", "train.Saver",
 )  # fmt: skip
 
 OPERATORS = {
     f"__{name}__"
-    for name in (
-        "abs add and bool call contains div enter eq exit floordiv ge getitem gt index int invert iter le len lt matmul "
-        "mod mul ne neg or pow radd rand rdiv rfloordiv rmatmul rmod rmul ror rpow rsub rtruediv rxor setitem sub "
-        "truediv xor"
-    ).split()
-}
+    for names in (
+        ("abs", "bool", "call", "enter", "eq", "exit", "ge", "getitem", "gt", "index", "int", "invert", "iter", "le"),
+        ("len", "lt", "ne", "neg"),
+        (r + name for r in ("", "r") for name in (
+            "add", "and", "div", "floordiv", "matmul", "mod", "mul", "or", "pow", "sub", "truediv", "xor")),
+    )
+    for name in names
+}  # fmt: skip
 
 
 def classes():
@@ -48,9 +51,10 @@ def classes():
 
 def own(thing, base):
     """The names of the members that ``thing`` has and its ``base`` has not, or has otherwise."""
+    base = base or next(b for b in thing.__mro__ if b in (tuple, Exception, enum.Enum, object))
     for name in sorted(dir(thing)):
         member = inspect.getattr_static(thing, name)
-        theirs = inspect.getattr_static(base or object, name, None)
+        theirs = inspect.getattr_static(base, name, None)
         if (not name.startswith("_") or name in OPERATORS) and member is not theirs:
             yield name
 
@@ -72,7 +76,8 @@ def main():
     names = {thing: name for name, thing in found.items()}
     lines = []
     for name, thing in found.items():
-        base = next((other for other in thing.__mro__[1:] if other in names), None)
+        base = found["Session"] if name == "InteractiveSession" else None
+        base = base or next((other for other in thing.__mro__[1:] if other in names), None)
         lines.append(f"class {name}({names.get(base, '')})")
         lines += [f"  {line(thing, member)}" for member in own(thing, base)]
     Path(__file__).with_name("tf_members.txt").write_text("\n".join([f"# TensorFlow {tf.__version__}", *lines, ""]))

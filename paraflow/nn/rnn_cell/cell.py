@@ -13,7 +13,7 @@ from paraflow.graph.dtypes import as_dtype, float32
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
-from paraflow.graph.shape import TensorShape, format_dims
+from paraflow.graph.shape import TensorShape
 from paraflow.nn.layer import Regularizer
 from paraflow.nn.variable_scope import VariableScope, get_variable, variable_scope
 from paraflow.ops.array import shape_tensor, size_along, zeros
@@ -178,7 +178,7 @@ def depth_of(shape: TensorShape, cell: RNNCell) -> int:
     depth = shape.as_list()[-1] if shape.ndims else None
     if shape.ndims != 2 or depth is None:
         raise GraphError(
-            f"{type(cell).__name__} takes inputs [batch, n] of a known n, not {format_dims(shape.dims)}{at_user_line()}"
+            f"{type(cell).__name__} takes inputs [batch, n] of a known n, not {shape}{at_user_line()}"
         )
     return depth
 
