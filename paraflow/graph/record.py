@@ -66,6 +66,10 @@ _OLDER_NAMES = {
 }  # fmt: skip
 
 
+# Defaults of these kinds stand for None too, which TensorFlow's functions write where they choose inside.
+_WRITTEN = (bool, int, float, np.dtype)
+
+
 class OpRecord:
     """One kind of operation: its numpy body, shape rule, gradient rule and declared properties."""
 
@@ -198,7 +202,9 @@ class OpRecord:
             if missing:
                 raise TypeError(f"{self.name}() needs the tensor '{missing}'")
             operands = [given.pop(key) for key in self.inputs]
-        return operands, {k: freeze(self, k, v) for k, v in {**self.attributes, **given}.items()}, name
+        attrs = dict(self.attributes)
+        attrs.update((k, v) for k, v in given.items() if v is not None or not isinstance(attrs[k], _WRITTEN))
+        return operands, {k: freeze(self, k, v) for k, v in attrs.items()}, name
 
     def _usage(self) -> str:
         return ", ".join([*self.inputs, *(["*values"] if self.variadic else []), *self.attributes])

@@ -21,7 +21,7 @@ def norm(
     tensor: Any,
     ord: Any = "euclidean",
     axis: Any = None,
-    keepdims: bool = False,
+    keepdims: bool | None = None,
     name: str = "norm",
     keep_dims: bool = False,
 ) -> Tensor:

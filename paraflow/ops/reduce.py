@@ -334,7 +334,7 @@ def reduce_euclidean_norm(
 def count_nonzero(
     input_tensor: Any = None,
     axis: Axis = None,
-    keepdims: bool = False,
+    keepdims: bool | None = None,
     dtype: Any = int64,
     name: str | None = None,
     reduction_indices: Axis = None,

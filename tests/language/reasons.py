@@ -21,7 +21,6 @@ CONTROL = "not built yet; cond, case, while_loop, map_fn, scan, py_func and cust
 CHECKS = "not built yet; the other assertions are there"
 PLACEMENT = "operations are placed on no devices"
 STATE = "not built yet; collections, variable scopes and get_variable are there"
-SCATTER = "not built yet; scatter_add, scatter_update and their kin are there"
 DEFAULTS = "initial values of 0 and 1 are written None, and one number stands for all axes"
 IMAGES = "tf.image is not built, but for the patches; images are read and changed before they are fed"
 FRACTIONAL = "rarely used; its random pooling sequences are those of TensorFlow's kernel alone"
@@ -101,10 +100,9 @@ MISSING = {
     "debugging.*_log_device_placement": PLACEMENT,
     **dict.fromkeys(("VariableA*", "VariableS*", "variable_*", "*partitioner", "create_partitioned_variables",
                      "op_scope", "init_scope", "colocate_with", "container"), STATE),
-    "batch_scatter_update": SCATTER,
     **dict.fromkeys(("tables_initializer", "initializers.tables_initializer"), INITIALIZERS),
     "linalg.LinearOperator*": OPERATORS,
-    **dict.fromkeys(("guarantee_const", "dimension_*", "Dimension", "DType", "dtypes.DType",
+    **dict.fromkeys(("guarantee_const", "DType", "dtypes.DType",
                      "register_tensor_conversion_function"), UNUSED),
     # networks
     "nn.quantized*": QUANTISED,
@@ -183,8 +181,8 @@ DIFFERS = {
                      "layers.conv3d", "layers.conv2d_transpose",
                      "layers.Conv3DTranspose", "layers.conv3d_transpose", "layers.separable_conv1d",
                      "layers.separable_conv2d"), DEFAULTS),
-    "VariableScope": "scopes are made by variable_scope; variables are not cached on devices",
-    "get_variable": "variables are in the ranks' planes: there is no synchronization to choose",
+    **dict.fromkeys(("get_variable", "get_local_variable"),
+                    "variables are in the ranks' planes: there is no synchronization to choose"),
     "custom_gradient": "it decorates a function",
     "train.Saver": "a saver is no protocol buffer",
     "train.update_checkpoint_state": "times of older checkpoints are not kept",
