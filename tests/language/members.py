@@ -6,6 +6,7 @@ whether they are there is looked at. Members that a class has of one above it ar
 stand in the same relation.
 """
 
+import fnmatch
 import inspect
 from functools import cache
 from pathlib import Path
@@ -14,14 +15,16 @@ import numpy as np
 
 import paraflow as pf
 
+from .member_reasons import DIFFERS, MISSING
 from .signatures import difference, found, split
 
 # What has members that only an object has, as attributes that its class sets when it makes one.
 MADE = {
+    "Dimension": lambda: pf.Dimension(1),
     "DType": lambda: pf.float32,
     "Graph": pf.Graph,
     "IndexedSlices": lambda: pf.IndexedSlices(np.ones((1, 2)), [0]),
-    "Operation": lambda: pf.no_op(),
+    "Operation": pf.no_op,
     "OpError": lambda: pf.errors.InvalidArgumentError("no"),
     "Session": pf.Session,
     "InteractiveSession": pf.Session,
@@ -29,6 +32,7 @@ MADE = {
     "Tensor": lambda: pf.constant(1.0),
     "Variable": lambda: pf.Variable(1.0),
     "VariableScope": pf.get_variable_scope,
+    "layers.BatchNormalization": pf.layers.BatchNormalization,
     "layers.Layer": pf.layers.Layer,
     "nn.rnn_cell.RNNCell": pf.nn.rnn_cell.RNNCell,
 }
@@ -81,9 +85,17 @@ def state(name, member, theirs):
     return ("differs", what) if what else ("same", "")
 
 
+def reason(member, how):
+    """Why a member is missing or differs: of the first pattern that it matches."""
+    reasons = MISSING if how == "missing" else DIFFERS if how == "differs" else {}
+    return next((why for pattern, why in reasons.items() if fnmatch.fnmatchcase(member, pattern)), "")
+
+
 def table():
-    """(class.member, state, what differs) of every member of the classes that paraflow has."""
+    """(class.member, state, what differs, reason) of every member of the classes that paraflow has."""
     for name in reference():
         if ours(name) is not None:
             for member, theirs in sorted(asked_for(name).items()):
-                yield f"{name}.{member}", *state(name, member, theirs)
+                full = f"{name}.{member}"
+                how, what = state(name, member, theirs)
+                yield full, how, what, reason(full, how)

@@ -4,8 +4,9 @@ Run it in tests/ as ``python -m language.symbols``. A symbol is ``same`` (its pa
 and defaults), ``differs`` or ``missing``, the last two with a reason of reasons.py. What TensorFlow says stands in
 tf_signatures.txt (see make_tf_signatures.py). Values and gradients are compared for arguments that are made for every
 function (generated.py); a dash is where there are none such: classes, functions that need a session, draw at random or
-take a kind of argument of their own. Many of these are in the cases of tests/ops/tf_*_cases.py. A word after the
-command restricts the table to symbols that begin with it: ``python -m language.symbols linalg.``
+take a kind of argument of their own. Many of these are in the cases of tests/ops/tf_*_cases.py. The members of classes
+follow (members.py). A word after the command restricts the table to symbols that begin with it: ``python -m
+language.symbols linalg.``
 """
 
 import fnmatch
@@ -14,6 +15,7 @@ from collections import Counter
 
 import paraflow
 
+from . import members
 from .reasons import DIFFERS, MISSING, VALUES
 from .signatures import difference, found, reference
 from .values import compared
@@ -61,6 +63,10 @@ def main():
         notes = "; ".join(filter(None, (what, why, other, VALUES.get(symbol, ""))))
         print(f"{symbol:48} {how:8} {value:8} {gradient:8} {notes}".rstrip())
         counts.update([how, f"value {value}", f"gradient {gradient}"])
+    for member, how, what, why in members.table():
+        if member.startswith(begins):
+            print(f"{member:48} {how:8} {'-':8} {'-':8} {'; '.join(filter(None, (what, why)))}".rstrip())
+            counts.update([f"members {how}"])
     print(", ".join(f"{n} {how}" for how, n in sorted(counts.items())))
 
 
