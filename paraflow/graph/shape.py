@@ -188,9 +188,9 @@ class TensorShape:
         return format_dims(self._sizes)
 
 
-def dimension_value(dimension: Any) -> int | None:
-    """A size as a plain int, None where it is not known."""
-    return size_of(dimension)
+def dimension_value(dimension: Any) -> Any:
+    """The value of a `Dimension`, None where it is not known; whatever else it is given is returned as it is."""
+    return dimension.value if isinstance(dimension, Dimension) else dimension
 
 
 def dimension_at_index(shape: Any, index: int) -> Dimension:

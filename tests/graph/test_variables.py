@@ -252,7 +252,8 @@ def test_slices_are_scattered_within_each_part_of_a_batch(session):
     delta = pf.IndexedSlices(np.float32([[[1, 2]], [[3, 4]]]), np.array([[2], [0]]))
     expected = [[[0.0, 0.0], [0.0, 0.0], [1.0, 2.0]], [[3.0, 4.0], [0.0, 0.0], [0.0, 0.0]]]
     assert session.run(v.batch_scatter_update(delta)).tolist() == expected
-    assert session.run(pf.batch_scatter_update(v, delta.indices, -delta.values)).tolist() == (-np.array(expected)).tolist()
+    negative = pf.batch_scatter_update(v, delta.indices, -delta.values)
+    np.testing.assert_array_equal(session.run(negative), -np.array(expected))
     with pytest.raises(ValueError, match="first axes"):
         pf.batch_scatter_update(v, [[2], [0], [1]], np.zeros((3, 1, 2), np.float32))
 
