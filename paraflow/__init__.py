@@ -41,6 +41,7 @@ from paraflow.control.loops import while_loop
 from paraflow.control.printing import print_ as print  # noqa: F401
 from paraflow.control.tensor_array import TensorArray
 from paraflow.errors import OpError
+from paraflow.graph.dimension import Dimension
 from paraflow.graph.dtypes import (
     as_dtype,
     complex64,
@@ -78,7 +79,7 @@ from paraflow.graph.graph import (
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import convert as convert_to_tensor
 from paraflow.graph.record import op
-from paraflow.graph.shape import Dimension, Spec, TensorShape, dimension_at_index, dimension_value
+from paraflow.graph.shape import Spec, TensorShape, dimension_at_index, dimension_value
 from paraflow.nn import initializers, layers, losses
 from paraflow.nn.initializers import constant as constant_initializer
 from paraflow.nn.initializers import glorot_normal as glorot_normal_initializer

@@ -16,6 +16,12 @@ from paraflow.graph.dtypes import (
     int16,
     int32,
     int64,
+    is_bool,
+    is_complex,
+    is_floating,
+    is_integer,
+    limits,
+    real_dtype,
     uint8,
     uint16,
     uint32,
@@ -33,8 +39,8 @@ bfloat16: DType[Any]  # made by __getattr__
 # fmt: off
 __all__ = [
     "DType", "as_dtype", "bfloat16", "bool", "cast", "complex", "complex64", "complex128", "double", "float16",
-    "float32", "float64", "half", "int8", "int16", "int32", "int64", "saturate_cast", "uint8", "uint16", "uint32",
-    "uint64",
+    "float32", "float64", "half", "int8", "int16", "int32", "int64", "is_bool", "is_complex", "is_floating",
+    "is_integer", "limits", "real_dtype", "saturate_cast", "uint8", "uint16", "uint32", "uint64",
 ]
 # fmt: on
 

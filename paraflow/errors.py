@@ -21,6 +21,9 @@ class OpError(ParaflowError):
     errors of paraflow name the operation in ``message`` and leave it None.
     """
 
+    error_code: int | None = None
+    """TensorFlow's number of the kind of error."""
+
     def __init__(self, *args: Any) -> None:
         self.node_def, self.op = args[:2] if len(args) >= 3 else (None, None)
         super().__init__(*(args[2:3] if len(args) >= 3 else args))
@@ -33,6 +36,8 @@ class OpError(ParaflowError):
 
 class InvalidArgumentError(OpError, ValueError):
     """A value, shape or dtype that an operation, a feed or a fetch cannot take."""
+
+    error_code = 3
 
 
 class GraphError(ParaflowError, ValueError):
@@ -57,21 +62,31 @@ class ShapeError(InvalidArgumentError, GraphError):
 class NotFoundError(OpError):
     """A checkpoint lacks a variable that is to be restored from it, or a file is not there."""
 
+    error_code = 5
+
 
 class OutOfRangeError(OpError):
     """A counter has reached its limit."""
+
+    error_code = 11
 
 
 class FailedPreconditionError(OpError):
     """A variable was read before it was initialised."""
 
+    error_code = 9
+
 
 class AlreadyExistsError(OpError):
     """What is to be made is there already."""
 
+    error_code = 6
+
 
 class PermissionDeniedError(OpError):
     """A file may not be read or written."""
+
+    error_code = 7
 
 
 class AbortedError(OpError):
@@ -80,41 +95,61 @@ class AbortedError(OpError):
     This and the classes below are for programs to name; paraflow itself raises none of them.
     """
 
+    error_code = 10
+
 
 class CancelledError(OpError):
     """An operation was cancelled before its end."""
+
+    error_code = 1
 
 
 class DataLossError(OpError):
     """Data is damaged beyond repair."""
 
+    error_code = 15
+
 
 class DeadlineExceededError(OpError):
     """An operation took longer than it was given."""
+
+    error_code = 4
 
 
 class InternalError(OpError):
     """A fault of the system itself."""
 
+    error_code = 13
+
 
 class ResourceExhaustedError(OpError):
     """Memory, or another resource, is used up."""
+
+    error_code = 8
 
 
 class UnauthenticatedError(OpError):
     """A request says not from whom it comes."""
 
+    error_code = 16
+
 
 class UnavailableError(OpError):
     """A service cannot be reached now."""
+
+    error_code = 14
 
 
 class UnimplementedError(OpError):
     """An operation is not built for such arguments."""
 
+    error_code = 12
+
 
 class UnknownError(OpError):
     """An error of no other kind."""
+
+    error_code = 2
 
 
 class NumericError(ParaflowError, ArithmeticError):

@@ -58,10 +58,20 @@ class GFile:
     def __init__(self, name: Path, mode: str = "r") -> None:
         if mode not in ("r", "w", "a", "r+", "w+", "a+", "rb", "wb", "ab", "rb+", "wb+", "ab+", "r+b", "w+b", "a+b"):
             raise InvalidArgumentError(f"mode is not 'r' or 'w' or 'a', perhaps with '+' and 'b': {mode!r}")
-        self.name, self.mode = os.fspath(name), mode
+        self._name, self._mode = os.fspath(name), mode
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
         with _errors():
-            self._file: IO[Any] = open(self.name, mode, **text)  # type: ignore[call-overload]  # noqa: SIM115
+            self._file: IO[Any] = open(self._name, mode, **text)  # type: ignore[call-overload]  # noqa: SIM115
+
+    @property
+    def name(self) -> str:
+        """Where the file is."""
+        return self._name
+
+    @property
+    def mode(self) -> str:
+        """What it was opened for."""
+        return self._mode
 
     def read(self, n: int = -1) -> Any:
         """What is left of the file, or the next ``n`` characters or bytes of it."""
@@ -79,9 +89,19 @@ class GFile:
         """Write text, or bytes where the mode says so."""
         self._file.write(file_content)
 
-    def seek(self, offset: int = 0, whence: int = 0) -> None:
-        """Go to ``offset`` from the start, the place reached (``whence`` 1) or the end (2)."""
-        self._file.seek(offset, whence)
+    def next(self) -> Any:
+        """The next line with its end; raises StopIteration at the end of the file."""
+        return next(self._file)
+
+    def seek(self, offset: int | None = None, whence: int = 0, position: int | None = None) -> None:
+        """Go to ``offset`` from the start, the place reached (``whence`` 1) or the end (2).
+
+        ``position`` is its older name. Raises TypeError without either.
+        """
+        place = offset if position is None else position
+        if place is None:
+            raise TypeError("seek() requires offset argument")
+        self._file.seek(place, whence)
 
     def seekable(self) -> bool:
         """Whether `seek` works."""

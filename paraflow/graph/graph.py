@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from paraflow.errors import FinalizedError, GraphError, UnknownNameError
@@ -59,6 +60,8 @@ class Graph:
         self._devices: list[DeviceScope] = []
         self._finalized = False
         self.gradient_overrides: dict[str, str] = {}  # name of a record -> of the gradient that its uses get now
+        self._unfed: set[Tensor] = set()
+        self._unfetched: set[Operation] = set()
 
     def add(
         self,
@@ -173,6 +176,21 @@ class Graph:
             self.root.gradient_overrides = before
 
     @contextmanager
+    def colocate_with(self, op: Any, ignore_existing: bool = False) -> Iterator[None]:
+        """The device of ``op`` for operations made inside, whatever scopes of devices say; None lifts these all.
+
+        Raises ValueError for None without ``ignore_existing``, which else means nothing here.
+        """
+        if op is None and not ignore_existing:
+            raise GraphError("colocate_with(None) needs ignore_existing=True")
+        outer = self._devices
+        self._devices = [] if op is None else [as_operation(op).device]
+        try:
+            yield
+        finally:
+            self._devices = outer
+
+    @contextmanager
     def control_dependencies(self, control_inputs: Sequence[Any] | None) -> Iterator[None]:
         """Make every operation added inside run after ``control_inputs``; None lifts all outer dependencies."""
         outer = self._control
@@ -202,6 +220,16 @@ class Graph:
     def in_control_scope(self) -> bool:
         """Whether operations added now would get control inputs."""
         return any(self._control)
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each operation that is added."""
+        return len(self.operations)
+
+    @property
+    def building_function(self) -> bool:
+        """Whether this is the graph of a branch or of a loop's body."""
+        return self.root is not self
 
     def get_operations(self) -> list[Operation]:
         """All operations, in the order of their making."""
@@ -257,6 +285,23 @@ class Graph:
         if element.graph is not self:
             raise GraphError(f"{element!r} belongs to another graph than this session's")
         return element
+
+    def is_feedable(self, tensor: Any) -> bool:
+        """Whether a run may be fed a value for ``tensor``."""
+        return tensor not in self._unfed
+
+    def is_fetchable(self, tensor_or_op: Any) -> bool:
+        """Whether a run may be asked for a tensor or an operation."""
+        fetched = tensor_or_op.op if isinstance(tensor_or_op, Tensor) else tensor_or_op
+        return fetched not in self._unfetched
+
+    def prevent_feeding(self, tensor: Tensor) -> None:
+        """Have sessions raise ValueError where ``tensor`` is fed that they have not been fed before."""
+        self._unfed.add(tensor)
+
+    def prevent_fetching(self, op: Operation) -> None:
+        """Have sessions raise ValueError where ``op``, or a tensor of it, is fetched in a way that is new to them."""
+        self._unfetched.add(op)
 
     def add_to_collection(self, name: str, value: Any) -> None:
         """Append ``value`` to the named collection."""
@@ -383,12 +428,41 @@ def reset_default_graph() -> None:
     _global_graph[0] = Graph()
 
 
-def name_scope(name: str | None, default_name: str | None = None, values: Sequence[Any] | None = None) -> Any:
-    """Context manager: operations of the default graph made inside are named ``name/...``.
+class name_scope:  # noqa: N801  (TensorFlow's name)
+    """Context manager: operations made inside are named ``name/...``, or ``default_name/...`` where it is None.
 
-    ``values`` may be what the scope's operations are made of, as TensorFlow 1 has it; nothing depends on it.
+    They are those of the default graph, or of the graph of ``values``, what they are made of. Gives the scope with its
+    ``/``, which `Graph.name_scope` re-enters. Raises ValueError, where it is entered, for ``values`` without a name.
     """
-    return get_default_graph().name_scope(name or default_name or "")
+
+    def __init__(
+        self, name: str | None, default_name: str | None = None, values: Sequence[Any] | None = None
+    ) -> None:
+        self._name = default_name if name is None else name
+        self._values = values
+        self._entered: list[ExitStack] = []
+
+    @property
+    def name(self) -> str | None:
+        """The name it was given."""
+        return self._name
+
+    def __enter__(self) -> str:
+        if self._values is not None and self._name is None:
+            raise GraphError("name_scope: at least one of name and default_name is needed")
+        made = next((v.graph for v in self._values or () if hasattr(v, "graph")), None)
+        with ExitStack() as scopes:
+            graph = get_default_graph()
+            if made is not None and not graph.sees(made):
+                graph = scopes.enter_context(made.as_default())
+            scope = scopes.enter_context(graph.name_scope(self._name))
+            self._entered.append(scopes.pop_all())
+        return scope
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered.pop().__exit__(kind, error, trace)
 
 
 def device(device_name_or_function: DeviceScope) -> Any:
@@ -403,14 +477,9 @@ def device(device_name_or_function: DeviceScope) -> Any:
     return get_default_graph().device(device_name_or_function)
 
 
-@contextmanager
-def colocate_with(op: Any, ignore_existing: bool = False) -> Iterator[None]:
-    """Context manager: operations of the default graph made inside have the device of ``op``, see `device`.
-
-    It takes the place of the devices of scopes around it, whatever ``ignore_existing`` says.
-    """
-    with device(None), device(op.device):
-        yield
+def colocate_with(op: Any, ignore_existing: bool = False) -> Any:
+    """Context manager: `Graph.colocate_with` of the default graph."""
+    return get_default_graph().colocate_with(op, ignore_existing)
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from paraflow.errors import GraphError
 from paraflow.graph.context import Runner, session_or_default
 from paraflow.graph.dtypes import DType
-from paraflow.graph.shape import Spec, TensorShape, format_dims, merge
+from paraflow.graph.shape import Spec, TensorShape, as_dims, format_dims, merge
 
 if TYPE_CHECKING:
     from paraflow.graph.graph import Graph
@@ -63,6 +64,25 @@ class Operation:
         several: tuple[str, ...] | None = self.attrs.get("variables")
         return (self.attrs["variable"],) if several is None else several
 
+    def values(self) -> tuple[Tensor, ...]:
+        """The outputs."""
+        return self.outputs
+
+    def get_attr(self, name: str) -> Any:
+        """The attribute ``name`` of its record, a dtype, a number, a tuple; raises ValueError where it has none such.
+
+        Attributes have the names of the record's arguments (``attrs`` has them all), not those of TensorFlow's kernels.
+        """
+        if name not in self.attrs:
+            known = ", ".join(self.attrs) or "none"
+            raise GraphError(f"{self.where()} has no attr named '{name}'; it has {known}")
+        return self.attrs[name]
+
+    @property
+    def traceback(self) -> list[tuple[str, int, str, str | None]]:
+        """Where it was made, as `traceback.format_list` takes it: the user's line, or nothing where it is not known."""
+        return [] if self.source is None else [(*self.source, "<graph>", None)]
+
     def run(self, feed_dict: Mapping[Any, Any] | None = None, session: Runner | None = None) -> None:
         """Execute this operation in ``session`` or in the default session."""
         session_or_default(session, "Operation.run").run(self, feed_dict)
@@ -98,6 +118,11 @@ class Tensor:
         return f"{self.op.name}:{self.index}"
 
     @property
+    def value_index(self) -> int:
+        """Which of the operation's outputs it is, the same as ``index``."""
+        return self.index
+
+    @property
     def graph(self) -> Graph:
         """The graph this tensor belongs to."""
         return self.op.graph
@@ -127,7 +152,7 @@ class Tensor:
 
     def set_shape(self, shape: Any) -> None:
         """Add what the author knows about the shape; raises GraphError when it contradicts what is known."""
-        dims = merge(self.spec.shape, TensorShape(shape).dims)
+        dims = merge(self.spec.shape, as_dims(shape))
         self.spec = Spec(self.spec.dtype, dims, self.spec.value, self.spec.element)
 
     def eval(self, feed_dict: Mapping[Any, Any] | None = None, session: Runner | None = None) -> Any:
@@ -247,5 +272,6 @@ def _apply(name: str, *operands: Any) -> Tensor:
     return result
 
 
-# Python's operators by name; the ops layer, which stands above this one, fills it in (ops/__init__.py).
+# Python's operators, and methods of variables, by name; the ops layer, which stands above this one, fills it in
+# (ops/__init__.py).
 operators: dict[str, Any] = {}

@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.graph.dimension import Dimension
 from paraflow.graph.dtypes import (
     KINDS,
     DType,
@@ -63,6 +64,10 @@ _OLDER_NAMES = {
     "keep_dims": "keepdims", "reduction_indices": "axis", "dimension": "axis", "dim": "axis", "squeeze_dims": "axis",
     "seq_dim": "seq_axis", "batch_dim": "batch_axis",
 }  # fmt: skip
+
+
+# Defaults of these kinds stand for None too, which TensorFlow's functions write where they choose inside.
+_WRITTEN = (bool, int, float, np.dtype)
 
 
 class OpRecord:
@@ -199,7 +204,9 @@ class OpRecord:
             if missing:
                 raise TypeError(f"{self.name}() needs the tensor '{missing}'")
             operands = [given.pop(key) for key in self.inputs]
-        return operands, {k: freeze(self, k, v) for k, v in {**self.attributes, **given}.items()}, name
+        attrs = dict(self.attributes)
+        attrs.update((k, v) for k, v in given.items() if v is not None or not isinstance(attrs[k], _WRITTEN))
+        return operands, {k: freeze(self, k, v) for k, v in attrs.items()}, name
 
     def _usage(self) -> str:
         return ", ".join([*self.inputs, *(["*values"] if self.variadic else []), *self.attributes])
@@ -390,6 +397,8 @@ def freeze(record: OpRecord, key: str, value: Any) -> Any:
         return tuple(freeze(record, key, v) for v in value)
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, Dimension):
+        return value.value
     if key in ("dtype", "type") and value is not None:
         return as_dtype(value)
     if isinstance(value, Tensor) or hasattr(value, "__tensor__"):

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from paraflow.errors import GraphError
+from paraflow.graph.dimension import Dimension, size_of
 from paraflow.graph.dtypes import DType
 
 Dims = tuple[int | None, ...] | None
@@ -41,93 +42,160 @@ class Spec:
         return None if self.shape is None else len(self.shape)
 
 
-class Dimension(int):
-    """A known size, as an item of a `TensorShape`: an int with TensorFlow's ``value``."""
-
-    __slots__ = ()
-
-    @property
-    def value(self) -> int:
-        """The size."""
-        return int(self)
-
-
 class TensorShape:
-    """The static shape of a tensor, with TensorFlow's vocabulary; iterates over sizes, None where unknown."""
+    """The static shape of a tensor: a list of `Dimension`s, or nothing where not even the rank is known.
 
-    __slots__ = ("dims",)
+    ``dims`` is what a user writes for a shape: None, a size, a sequence of sizes with None for those that are not
+    known, or a TensorShape. Errors are ValueErrors, as in TensorFlow.
+    """
+
+    __slots__ = ("_sizes",)
 
     def __init__(self, dims: Any) -> None:
-        self.dims: Dims = as_dims(dims)
+        self._sizes: Dims = as_dims(dims)
 
-    def as_list(self) -> list[int | None]:
-        """The sizes as a list; raises ValueError when the rank is unknown."""
-        if self.dims is None:
-            raise ValueError("as_list() is not defined on a shape of unknown rank")
-        return list(self.dims)
+    @property
+    def dims(self) -> list[Dimension] | None:
+        """The sizes; None where the rank is not known."""
+        return None if self._sizes is None else [Dimension(size) for size in self._sizes]
 
     @property
     def ndims(self) -> int | None:
         """The rank, or None when it is unknown."""
-        return None if self.dims is None else len(self.dims)
+        return None if self._sizes is None else len(self._sizes)
 
     rank = ndims
 
+    def as_list(self) -> list[int | None]:
+        """The sizes as numbers, None where unknown; raises ValueError when the rank is unknown."""
+        if self._sizes is None:
+            raise GraphError("as_list() is not defined on a shape of unknown rank")
+        return list(self._sizes)
+
     def is_fully_defined(self) -> bool:
         """Whether every size is known."""
-        return self.dims is not None and None not in self.dims
+        return self._sizes is not None and None not in self._sizes
 
     def num_elements(self) -> int | None:
         """The number of elements, or None when some size is unknown."""
-        return num_elements(self.dims)
+        return num_elements(self._sizes)
 
     def merge_with(self, other: Any) -> TensorShape:
-        """The shape that satisfies both; raises GraphError when there is none."""
-        return TensorShape(merge(self.dims, as_dims(other)))
+        """The shape that satisfies both; raises ValueError when there is none."""
+        return TensorShape(merge(self._sizes, as_dims(other)))
+
+    def concatenate(self, other: Any) -> TensorShape:
+        """The sizes of both, one after the other; unknown where one of the ranks is."""
+        after = as_dims(other)
+        return TensorShape(None if self._sizes is None or after is None else self._sizes + after)
 
     def is_compatible_with(self, other: Any) -> bool:
         """Whether some array could have both shapes."""
-        return compatible(self.dims, as_dims(other))
+        return compatible(self._sizes, as_dims(other))
+
+    def most_specific_compatible_shape(self, other: Any) -> TensorShape:
+        """The shape that says what both say: unknown sizes where they differ, unknown rank where their ranks do."""
+        theirs = as_dims(other)
+        if self._sizes is None or theirs is None or len(self._sizes) != len(theirs):
+            return TensorShape(None)
+        return TensorShape([x if x == y else None for x, y in zip(self._sizes, theirs, strict=True)])
+
+    def with_rank(self, rank: int) -> TensorShape:
+        """The shape, known to have that rank; raises ValueError where it has another."""
+        try:
+            return self.merge_with([None] * rank)
+        except GraphError:
+            raise self._unfit(f"rank {rank}") from None
+
+    def with_rank_at_least(self, rank: int) -> TensorShape:
+        """The shape; raises ValueError where its rank is known to be less."""
+        if self.ndims is not None and self.ndims < rank:
+            raise self._unfit(f"rank at least {rank}")
+        return self
+
+    def with_rank_at_most(self, rank: int) -> TensorShape:
+        """The shape; raises ValueError where its rank is known to be more."""
+        if self.ndims is not None and self.ndims > rank:
+            raise self._unfit(f"rank at most {rank}")
+        return self
+
+    def _unfit(self, needed: str) -> GraphError:
+        return GraphError(f"Shape {self} must have {needed}")
+
+    def assert_has_rank(self, rank: int) -> None:
+        """Raise ValueError where the rank is known to be another."""
+        if self.ndims not in (None, rank):
+            raise self._unfit(f"rank {rank}")
+
+    def assert_same_rank(self, other: Any) -> None:
+        """Raise ValueError where both ranks are known and differ."""
+        theirs = TensorShape(other)
+        if None not in (self.ndims, theirs.ndims) and self.ndims != theirs.ndims:
+            raise GraphError(f"Shapes {self} and {theirs} must have the same rank")
+
+    def assert_is_compatible_with(self, other: Any) -> None:
+        """Raise ValueError where no array could have both shapes."""
+        if not self.is_compatible_with(other):
+            raise GraphError(f"Shapes {self} and {TensorShape(other)} are incompatible")
+
+    def assert_is_fully_defined(self) -> None:
+        """Raise ValueError unless every size is known."""
+        if not self.is_fully_defined():
+            raise GraphError(f"Shape {self} is not fully defined")
 
     def __len__(self) -> int:
-        return len(self.as_list())
+        if self._sizes is None:
+            raise GraphError("a shape of unknown rank has no length")
+        return len(self._sizes)
 
-    def __iter__(self) -> Iterator[Dimension | None]:
-        return (_dimension(size) for size in self.as_list())
+    def __bool__(self) -> bool:
+        return self._sizes is not None
+
+    def __iter__(self) -> Iterator[Dimension]:
+        if self._sizes is None:
+            raise GraphError("a shape of unknown rank has no sizes to go through")
+        return (Dimension(size) for size in self._sizes)
 
     def __getitem__(self, key: Any) -> Any:
-        if self.dims is None:
-            return TensorShape(None) if isinstance(key, slice) else None
-        return TensorShape(self.dims[key]) if isinstance(key, slice) else _dimension(self.dims[key])
+        if self._sizes is not None:
+            return TensorShape(self._sizes[key]) if isinstance(key, slice) else Dimension(self._sizes[key])
+        if not isinstance(key, slice):
+            return Dimension(None)
+        start, stop = key.start or 0, key.stop
+        ends = stop is not None and start >= 0 and stop >= 0 and key.step is None
+        return TensorShape([None] * max(stop - start, 0) if ends else None)
+
+    def __add__(self, other: Any) -> TensorShape:
+        return self.concatenate(other)
+
+    def __radd__(self, other: Any) -> TensorShape:
+        return TensorShape(other).concatenate(self)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, TensorShape):
-            return self.dims == other.dims
         if isinstance(other, (tuple, list)):
-            return self.dims == tuple(other)
-        return self.dims is None if other is None else NotImplemented
+            return self._sizes == tuple(None if isinstance(n, Dimension) and n.value is None else n for n in other)
+        if isinstance(other, TensorShape):
+            return self._sizes == other._sizes
+        return self._sizes is None if other is None else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self.dims)
+        return hash(self._sizes)
 
     def __repr__(self) -> str:
-        return f"TensorShape({format_dims(self.dims)})"
+        return f"TensorShape({self.dims})"
 
-    __str__ = __repr__
-
-
-def _dimension(size: int | None) -> Dimension | None:
-    return None if size is None else Dimension(size)
+    def __str__(self) -> str:
+        return format_dims(self._sizes)
 
 
 def dimension_value(dimension: Any) -> Any:
-    """A size of a shape as a plain int, None where it is not known; anything else as it is."""
+    """The value of a `Dimension`, None where it is not known; whatever else it is given is returned as it is."""
     return dimension.value if isinstance(dimension, Dimension) else dimension
 
 
-def dimension_at_index(shape: Any, index: int) -> Dimension | None:
-    """The size of one axis of a shape, None where it is not known."""
-    size: Dimension | None = TensorShape(shape)[index]
+def dimension_at_index(shape: Any, index: int) -> Dimension:
+    """The size of one axis of a shape."""
+    size: Dimension = TensorShape(shape)[index]
     return size
 
 
@@ -136,13 +204,12 @@ def as_dims(value: Any) -> Dims:
     if value is None:
         return None
     if isinstance(value, TensorShape):
-        return value.dims
-    if isinstance(value, (int, np.integer)):
-        return (int(value),)
-    sizes = tuple(None if size is None else int(size) for size in value)
-    if any(size is not None and size < 0 for size in sizes):
-        raise GraphError(f"a shape has a negative size: {list(sizes)}; write None for a size that is not known")
-    return sizes
+        return value._sizes
+    if isinstance(value, (int, np.integer, Dimension)):
+        return (size_of(value),)
+    if isinstance(value, str):
+        raise TypeError(f"a shape is a size or a sequence of sizes, not {value!r}")
+    return tuple(map(size_of, value))
 
 
 def format_dims(dims: Dims) -> str:

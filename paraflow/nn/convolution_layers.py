@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from paraflow.errors import GraphError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
-from paraflow.graph.shape import TensorShape
+from paraflow.graph.shape import TensorShape, as_dims
 from paraflow.nn import convolution, convolution_gradients, initializers
 from paraflow.nn.convolution import Numbers, Windows
 from paraflow.nn.initializers import Initializer
@@ -92,7 +92,7 @@ class Conv2D(Layer):
 
     def _channels(self, input_shape: TensorShape) -> int:
         """The number of channels; raises GraphError unless the rank fits and the number is known."""
-        dims = input_shape.dims
+        dims = as_dims(input_shape)
         place = 1 if self.data_format == "channels_first" else -1
         channels = None if dims is None or len(dims) != self._rank + 2 else dims[place]
         if channels is None:

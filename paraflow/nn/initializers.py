@@ -95,9 +95,9 @@ def random_normal(mean: float = 0.0, stddev: float = 1.0, seed: int | None = Non
 
 
 def random_uniform(
-    minval: float = 0.0, maxval: float = 1.0, seed: int | None = None, dtype: Any = float32
+    minval: float = 0.0, maxval: float | None = None, seed: int | None = None, dtype: Any = float32
 ) -> Initializer:
-    """Uniform numbers in [minval, maxval)."""
+    """Uniform numbers in [minval, maxval); for floating point ``maxval`` is 1 by default."""
     return _initializer(lambda shape, chosen: random.random_uniform(shape, minval, maxval, chosen, seed), dtype)
 
 

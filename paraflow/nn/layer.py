@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+import numpy as np
+
 from paraflow.errors import GraphError
 from paraflow.graph.dtypes import DType, as_dtype, float32
-from paraflow.graph.graph import get_default_graph, name_scope
+from paraflow.graph.graph import Graph, get_default_graph, name_scope
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import Dims, TensorShape, format_dims
 from paraflow.nn.variable_scope import Reuse, VariableScope, get_variable, variable_scope
+from paraflow.ops.array import make_placeholder
 from paraflow.ops.nn import bias_add
 from paraflow.ops.state import GraphKeys, Variable
 
@@ -23,7 +27,45 @@ Regularizer = Callable[[Any], Any]
 Constraint = Callable[[Any], Any]
 
 
-class Layer:
+class WithWeights:
+    """What layers and recurrent cells do with their ``weights``, whose values are those of a session."""
+
+    @property
+    def name(self) -> str:
+        """How it is called in messages."""
+        raise NotImplementedError
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All its variables."""
+        raise NotImplementedError
+
+    def get_weights(self) -> list[np.ndarray[Any, Any]]:
+        """The values of ``weights`` in the default session; raises ValueError where there is none."""
+        return [variable.eval() for variable in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Give ``weights`` these values in the default session; raises ValueError where their number or shapes differ.
+
+        Nothing changes then.
+        """
+        variables, arrays = self.weights, [np.asarray(array) for array in weights]
+        shapes = [variable.spec.shape for variable in variables]
+        if shapes != [array.shape for array in arrays]:
+            given = ", ".join(str(array.shape) for array in arrays) or "nothing"
+            needed = ", ".join(map(str, shapes)) or "nothing"
+            raise GraphError(f"layer '{self.name}' has weights of shapes {needed}, and was given {given}")
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.load(array)
+
+    def count_params(self) -> int:
+        """The number of elements of its variables; raises ValueError before the first use."""
+        if not getattr(self, "built", True):
+            raise GraphError(f"layer '{self.name}' has no variables before it is used{at_user_line()}")
+        return sum(variable.shape.num_elements() or 0 for variable in self.weights)
+
+
+class Layer(WithWeights):
     """A function of tensors with variables of its own, as TensorFlow 1's ``tf.layers.Layer``.
 
     A subclass makes variables in ``build(input_shape)`` with `add_weight`, and graph in ``call(inputs, ...)``. A layer
@@ -127,8 +169,11 @@ class Layer:
 
     add_variable = add_weight
 
-    def add_loss(self, losses: Any) -> None:
-        """Add one loss or several to those of the layer, and to the collection of regularisation losses."""
+    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+        """Add one loss or several to those of the layer, and to the collection of regularisation losses.
+
+        ``inputs``, which they depend on, change nothing here.
+        """
         for loss in losses if isinstance(losses, (list, tuple)) else [losses]:
             self._losses.append(loss)
             get_default_graph().add_to_collection(GraphKeys.REGULARIZATION_LOSSES, loss)
@@ -182,11 +227,17 @@ class Layer:
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
 
-    def count_params(self) -> int:
-        """The number of elements of its variables; raises ValueError before the first use."""
-        if not self.built:
-            raise GraphError(f"layer '{self.name}' has no variables before it is used{at_user_line()}")
-        return sum(variable.shape.num_elements() or 0 for variable in self.weights)
+    def compute_output_shape(self, input_shape: Any) -> TensorShape:
+        """The shape of the outputs for inputs of ``input_shape``, as far as it is known; makes no variables.
+
+        Raises ValueError where the layer cannot take such inputs.
+        """
+        other = copy.copy(self)
+        other.built, other._scope, other._asked_for, other._reuse = False, None, None, None
+        other._variables, other._losses, other.updates = [], [], []
+        with Graph().as_default():
+            outputs: Tensor = other(make_placeholder(self._dtype or float32, input_shape))
+            return outputs.shape
 
     def __repr__(self) -> str:
         return f"<paraflow.layers.{type(self).__name__} '{self.name}'>"

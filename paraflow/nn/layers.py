@@ -8,7 +8,7 @@ from typing import Any
 from paraflow.errors import GraphError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
-from paraflow.graph.shape import TensorShape, format_dims
+from paraflow.graph.shape import TensorShape, as_dims, format_dims
 from paraflow.nn import initializers
 from paraflow.nn.convolution_layers import (
     Conv1D,
@@ -133,7 +133,7 @@ class Dense(Layer):
 
     def build(self, input_shape: TensorShape) -> None:
         """Make kernel and bias."""
-        dims = input_shape.dims
+        dims = as_dims(input_shape)
         width = None if dims is None or len(dims) < 2 else dims[-1]
         if width is None:
             raise self._unfit("[..., n] of known rank and known n", dims)

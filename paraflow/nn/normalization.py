@@ -8,7 +8,7 @@ from paraflow.errors import GraphError
 from paraflow.graph.dtypes import float32, is_bool
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert
-from paraflow.graph.shape import TensorShape, known, normal_axis
+from paraflow.graph.shape import TensorShape, as_dims, known, normal_axis
 from paraflow.nn import initializers
 from paraflow.nn.initializers import Initializer
 from paraflow.nn.layer import Constraint, Layer, Regularizer, as_function
@@ -84,7 +84,7 @@ class BatchNormalization(Layer):
 
     def build(self, input_shape: TensorShape) -> None:
         """Make gamma, beta and the moving averages."""
-        dims = input_shape.dims
+        dims = as_dims(input_shape)
         channels = None if dims is None or len(dims) < 2 else dims[normal_axis(self.axis, len(dims))]
         if channels is None:
             raise self._unfit(f"of two axes or more, known in number, and known in size on axis {self.axis}", dims)

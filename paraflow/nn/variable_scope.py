@@ -45,11 +45,15 @@ class VariableScope:
         name: str = "",
         initializer: Any = None,
         regularizer: Regularizer | None = None,
+        caching_device: Any = None,
+        partitioner: None = None,
         custom_getter: Callable[..., Any] | None = None,
         name_scope: str = "",
         dtype: Any = float32,
+        use_resource: bool | None = None,
         constraint: Callable[[Any], Any] | None = None,
     ) -> None:
+        _no_partitioner(partitioner)
         self.reuse = reuse
         self.name = name
         self.initializer = initializer
@@ -58,6 +62,12 @@ class VariableScope:
         self.original_name_scope = name_scope
         self.dtype: DType = as_dtype(dtype)
         self.constraint = constraint
+        self.caching_device = caching_device
+        self.use_resource = use_resource
+
+    @property
+    def partitioner(self) -> None:
+        """None: variables are not partitioned."""
 
     def reuse_variables(self) -> None:
         """From here on find variables, make none."""
@@ -78,6 +88,18 @@ class VariableScope:
     def set_dtype(self, dtype: Any) -> None:
         """Set the dtype of variables that have none of their own."""
         self.dtype = as_dtype(dtype)
+
+    def set_caching_device(self, caching_device: Any) -> None:
+        """Set ``caching_device``, which is kept and changes nothing: a rank has its variables in its own memory."""
+        self.caching_device = caching_device
+
+    def set_use_resource(self, use_resource: bool | None) -> None:
+        """Set ``use_resource``, which is kept and changes nothing: there is one kind of variables."""
+        self.use_resource = use_resource
+
+    def set_partitioner(self, partitioner: None) -> None:
+        """Nothing for None; raises ValueError for a partitioner, as variables are not partitioned."""
+        _no_partitioner(partitioner)
 
     def get_collection(self, name: str) -> list[Any]:
         """What the collection has of this scope."""
@@ -100,7 +122,7 @@ class VariableScope:
         known = {
             "reuse": self.reuse, "name": self.name, "initializer": self.initializer, "regularizer": self.regularizer,
             "custom_getter": self.custom_getter, "name_scope": self.original_name_scope, "dtype": self.dtype,
-            "constraint": self.constraint,
+            "constraint": self.constraint, "caching_device": self.caching_device, "use_resource": self.use_resource,
         }  # fmt: skip
         given = {key: value for key, value in changes.items() if value is not None}
         if self.custom_getter is not None and "custom_getter" in given:
@@ -178,7 +200,7 @@ def variable_scope(
     _no_partitioner(partitioner)
     changes: dict[str, Any] = {
         "initializer": initializer, "regularizer": regularizer, "custom_getter": custom_getter, "dtype": dtype,
-        "constraint": constraint,
+        "constraint": constraint, "caching_device": caching_device, "use_resource": use_resource,
     }  # fmt: skip
     last = (name_or_scope if isinstance(name_or_scope, str) else name_or_scope.name).rpartition("/")[2]
     graph = get_default_graph()
@@ -201,11 +223,24 @@ def variable_scope(
 
 
 def variable_op_scope(
-    values: Sequence[Any] | None, name_or_scope: str | VariableScope | None, default_name: str | None = None,
-    *arguments: Any, **keywords: Any,
-) -> Any:  # fmt: skip
+    values: Sequence[Any] | None,
+    name_or_scope: str | VariableScope | None,
+    default_name: str | None = None,
+    initializer: Any = None,
+    regularizer: Regularizer | None = None,
+    caching_device: Any = None,
+    partitioner: None = None,
+    custom_getter: Callable[..., Any] | None = None,
+    reuse: Reuse = None,
+    dtype: Any = None,
+    use_resource: bool | None = None,
+    constraint: Callable[[Any], Any] | None = None,
+) -> Any:
     """`variable_scope`, with the order of its first arguments that it had at first."""
-    return variable_scope(name_or_scope, default_name, values, *arguments, **keywords)
+    return variable_scope(
+        name_or_scope, default_name, values, initializer, regularizer, caching_device, partitioner, custom_getter,
+        reuse, dtype, use_resource, constraint,
+    )  # fmt: skip
 
 
 def get_variable(
@@ -255,11 +290,16 @@ def get_variable(
 
 def get_local_variable(
     name: str, shape: Any = None, dtype: Any = None, initializer: Any = None, regularizer: Regularizer | None = None,
-    trainable: bool | None = False, collections: Sequence[str] | None = None, **keywords: Any,
+    trainable: bool | None = False, collections: Sequence[str] | None = None, caching_device: Any = None,
+    partitioner: None = None, validate_shape: bool = True, use_resource: bool | None = None,
+    custom_getter: Callable[..., Any] | None = None, constraint: Callable[[Any], Any] | None = None,
 ) -> Variable:  # fmt: skip
     """Like `get_variable`, for a variable of the collection LOCAL_VARIABLES, which is not trained."""
     keys = [*(collections or ()), GraphKeys.LOCAL_VARIABLES]
-    return get_variable(name, shape, dtype, initializer, regularizer, False, keys, **keywords)
+    return get_variable(
+        name, shape, dtype, initializer, regularizer, False, keys, caching_device, partitioner, validate_shape,
+        use_resource, custom_getter, constraint,
+    )  # fmt: skip
 
 
 def no_regularizer(_: Any) -> None:

@@ -31,7 +31,7 @@ digits, repeat work in the gradient, or take many passes.
 '''
 
 from paraflow.graph.node import operators
-from paraflow.ops import indexing, linalg, logic, math
+from paraflow.ops import indexing, linalg, logic, math, rows, variables
 
 operators.update(
     {
@@ -54,5 +54,18 @@ operators.update(
         "logical_and": logic.logical_and,
         "logical_or": logic.logical_or,
         "logical_xor": logic.logical_xor,
+        # What variables have as methods.
+        "count_up_to": variables.count_up_to,
+        "scatter_update": rows.scatter_update,
+        "scatter_add": rows.scatter_add_to,
+        "scatter_sub": rows.scatter_sub,
+        "scatter_mul": variables.scatter_mul,
+        "scatter_div": variables.scatter_div,
+        "scatter_min": variables.scatter_min,
+        "scatter_max": variables.scatter_max,
+        "batch_scatter_update": variables.batch_scatter_update,
+        "scatter_nd_update": variables.scatter_nd_update,
+        "scatter_nd_add": variables.scatter_nd_add,
+        "scatter_nd_sub": variables.scatter_nd_sub,
     }
 )

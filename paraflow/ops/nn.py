@@ -382,8 +382,8 @@ def log_poisson_loss(
 # -- composites -------------------------------------------------------------------------------------------------------
 
 
-def bias_add(value: Any, bias: Any, data_format: str = "NHWC", name: str | None = None) -> Tensor:
-    """``value`` plus a vector ``bias`` along its last axis, or along axis 1 when ``data_format`` is "NCHW"."""
+def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Tensor:
+    """``value`` plus a vector ``bias`` along its last axis ("NHWC"), or along axis 1 when ``data_format`` is "NCHW"."""
     x = convert(value)
     b = convert(bias, x.dtype)
     if b.spec.rank not in (1, None):
@@ -392,7 +392,7 @@ def bias_add(value: Any, bias: Any, data_format: str = "NHWC", name: str | None 
         if x.spec.rank is None:
             raise GraphError("bias_add: NCHW needs the rank of the value; give it with set_shape")
         b = reshape(b, [-1] + [1] * (x.spec.rank - 2))
-    elif data_format != "NHWC":
+    elif data_format not in ("NHWC", None):
         raise GraphError(f"bias_add: data_format is 'NHWC' or 'NCHW', not {data_format!r}")
     channels = None if x.spec.shape is None else x.spec.shape[1 if data_format == "NCHW" else -1]
     size = None if b.spec.shape is None else b.spec.shape[0]

@@ -21,20 +21,20 @@ def norm(
     tensor: Any,
     ord: Any = "euclidean",
     axis: Any = None,
-    keepdims: bool = False,
-    name: str = "norm",
-    keep_dims: bool = False,
+    keepdims: bool | None = None,
+    name: str | None = None,
+    keep_dims: bool | None = None,
 ) -> Tensor:
     """The norm of vectors (``axis`` an int, or None: of all elements as one vector) or matrices (two axes).
 
     ``ord``: "euclidean", 1, 2, inf, any p > 0 for vectors; "euclidean", "fro", 1, inf or 2 (the largest singular value)
     for matrices. The gradient of the Euclidean norm at 0 is NaN. ``keep_dims`` is the older name of ``keepdims``.
     """
-    x, keepdims = convert(tensor), keepdims or keep_dims
+    x, keepdims = convert(tensor), bool(keepdims or keep_dims)
     axes = tuple(axis) if isinstance(axis, (list, tuple)) else None
     if axes is not None and len(axes) == 1:
         axis, axes = axes[0], None
-    with x.graph.name_scope(name):
+    with x.graph.name_scope(name or "norm"):
         if ord == "euclidean" or (ord == "fro" and axes) or (ord == 2 and not axes):
             return sqrt(reduce_sum(multiply(x, dual(x)), axes or axis, keepdims))
         if axes is not None:

@@ -359,18 +359,18 @@ def reduce_euclidean_norm(
 def count_nonzero(
     input_tensor: Any = None,
     axis: Axis = None,
-    keepdims: bool = False,
+    keepdims: bool | None = None,
     dtype: Any = int64,
     name: str | None = None,
     reduction_indices: Axis = None,
-    keep_dims: bool = False,
+    keep_dims: bool | None = None,
     input: Any = None,
 ) -> Tensor:
     """How many elements over ``axis`` are not 0 (False), in ``dtype``; the last three arguments are older names."""
     x = convert(input if input_tensor is None else input_tensor)
     hits = cast(not_equal(x, np.zeros((), x.dtype)), as_dtype(dtype))
     over = reduction_indices if axis is None else axis
-    count: Tensor = reduce_sum(hits, over, keepdims or keep_dims, name=name or "count_nonzero")
+    count: Tensor = reduce_sum(hits, over, bool(keepdims or keep_dims), name=name or "count_nonzero")
     return count
 
 

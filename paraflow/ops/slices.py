@@ -23,15 +23,16 @@ class IndexedSlices:
 
     ``values`` has shape (n, ...), ``indices`` (n,) integers, in any order and perhaps with duplicates, ``dense_shape``
     is the shape of the whole. It is what `gradients` returns for a variable that is only looked up. Used as an operand
-    it becomes the whole tensor; a session returns it as an `IndexedSlicesValue`.
+    it becomes the whole tensor; a session returns it as an `IndexedSlicesValue`. Indices of more axes are for the
+    methods of variables alone, `Variable.batch_scatter_update` and its kin.
     """
 
     def __init__(self, values: Any, indices: Any, dense_shape: Any = None) -> None:
         self.values: Tensor = convert(values)
         self.indices: Tensor = convert(indices)
         self.dense_shape: Tensor | None = None if dense_shape is None else convert(dense_shape)
-        if not is_integer(self.indices.dtype) or self.indices.spec.rank not in (1, None):
-            raise GraphError(f"the indices of IndexedSlices are a vector of integers, not {self.indices!r}")
+        if not is_integer(self.indices.dtype):
+            raise GraphError(f"the indices of IndexedSlices are integers, not {self.indices!r}")
 
     def __tensor__(self) -> Tensor:
         """The whole tensor, the rows of one index added up."""
@@ -66,6 +67,15 @@ class IndexedSlices:
         value = None if self.dense_shape is None else self.dense_shape.spec.value
         return TensorShape(None if value is None else tuple(int(n) for n in value))
 
+    @property
+    def device(self) -> str:
+        """The device that the author asked for, or nothing."""
+        return self.values.device
+
+    def consumers(self) -> list[Operation]:
+        """The operations that have one of its parts as an input."""
+        return consumers_of(self.values, self.indices, self.dense_shape)
+
     def with_values(self, values: Tensor) -> IndexedSlices:
         """Other values for the same rows."""
         return IndexedSlices(values, self.indices, self.dense_shape)
@@ -75,6 +85,11 @@ class IndexedSlices:
 
     def __repr__(self) -> str:
         return f"<paraflow.IndexedSlices values={self.values!r} indices={self.indices!r}>"
+
+
+def consumers_of(*parts: Tensor | None) -> list[Operation]:
+    """The operations that have one of ``parts`` as an input, each once."""
+    return list(dict.fromkeys(operation for part in parts if part is not None for operation in part.consumers()))
 
 
 class IndexedSlicesValue(NamedTuple):
@@ -145,8 +160,8 @@ def unique_rows(values, indices):
 
 @unique_rows.shape
 def _(values: Spec, indices: Spec) -> tuple[Spec, ...]:
-    if not is_integer(indices.dtype):
-        raise GraphError(f"indices are integers, not {indices.dtype.name}")
+    if not is_integer(indices.dtype) or indices.rank not in (1, None):
+        raise GraphError(f"indices of rows are a vector of integers, not {indices.dtype.name} {indices.shape}")
     count = None if indices.shape is None else indices.shape[0]
     rows = None if values.shape is None else (None, *values.shape[1:])
     return Spec(values.dtype, rows), Spec(indices.dtype, (None,)), Spec(int32, (count,))

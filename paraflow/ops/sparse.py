@@ -27,7 +27,7 @@ from paraflow.ops.gathering import boolean_mask, gather, gather_nd
 from paraflow.ops.logic import not_equal, where
 from paraflow.ops.math import divide, multiply
 from paraflow.ops.reduce import reduce_sum
-from paraflow.ops.slices import IndexedSlices
+from paraflow.ops.slices import IndexedSlices, consumers_of
 
 # The collection of placeholders for parts of sparse tensors, whose first sizes do not count samples.
 SPARSE_PARTS = "sparse_parts"
@@ -92,9 +92,13 @@ class SparseTensor:
 
     __array_ufunc__ = None  # an array times a sparse tensor is the sparse tensor's business
 
-    def with_values(self, values: Tensor) -> SparseTensor:
+    def consumers(self) -> list[Operation]:
+        """The operations that have one of its parts as an input."""
+        return consumers_of(self.indices, self.values, self.dense_shape)
+
+    def with_values(self, new_values: Tensor) -> SparseTensor:
         """Other values at the same places."""
-        return SparseTensor(self.indices, values, self.dense_shape)
+        return SparseTensor(self.indices, new_values, self.dense_shape)
 
     def __mul__(self, other: Any) -> SparseTensor:
         """The product with a dense tensor that broadcasts to the whole; what is not there stays 0."""
@@ -117,9 +121,10 @@ class SparseTensor:
         return there
 
     @classmethod
-    def from_value(cls, value: Any) -> SparseTensor:
+    def from_value(cls, sparse_tensor_value: Any) -> SparseTensor:
         """A sparse tensor of three arrays, or the one that it is."""
-        return value if isinstance(value, SparseTensor) else cls(*value)
+        given = sparse_tensor_value
+        return given if isinstance(given, SparseTensor) else cls(*given)
 
     def __repr__(self) -> str:
         return f"<paraflow.SparseTensor indices={self.indices!r} values={self.values!r} shape={self.shape}>"

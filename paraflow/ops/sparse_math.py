@@ -11,7 +11,7 @@ from paraflow.graph.dtypes import bool_, float32, int64, is_bfloat16, is_complex
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, compatible, format_dims, normal_axes
+from paraflow.graph.shape import Spec, compatible, normal_axes
 from paraflow.ops.array import cast, known_shape, reshape, size_along, zeros_like
 from paraflow.ops.complexes import conj
 from paraflow.ops.gathering import boolean_mask, gather, scatter_add, scatter_nd
@@ -269,7 +269,7 @@ def sparse_softmax(sp_input: Any, name: str | None = None) -> SparseTensor:
     """The softmax of the elements that are there along the last axis; what a sparse tensor leaves out stays so."""
     sp = as_sparse(sp_input, "sp_input")
     if rank_of(sp, "sparse_softmax") < 2:
-        raise GraphError(f"sparse_softmax needs two axes or more, not {format_dims(sp.shape.dims)}{at_user_line()}")
+        raise GraphError(f"sparse_softmax needs two axes or more, not {sp.shape}{at_user_line()}")
     with name_scope(name or "SparseSoftmax"):
         _, rows = grouped_places(sp.indices[:, :-1])
         return sp.with_values(segment_softmax(sp.values, rows))

@@ -17,8 +17,10 @@ from paraflow.graph.dtypes import DType, as_dtype
 from paraflow.graph.graph import Graph, VariableSpec, get_default_graph, innermost
 from paraflow.graph.node import Operation, Tensor, operators
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims
+from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims, merge
 from paraflow.ops.array import group, identity
+from paraflow.ops.gathering import gather, gather_nd
+from paraflow.ops.slices import IndexedSlices
 
 
 class GraphKeys:
@@ -32,6 +34,7 @@ class GraphKeys:
     MODEL_VARIABLES = "model_variables"
     METRIC_VARIABLES = "metric_variables"
     TRAINABLE_VARIABLES = "trainable_variables"
+    VARIABLES = GLOBAL_VARIABLES
     MOVING_AVERAGE_VARIABLES = "moving_average_variables"
     WEIGHTS = "weights"
     BIASES = "biases"
@@ -48,6 +51,10 @@ class GraphKeys:
     SAVERS = "savers"
     QUEUE_RUNNERS = "queue_runners"
     TABLE_INITIALIZERS = "table_initializer"
+    RESOURCES = "resources"
+    LOCAL_RESOURCES = "local_resources"
+    TRAINABLE_RESOURCE_VARIABLES = "trainable_resource_variables"
+    CONCATENATED_VARIABLES = "concatenated_variables"
     ASSET_FILEPATHS = "asset_filepaths"
     INIT_OP = "init_op"
     LOCAL_INIT_OP = "local_init_op"
@@ -275,6 +282,83 @@ class Variable:
     ) -> Any:
         """Subtract ``delta``; otherwise like `assign`."""
         return _output(self._assign(operators["subtract"](self, delta), name, "AssignSub"), read_value)
+
+    def set_shape(self, shape: Any) -> None:
+        """Raise ValueError unless ``shape`` may be that of the variable, which is fixed."""
+        merge(self.spec.shape, as_dims(shape))
+
+    def count_up_to(self, limit: int) -> Tensor:
+        """`paraflow.count_up_to` of this variable, an integer scalar."""
+        counted: Tensor = operators["count_up_to"](self, limit)
+        return counted
+
+    def sparse_read(self, indices: Any, name: str | None = None) -> Tensor:
+        """The rows at ``indices``, as `gather` has them."""
+        rows: Tensor = gather(self, indices, name=name)
+        return rows
+
+    def gather_nd(self, indices: Any, name: str | None = None) -> Tensor:
+        """The elements or slices at ``indices`` [..., k], as `gather_nd` has them."""
+        parts: Tensor = gather_nd(self, indices, name=name)
+        return parts
+
+    def scatter_update(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """Make the values of ``sparse_delta`` the rows at its indices; the output is the whole new value.
+
+        This and its kin are `paraflow.scatter_update` and its kin. Raises TypeError for what is no `IndexedSlices`.
+        """
+        return self._scattered("scatter_update", sparse_delta, name)
+
+    def scatter_add(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """Add the values of ``sparse_delta`` to the rows at its indices; like `scatter_update`."""
+        return self._scattered("scatter_add", sparse_delta, name)
+
+    def scatter_sub(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """Subtract the values of ``sparse_delta`` from the rows at its indices; like `scatter_update`."""
+        return self._scattered("scatter_sub", sparse_delta, name)
+
+    def scatter_mul(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """Multiply the rows at the indices of ``sparse_delta`` by its values; like `scatter_update`."""
+        return self._scattered("scatter_mul", sparse_delta, name)
+
+    def scatter_div(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """Divide the rows at the indices of ``sparse_delta`` by its values; like `scatter_update`."""
+        return self._scattered("scatter_div", sparse_delta, name)
+
+    def scatter_min(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """Bound the rows at the indices of ``sparse_delta`` from above by its values; like `scatter_update`."""
+        return self._scattered("scatter_min", sparse_delta, name)
+
+    def scatter_max(self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None) -> Tensor:
+        """Bound the rows at the indices of ``sparse_delta`` from below by its values; like `scatter_update`."""
+        return self._scattered("scatter_max", sparse_delta, name)
+
+    def batch_scatter_update(
+        self, sparse_delta: IndexedSlices, use_locking: bool = False, name: str | None = None
+    ) -> Tensor:
+        """`paraflow.batch_scatter_update` by the values of ``sparse_delta`` at its indices [..., n]."""
+        return self._scattered("batch_scatter_update", sparse_delta, name)
+
+    def scatter_nd_update(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+        """`paraflow.scatter_nd_update` of this variable."""
+        value: Tensor = operators["scatter_nd_update"](self, indices, updates, name=name)
+        return value
+
+    def scatter_nd_add(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+        """`paraflow.scatter_nd_add` to this variable."""
+        value: Tensor = operators["scatter_nd_add"](self, indices, updates, name=name)
+        return value
+
+    def scatter_nd_sub(self, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+        """`paraflow.scatter_nd_sub` from this variable."""
+        value: Tensor = operators["scatter_nd_sub"](self, indices, updates, name=name)
+        return value
+
+    def _scattered(self, how: str, delta: Any, name: str | None) -> Tensor:
+        if not isinstance(delta, IndexedSlices):
+            raise TypeError(f"sparse_delta is not IndexedSlices: {delta!r}{at_user_line()}")
+        value: Tensor = operators[how](self, delta.indices, delta.values, name=name)
+        return value
 
     def eval(self, session: Runner | None = None) -> np.ndarray[Any, Any]:
         """The current value in ``session`` or in the default session."""

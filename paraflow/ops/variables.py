@@ -205,4 +205,3 @@ scatter_max = _of_rows("max", "Bound from below")
 scatter_nd_update = _of_elements("update", "Write ``updates`` into")
 scatter_nd_add = _of_elements("add", "Add ``updates`` to")
 scatter_nd_sub = _of_elements("sub", "Subtract ``updates`` from")
-

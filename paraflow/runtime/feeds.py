@@ -83,6 +83,8 @@ def feed_tensor(graph: Graph, key: Any) -> Tensor:
         if len(element.outputs) != 1:
             raise InvalidArgumentError(f"cannot feed {element.where()}: it has {len(element.outputs)} outputs")
         element = element.outputs[0]
+    if not graph.is_feedable(element):
+        raise InvalidArgumentError(f"tensor {element.name} may not be fed: the program has said prevent_feeding")
     return element
 
 
@@ -136,6 +138,8 @@ class Fetches:
         if item is None:
             raise TypeError("None cannot be fetched; a gradient that does not exist is None")
         element = graph.as_graph_element(item)
+        if not graph.is_fetchable(element):
+            raise InvalidArgumentError(f"{item!r} may not be fetched: the program has said prevent_fetching")
         if isinstance(element, Operation):
             self.operations.append(element)
             return lambda results: None

@@ -23,6 +23,7 @@ from paraflow.compiler.specialise import Given
 from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree
 from paraflow.graph.context import stacks
 from paraflow.graph.graph import Graph, get_default_graph
+from paraflow.graph.graph_def import GraphDef
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program, dependents
 from paraflow.ops.collective import EXCHANGES
@@ -195,9 +196,14 @@ class Session:
             arrays.append(check_feed(tensor, value))
         return self._run(fetches, fetch_key(fetches), tuple(tensors), arrays)
 
-    def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
-        """A function of the values of ``feed_list`` that does what `run` does, without looking anything up again."""
-        tensors = tuple(feed_tensor(self.graph, key) for key in feed_list)
+    def make_callable(
+        self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False
+    ) -> Callable[..., Any]:
+        """A function of the values of ``feed_list`` that does what `run` does, without looking anything up again.
+
+        With ``accept_options`` it takes the keywords ``options`` and ``run_metadata`` too, as `run` does.
+        """
+        tensors = tuple(feed_tensor(self.graph, key) for key in feed_list or ())
         check_distinct(tensors)
         key = fetch_key(fetches)
 
@@ -207,7 +213,20 @@ class Session:
             arrays = [check_feed(t, v) for t, v in zip(tensors, values, strict=True)]
             return self._run(fetches, key, tensors, arrays)
 
-        return call
+        def call_with_options(*values: Any, options: Any = None, run_metadata: Any = None) -> Any:
+            return call(*values)
+
+        return call_with_options if accept_options else call
+
+    @property
+    def graph_def(self) -> GraphDef:
+        """`Graph.as_graph_def` of its graph as it is now."""
+        return self.graph.as_graph_def()
+
+    @property
+    def sess_str(self) -> str:
+        """The target, which is ''."""
+        return ""
 
     def _run(self, fetches: Any, key: Any, tensors: tuple[Tensor, ...], arrays: list[Array]) -> Any:
         with self._lock:

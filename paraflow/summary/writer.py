@@ -72,6 +72,10 @@ class FileWriter:
             raise TypeError(f"add_graph takes a Graph, not {graph!r}")
         self._add(lambda tensorboard: {"graph_def": tensorboard.graph(graph)}, global_step)
 
+    def add_event(self, event: Any) -> None:
+        """Write an event, a protocol buffer of TensorBoard's, as it is."""
+        self._write(lambda tensorboard: event)
+
     def flush(self) -> None:
         """Wait until everything added is written."""
         if self._writer is not None:
@@ -90,12 +94,14 @@ class FileWriter:
         self._closed = False
 
     def _add(self, content: Callable[[_Tensorboard], dict[str, Any]], global_step: Any) -> None:
+        step = 0 if global_step is None else int(global_step)
+        self._write(lambda tensorboard: tensorboard.event(wall_time=time.time(), step=step, **content(tensorboard)))
+
+    def _write(self, event: Callable[[_Tensorboard], Any]) -> None:
         if self._closed:
             raise FailedPreconditionError(f"this FileWriter of {self._logdir} is closed; reopen() it, or make another")
         if self._tensorboard is not None:
-            step = 0 if global_step is None else int(global_step)
-            event = self._tensorboard.event(wall_time=time.time(), step=step, **content(self._tensorboard))
-            self._writer.add_event(event)
+            self._writer.add_event(event(self._tensorboard))
 
     def __enter__(self) -> Self:
         return self

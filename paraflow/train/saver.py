@@ -105,6 +105,8 @@ class Saver:
         meta_graph_suffix: str = "meta",
         write_meta_graph: bool = True,
         write_state: bool = True,
+        strip_default_attrs: bool = False,
+        save_debug_info: bool = False,
     ) -> str:
         """Write the variables' values in the session ``sess``, and return the path, which `restore` takes.
 
@@ -115,7 +117,7 @@ class Saver:
         written as well, for `import_meta_graph`, into a file of that name that ends in ``.meta``
         (``meta_graph_suffix``), unless it holds what no file can: then a RuntimeWarning names that, with its line.
 
-        With several ranks rank 0 writes, and the others return at once.
+        With several ranks rank 0 writes, and the others return at once. The last two arguments change nothing.
 
         Raises ValueError for a directory that does not exist, and FailedPreconditionError for variables that have no
         value, or whose values are on other ranks.
@@ -188,6 +190,11 @@ class Saver:
         }
         return {"variables": entries, "options": self._options}
 
+    as_saver_def = to_proto
+
+    def build(self) -> None:
+        """Nothing: a saver is ready when it is made."""
+
     @staticmethod
     def from_proto(saver_def: Mapping[str, Any], import_scope: str | None = None) -> Saver:
         """The saver of the default graph, whose names are below ``import_scope``, that `to_proto` has described.
@@ -232,6 +239,10 @@ class Saver:
     def set_last_checkpoints(self, last_checkpoints: Sequence[str]) -> None:
         """Take over checkpoints that another Saver has written, oldest first, as if this one had just done so."""
         self._kept = [(path, time.time()) for path in last_checkpoints]
+
+    def set_last_checkpoints_with_time(self, last_checkpoints_with_time: Sequence[tuple[str, float]]) -> None:
+        """Like `set_last_checkpoints`, with pairs of a path and the time of its saving, in seconds since 1970."""
+        self._kept = [(path, saved) for path, saved in last_checkpoints_with_time]
 
     def recover_last_checkpoints(self, checkpoint_paths: Sequence[str]) -> None:
         """Like `set_last_checkpoints`, with those that are there and the times of their files."""

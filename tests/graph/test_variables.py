@@ -202,3 +202,71 @@ def test_an_interactive_session_is_the_default_one_until_it_is_closed():
         session.close()
     assert pf.get_default_session() is not session
     assert pf.get_default_graph() is not graph
+
+
+ROWS = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+DELTA = np.float32([[10, 20], [30, 40], [2, 4]]), np.array([0, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),  # what TensorFlow 2.21 returns
+    [
+        ("scatter_add", [[13.0, 26.0], [3.0, 4.0], [35.0, 46.0]]),
+        ("scatter_sub", [[-11.0, -22.0], [3.0, 4.0], [-25.0, -34.0]]),
+        ("scatter_update", [[2.0, 4.0], [3.0, 4.0], [30.0, 40.0]]),
+        ("scatter_mul", [[20.0, 160.0], [3.0, 4.0], [150.0, 240.0]]),
+        ("scatter_div", [[0.05, 0.025], [3.0, 4.0], [0.16666667, 0.15]]),
+        ("scatter_min", [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]),
+        ("scatter_max", [[10.0, 20.0], [3.0, 4.0], [30.0, 40.0]]),
+    ],
+)
+def test_methods_scatter_slices(session, method, expected):
+    v = pf.Variable(ROWS)
+    session.run(v.initializer)
+    result = session.run(getattr(v, method)(pf.IndexedSlices(*DELTA)))
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+    np.testing.assert_array_equal(session.run(v), result)
+    with pytest.raises(TypeError, match="sparse_delta is not IndexedSlices"):
+        getattr(v, method)([[1.0, 2.0]])
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),  # what TensorFlow 2.21 returns
+    [
+        ("scatter_nd_add", [[1.0, 12.0], [3.0, 4.0], [25.0, 6.0]]),
+        ("scatter_nd_sub", [[1.0, -8.0], [3.0, 4.0], [-15.0, 6.0]]),
+        ("scatter_nd_update", [[1.0, 10.0], [3.0, 4.0], [20.0, 6.0]]),
+    ],
+)
+def test_methods_scatter_elements(session, method, expected):
+    v = pf.Variable(ROWS)
+    session.run(v.initializer)
+    changed = getattr(v, method)([[0, 1], [2, 0]], [10.0, 20.0], name="changed")
+    assert session.run(changed).tolist() == expected
+    assert session.run(v).tolist() == expected
+
+
+def test_slices_are_scattered_within_each_part_of_a_batch(session):
+    v = pf.Variable(np.zeros((2, 3, 2), np.float32))
+    session.run(v.initializer)
+    delta = pf.IndexedSlices(np.float32([[[1, 2]], [[3, 4]]]), np.array([[2], [0]]))
+    expected = [[[0.0, 0.0], [0.0, 0.0], [1.0, 2.0]], [[3.0, 4.0], [0.0, 0.0], [0.0, 0.0]]]
+    assert session.run(v.batch_scatter_update(delta)).tolist() == expected
+    negative = pf.batch_scatter_update(v, delta.indices, -delta.values)
+    np.testing.assert_array_equal(session.run(negative), -np.array(expected))
+    with pytest.raises(ValueError, match="first axes"):
+        pf.batch_scatter_update(v, [[2], [0], [1]], np.zeros((3, 1, 2), np.float32))
+
+
+def test_methods_gather_count_and_check_the_shape(session):
+    v, n = pf.Variable(ROWS), pf.Variable(0)
+    session.run([v.initializer, n.initializer])
+    assert session.run(v.sparse_read([2, 0])).tolist() == [ROWS[2], ROWS[0]]
+    assert session.run(v.gather_nd([[2, 0], [0, 1]])).tolist() == [5.0, 2.0]
+    counted = n.count_up_to(2)
+    assert [session.run(counted), session.run(counted)] == [0, 1]
+    with pytest.raises(OutOfRangeError, match="reached limit of 2"):
+        session.run(counted)
+    v.set_shape([None, 2])
+    with pytest.raises(ValueError, match=r"\(3, 2\) and \(\?, 3\)"):
+        v.set_shape([None, 3])

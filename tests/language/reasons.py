@@ -185,7 +185,6 @@ MISSING = {
 
 DIFFERS = {
     **dict.fromkeys(("DType", "dtypes.DType"), "the class of numpy's dtypes"),
-    "Dimension": "a size that is known, an int; one that is not is None",
     "OpError": "its arguments are TensorFlow's, or a message alone",
     **dict.fromkeys(("nest.assert_same_structure", "nest.flatten", "nest.pack_sequence_as"),
                     "sparse tensors are leaves: there is nothing to expand"),
@@ -223,8 +222,8 @@ DIFFERS = {
                      "layers.conv3d", "layers.conv2d_transpose",
                      "layers.Conv3DTranspose", "layers.conv3d_transpose", "layers.separable_conv1d",
                      "layers.separable_conv2d"), DEFAULTS),
-    "VariableScope": "scopes are made by variable_scope; variables are not cached on devices",
-    "get_variable": "variables are in the ranks' planes: there is no synchronization to choose",
+    **dict.fromkeys(("get_variable", "get_local_variable"),
+                    "variables are in the ranks' planes: there is no synchronization to choose"),
     "custom_gradient": "it decorates a function",
     "train.Saver": "a saver is no protocol buffer",
     "train.update_checkpoint_state": "times of older checkpoints are not kept",

@@ -5,8 +5,9 @@ and defaults), ``differs`` or ``missing``, the last two with a reason of reasons
 tf_signatures.txt (see make_tf_signatures.py). Values and gradients are compared for arguments that are made for every
 function (generated.py). Where there are none such, for classes, functions that need a session, draw at random or take
 a kind of argument of their own, the value is checked ``elsewhere``, in the test that the line names (pointers.py). A
-dash is for what is missing, and for gradients where values are checked elsewhere. A word after the command restricts
-the table to symbols that begin with it: ``python -m language.symbols linalg.``
+dash is for what is missing, and for gradients where values are checked elsewhere. The members of classes follow
+(members.py). A word after the command restricts the table to symbols that begin with it: ``python -m language.symbols
+linalg.``
 """
 
 import fnmatch
@@ -17,84 +18,14 @@ from collections import Counter
 import numpy as np
 
 import paraflow
-from paraflow.graph.record import OpRecord
 
+from . import members
 from .pointers import checked_in
 from .reasons import DIFFERS, MISSING, VALUES
-from .signatures import reference
+from .signatures import difference, found, reference
 from .values import compared
 
-# Arguments that came after TensorFlow 1.15, or say what has no meaning here and is taken nowhere.
-NEWER = {
-    "layout", "bad_indices_policy", "grad_a", "grad_b", "index_type", "align", "linspace.axis", "lin_space.axis",
-    "matmul.output_type",
-}  # fmt: skip
-# Older names of arguments: the records take them by keyword (tests/ops/test_older_names.py).
-OLDER = {"keep_dims", "reduction_indices", "dimension", "dim", "squeeze_dims", "seq_dim", "batch_dim"}
 DTYPES = {"half": "float16", "double": "float64"}
-
-
-def found(symbol):
-    """Our object of that name, or None."""
-    thing = paraflow
-    for part in symbol.split("."):
-        if part not in getattr(thing, "__all__", dir(thing)) and symbol != "print":  # which no star import may give
-            return None
-        thing = getattr(thing, part)
-    return thing
-
-
-def shown(default):
-    """A default as tf_signatures.txt has it."""
-    if isinstance(default, np.dtype):
-        return default.name
-    return getattr(default, "__name__", None) if callable(default) else repr(default)
-
-
-def difference(symbol, theirs, thing):
-    """What is not TensorFlow's in our parameters, or an empty string."""
-    short = symbol.rpartition(".")[2]
-    try:
-        ours = inspect.signature(thing).parameters
-    except ValueError:  # classes of C
-        return "is Python's or numpy's"
-    taken = list(ours)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in ours.values())
-    record = isinstance(thing, OpRecord)
-    place = 0
-    for written in theirs:
-        name, _, default = written.partition("=")
-        if name in NEWER or f"{short}.{name}" in NEWER or name.startswith("**") or name in ("args", "kwargs"):
-            continue
-        if name.startswith("*"):
-            if not any(p.kind is p.VAR_POSITIONAL for p in ours.values()):
-                return f"takes no {name}"
-            continue
-        if name not in ours:
-            if (name in OLDER and record) or open_ended:
-                continue
-            return f"has no {name}"
-        at = taken.index(name)
-        if at < place:
-            return f"has {name} elsewhere"
-        place = at
-        mine = ours[name].default
-        if default and mine is inspect.Parameter.empty:
-            return f"needs {name}"
-        # None in TensorFlow is mostly a default chosen inside.
-        if default not in ("", "None") and name != "name" and not alike(default, shown(mine)):
-            return f"has {name}={shown(mine)}, not {default}"
-    known = {written.partition("=")[0].lstrip("*") for written in theirs}
-    extra = (p for n, p in ours.items() if n not in known and p.kind is p.POSITIONAL_OR_KEYWORD)
-    return next((f"needs {p.name}" for p in extra if p.default is p.empty), "")
-
-
-def alike(a, b):
-    """Whether two written defaults are one: the same words or the same number."""
-    try:
-        return a.strip("'") == b.strip("'") or float(a) == float(b)
-    except ValueError:
-        return False
 
 
 def state(symbol, theirs):
@@ -146,6 +77,10 @@ def main():
         notes = "; ".join(filter(None, (what, why, other, VALUES.get(symbol, ""))))
         print(f"{symbol:48} {how:8} {value:9} {gradient:8} {notes}".rstrip())
         counts.update([how, f"value {value}", f"gradient {gradient}"])
+    for member, how, what, why in members.table():
+        if member.startswith(begins):
+            print(f"{member:48} {how:8} {'-':8} {'-':8} {'; '.join(filter(None, (what, why)))}".rstrip())
+            counts.update([f"members {how}"])
     print(", ".join(f"{n} {how}" for how, n in sorted(counts.items())))
 
 

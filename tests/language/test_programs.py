@@ -267,5 +267,5 @@ def test_sizes_of_shapes(graph):
     assert [pf.dimension_value(size) for size in shape] == [None, 3]
     assert type(pf.dimension_value(shape[1])) is int
     assert isinstance(shape[1], pf.Dimension)
-    assert [pf.dimension_at_index(s, 1) for s in (shape, [4, 5], None)] == [3, 5, None]
+    assert [pf.dimension_at_index(s, 1).value for s in (shape, [4, 5], None)] == [3, 5, None]
     assert isinstance(pf.float32, pf.DType)

@@ -1,12 +1,17 @@
 """The table of symbols is honest: what is missing or differs has its reason, and no reason outlives it."""
 
 import fnmatch
+import inspect
 
+import pytest
+
+from . import member_reasons, members
 from .reasons import DIFFERS, MISSING, VALUES
-from .signatures import split
-from .symbols import alike, table, values_of
+from .signatures import alike, difference, found, reference, split
+from .symbols import table, values_of
 
 TABLE = list(table())
+MEMBERS = list(members.table())
 STATES = {symbol: how for symbol, how, _, _ in TABLE}
 
 
@@ -26,6 +31,24 @@ def test_no_reason_is_left_of_what_is_there():
 
 def test_a_symbol_named_without_a_pattern_is_missing():
     assert [p for p in MISSING if STATES.get(p, "missing") != "missing"] == []
+
+
+def test_members_that_are_missing_or_differ_have_a_reason():
+    assert {m: what or how for m, how, what, why in MEMBERS if how != "same" and not why} == {}
+    assert len(MEMBERS) > 500
+
+
+@pytest.mark.parametrize(("how", "reasons"), [("missing", member_reasons.MISSING), ("differs", member_reasons.DIFFERS)])
+def test_no_reason_is_left_of_a_member_that_is_there(how, reasons):
+    used = [next((p for p in reasons if fnmatch.fnmatchcase(m, p)), None) for m, found, _, _ in MEMBERS if found == how]
+    assert [p for p in reasons if p not in used] == []
+
+
+def test_members_are_compared_of_all_classes_but_those_of_protocol_buffers():
+    compared_ones = {found(name) for name in members.reference()}
+    classes = {s for s, _ in reference() if inspect.isclass(found(s)) and found(s) not in compared_ones}
+    buffers = {"ConfigProto", "GPUOptions", "GraphOptions", "OptimizerOptions", "RunMetadata", "RunOptions", "Summary"}
+    assert classes == {*buffers, "train.NewCheckpointReader"}
 
 
 def test_values_and_gradients_are_tensorflows_but_where_a_reason_is_given():
@@ -61,3 +84,15 @@ def test_signatures_are_read_as_they_are_written():
     assert split("x, axes=[1, (2, 3)], name='a, b', *values") == ["x", "axes=[1, (2, 3)]", "name='a, b'", "*values"]
     assert alike("1.0", "1")
     assert not alike("0.0", "None")
+
+
+def test_differences_of_signatures_are_seen():
+    def ours(a, b=None, *, name=None, **options):
+        pass
+
+    assert difference("f", ["a", "b=None", "name='f'"], ours) == ""
+    assert difference("f", ["a", "b=2"], ours) == "has b=None, not 2"
+    assert difference("f", ["a", "b=None", "c=1"], ours) == "has no c"
+    assert difference("f", ["b=None", "a"], ours) == "has a elsewhere"
+    assert difference("f", ["a=None"], ours) == "needs a"
+    assert difference("f", ["b=None"], ours, of_object=True) == ""

@@ -204,3 +204,81 @@ def test_what_is_refused(graph):
     ):
         with pytest.raises(error, match=message):
             make()
+
+
+@pytest.mark.parametrize(
+    ("layer", "inputs", "expected"),  # what TensorFlow 2.21 returns
+    [
+        (lambda tf: tf.Conv2D(5, 3, padding="same", strides=2), [None, 7, 7, 3], [None, 4, 4, 5]),
+        (lambda tf: tf.Conv2D(5, (3, 2), dilation_rate=2), [None, 9, None, 3], [None, 5, None, 5]),
+        (lambda tf: tf.Conv2D(5, 3, data_format="channels_first"), [None, 3, 7, 7], [None, 5, 5, 5]),
+        (lambda tf: tf.Conv1D(5, 3), [2, 9, 3], [2, 7, 5]),
+        (lambda tf: tf.Conv3D(5, 3), [2, 9, 9, 9, 3], [2, 7, 7, 7, 5]),
+        (lambda tf: tf.Conv2DTranspose(4, 3, strides=2), [None, 7, 7, 3], [None, 15, 15, 4]),
+        (lambda tf: tf.Conv2DTranspose(4, 3, strides=2, padding="same"), [None, 7, None, 3], [None, 14, None, 4]),
+        (lambda tf: tf.Conv3DTranspose(4, 3, strides=2, padding="same"), [None, 7, 7, 7, 3], [None, 14, 14, 14, 4]),
+        (lambda tf: tf.SeparableConv2D(4, 3), [None, 7, 7, 3], [None, 5, 5, 4]),
+        (lambda tf: tf.SeparableConv1D(4, 3), [None, 7, 3], [None, 5, 4]),
+        (lambda tf: tf.MaxPooling2D(2, 2), [None, 7, 7, 3], [None, 3, 3, 3]),
+        (lambda tf: tf.AveragePooling1D(2, 2, padding="same"), [None, 7, 3], [None, 4, 3]),
+        (lambda tf: tf.AveragePooling3D(2, 2), [None, 7, 7, 7, 3], [None, 3, 3, 3, 3]),
+        (lambda tf: tf.Flatten(), [None, 7, 3], [None, 21]),
+        (lambda tf: tf.Flatten(), [None, None, 3], [None, None]),
+        (lambda tf: tf.Flatten(), [None], [None, 1]),
+        (lambda tf: tf.Dropout(), [None, 7], [None, 7]),
+        (lambda tf: tf.BatchNormalization(), [None, 7], [None, 7]),
+        (lambda tf: tf.Dense(3), [None, 4], [None, 3]),
+    ],
+)
+def test_the_shape_of_outputs_is_told_without_making_any(graph, layer, inputs, expected):
+    made = layer(pf.layers)
+    assert made.compute_output_shape(inputs) == expected
+    assert (graph.version, made.built, made.weights, pf.global_variables()) == (0, False, [], [])
+
+
+def test_the_shape_of_outputs_is_told_of_a_layer_in_use(graph):
+    layer = pf.layers.Dense(3, kernel_regularizer=pf.reduce_sum)
+    y = layer(X)
+    kernel, losses, before = layer.kernel, layer.losses, graph.version
+    assert layer.compute_output_shape([7, None, 9]) == [7, None, 3]
+    assert (layer.kernel, layer.losses, graph.version, y.shape) == (kernel, losses, before, [4, 3])
+    for unfit in ([4], [None, None]):
+        with pytest.raises(ValueError, match="dense needs inputs"):
+            layer.compute_output_shape(unfit)
+
+
+@pytest.mark.parametrize("kind", ["layer", "cell"])
+def test_weights_are_read_and_set_in_the_default_session(graph, kind):
+    if kind == "layer":
+        used = pf.layers.Dense(3, name="used")
+        used(X)
+    else:
+        used = pf.nn.rnn_cell.BasicRNNCell(3, name="used")
+        used(X, used.zero_state(4, pf.float32))
+    rows = 5 if kind == "layer" else 8
+    with pytest.raises(ValueError, match="session"):
+        used.get_weights()
+    with pf.Session():
+        pf.global_variables_initializer().run()
+        kernel, bias = used.get_weights()
+        assert (kernel.shape, bias.tolist(), used.count_params()) == ((rows, 3), [0.0] * 3, 3 * rows + 3)
+        used.set_weights([kernel + 1, np.ones(3)])
+        np.testing.assert_array_equal(used.get_weights()[0], kernel + 1)
+        assert used.get_weights()[1].tolist() == [1.0] * 3
+        for wrong in ([kernel], [kernel[1:], bias]):
+            with pytest.raises(ValueError, match=rf"'used' has weights of shapes \({rows}, 3\), \(3,\), and was given"):
+                used.set_weights(wrong)
+        assert used.get_weights()[1].tolist() == [1.0] * 3
+
+
+def test_cells_have_names_and_variables_that_are_not_trained(graph):
+    cell = pf.nn.rnn_cell.GRUCell(2)
+    assert (cell.name, cell.weights) == ("gru_cell", [])
+    with pytest.raises(GraphError, match="'gru_cell' has no variables before it is used"):
+        cell.count_params()
+    with pf.variable_scope("outer"):
+        cell(X, cell.zero_state(4, pf.float32))
+    frozen = pf.nn.rnn_cell.GRUCell(2, trainable=False)
+    frozen(X, frozen.zero_state(4, pf.float32))
+    assert (cell.name, cell.non_trainable_weights, len(cell.trainable_weights)) == ("gru_cell", [], 4)
+    assert (frozen.trainable_variables, frozen.non_trainable_variables) == ([], frozen.weights)

@@ -163,3 +163,23 @@ def test_graphs_have_variables_of_their_own():
     pf.get_variable("v", [1])
     with pf.Graph().as_default():
         assert pf.get_variable("v", [2]).shape.as_list() == [2]
+
+
+def test_scopes_keep_what_tensorflow_programs_set_in_them():
+    scope = pf.get_variable_scope()
+    assert (scope.caching_device, scope.partitioner, scope.use_resource) == (None, None, None)
+    with pf.variable_scope("a", caching_device="/cpu:0", use_resource=True) as outer:
+        with pf.variable_scope("b") as inner:
+            assert (inner.caching_device, inner.use_resource) == ("/cpu:0", True)
+        outer.set_caching_device(None)
+        outer.set_use_resource(False)
+        outer.set_partitioner(None)
+        assert (outer.caching_device, outer.use_resource, outer.partitioner) == (None, False, None)
+        with pytest.raises(ValueError, match="not partitioned"):
+            outer.set_partitioner(lambda shape, dtype: [1])
+    assert pf.VariableScope(False, "name", None, None, None, None, None, "scope/").original_name_scope == "scope/"
+
+
+def test_local_variables_take_the_arguments_of_others():
+    v = pf.get_local_variable("v", [2], pf.float32, None, None, False, None, None, None, True, None, None, pf.abs)
+    assert (v.constraint, v in pf.local_variables(), v.trainable) == (pf.abs, True, False)

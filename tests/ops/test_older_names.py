@@ -75,3 +75,27 @@ def test_integers_too_large_for_int32_are_int64(graph):
     assert run(pf.constant(2**40)) == 2**40
     with pytest.raises(InvalidArgumentError, match="does not fit a tensor of dtype int32"):
         pf.constant(2**40, pf.int32)
+
+
+ROWS = np.float32([[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        *((lambda f=f, **k: f(ROWS, 1, **k), "keepdims") for f in (
+            pf.reduce_sum, pf.reduce_max, pf.reduce_mean, pf.reduce_logsumexp, pf.count_nonzero)),
+        (lambda **k: pf.norm(ROWS, 2, 1, **k), "keepdims"), (lambda **k: pf.norm(ROWS, **k), "name"),
+        (lambda **k: pf.reduce_any(ROWS > 3, 1, **k), "keepdims"), (lambda **k: pf.nn.softmax(ROWS, **k), "axis"),
+        (lambda **k: pf.nn.log_softmax(ROWS, **k), "axis"), (lambda **k: pf.shape(ROWS, **k), "out_type"),
+        (lambda **k: pf.size(ROWS, **k), "out_type"),
+        (lambda **k: pf.nn.bias_add(ROWS, [1.0, 2.0], **k), "data_format"),
+        (lambda **k: pf.reverse_sequence(ROWS, [1, 2], 1, **k), "batch_axis"),
+        (lambda **k: pf.initializers.random_uniform(seed=1, **k)([2]), "maxval"),
+    ],
+)  # fmt: skip
+def test_none_means_the_default_that_tensorflow_chooses_inside(graph, call, argument):
+    with pf.Session() as session:
+        given, default = session.run([call(**{argument: None}), call()])
+    assert given.dtype == default.dtype
+    np.testing.assert_array_equal(given, default)

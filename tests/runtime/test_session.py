@@ -498,3 +498,16 @@ def test_sessions_are_made_as_tensorflow_makes_them(graph):
         assert session._options.threads == 2
     with pytest.raises(InvalidArgumentError, match="strategy="):
         pf.Session("grpc://localhost:2222")
+
+
+def test_a_callable_may_take_options(session, x):
+    double = session.make_callable(x * 2.0, [x], accept_options=True)
+    assert double(AT, options=pf.RunOptions(), run_metadata=pf.RunMetadata()).tolist() == (2 * AT).tolist()
+    with pytest.raises(TypeError, match="options"):
+        session.make_callable(x * 2.0, [x])(AT, options=None)
+    assert session.make_callable(pf.constant(3.0), None)() == 3.0
+
+
+def test_a_session_shows_its_graph(session, x):
+    assert session.graph_def == session.graph.as_graph_def()
+    assert session.sess_str == ""

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.graph_pb2 import GraphDef
+from tensorboard.compat.proto.summary_pb2 import Summary as TensorboardSummary
 
 import paraflow as pf
 from paraflow.errors import FailedPreconditionError, GraphError, InvalidArgumentError, MissingPackageError
@@ -238,3 +240,13 @@ def test_summaries_are_written_with_a_graph_and_read(graph):
     with pf.Graph().as_default(), pf.Session() as session:
         (merged,) = pf.import_graph_def(definition, name="", return_elements=["Merge/MergeSummary:0"])
         assert [(v.tag, v.simple_value) for v in session.run(merged, {"x:0": 2.0}).value] == [("loss", 2.0)]
+
+
+def test_events_are_written_as_they_are(tmp_path):
+    event = Event(wall_time=5.0, step=3, summary=TensorboardSummary(value=[{"tag": "made", "simple_value": 0.5}]))
+    with pf.summary.FileWriter(tmp_path) as writer:
+        writer.add_event(event)
+    (scalar,) = read(tmp_path).Scalars("made")
+    assert (scalar.wall_time, scalar.step, scalar.value) == (5.0, 3, 0.5)
+    with pytest.raises(FailedPreconditionError, match="closed"):
+        writer.add_event(event)

@@ -303,3 +303,18 @@ def test_a_kill_in_the_middle_of_writing_loses_nothing(tmp_path, session, after)
     assert path == latest
     saver.save(session, at / "m", global_step=n)
     assert not [name for name in os.listdir(at) if name.startswith(".")], "what the killed one has left goes"
+
+
+def test_checkpoints_of_another_saver_are_taken_over_with_their_times(tmp_path, session, w):
+    session.run(w.initializer)
+    saver = pf.train.Saver(max_to_keep=2, keep_checkpoint_every_n_hours=1.0)
+    saver.build()
+    later = time.time() + 7200
+    for name in ("old", "kept"):
+        pf.train.Saver().save(session, tmp_path / name)
+    saver.set_last_checkpoints_with_time([(str(tmp_path / "old"), 0.0), (str(tmp_path / "kept"), later)])
+    assert saver.last_checkpoints == [str(tmp_path / "old"), str(tmp_path / "kept")]
+    for name in ("a", "b"):
+        saver.save(session, tmp_path / name, strip_default_attrs=True, save_debug_info=False)
+    assert {p.stem for p in tmp_path.glob("*.safetensors")} == {"kept", "a", "b"}
+    assert saver.as_saver_def() == saver.to_proto()

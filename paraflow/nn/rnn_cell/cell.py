@@ -13,15 +13,15 @@ from paraflow.graph.dtypes import as_dtype, float32
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
-from paraflow.graph.shape import TensorShape, format_dims
-from paraflow.nn.layer import Regularizer
+from paraflow.graph.shape import TensorShape
+from paraflow.nn.layer import Regularizer, WithWeights
 from paraflow.nn.variable_scope import VariableScope, get_variable, variable_scope
 from paraflow.ops.array import shape_tensor, size_along, zeros
 from paraflow.ops.joining import concat
 from paraflow.ops.state import Variable
 
 
-class RNNCell:
+class RNNCell(WithWeights):
     """A step of a recurrent network: called with inputs [batch, ...] and a state it gives outputs and the next state.
 
     A cell of a program's own has ``state_size`` and ``output_size``: numbers, shapes, or nested lists, tuples and
@@ -115,14 +115,30 @@ class RNNCell:
         kept: list[Variable] = self.__dict__.setdefault("_variables", [])
         return list(kept)
 
-    weights = variables
+    @property
+    def weights(self) -> list[Variable]:
+        """The same as ``variables``."""
+        return self.variables
 
     @property
     def trainable_variables(self) -> list[Variable]:
         """Those of them that optimizers change."""
         return [v for v in self.variables if v.trainable]
 
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        """Those of them that optimizers do not change."""
+        return [v for v in self.variables if not v.trainable]
+
     trainable_weights = trainable_variables
+    non_trainable_weights = non_trainable_variables
+
+    @property
+    def name(self) -> str:
+        """The name given, else the last part of the scope's; before the first call the class's."""
+        if self._base_name is not None or self._scope is None:
+            return self._base_name or _snake_case(type(self).__name__)
+        return self._scope.name.rpartition("/")[2]
 
     @property
     def scope_name(self) -> str:
@@ -178,7 +194,7 @@ def depth_of(shape: TensorShape, cell: RNNCell) -> int:
     depth = shape.as_list()[-1] if shape.ndims else None
     if shape.ndims != 2 or depth is None:
         raise GraphError(
-            f"{type(cell).__name__} takes inputs [batch, n] of a known n, not {format_dims(shape.dims)}{at_user_line()}"
+            f"{type(cell).__name__} takes inputs [batch, n] of a known n, not {shape}{at_user_line()}"
         )
     return depth
 
