@@ -193,7 +193,6 @@ FIXED = np.zeros((4, 3), np.float32)
         (lambda x: gather_nd(x, [[0, 0, 0]]), "3 numbers for 2 axes"),
         (lambda x: boolean_mask(x, [True, False]), r"a mask \(2,\) does not fit axes \(4,\)"),
         (lambda x: boolean_mask(x, True), "known rank"),
-        (lambda x: boolean_mask(x, [1, 0, 1, 1]), "takes bool tensors"),
         (lambda x: block_of(x, [0, 0], [5, 1]), "do not lie inside"),
         (lambda x: block_of(x, [0], [5]), "begin and size need 2 elements"),
         (lambda x: split(x, 3), "4 elements cannot be cut into 3 equal parts"),

@@ -163,7 +163,7 @@ def test_refusals_name_the_variable_and_the_remedy():
         pf.nn.embedding_lookup([table, table], IDS)
     with pytest.raises(GraphError, match=r"updates \(2,\) do not fit indices \(2,\) of variable 'table'"):
         pf.scatter_add(table, [1, 2], [1.0, 2.0])
-    with pytest.raises(GraphError, match="vector of integers"):
+    with pytest.raises(GraphError, match="indices of IndexedSlices are integers"):
         pf.IndexedSlices([1.0], [0.5], [3])
     with pytest.raises(GraphError, match="without a dense_shape"):
         pf.convert_to_tensor(pf.IndexedSlices([1.0], [0]))

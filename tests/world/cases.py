@@ -5,6 +5,7 @@ Run as a script they run on world(), under mpirun. Every rank computes what it e
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -337,7 +338,9 @@ def every_push_is_applied_once_and_counted(comm: Communicator) -> None:
     if workers == 1:
         assert counts[0].staleness_sum == 0
     if not strategy.is_server:
-        assert strategy.pushes == counts[strategy.worker]
+        own, seen = strategy.pushes, counts[strategy.worker]
+        assert replace(own, waits=seen.waits) == seen
+        assert all(own.waits[rank] >= seconds for rank, seconds in seen.waits.items())  # and for the last at the end
 
 
 def one_worker_is_a_single_process(comm: Communicator) -> None:
