@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import os
 import sys
 from dataclasses import replace
@@ -21,9 +22,11 @@ from paraflow.simulate.messages import measure_messages
 from paraflow.simulate.model import Link, Machine, Memory
 from paraflow.simulate.noise import Noise
 from paraflow.simulate.predict import node_sizes, parts_of, scaling, shares_planes
-from paraflow.simulate.profile import Overhead, Profile, measure
+from paraflow.simulate.profile import Profile, measure
 from paraflow.simulate.report import as_json, as_text
 from paraflow.simulate.trial import measure_overhead
+
+_MOST_TURNS = 4.0  # ranks on a core of a trial
 
 
 def main(argv: list[str]) -> int:
@@ -70,31 +73,25 @@ def _with_trials(
     """The messages of this node, and what exchanges cost beyond the model, as a few ranks measure them.
 
     That is two ranks with cores of their own, where they exchange more than planes. Where ranks are to take turns on a
-    core, two on each of two; and where more than two are to take turns, two and four on one core, of which the
-    difference is that of two more. Where no ranks can be started, all stays as it was. The user's messages stand.
+    core, as many on each of two cores as are to, at most four; and where that is more than two, also two on each. Where
+    no ranks can be started, all stays as it was. The user's messages stand.
     """
     by_memory, messages = shares_planes(config.parallel), None
     if options.ranks > 1 and not by_memory:
         messages = measure_messages()
         machine = replace(machine, messages=options.messages or messages)
 
-    cores, turns = len(os.sched_getaffinity(0)), machine.crowding.max()
-
-    def overhead(ranks: int, on_cores: int) -> Overhead | None:
-        here = Machine(ranks, 1, on_cores, machine.memory, messages=messages)
-        return measure_overhead([options.config, *options.overrides], config, profile, here)
-
-    own = two = four = None
+    cores, turns = len(os.sched_getaffinity(0)), float(machine.turns.max())
+    trials = []  # ranks and cores of each
     if cores > 1 and (messages is not None or (options.ranks > 1 and profile.statistics)):
-        own = overhead(2, 2)
+        trials.append((2, 2))
     if turns > 1 and (by_memory or messages is not None):
-        two = overhead(2 * min(cores, 2), min(cores, 2))
-    if turns > 2 and two is not None:
-        low, high = overhead(2, 1), overhead(4, 1)
-        if low is not None and high is not None:
-            more = max(high.worker - low.worker, 0.0), max(high.server - low.server, 0.0)
-            four = Overhead(two.worker + more[0], two.server + more[1])
-    found = {1: own, 2: two, 4: four}
+        some = min(cores, 2)
+        trials += [(math.ceil(level * some), some) for level in sorted({min(turns, 2.0), min(turns, _MOST_TURNS)})]
+    found = {}
+    for ranks, on_cores in trials:
+        here = Machine(ranks, 1, on_cores, machine.memory, messages=messages)
+        found[ranks / on_cores] = measure_overhead([options.config, *options.overrides], config, profile, here)
     return machine, replace(profile, overheads={n: one for n, one in found.items() if one is not None})
 
 

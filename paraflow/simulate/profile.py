@@ -124,7 +124,7 @@ class Profile:
     compression: Compression | None = None
     on_node: dict[int, Profile] = field(default_factory=dict)
     tried: dict[int, Profile] = field(default_factory=dict)
-    overheads: dict[int, Overhead] = field(default_factory=dict)
+    overheads: dict[float, Overhead] = field(default_factory=dict)
 
     def sharing(self, ranks: int) -> Profile:
         """The step of one of so many ranks that share the planes of a node: its updates are those of its slice."""
@@ -139,7 +139,7 @@ class Profile:
 
     def around(self, turns: Array) -> Overhead:
         """The overhead where so many ranks take turns on a core, on the line between the known ones beside it."""
-        known = {1: Overhead(0.0), **self.overheads}
+        known: dict[float, Overhead] = {1: Overhead(0.0), **self.overheads}
         most, levels = float(turns.max()), sorted(known)
         if len(levels) == 1:
             return known[1]

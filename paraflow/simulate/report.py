@@ -63,7 +63,7 @@ def _around(last: Prediction, profile: Profile, machine: Machine) -> list[str]:
     if by_messages and 1 not in profile.overheads:
         lines.append(f"exchanges by messages: {unknown}")
     for turns, overhead in sorted(profile.overheads.items()):
-        which = "by messages" if turns == 1 else f"of {turns} ranks that take turns on a core"
+        which = "by messages" if turns == 1 else f"of {turns:g} ranks that take turns on a core"
         server = f", {_time(overhead.server)} of a server" * (overhead.server > 0)
         lines.append(f"exchanges {which}: {_time(overhead.worker)} more of a rank{server}")
     if machine.crowding.max() > 1 and max(profile.overheads, default=1) == 1:

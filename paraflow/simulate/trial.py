@@ -88,8 +88,7 @@ def overhead_of(trial: Trial, profile: Profile, here: Machine, table: Parallel) 
 
 def _step(profile: Profile, here: Machine, table: Parallel, overhead: Overhead | None = None) -> float:
     """The seconds of a step with ``overhead``, as the model has it."""
-    turns = max(1, round(here.crowding.max()))
-    whole = replace(profile, overheads={} if overhead is None else {turns: overhead})
+    whole = replace(profile, overheads={} if overhead is None else {float(here.turns.max()): overhead})
     return predict(whole, here, table, Noise(profile.spread), _STEPS).step_seconds
 
 
