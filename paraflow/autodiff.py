@@ -13,7 +13,7 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import compatible, format_dims, known
 from paraflow.ops.array import ones_like, reshape, stop_gradient, zeros_like
-from paraflow.ops.complexes import dual
+from paraflow.ops.complexes import cotangents_by
 from paraflow.ops.control import CONDS, LOOPS
 from paraflow.ops.items import items_sum
 from paraflow.ops.joining import pack
@@ -192,22 +192,11 @@ def _backward(
         totals.append(None if t in stops else total)
     if all(total is None for total in totals):
         return
-    rule = operation.record.gradient_rule
-    if rule is None:
+    if operation.record.gradient_rule is None:
         if any(is_differentiable(t.dtype) for t in operation.inputs):
             raise GraphError(f"no gradient is defined for {operation.where()}; stop_gradient cuts it out")
         return
-    conjugated = operation.record.holomorphic and any(is_complex(t.dtype) for t in operation.outputs)
-    if conjugated:
-        totals = [None if total is None else dual(total) for total in totals]
-    if len(operation.outputs) == 1:
-        results = rule(operation.outputs[0], totals[0])
-    else:
-        results = rule(operation.outputs, tuple(totals))
-    if not isinstance(results, tuple):
-        results = (results,)
-    if conjugated:
-        results = tuple(None if cotangent is None else dual(cotangent) for cotangent in results)
+    results = cotangents_by(operation.record, operation.outputs, totals)
     for tensor, cotangent in zip(operation.inputs, results, strict=True):
         if cotangent is not None:
             # A cotangent has its tensor's shape, which rules that reduce to shape(x) cannot always see.

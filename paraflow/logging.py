@@ -21,7 +21,7 @@ __all__ = [
     "warn", "warning",
 ]  # fmt: skip
 
-_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
+_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")  # the innermost launcher first
 _counts: Counter[tuple[str, int]] = Counter()
 
 

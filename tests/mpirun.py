@@ -37,6 +37,11 @@ def rank_environment(env: Mapping[str, str] | None) -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | dict(os.environ) | AS_ROOT | dict(env or {})
 
 
+def with_tests() -> dict[str, str]:
+    """A PYTHONPATH with tests/ on it, for programs that import cases from there."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))}
+
+
 def run_command(command: list[str], environ: dict[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
     """Run mpirun, or what starts it; returns and raises as run_ranks does."""
     with subprocess.Popen(

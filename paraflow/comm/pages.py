@@ -27,12 +27,12 @@ _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
 
 def huge_page_settings() -> dict[str, str]:
     """What the system says of transparent huge pages, by the name of the setting; ``unknown`` where it does not."""
-    return {name: _chosen(_read(_SETTINGS / name)) for name in ("enabled", "shmem_enabled")}
+    return {name: _chosen(text_of(_SETTINGS / name)) for name in ("enabled", "shmem_enabled")}
 
 
 def huge_page() -> int:
     """Bytes of a huge page; 0 where the system has none."""
-    size = _read(_SETTINGS / "hpage_pmd_size")
+    size = text_of(_SETTINGS / "hpage_pmd_size")
     return int(size) if size.isdigit() else 0
 
 
@@ -112,7 +112,7 @@ def _collapse(mapping: Mapping, start: int, nbytes: int) -> None:
 def in_huge_pages(part: Buffer) -> bool:
     """Whether this process sees some of ``part``, which it has touched, in huge pages."""
     inside = False
-    for line in _read(Path("/proc/self/smaps")).splitlines():
+    for line in text_of(Path("/proc/self/smaps")).splitlines():
         name, _, rest = line.partition(" ")
         if not name.endswith(":"):  # the head of a mapping: its addresses
             low, _, high = name.partition("-")
@@ -122,13 +122,14 @@ def in_huge_pages(part: Buffer) -> bool:
     return False
 
 
-def _read(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What a file of the system's says; empty where it cannot be read."""
     try:
         return path.read_text().strip()
     except OSError:
-        return "unknown"
+        return ""
 
 
 def _chosen(text: str) -> str:
     """``madvise`` of ``always [madvise] never``."""
-    return text.partition("[")[2].partition("]")[0] or text
+    return text.partition("[")[2].partition("]")[0] or text or "unknown"

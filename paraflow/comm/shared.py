@@ -99,6 +99,8 @@ def _identity(file: int | str) -> tuple[int, int, int]:
 def _map(own: int | None, offer: _Offer, layout: _Layout, rank: int) -> Mapping:
     file = _open(offer) if own is None else own
     try:
+        if os.fstat(file).st_size != layout.nbytes:
+            raise OSError("the ranks lay the memory out differently: is /sys hidden from one of them?")
         mapping = pages.map_file(file, layout.nbytes)
     finally:
         if own is None:

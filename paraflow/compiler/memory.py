@@ -124,7 +124,7 @@ class _Placing:
             if draft.kind == ARENA:
                 ends[max(draft.users)].append(i)
         for index, step in enumerate(self.draft.steps):
-            over = _before if ancestors is None else _contains(ancestors[index])
+            over = _contains(0 if ancestors is None else ancestors[index])  # with one lane nothing is guarded
             ending = ends.get(index, [])
             taken = self._take_over(index, step, ending, over) if ending and self.in_place else ()
             for slot in () if step.mode == BIND_VIEW else step.outputs:
@@ -187,11 +187,6 @@ class _Placing:
                 mask |= masks[d] | 1 << d
             masks.append(mask)
         return masks
-
-
-def _before(step: int) -> bool:
-    """With one lane nothing is guarded, and whatever comes before a step is over."""
-    return True
 
 
 def _contains(mask: int) -> Over:

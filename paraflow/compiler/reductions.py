@@ -24,6 +24,7 @@ def find_reductions(finder: Finder) -> None:
     """Tell ``finder`` the reductions of its program, before it looks for updates."""
     operations = finder.operations
     before = set(reachable([o for o in operations if o.type in EXCHANGES]))
+    # Parts go from rank to rank as float64: that may not hold sums of integers, and their means drop a fraction.
     candidates = [
         o for o in operations if o.type in REDUCTIONS and o not in before and not is_integer(o.outputs[0].dtype)
     ]

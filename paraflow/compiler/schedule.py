@@ -7,9 +7,6 @@ updates) comes last. Within a bucket program order stays, in which gradients are
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-
 from paraflow.compiler.effects import order_effects
 from paraflow.graph.node import Operation
 from paraflow.graph.rebuild import Program, rebuild
@@ -21,7 +18,7 @@ def schedule(program: Program) -> Program:
     starts = [o for o in operations if o.type == "start_exchange"]
     if not starts:
         return program
-    after = _dependencies(program, operations)
+    after = _dependencies(program)
     placed: dict[Operation, None] = {}
     for start in starts:
         needed = {start}
@@ -36,12 +33,12 @@ def schedule(program: Program) -> Program:
     return rebuild(program, order=list(placed))
 
 
-def _dependencies(program: Program, operations: Sequence[Operation]) -> dict[Operation, list[Operation]]:
+def _dependencies(program: Program) -> dict[Operation, list[Operation]]:
     """What has to come before each operation; those with effects of any kind keep their order."""
     effects = order_effects(program)
-    after: dict[Operation, list[Operation]] = defaultdict(list)
+    after: dict[Operation, list[Operation]] = {}
     previous: Operation | None = None
-    for operation in operations:
+    for operation in program.operations():
         waits = effects.after.get(operation, ())
         after[operation] = [*(t.op for t in operation.inputs), *operation.control_inputs, *waits]
         if operation.record.effect:

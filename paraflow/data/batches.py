@@ -25,9 +25,10 @@ class Batches:
     """The part of ``rank`` in every global batch of ``batch_size`` samples.
 
     The order is ``global_batches(len(dataset), batch_size, seed, epoch, shuffle, last)``; of each batch this rank takes
-    ``shard(batch, rank, size)``. So the ranks' parts concatenate to the batch of a single process, on any number of
-    ranks. With last="keep" the last batch of an epoch has ``n - (steps_per_epoch - 1) * batch_size`` samples, and a
-    rank's part of it may be empty, [0, d...]: its weight in an average is zero.
+    ``shard(batch, rank, size, backup)``. So without ``backup`` the ranks' parts concatenate to the batch of a single
+    process, on any number of ranks. With last="keep" the last batch of an epoch has
+    ``n - (steps_per_epoch - 1) * batch_size`` samples, and a rank's part of it may be empty, [0, d...]: its weight in
+    an average is zero.
 
     ``backup`` is the number of ranks without which a step closes (`BackupWorkers`). Parts are then larger, and overlap,
     so that those of any ``size - backup`` ranks have as many samples as the batch.

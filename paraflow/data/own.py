@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class OwnBatches:
                 f"raise data.batch_size to at least {ranks} or start at most {self.batch_size} ranks"
             )
         for rank, size in enumerate(self.sizes):
-            if self.last == "drop" and size < self._share(rank):
+            if self.last == "drop" and size < self._shares[rank]:
                 raise DataError(
                     f"rank {rank} has {size} samples of its own, which do not fill its share of a batch of "
                     f'{self.batch_size}, so last="drop" drops them all; lower batch_size or use last="keep"'
@@ -61,7 +62,7 @@ class OwnBatches:
         """Return an iterator over this rank's batches of one epoch, as `Batches.epoch` does."""
         own = Batches(
             self.dataset,
-            self._share(self.rank),
+            self._shares[self.rank],
             seed=(self.seed + self.rank * _BETWEEN_SEEDS) % 2**64,
             shuffle=self.shuffle,
             last=self.last,
@@ -77,17 +78,19 @@ class OwnBatches:
         epochs, steps = divmod(steps, self.steps_per_epoch)
         ranks = range(len(self.sizes))
         return epochs * sum(map(self._used, ranks)) + sum(
-            min(steps * self._share(rank), self._used(rank)) for rank in ranks
+            min(steps * self._shares[rank], self._used(rank)) for rank in ranks
         )
 
-    def _share(self, rank: int) -> int:
-        """The samples of ``rank`` in a global batch, as `shard` deals them."""
-        return len(shard(np.arange(self.batch_size), rank, len(self.sizes), self.backup))
+    @cached_property
+    def _shares(self) -> list[int]:
+        """The samples of each rank in a global batch, as `shard` deals them."""
+        batch, ranks = np.arange(self.batch_size), len(self.sizes)
+        return [len(shard(batch, rank, ranks, self.backup)) for rank in range(ranks)]
 
     def _steps(self, rank: int) -> int:
-        whole, rest = divmod(self.sizes[rank], self._share(rank))
+        whole, rest = divmod(self.sizes[rank], self._shares[rank])
         return whole + (self.last == "keep" and rest > 0)
 
     def _used(self, rank: int) -> int:
         """The samples of ``rank`` in an epoch."""
-        return min(self._steps(rank) * self._share(rank), self.sizes[rank])
+        return min(self._steps(rank) * self._shares[rank], self.sizes[rank])

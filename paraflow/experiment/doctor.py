@@ -11,7 +11,7 @@ import numpy as np
 
 from paraflow import native
 from paraflow.comm import Communicator
-from paraflow.comm.pages import huge_page_settings, in_huge_pages
+from paraflow.comm.pages import huge_page_settings, in_huge_pages, text_of
 from paraflow.errors import SharedMemoryUnavailable
 from paraflow.experiment import timings
 from paraflow.experiment.sizes import size_text, tuning_text
@@ -52,7 +52,7 @@ def _software(comm: Communicator) -> list[tuple[str, str]]:
 
 def _machine() -> list[tuple[str, str]]:
     room = os.statvfs("/dev/shm") if os.path.isdir("/dev/shm") else None
-    limits = [f"{name} {_read(_CGROUP / name)}" for name in ("cpu.max", "memory.max")]
+    limits = [f"{name} {text_of(_CGROUP / name) or 'unknown'}" for name in ("cpu.max", "memory.max")]
     return [
         ("load", f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"),
         ("cgroup", ", ".join(limits)),
@@ -79,13 +79,6 @@ def _buckets(comm: Communicator) -> list[tuple[str, str]]:
         tuning = timings.tune(comm, nbytes)
         lines.append(("autotune", f"model of {size_text(nbytes)}: {tuning_text(tuning)}"))
     return lines
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return "unknown"
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -173,7 +173,7 @@ class TensorShape:
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, (tuple, list)):
-            return self._sizes == tuple(None if isinstance(n, Dimension) and n.value is None else n for n in other)
+            return self._sizes == tuple(map(dimension_value, other))
         if isinstance(other, TensorShape):
             return self._sizes == other._sizes
         return self._sizes is None if other is None else NotImplemented

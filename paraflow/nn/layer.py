@@ -30,10 +30,22 @@ Constraint = Callable[[Any], Any]
 class WithWeights:
     """What layers and recurrent cells do with their ``weights``, whose values are those of a session."""
 
+    # Set here, since a class of a program's own need not call __init__.
+    built = False
+    _given_name: str | None = None
+    _scope: VariableScope | None = None
+
+    @property
+    def _base_name(self) -> str:
+        """The name given, or that of the class as in ``conv2d_transpose``."""
+        return self._given_name or _snake_case(type(self).__name__)
+
     @property
     def name(self) -> str:
-        """How it is called in messages."""
-        raise NotImplementedError
+        """The name given, else the last part of the scope's; before the first use the class's."""
+        if self._given_name is not None or self._scope is None:
+            return self._base_name
+        return self._scope.name.rpartition("/")[2]
 
     @property
     def weights(self) -> list[Variable]:
@@ -60,7 +72,7 @@ class WithWeights:
 
     def count_params(self) -> int:
         """The number of elements of its variables; raises ValueError before the first use."""
-        if not getattr(self, "built", True):
+        if not self.built:
             raise GraphError(f"layer '{self.name}' has no variables before it is used{at_user_line()}")
         return sum(variable.shape.num_elements() or 0 for variable in self.weights)
 
@@ -93,7 +105,6 @@ class Layer(WithWeights):
         self.updates: list[Operation] = []
         self._dtype = None if dtype is None else as_dtype(dtype)
         self._given_name = name
-        self._base_name = name or _snake_case(type(self).__name__)
         self._asked_for = _scope
         self._reuse = _reuse
         self._scope: VariableScope | None = None
@@ -183,13 +194,6 @@ class Layer(WithWeights):
         for update in updates if isinstance(updates, (list, tuple)) else [updates]:
             self.updates.append(update)
             get_default_graph().add_to_collection(GraphKeys.UPDATE_OPS, update)
-
-    @property
-    def name(self) -> str:
-        """The name given, else the last part of the scope's; before the first use the class's."""
-        if self._given_name is not None or self._scope is None:
-            return self._base_name
-        return self._scope.name.rpartition("/")[2]
 
     @property
     def scope_name(self) -> str:

@@ -16,11 +16,13 @@ from paraflow.graph.graph import control_dependencies, name_scope
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims
-from paraflow.ops.array import group, no_op
+from paraflow.ops.array import fill, group, no_op, reshape
 from paraflow.ops.array import rank as rank_of
 from paraflow.ops.array import shape as shape_of
+from paraflow.ops.joining import concat
 from paraflow.ops.logic import equal, greater, greater_equal, less, less_equal, not_equal
 from paraflow.ops.math import abs as absolute
+from paraflow.ops.math import maximum
 from paraflow.ops.reduce import reduce_any
 from paraflow.ops.summarize import summarize as shown
 
@@ -268,7 +270,8 @@ def _size_of(x: Tensor, axis: int) -> Any:
     """The size of an axis, a number where it is known."""
     dims = x.spec.shape
     if dims is None:
-        return shape_of(x)[axis]
+        missing = fill(reshape(maximum(1 - rank_of(x), 0), [1]), 1)  # a scalar counts as one axis of size 1
+        return concat([shape_of(x), missing], 0)[axis]
     size = (dims or (1,))[axis]
     return shape_of(x)[axis] if size is None else size
 

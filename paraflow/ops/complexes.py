@@ -7,6 +7,7 @@ those that are not holomorphic (``holomorphic=False``) see to conjugates themsel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from paraflow.errors import GraphError
 from paraflow.graph.dtypes import DType, is_complex, real_dtype
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import convert, op
+from paraflow.graph.record import OpRecord, convert, op
 from paraflow.graph.shape import Spec, broadcast
 from paraflow.ops.array import unbroadcast, zeros_like
 
@@ -81,6 +82,22 @@ def dual(x: Any) -> Tensor:
         return tensor.op.inputs[0]
     conjugate: Tensor = conj(tensor)
     return conjugate
+
+
+def cotangents_by(
+    record: OpRecord, outputs: Sequence[Tensor], totals: Sequence[Tensor | None]
+) -> tuple[Tensor | None, ...]:
+    """What the gradient rule of ``record`` makes of the cotangents ``totals`` of ``outputs``, input by input."""
+    rule = record.gradient_rule
+    assert rule is not None
+    conjugated = record.holomorphic and any(is_complex(t.dtype) for t in outputs)
+    if conjugated:
+        totals = [None if total is None else dual(total) for total in totals]
+    found = rule(outputs[0], totals[0]) if len(outputs) == 1 else rule(outputs, tuple(totals))
+    results: tuple[Tensor | None, ...] = found if isinstance(found, tuple) else (found,)
+    if conjugated:
+        results = tuple(None if cotangent is None else dual(cotangent) for cotangent in results)
+    return results
 
 
 @op(elementwise=True, dtypes="float", holomorphic=False)

@@ -16,6 +16,7 @@ from paraflow.graph.node import Operation, Tensor, operators
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec
 from paraflow.ops.array import group, identity
+from paraflow.ops.complexes import cotangents_by
 from paraflow.ops.state import Variable, read_variable
 from paraflow.ops.summarize import edges
 from paraflow.ops.summarize import summarize as shown
@@ -285,8 +286,7 @@ def with_gradient_of(operation: Operation, name: str) -> Any:
             record = record_of(name)
             if record.gradient_rule is None:
                 raise GraphError(f"operations of the type '{name}' have no gradient")
-            ys = operation.outputs
-            found = record.gradient_rule(ys, dys) if len(ys) > 1 else record.gradient_rule(ys[0], dys[0])
+            found = cotangents_by(record, operation.outputs, dys)
         parts = found if isinstance(found, (list, tuple)) else [found]
         if len(parts) != len(operation.inputs):
             raise GraphError(f"gradient '{name}' returns {len(parts)} cotangents for {operation.where()}, which has "

@@ -317,10 +317,15 @@ def sparse_tensor_to_dense(
     )  # fmt: skip
 
 
-@op
-def row_major_order(indices):
+def row_major(indices: Array) -> Array:
     """The order in which indices [n, rank] are row-major, those of one place as they stand: int64 [n]."""
     return np.lexsort(indices.T[::-1]) if indices.shape[-1] else np.arange(len(indices))
+
+
+@op
+def row_major_order(indices):
+    """`row_major` in the graph."""
+    return row_major(indices)
 
 
 @row_major_order.shape

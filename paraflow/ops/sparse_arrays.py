@@ -24,12 +24,14 @@ from paraflow.ops.sequences import range as counted
 from paraflow.ops.slices import IndexedSlices
 from paraflow.ops.sparse import (
     SparseTensor,
+    SparseTensorValue,
     as_sparse,
     check_places,
     indices_of,
     named_errors,
     numbers_of,
     rank_of,
+    row_major,
     sparse_reorder,
     sparse_tensor_to_dense,
 )
@@ -294,7 +296,7 @@ def joined_places(*parts, axis=0, expand=False):
         moved.append(indices + begin)
         begin[axis] += shape[axis]
     together = np.concatenate(moved)
-    order = np.lexsort(together.T[::-1])
+    order = row_major(together)
     return together[order], order, whole
 
 
@@ -323,7 +325,7 @@ def sparse_concat(
     Their other sizes are equal, or with ``expand_nonconcat_dim`` (or ``expand_nonconcat_dims``) the result has the
     largest. ``concat_dim`` is an older name of ``axis``.
     """
-    if not isinstance(sp_inputs, (list, tuple)) or isinstance(sp_inputs, SparseTensor) or not sp_inputs:
+    if not isinstance(sp_inputs, (list, tuple)) or isinstance(sp_inputs, SparseTensorValue) or not sp_inputs:
         raise InvalidArgumentError(f"sparse_concat needs a list of sparse tensors, not {sp_inputs!r}{at_user_line()}")
     tensors = [as_sparse(sp, "each of sp_inputs") for sp in sp_inputs]
     at = concat_dim if axis is None else axis

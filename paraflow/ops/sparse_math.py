@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, normal_axes
-from paraflow.ops.array import cast, known_shape, reshape, size_along, zeros_like
+from paraflow.ops.array import cast, known_shape, reshape, size_along, vector_value, zeros_like
 from paraflow.ops.complexes import conj
 from paraflow.ops.gathering import boolean_mask, gather, scatter_add, scatter_nd
 from paraflow.ops.joining import concat, stack
@@ -20,7 +21,6 @@ from paraflow.ops.logic import greater_equal, logical_not, logical_or
 from paraflow.ops.math import abs, add, maximum, minimum, multiply
 from paraflow.ops.products import matmul, matrix_transpose
 from paraflow.ops.rearrange import expand_dims
-from paraflow.ops.reduce import reduce_prod
 from paraflow.ops.segments import from_segments, segment_fold
 from paraflow.ops.sparse import (
     SparseTensor,
@@ -31,8 +31,9 @@ from paraflow.ops.sparse import (
     named_errors,
     numbers_of,
     rank_of,
+    row_major,
 )
-from paraflow.ops.sparse_arrays import count_of, covering_sizes, places_spec, rank_among
+from paraflow.ops.sparse_arrays import count_of, covering_sizes, places_spec, rank_among, reshaped_places
 
 # -- of two sparse tensors --------------------------------------------------------------------------------------------
 
@@ -57,7 +58,7 @@ def union_places(a, b, a_shape, b_shape):
 
 @union_places.shape
 def _(a: Spec, b: Spec, a_shape: Spec, b_shape: Spec) -> tuple[Spec, Spec, Spec, Spec]:
-    known = [None if s.value is None else tuple(s.value.tolist()) for s in (a_shape, b_shape)]
+    known = [vector_value(s) for s in (a_shape, b_shape)]
     if not compatible(*known):
         raise GraphError(f"the sparse tensors have different shapes: {known[0]} and {known[1]}")
     a_at, b_at = (Spec(int64, (count_of(x),)) for x in (a, b))
@@ -96,44 +97,30 @@ def sparse_add(a: Any, b: Any, threshold: Any = None, thresh: Any = None) -> Any
         return SparseTensor(boolean_mask(indices, kept), boolean_mask(total, kept), first.dense_shape)
 
 
-def _greatest(sp_a: Any, sp_b: Any, name: str, chosen: Any) -> SparseTensor:
+def _elementwise(sp_a: Any, sp_b: Any, name: str, function: Any) -> SparseTensor:
     a, b = as_sparse(sp_a, "sp_a"), as_sparse(sp_b, "sp_b")
     with name_scope(name):
         indices, ours, theirs, _ = _side_by_side(a, b)
-        return SparseTensor(indices, chosen(ours, theirs), a.dense_shape)
+        return SparseTensor(indices, function(ours, theirs), a.dense_shape)
 
 
 def sparse_maximum(sp_a: Any, sp_b: Any, name: str | None = None) -> SparseTensor:
     """The larger of the elements of two sparse tensors of one shape, 0 for what is missing in one of them."""
-    return _greatest(sp_a, sp_b, name or "SparseSparseMaximum", maximum)
+    return _elementwise(sp_a, sp_b, name or "SparseSparseMaximum", maximum)
 
 
 def sparse_minimum(sp_a: Any, sp_b: Any, name: str | None = None) -> SparseTensor:
     """The smaller of the elements of two sparse tensors of one shape, 0 for what is missing in one of them."""
-    return _greatest(sp_a, sp_b, name or "SparseSparseMinimum", minimum)
+    return _elementwise(sp_a, sp_b, name or "SparseSparseMinimum", minimum)
 
 
 # -- reductions -------------------------------------------------------------------------------------------------------
 
 
 @op
-def place_numbers(indices, shape):
-    """The number in row-major order of the places [n, rank] of a tensor of ``shape``: int64 [n]."""
-    sizes = tuple(shape.tolist())
-    check_places(indices, sizes, False)
-    return numbers_of(indices, sizes)
-
-
-@place_numbers.shape
-def _(indices: Spec, shape: Spec) -> Spec:
-    rank_among(indices, shape)
-    return Spec(int64, (count_of(indices),))
-
-
-@op
 def grouped_places(indices):
     """The different indices among [n, rank], in row-major order, and which of them each one is: [m, rank], [n]."""
-    order = np.lexsort(indices.T[::-1]) if indices.shape[1] else np.arange(len(indices))
+    order = row_major(indices)
     ordered = indices[order]
     first = np.ones(len(order), bool)
     first[1:] = (ordered[1:] != ordered[:-1]).any(1)
@@ -168,9 +155,8 @@ class _Reduction:
 
     def dense(self, kind: str) -> Tensor:
         """The result as a dense tensor, 0 where nothing is."""
-        sizes = self.sizes(False)
-        numbers = place_numbers(self.places, sizes)
-        folded = segment_fold(self.sp.values, numbers, reduce_prod(sizes), kind, 0)
+        numbers, count = reshaped_places(self.places, self.sizes(False), np.array([-1]))
+        folded = segment_fold(self.sp.values, numbers[:, 0], count[0], kind, 0)
         whole: Tensor = reshape(folded, self.sizes(self.keepdims))
         return whole
 
@@ -185,58 +171,48 @@ class _Reduction:
         return SparseTensor(places, values, self.sizes(self.keepdims))
 
 
-def sparse_reduce_sum(
-    sp_input: Any,
-    axis: Any = None,
-    keepdims: bool | None = None,
-    reduction_axes: Any = None,
-    keep_dims: bool | None = None,
-) -> Tensor:
+def _reduction(kind: str, sparse: bool, text: str) -> Callable[..., Any]:
+    name = f"sparse_reduce_{kind}{'_sparse' * sparse}"
+    scope = "".join(word.title() for word in name.split("_"))
+
+    def reduction(
+        sp_input: Any,
+        axis: Any = None,
+        keepdims: bool | None = None,
+        reduction_axes: Any = None,
+        keep_dims: bool | None = None,
+    ) -> Any:
+        with name_scope(scope):
+            found = _Reduction(name, sp_input, axis, keepdims, reduction_axes, keep_dims)
+            return found.sparse(kind) if sparse else found.dense(kind)
+
+    reduction.__name__ = reduction.__qualname__ = name
+    reduction.__doc__ = text
+    return reduction
+
+
+sparse_reduce_sum = _reduction(
+    "sum",
+    False,
     """The sums of a sparse tensor over ``axis`` (all axes where it is None), as a dense tensor.
 
     ``reduction_axes`` and ``keep_dims`` are older names.
-    """
-    with name_scope("SparseReduceSum"):
-        return _Reduction("sparse_reduce_sum", sp_input, axis, keepdims, reduction_axes, keep_dims).dense("sum")
-
-
-def sparse_reduce_sum_sparse(
-    sp_input: Any,
-    axis: Any = None,
-    keepdims: bool | None = None,
-    reduction_axes: Any = None,
-    keep_dims: bool | None = None,
-) -> SparseTensor:
-    """`sparse_reduce_sum` as a sparse tensor, with an element for each row that has some."""
-    with name_scope("SparseReduceSumSparse"):
-        return _Reduction("sparse_reduce_sum_sparse", sp_input, axis, keepdims, reduction_axes, keep_dims).sparse("sum")
-
-
-def sparse_reduce_max(
-    sp_input: Any,
-    axis: Any = None,
-    keepdims: bool | None = None,
-    reduction_axes: Any = None,
-    keep_dims: bool | None = None,
-) -> Tensor:
+    """,
+)
+sparse_reduce_max = _reduction(
+    "max",
+    False,
     """The largest of the elements that are there, over ``axis`` (all axes where it is None), as a dense tensor.
 
     0 where there is none: zeros that a sparse tensor leaves out do not count. Equal largest ones share the gradient.
-    """
-    with name_scope("SparseReduceMax"):
-        return _Reduction("sparse_reduce_max", sp_input, axis, keepdims, reduction_axes, keep_dims).dense("max")
-
-
-def sparse_reduce_max_sparse(
-    sp_input: Any,
-    axis: Any = None,
-    keepdims: bool | None = None,
-    reduction_axes: Any = None,
-    keep_dims: bool | None = None,
-) -> SparseTensor:
-    """`sparse_reduce_max` as a sparse tensor, with an element for each row that has some."""
-    with name_scope("SparseReduceMaxSparse"):
-        return _Reduction("sparse_reduce_max_sparse", sp_input, axis, keepdims, reduction_axes, keep_dims).sparse("max")
+    """,
+)
+sparse_reduce_sum_sparse = _reduction(
+    "sum", True, "`sparse_reduce_sum` as a sparse tensor, with an element for each row that has some."
+)
+sparse_reduce_max_sparse = _reduction(
+    "max", True, "`sparse_reduce_max` as a sparse tensor, with an element for each row that has some."
+)
 
 
 @op(same=(0,), dtypes="float")

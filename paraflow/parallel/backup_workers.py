@@ -20,7 +20,7 @@ class BackupWorkers(ParameterServer):
     Chen et al., "Revisiting distributed synchronous SGD", 2016. A step applies the average of the gradients that count,
     weighted by samples, as `Closing` says; ``late`` = "drop" loses those that come when their step is closed, "add"
     counts them in the next one with a smaller weight. A worker that is late gets the newest parameters and goes on with
-    the step that is open: it skips the steps closed meanwhile, and nobody trains on its samples in them.
+    the step that is open: it skips the steps closed meanwhile, in which what it alone has is not trained on.
     `next_step` says where to go on. With ``backup`` = 0 it is synchronous training, on one rank fewer than `AllReduce`.
 
     The workers that a step waits for are to have a whole batch together, as in the paper: told of the ``backup``,

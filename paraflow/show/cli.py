@@ -62,8 +62,8 @@ class _View:
     label: str
     feeds: Sequence[str]
     runs: int
-    measured: int = 0
-    microseconds: Mapping[int, float] | None = None
+    measured: int
+    microseconds: Mapping[int, float] | None
 
 
 def _of_run(options: argparse.Namespace) -> list[_View]:

@@ -20,6 +20,7 @@ from paraflow.train.checkpoint_files import (
     CheckpointReader,
     checkpoint_exists,
     file_of,
+    get_checkpoint_mtimes,
     remove_checkpoint,
     remove_unfinished,
     save_arrays,
@@ -247,7 +248,7 @@ class Saver:
     def recover_last_checkpoints(self, checkpoint_paths: Sequence[str]) -> None:
         """Like `set_last_checkpoints`, with those that are there and the times of their files."""
         there = [path for path in checkpoint_paths if checkpoint_exists(path)]
-        self._kept = [(path, file_of(path).stat().st_mtime) for path in there]
+        self._kept = list(zip(there, get_checkpoint_mtimes(there), strict=True))
 
     def _check(self, reader: CheckpointReader) -> None:
         """Everything that is to be restored is there, and fits."""

@@ -51,6 +51,7 @@ MODES = {
     "gossip": ["parallel.mode=gossip"],
     "topk": ["parallel.compress=topk"],
 }
+NOT_SHARING = {"backup_workers": 2, "parameter_server": 1}  # ranks: one serves, and one worker is a backup
 TRIES = 3
 WINDOWS = 10  # of a run's steps, each timed by itself; the first has the start of the run in it
 CONFIG = """
@@ -87,13 +88,10 @@ def main() -> int:
             hosts.throttle(options.megabits)
         for _ in range(options.rounds):
             for model, mode, n in cases:
-                if n > {"backup_workers": 2, "parameter_server": 1}.get(mode, 0):
-                    sides = (
-                        partial(predicted, folder, model, mode, n, hosts),
-                        partial(measured, folder, model, mode, n, options, hosts),
-                    )
-                    pair = [undisturbed(side, options) for side in sides]
-                    found.setdefault(f"{model} {mode} {n}", []).append((pair[0], pair[1]))
+                if n > NOT_SHARING.get(mode, 0):
+                    prediction = undisturbed(partial(predicted, folder, model, mode, n, hosts), options)
+                    real = undisturbed(partial(measured, folder, model, mode, n, options, hosts), options)
+                    found.setdefault(f"{model} {mode} {n}", []).append((prediction, real))
     rows = []
     for name, pairs in found.items():
         sides_seconds = [[pair[i] for pair in pairs] for i in (0, 1)]
@@ -192,8 +190,7 @@ def measured(folder: Path, model: str, mode: str, n: int, options: argparse.Name
                 raise SystemExit(done.stdout + done.stderr)
         (file,) = Path(runs).glob("check-*/metrics.jsonl")
         windows = [r["samples_per_second"][0] for r in read_metrics(file) if r["event"] == "train"][1:]
-    # Those that share out a batch: one rank serves, and one worker is a backup.
-    workers = n - (n > 1 and {"parameter_server": 1, "backup_workers": 2}.get(mode, 0))
+    workers = n - (n > 1 and NOT_SHARING.get(mode, 0))  # those that share out a batch
     batch = int(model.partition(":")[2])
     return -(-batch // workers) / median(windows)
 

@@ -53,13 +53,16 @@ def test_the_version_of_a_graph_grows_and_a_body_knows_that_it_is_one(graph):
 def test_what_is_colocated_has_the_device_of_the_other_and_no_other(graph):
     with pf.device("/cpu:1"):
         there = pf.constant(1.0)
+    plain = pf.constant(1.0)
+    with pf.device("/job:ps/gpu:0"), pf.colocate_with(plain, ignore_existing=True):
+        like_plain = pf.constant(2.0)
     with pf.device("/gpu:0"):
-        with graph.colocate_with(there):
+        with pf.colocate_with(there):
             beside = pf.constant(2.0)
         with graph.colocate_with(None, ignore_existing=True):
             nowhere = pf.constant(3.0)
         after = pf.constant(4.0)
-    assert [t.device for t in (beside, nowhere, after)] == ["/device:CPU:1", "", "/device:GPU:0"]
+    assert [t.device for t in (like_plain, beside, nowhere, after)] == ["", "/device:CPU:1", "", "/device:GPU:0"]
     with pytest.raises(ValueError, match="ignore_existing"), graph.colocate_with(None):
         pass
 

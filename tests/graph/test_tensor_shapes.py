@@ -100,7 +100,10 @@ def test_a_known_size_is_a_number_wherever_one_is_wanted():
     assert y.shape.as_list() == [None, 3]
     assert type(y.op.attrs["shape"][1]) is int  # files and digests know numbers only
     assert (pf.dimension_value(x.shape[0]), pf.dimension_value(n)) == (None, 3)
-    assert pf.dimension_at_index(y.shape, 1).value == 3
+    assert type(pf.dimension_value(n)) is int
+    assert isinstance(n, pf.Dimension)
+    assert [pf.dimension_at_index(s, 1).value for s in (y.shape, [4, 5], None)] == [3, 5, None]
+    assert isinstance(pf.float32, pf.DType)
 
 
 def test_sizes_are_copied():

@@ -254,7 +254,11 @@ def test_slices_are_scattered_within_each_part_of_a_batch(session):
     assert session.run(v.batch_scatter_update(delta)).tolist() == expected
     negative = pf.batch_scatter_update(v, delta.indices, -delta.values)
     np.testing.assert_array_equal(session.run(negative), -np.array(expected))
-    with pytest.raises(ValueError, match="first axes"):
+    updates = np.arange(1, 9, dtype=np.float32).reshape(2, 2, 2)
+    written = session.run(pf.batch_scatter_update(v, [[0, 2], [1, 0]], updates))  # TensorFlow's, by its rule
+    assert written[:, :2].tolist() == [[[1, 2], [0, 0]], [[7, 8], [5, 6]]]
+    assert written[:, 2].tolist() == [[3, 4], [0, 0]]
+    with pytest.raises(ValueError, match=r"indices \(3, 1\) need the first axes of the variable .* \(2, 3, 2\)"):
         pf.batch_scatter_update(v, [[2], [0], [1]], np.zeros((3, 1, 2), np.float32))
 
 

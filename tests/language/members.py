@@ -6,7 +6,6 @@ whether they are there is looked at. Members that a class has of one above it ar
 stand in the same relation.
 """
 
-import fnmatch
 import inspect
 from functools import cache
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import paraflow as pf
 
 from .member_reasons import DIFFERS, MISSING
-from .signatures import difference, found, split
+from .signatures import difference, first_reason, found, split
 
 # What has members that only an object has, as attributes that its class sets when it makes one.
 MADE = {
@@ -72,14 +71,14 @@ def state(name, member, theirs):
     with pf.Graph().as_default():
         holder = MADE[name]() if name in MADE else thing
     nothing = object()
-    if inspect.getattr_static(holder, member, nothing) is nothing:
+    mine = inspect.getattr_static(holder, member, nothing)
+    if mine is nothing:
         return "missing", ""
-    mine = inspect.getattr_static(holder, member)
     if theirs is None:
         return "same", ""
-    if not callable(getattr(thing, member, None)):
+    method = getattr(thing, member, None)
+    if not callable(method):
         return "differs", "is no method"
-    method = getattr(thing, member)
     bound = isinstance(mine, staticmethod) or inspect.ismethod(method)
     what = difference(member, theirs, method, of_object=not bound)
     return ("differs", what) if what else ("same", "")
@@ -88,7 +87,7 @@ def state(name, member, theirs):
 def reason(member, how):
     """Why a member is missing or differs: of the first pattern that it matches."""
     reasons = MISSING if how == "missing" else DIFFERS if how == "differs" else {}
-    return next((why for pattern, why in reasons.items() if fnmatch.fnmatchcase(member, pattern)), "")
+    return first_reason(member, reasons)
 
 
 def table():

@@ -1,5 +1,6 @@
 """What tf_signatures.txt says (see make_tf_signatures.py), and how our parameters differ from it."""
 
+import fnmatch
 import inspect
 from pathlib import Path
 
@@ -37,6 +38,11 @@ def split(text):
         else:
             parts[-1] += c
     return [p.strip() for p in parts if p.strip()]
+
+
+def first_reason(name, reasons):
+    """That of the first pattern which the name matches, or an empty string."""
+    return next((why for pattern, why in reasons.items() if fnmatch.fnmatchcase(name, pattern)), "")
 
 
 def found(symbol):

@@ -4,13 +4,12 @@ Run it in tests/ as ``python -m language.symbols``. A symbol is ``same`` (its pa
 and defaults), ``differs`` or ``missing``, the last two with a reason of reasons.py. What TensorFlow says stands in
 tf_signatures.txt (see make_tf_signatures.py). Values and gradients are compared for arguments that are made for every
 function (generated.py). Where there are none such, for classes, functions that need a session, draw at random or take
-a kind of argument of their own, the value is checked ``elsewhere``, in the test that the line names (pointers.py). A
-dash is for what is missing, and for gradients where values are checked elsewhere. The members of classes follow
-(members.py). A word after the command restricts the table to symbols that begin with it: ``python -m language.symbols
-linalg.``
+a kind of argument of their own, the value is checked ``elsewhere``, in the test that the line names (pointers.py);
+``module`` stands for namespaces. A dash is for what is missing, and for gradients where values are checked elsewhere.
+The members of classes follow (members.py). A word after the command restricts the table to symbols that begin with it:
+``python -m language.symbols linalg.``
 """
 
-import fnmatch
 import inspect
 import sys
 from collections import Counter
@@ -22,7 +21,7 @@ import paraflow
 from . import members
 from .pointers import checked_in
 from .reasons import DIFFERS, MISSING, VALUES
-from .signatures import difference, found, reference
+from .signatures import difference, first_reason, found, reference
 from .values import compared
 
 DTYPES = {"half": "float16", "double": "float64"}
@@ -41,7 +40,7 @@ def state(symbol, theirs):
 
 def reason(symbol):
     """Why a symbol is missing: of the first pattern that it matches."""
-    return next((why for pattern, why in MISSING.items() if fnmatch.fnmatchcase(symbol, pattern)), "")
+    return first_reason(symbol, MISSING)
 
 
 def table():
@@ -79,7 +78,7 @@ def main():
         counts.update([how, f"value {value}", f"gradient {gradient}"])
     for member, how, what, why in members.table():
         if member.startswith(begins):
-            print(f"{member:48} {how:8} {'-':8} {'-':8} {'; '.join(filter(None, (what, why)))}".rstrip())
+            print(f"{member:48} {how:8} {'-':9} {'-':8} {'; '.join(filter(None, (what, why)))}".rstrip())
             counts.update([f"members {how}"])
     print(", ".join(f"{n} {how}" for how, n in sorted(counts.items())))
 

@@ -260,12 +260,3 @@ def test_switches_say_what_is_so_already():
         assert getattr(pf, name)() is None
     assert pf.resource_variables_enabled()
     assert not pf.executing_eagerly()
-
-
-def test_sizes_of_shapes(graph):
-    shape = pf.placeholder(pf.float32, (None, 3)).shape
-    assert [pf.dimension_value(size) for size in shape] == [None, 3]
-    assert type(pf.dimension_value(shape[1])) is int
-    assert isinstance(shape[1], pf.Dimension)
-    assert [pf.dimension_at_index(s, 1).value for s in (shape, [4, 5], None)] == [3, 5, None]
-    assert isinstance(pf.float32, pf.DType)

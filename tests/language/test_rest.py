@@ -17,15 +17,6 @@ def run(*tensors):
     return found[0] if len(found) == 1 else found
 
 
-def test_rows_of_batches_are_written():
-    v = pf.Variable(np.zeros((2, 3, 2)))
-    updates = np.arange(1.0, 9).reshape(2, 2, 2)
-    expected = [[[1, 2], [0, 0], [3, 4]], [[7, 8], [5, 6], [0, 0]]]  # TensorFlow's, by its rule
-    assert run(pf.batch_scatter_update(v, [[0, 2], [1, 0]], updates)).tolist() == expected
-    with pytest.raises(ValueError, match=r"indices \(3, 1\) need the first axes of the variable .* \(2, 3, 2\)"):
-        pf.batch_scatter_update(v, [[0], [1], [1]], updates)
-
-
 def test_assign_sub():
     assert run(pf.assign_sub(pf.Variable([3.0, 1.0]), [1.0, 4.0])).tolist() == [2, -3]
 
@@ -45,18 +36,6 @@ def test_scopes_of_the_first_versions(graph):
     with pf.variable_op_scope(None, None, "layer"):
         w = pf.get_variable("v", [])
     assert (v.name, w.name, isinstance(scope, pf.VariableScope)) == ("layer/v:0", "layer_1/v:0", True)
-
-
-def test_operations_are_placed_beside_another():
-    with pf.device("/cpu:1"):
-        first = pf.constant(1)
-    plain = pf.constant(1)
-    with pf.device("/job:ps/gpu:0"):
-        with pf.colocate_with(first):
-            beside = pf.constant(2)
-        with pf.colocate_with(plain, ignore_existing=True):
-            nowhere = pf.constant(2)
-    assert (beside.device, nowhere.device) == ("/device:CPU:1", "")
 
 
 def test_what_is_lifted_out_runs_once_and_waits_for_nothing(graph):

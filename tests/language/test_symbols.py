@@ -52,7 +52,7 @@ def test_members_are_compared_of_all_classes_but_those_of_protocol_buffers():
 
 
 def test_values_and_gradients_are_tensorflows_but_where_a_reason_is_given():
-    """445 functions, all for which arguments could be made (generated.py)."""
+    """492 functions, all for which arguments could be made (generated.py)."""
     differing, counted = {}, {"value": 0, "gradient": 0}
     for symbol, how in STATES.items():
         value, gradient, what = values_of(symbol, how)

@@ -97,7 +97,8 @@ ROWS = [
     *(Row(sparse_arrays.reshaped_places, (places, shape, np.array(sizes)), reshaped, constant=(1, 2),
           empty=(NONE, SHAPE, np.array(sizes)) if len(shape) == 2 else None)
       for places, shape, sizes in ((PLACES, SHAPE, [2, -1]), (PLACES, SHAPE, [12]), (PLACES[::-1], SHAPE, [2, 3, 2]),
-                                   (CUBE, CUBE_SHAPE, [4, 6]), (CUBE, CUBE_SHAPE, [-1, 8, 1]))),
+                                   (CUBE, CUBE_SHAPE, [4, 6]), (CUBE, CUBE_SHAPE, [-1, 8, 1]), (PLACES, SHAPE, [-1]),
+                                   (CUBE, CUBE_SHAPE, [-1]))),
     *(Row(sparse_arrays.tight_sizes, (places,), tight, empty=(NONE,)) for places in (PLACES, CUBE)),
     Row(sparse_arrays.covering_sizes, (SHAPE, np.array([3, 9])), lambda shape, new: new, empty=None),
     Row(sparse_arrays.covering_sizes, (SHAPE, SHAPE), lambda shape, new, exact: new, {"exact": True}, empty=None),
@@ -117,9 +118,6 @@ ROWS = [
     Row(sparse_arrays.filled_rows, (PLACES, SHAPE), filled, exact=False, constant=(1,), empty=(NONE, np.array([0, 4]))),
     Row(sparse_math.union_places, (PLACES, OTHERS, SHAPE, SHAPE), union, exact=False, empty=(NONE, NONE, SHAPE, SHAPE)),
     Row(sparse_math.union_places, (CUBE, CUBE[::-2], CUBE_SHAPE, CUBE_SHAPE), union, exact=False, empty=None),
-    *(Row(sparse_math.place_numbers, (places, shape),
-          lambda places, shape: np.array([number(place, shape) for place in places], int),
-          empty=(places[:0], shape)) for places, shape in ((PLACES, SHAPE), (CUBE, CUBE_SHAPE))),
     *(Row(sparse_math.grouped_places, (places,), grouped, exact=False, empty=(NONE,))
       for places in (PLACES[:, :1], CUBE[::-1], CUBE[:, :0])),
     Row(sparse_math.segment_softmax, (normal(5), np.array([0, 2, 0, 1, 2])), softmax,

@@ -163,3 +163,13 @@ def test_shapes_of_the_run_are_checked_then(graph):
             session.run(check, {x: np.zeros((2, 3)), y: [1]})
         with pytest.raises(InvalidArgumentError, match=r"Specified explicitly.* must have size"):
             session.run(check, {x: np.zeros((2, 4)), y: [1, 2]})
+
+
+def test_a_scalar_of_unknown_rank_counts_as_one_axis(graph):
+    x, y = pf.placeholder(pf.float32), pf.placeholder(pf.float32, (None,))
+    check = pf.debugging.assert_shapes([(x, ("N",)), (y, ("N",))])
+    with pf.Session() as session:
+        session.run(check, {x: 5.0, y: [1.0]})
+        session.run(check, {x: [5.0, 6.0], y: [1.0, 2.0]})
+        with pytest.raises(InvalidArgumentError, match="must have size"):
+            session.run(check, {x: 5.0, y: [1.0, 2.0]})

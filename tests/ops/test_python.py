@@ -194,6 +194,14 @@ def test_gradients_by_name_are_checked(graph):
         graph.as_graph_def()
 
 
+def test_gradients_of_other_types_are_those_of_complex_numbers_too(session, graph):
+    z = pf.constant([1 + 2j, 3 - 1j], pf.complex64)
+    with graph.gradient_override_map({"Square": "Exp"}):
+        y = pf.square(z)
+    (slope,) = pf.gradients(pf.reduce_sum(pf.real(y)), [z])
+    assert session.run(slope).tolist() == [-3 - 4j, 8 + 6j]  # TensorFlow's: the conjugates of y
+
+
 def test_a_gradient_passes_through(session):
     x = pf.placeholder(pf.float32, (2,))
     v = pf.get_variable("v", initializer=pf.constant(2.0))

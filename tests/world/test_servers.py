@@ -1,21 +1,17 @@
 """Servers on worlds of threads and under a real mpirun: the same cases on both."""
 
-import os
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hosts import run_ranks_on
-from mpirun import run_ranks
+from mpirun import run_ranks, with_tests
 
 import paraflow as pf
 from paraflow.comm import run_threads
 from paraflow.errors import GraphError, InvalidArgumentError
 
 from . import server_cases
-
-TESTS = Path(__file__).parents[1]
 
 
 def every_case():
@@ -28,8 +24,7 @@ def test_on_threads(size, case):
 
 
 def assert_every_case_ran(size, start):
-    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
-    done = start("world.server_cases", env={"PYTHONPATH": path})
+    done = start("world.server_cases", env=with_tests())
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"mpi {size}: {case.__name__}" for case in server_cases.cases_of(size)]
 

@@ -1,10 +1,8 @@
 """What one slow worker costs the others: on threads, and under a real mpirun."""
 
-import os
-from pathlib import Path
 
 import pytest
-from mpirun import run_ranks
+from mpirun import run_ranks, with_tests
 
 from paraflow.comm import run_threads
 
@@ -19,8 +17,7 @@ def test_on_threads(case):
 
 
 def test_under_mpirun():
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
-    done = run_ranks(RANKS, "world.straggler_cases", env={"PYTHONPATH": path})
+    done = run_ranks(RANKS, "world.straggler_cases", env=with_tests())
     assert done.returncode == 0, done.stderr
     ran = [f"mpi {RANKS}: {case.__name__}" for case in straggler_cases.CASES_OF_PROCESSES]
     assert done.stdout.splitlines() == ran

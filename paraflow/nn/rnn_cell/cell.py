@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +14,7 @@ from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import TensorShape
 from paraflow.nn.layer import Regularizer, WithWeights
-from paraflow.nn.variable_scope import VariableScope, get_variable, variable_scope
+from paraflow.nn.variable_scope import get_variable, variable_scope
 from paraflow.ops.array import shape_tensor, size_along, zeros
 from paraflow.ops.joining import concat
 from paraflow.ops.state import Variable
@@ -35,16 +34,13 @@ class RNNCell(WithWeights):
 
     # Set here, since a class of a program's own need not call __init__.
     trainable = True
-    built = False
     dtype: Any = None
-    _base_name: str | None = None
     _reuse: bool | None = None
-    _scope: VariableScope | None = None
 
     def __init__(self, trainable: bool = True, name: str | None = None, dtype: Any = None, **kwargs: Any) -> None:
         self.trainable = trainable
         self.dtype = None if dtype is None else as_dtype(dtype)
-        self._base_name = name
+        self._given_name = name
         self._reuse = kwargs.pop("_reuse", None)
         if kwargs:
             raise TypeError(f"{type(self).__name__} has no argument {next(iter(kwargs))!r}{at_user_line()}")
@@ -134,13 +130,6 @@ class RNNCell(WithWeights):
     non_trainable_weights = non_trainable_variables
 
     @property
-    def name(self) -> str:
-        """The name given, else the last part of the scope's; before the first call the class's."""
-        if self._base_name is not None or self._scope is None:
-            return self._base_name or _snake_case(type(self).__name__)
-        return self._scope.name.rpartition("/")[2]
-
-    @property
     def scope_name(self) -> str:
         """The name of the scope of the variables; raises ValueError before the first call."""
         if self._scope is None:
@@ -159,20 +148,13 @@ class RNNCell(WithWeights):
     def _scoped(self, scope: Any) -> Iterator[None]:
         """Open the scope of the cell, which is where it was first called."""
         if self._scope is None:
-            base = self._base_name or _snake_case(type(self).__name__)
-            given = base if scope is None and self._reuse else scope
-            with variable_scope(given, base, custom_getter=self._noting) as own:
+            given = self._base_name if scope is None and self._reuse else scope
+            with variable_scope(given, self._base_name, custom_getter=self._noting) as own:
                 self._scope = own
         reuse = True if self.built else self._reuse
         inside = variable_scope(self._scope, reuse=reuse, auxiliary_name_scope=False)
         with inside, name_scope(self._scope.original_name_scope):
             yield
-
-
-def _snake_case(name: str) -> str:
-    """BasicLSTMCell becomes basic_lstm_cell."""
-    words = re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
 def zeros_of(sizes: Any, batch_size: Any, dtype: Any) -> Any:
