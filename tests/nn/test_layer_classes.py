@@ -94,8 +94,8 @@ def test_scopes_say_how_variables_start_and_which_getter_is_asked(graph):
 
 def test_losses_and_constraints(graph):
     layer = pf.layers.Dense(
-        1, kernel_regularizer=lambda w: pf.reduce_sum(w * w), activity_regularizer=pf.reduce_sum,
-        kernel_constraint=pf.abs,
+        1, kernel_initializer=pf.constant_initializer(-0.5), kernel_regularizer=lambda w: pf.reduce_sum(w * w),
+        activity_regularizer=pf.reduce_sum, kernel_constraint=pf.abs,
     )  # fmt: skip
     layer(X)
     y = layer(X)
