@@ -26,7 +26,8 @@ def loaded():
 
 
 @pytest.mark.parametrize("part", ["comm", "compiler", "data", "experiment", "kernels", "metrics", "native", "parallel",
-                                  "runtime", "show", "simulate", "summary", "sysconfig", "testing"])  # fmt: skip
+                                  "runtime", "show", "simulate", "summary", "sysconfig", "testing",
+                                  "monitored"])  # fmt: skip
 def test_a_part_that_graphs_do_without_is_not_loaded(loaded, part):
     assert [name for name in loaded if (name + ".").startswith(f"paraflow.{part}.")] == []
 

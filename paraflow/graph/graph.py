@@ -369,6 +369,10 @@ class Graph:
         """Refuse further operations, except reads: to fetch a variable may take one."""
         self._finalized = True
 
+    def unfinalize(self) -> None:
+        """Take operations again: a session that has finalized the graph has ended."""
+        self._finalized = False
+
     @contextmanager
     def as_default(self) -> Iterator[Graph]:
         """Make this the graph that operations are added to, inside the ``with``."""

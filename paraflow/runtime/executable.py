@@ -83,6 +83,8 @@ class Executable:
         self.synchronises, self.text = self._planes.digest, self._planes.text
         #: Whether all ranks have to run it at the same time.
         self.together = self.synchronises is not None or any(step.record.collective for step in plan.steps)
+        #: Whether it is a step that every rank takes, at the same time or not.
+        self.common = self.together or bool(trains)
         self.numbers: dict[int, int] = {}  # position in the plan -> position among the calls
         for number, step in enumerate(plan.steps):
             if step.mode == BIND_VIEW:

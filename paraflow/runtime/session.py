@@ -155,6 +155,7 @@ class Session:
         self.tuning: Tuning | None = None
         self.tracer: Trace | None = None  # while there is one, runs are recorded
         self.autotune = autotune and synchronous  # until it is done
+        self.common_runs = 0  # so far, of those that every rank makes: training steps, and what ranks compute together
         self.compiler = compiler or CompilerOptions()
         self._options = Options(threads, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
@@ -254,6 +255,7 @@ class Session:
                 loaded.checked = True
             if accumulation is not None:
                 accumulation.end()
+            self.common_runs += executable.common
             return loaded.fold(executable.results())
 
     @np.errstate(all="ignore")
@@ -498,9 +500,13 @@ class Session:
     def close(self) -> None:
         """End the session: its threads stop and its variables are lost."""
         self.part.close()
-        self._end()
+        self.abandon()
 
-    def _end(self) -> None:
+    def abandon(self) -> None:
+        """End the session because of an error that is about to end all ranks.
+
+        Told of the end of this part, the others would fail of that, and sooner.
+        """
         if not self._closed and isinstance(self._executor, ReadyQueueExecutor):
             self._executor.close()
         self._closed = True
@@ -526,10 +532,7 @@ class Session:
         if kind is None:
             self.close()
         else:
-            # The error is about to end all ranks; told of the end of this part, they would fail of that, and sooner.
-            self._end()
-
-
+            self.abandon()
 
 
 def training_step(program: Program) -> tuple[str, ...]:

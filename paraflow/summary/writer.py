@@ -118,10 +118,10 @@ class FileWriterCache:
     _writers: ClassVar[dict[str, FileWriter]] = {}
 
     @staticmethod
-    def get(logdir: str) -> FileWriter:
-        """The writer of that directory, made where there is none."""
+    def get(logdir: str, *, session: Any = None) -> FileWriter:
+        """The writer of that directory, made where there is none, for the ranks of ``session``, if that is given."""
         if logdir not in FileWriterCache._writers:
-            FileWriterCache._writers[logdir] = FileWriter(logdir)
+            FileWriterCache._writers[logdir] = FileWriter(logdir, session=session)
         return FileWriterCache._writers[logdir]
 
     @staticmethod

@@ -1,4 +1,7 @@
-"""What TensorFlow calls tf.train: optimizers as update expressions, learning-rate schedules, averages, checkpoints."""
+"""What TensorFlow calls tf.train: optimizers as update expressions, learning-rate schedules, averages, checkpoints.
+
+The sessions and hooks of tf.train are in paraflow.monitored, since they run what is built here.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -60,6 +63,32 @@ from paraflow.train.schedules import (
 from paraflow.train.warm_start import init_from_checkpoint, warm_start
 
 if TYPE_CHECKING:  # loaded by __getattr__ when first used
+    from paraflow.monitored import (
+        CheckpointSaverHook,
+        CheckpointSaverListener,
+        ChiefSessionCreator,
+        FeedFnHook,
+        FinalOpsHook,
+        GlobalStepWaiterHook,
+        LoggingTensorHook,
+        MonitoredSession,
+        MonitoredTrainingSession,
+        NanLossDuringTrainingError,
+        NanTensorHook,
+        ProfilerHook,
+        Scaffold,
+        SecondOrStepTimer,
+        SessionCreator,
+        SessionRunArgs,
+        SessionRunContext,
+        SessionRunHook,
+        SessionRunValues,
+        SingularMonitoredSession,
+        StepCounterHook,
+        StopAtStepHook,
+        SummarySaverHook,
+        WorkerSessionCreator,
+    )
     from paraflow.train.coordinator import Coordinator, LooperThread
 
 __all__ = [
@@ -69,21 +98,45 @@ __all__ = [
     "AdamOptimizer",
     "AdamWOptimizer",
     "CheckpointReader",
+    "CheckpointSaverHook",
+    "CheckpointSaverListener",
     "CheckpointState",
+    "ChiefSessionCreator",
     "Coordinator",
     "ExponentialMovingAverage",
+    "FeedFnHook",
+    "FinalOpsHook",
     "FtrlOptimizer",
+    "GlobalStepWaiterHook",
     "GradientDescentOptimizer",
     "LAMBOptimizer",
     "LARSOptimizer",
+    "LoggingTensorHook",
     "LooperThread",
     "MomentumOptimizer",
+    "MonitoredSession",
+    "MonitoredTrainingSession",
+    "NanLossDuringTrainingError",
+    "NanTensorHook",
     "NewCheckpointReader",
     "Optimizer",
+    "ProfilerHook",
     "ProximalAdagradOptimizer",
     "ProximalGradientDescentOptimizer",
     "RMSPropOptimizer",
     "Saver",
+    "Scaffold",
+    "SecondOrStepTimer",
+    "SessionCreator",
+    "SessionRunArgs",
+    "SessionRunContext",
+    "SessionRunHook",
+    "SessionRunValues",
+    "SingularMonitoredSession",
+    "StepCounterHook",
+    "StopAtStepHook",
+    "SummarySaverHook",
+    "WorkerSessionCreator",
     "assert_global_step",
     "checkpoint_exists",
     "checkpoints_iterator",
@@ -118,8 +171,28 @@ __all__ = [
 ]
 
 
+# Public name -> the module that has it, where few programs ask for it. Sessions with hooks stand above sessions, and so
+# above this part: only their names are here.
+_LATER = {
+    **dict.fromkeys(("Coordinator", "LooperThread"), "paraflow.train.coordinator"),
+    **dict.fromkeys(
+        (
+            "CheckpointSaverHook", "CheckpointSaverListener", "ChiefSessionCreator", "FeedFnHook", "FinalOpsHook",
+            "GlobalStepWaiterHook", "LoggingTensorHook", "MonitoredSession", "MonitoredTrainingSession",
+            "NanLossDuringTrainingError", "NanTensorHook", "ProfilerHook", "Scaffold", "SecondOrStepTimer",
+            "SessionCreator", "SessionRunArgs", "SessionRunContext", "SessionRunHook", "SessionRunValues",
+            "SingularMonitoredSession", "StepCounterHook", "StopAtStepHook", "SummarySaverHook",
+            "WorkerSessionCreator",
+        ),
+        "paraflow.monitored",
+    ),
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Threads that end together, for which few programs ask."""
-    if name not in ("Coordinator", "LooperThread"):
+    """Load what is in ``_LATER`` when it is first used (PEP 562)."""
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("paraflow.train.coordinator"), name)
+    thing = getattr(importlib.import_module(_LATER[name]), name)
+    globals()[name] = thing
+    return thing

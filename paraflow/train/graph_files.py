@@ -16,7 +16,7 @@ from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.graph_def import check_seal, decode, encode, sealed, without_devices
 from paraflow.graph.node import Operation, Tensor
 from paraflow.ops.graph_defs import import_graph_def
-from paraflow.ops.state import Variable
+from paraflow.ops.state import GraphKeys, Variable
 from paraflow.train.checkpoint_files import Replacing
 
 Document = dict[str, Any]
@@ -55,9 +55,9 @@ def export_meta_graph(
 
     It is returned, and written to ``filename`` where that is given, as JSON; `import_meta_graph` reads it.
     ``graph_def`` is the definition to take instead of the whole graph's, a part of it, say, ``saver_def`` what
-    `Saver.to_proto` returns, ``collection_list`` the collections to write, by default all; what they have of operations
-    outside of the definition is left out. With ``clear_devices`` the devices of operations are left out, with
-    ``as_text`` the file has many lines. The other arguments are TensorFlow's and change nothing.
+    `Saver.to_proto` returns, ``collection_list`` the collections to write, by default all but SAVERS; what they have of
+    operations outside of the definition is left out. With ``clear_devices`` the devices of operations are left out,
+    with ``as_text`` the file has many lines. The other arguments are TensorFlow's and change nothing.
 
     Raises GraphError for an operation that holds a Python function, also inside a branch or loop, and for a collection
     of other things than operations, tensors, variables, numbers and strings: name the others in ``collection_list``.
@@ -69,7 +69,9 @@ def export_meta_graph(
     if clear_devices:
         definition = without_devices(definition)
     there = {node["name"] for node in definition["node"]}
-    keys = graph.get_all_collection_keys() if collection_list is None else collection_list
+    keys = collection_list
+    if keys is None:
+        keys = [key for key in graph.get_all_collection_keys() if key != GraphKeys.SAVERS]
     collections = {key: [_member(key, x) for x in graph.get_collection(key) if _inside(x, there)] for key in keys}
     document = {"graph_def": definition, "collection_def": collections, "saver_def": saver_def}
     if filename is not None:
