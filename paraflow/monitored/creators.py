@@ -66,12 +66,9 @@ class ChiefSessionCreator(SessionCreator):
             if not restored and scaffold.init_fn is not None:
                 scaffold.init_fn(session)
             _share(session)
-        missing = _unready(session, scaffold)
-        if missing:
-            raise RuntimeError(
-                f"Init operations did not make model ready. Init op: {scaffold.init_op.name}, init fn: "
-                f"{scaffold.init_fn}, local_init_op: {scaffold.local_init_op.name}, error: {missing}"
-            )
+        lacking = _lacking(session, scaffold)
+        if lacking:
+            raise RuntimeError(f"Init operations did not make model {lacking}")
         return session
 
     def _restore(self, session: Session) -> bool:
@@ -121,9 +118,9 @@ class WorkerSessionCreator(SessionCreator):
                     )
                 session.comm.broadcast_object(None)
                 _share(session)
-        missing = _unready(session, scaffold)
-        if missing:
-            raise DeadlineExceededError(f"no chief has made this session ready, and none will: {missing}")
+        lacking = _lacking(session, scaffold)
+        if lacking:
+            raise DeadlineExceededError(f"no chief has made this session, and none will make it, {lacking}")
         return session
 
 
@@ -134,13 +131,14 @@ def _share(session: Session) -> None:
         broadcast_variables(session.comm, session, root=0)
 
 
-def _unready(session: Session, scaffold: Scaffold) -> str:
-    """Initialise the local variables; why the session cannot be used yet, or nothing."""
+def _lacking(session: Session, scaffold: Scaffold) -> str:
+    """Initialise the local variables; for what the session is not ready, and why, or nothing."""
     missing = _reported(session, scaffold.ready_for_local_init_op)
-    if not missing:
-        session.run(scaffold.local_init_op, scaffold.local_init_feed_dict)
-        missing = _reported(session, scaffold.ready_op)
-    return missing
+    if missing:
+        return f"ready for local_init. {missing}"
+    session.run(scaffold.local_init_op, scaffold.local_init_feed_dict)
+    missing = _reported(session, scaffold.ready_op)
+    return missing and f"ready. {missing}"
 
 
 def _reported(session: Session, ready_op: Any) -> str:

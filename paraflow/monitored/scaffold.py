@@ -53,7 +53,7 @@ class Scaffold:
         local_init_feed_dict: Mapping[Any, Any] | None = None,
     ) -> None:
         if not isinstance(copy_from_scaffold, Scaffold | None):
-            raise TypeError(f"copy_from_scaffold is not a Scaffold instance: {copy_from_scaffold!r}")
+            raise TypeError("copy_from_scaffold is not a Scaffold instance.")
         given = locals()
         for name in _PIECES:
             piece = given[name]
