@@ -56,11 +56,11 @@ class MonitoredSession:
     ``stop_grace_period_secs`` seconds to end. A run that AbortedError or UnavailableError leaves is made again, in a
     new session, in one process.
 
-    Several ranks, which have a ``strategy``, each make one. They hear of each other's wish to stop after a training
-    step, and all stop at the same one. If a hook asks between two steps, in a run of one rank's own, `should_stop` says
-    so after the next training step, which the others are about to take. A rank that asks again without having trained
-    stops by itself, and where the ranks do not step together (parameter servers, gossip, backup workers) each does.
-    An error of one rank ends all. The end includes the strategy's ``finish``, before the hooks' own.
+    Several ranks, which have a ``strategy``, each make one. After a training step (all runs of an accumulated one) they
+    hear of each other's wish to stop, and all stop at the same step. If a hook asks in between, in a run of one rank's
+    own, `should_stop` says so after the next training step, which the others are about to take. A rank that asks again
+    without having trained stops by itself, and where ranks do not step together (parameter servers, gossip, backup
+    workers) each does. An error of one rank ends all. The end includes the strategy's ``finish``, before the hooks'.
     """
 
     StepContext = StepContext
@@ -135,7 +135,8 @@ class MonitoredSession:
             return True
         if not self._wants_to_stop():
             return False
-        if not self._agrees or self._looked == session.common_runs:
+        waits = self._agrees or session.accumulating
+        if not waits or self._looked == session.common_runs:
             return True
         self._looked = session.common_runs
         return False
@@ -191,7 +192,7 @@ class MonitoredSession:
         options, run_metadata = options or RunOptions(), run_metadata or RunMetadata()
         common = session.common_runs
         value, results = session.run([fetches, extra], feeds, options, run_metadata)
-        agrees = self._agrees and session.common_runs > common
+        agrees = self._agrees and session.common_runs > common and not session.accumulating
         # Others wait for this rank, and so hear of an error.
         with session.part.step() if agrees else nullcontext():
             for i, hook in enumerate(self._hooks):
@@ -202,7 +203,7 @@ class MonitoredSession:
                 session.comm.allreduce(stops, "max")
                 self._stops = bool(stops[0])
             elif not self._agrees:
-                self._stops = self._asked
+                self._stops = self._asked and not session.accumulating
         return value
 
     def _wants_to_stop(self) -> bool:

@@ -360,6 +360,7 @@ class Session:
         accumulation = self.context.accumulation = self._accumulations[trains]
         plan_of_adding, _ = self._compile(wanted, feeds, adding=True)
         adding = Executable(plan_of_adding, self.context, disable=self.compiler.disable)
+        adding.common = True
         time_steps(adding)
         closing = self._executable(plan, trains, samples)
         return Loaded(closing, samples, wanted.fold, accumulation, Loaded(adding, samples, wanted.fold))
@@ -426,6 +427,11 @@ class Session:
     def comm(self) -> Communicator:
         """The ranks that train together; this process alone where there is no strategy."""
         return self.context.comm
+
+    @property
+    def accumulating(self) -> bool:
+        """Whether gradients of earlier runs wait for those of the next ones, to be applied together."""
+        return any(accumulation.open for accumulation in self._accumulations.values())
 
     @contextmanager
     def values_to_keep(self, names: Sequence[str]) -> Iterator[Mapping[str, Array]]:

@@ -330,7 +330,7 @@ def summaries_and_rates(tf, directory):
 
 @case
 def profiles(tf, directory):
-    step, add = counting(tf)
+    _, add = counting(tf)
     hooks = [
         tf.train.ProfilerHook(save_steps=3, output_dir=directory), tf.train.StopAtStepHook(last_step=10)
     ]  # fmt: skip
@@ -463,14 +463,17 @@ def scaffolds(tf, directory):
     local = tf.Variable(x * 2.0, collections=[tf.GraphKeys.LOCAL_VARIABLES], name="local")
     tf.summary.scalar("v", v)
     keys = tf.GraphKeys
-    names = [keys.INIT_OP, keys.READY_OP, keys.READY_FOR_LOCAL_INIT_OP, keys.LOCAL_INIT_OP, keys.SUMMARY_OP, keys.SAVERS]
+    names = [
+        keys.INIT_OP, keys.READY_OP, keys.READY_FOR_LOCAL_INIT_OP, keys.LOCAL_INIT_OP, keys.SUMMARY_OP, keys.SAVERS
+    ]  # fmt: skip
     saver = tf.train.Saver()
     first = tf.train.Scaffold(
         init_feed_dict={x: 3.0}, local_init_feed_dict={x: 4.0}, saver=saver, init_fn=lambda s, session: s
     )
     second = tf.train.Scaffold(init_feed_dict={x: 5.0}, copy_from_scaffold=first)
     lines.append([len(tf.get_collection(name)) for name in names])
-    lines.append([first.init_op, first.ready_op, first.summary_op, second.saver is saver, second.init_fn("a") is second])
+    lines.append([first.init_op, first.ready_op, first.summary_op])
+    lines.append([second.saver is saver, second.init_fn("a") is second])
     for scaffold in (first, second):
         with tf.train.MonitoredSession(tf.train.ChiefSessionCreator(scaffold)) as session:
             lines.append([number(value) for value in session.run([v, local])])
