@@ -7,11 +7,13 @@ import tempfile
 from pathlib import Path
 
 import tensorflow.compat.v1 as tf
+from tensorflow.python.training import training_util
 
-from .calls_cases import CASES, lines_of
+from .calls_cases import CASES, READS, lines_of
 
 
 def main():
+    READS.append(training_util._get_or_create_global_step_read)
     lines = [f"# TensorFlow {tf.__version__}"]
     for name in CASES:
         with tempfile.TemporaryDirectory() as directory:
