@@ -115,6 +115,20 @@ def test_flags_and_logging(ranks, tmp_path):
     assert "--[no]verbose" in run(sys.executable, script, "--help", cwd=tmp_path)
 
 
+def test_monitored_session(tmp_path):
+    """Each run goes on where the last one was, on another number of ranks."""
+    script = EXAMPLES / "21_monitored_session.py"
+    scores = []
+    for first, ranks in ((0, 2), (150, 1)):
+        out = run(PARAFLOW, "launch", "-n", ranks, script, cwd=tmp_path)
+        told, _, result = out.rpartition("ranks: ")
+        assert len(re.findall(r"INFO:paraflow:loss = [\d.]+, step = \d*1\b", told)) == 3  # rank 0 speaks for all
+        wanted = rf"{ranks}, steps {first} to {first + 150}, test accuracy ([\d.]+)\n"
+        scores.append(float(re.fullmatch(wanted, result)[1]))
+        assert (tmp_path / "runs" / "monitored" / f"model.ckpt-{first + 150}.safetensors").is_file()
+    assert 0.9 < scores[0] < scores[1]
+
+
 def test_own_operation(tmp_path):
     out = python("08_own_operation.py", tmp_path)
     assert float(out.rpartition(" ")[2]) < 1e-8

@@ -21,7 +21,8 @@ CLASSES = (
     "UnconnectedGradients", "Variable", "VariableScope", "name_scope", "initializers.*", "layers.[A-H]*", "layers.L*",
     "layers.[M-S]*", "losses.Reduction", "nn.rnn_cell.*", "summary.FileWriter*", "train.[AFGMPR]*Optimizer",
     "train.ExponentialMovingAverage", "train.Optimizer", "train.Saver", "train.Coordinator", "train.LooperThread",
-    "gfile.GFile", "RegisterGradient",
+    "gfile.GFile", "RegisterGradient", "train.*Hook", "train.*Session", "train.*Creator", "train.SessionRun*",
+    "train.CheckpointSaverListener", "train.Scaffold", "train.SecondOrStepTimer", "train.NanLossDuringTrainingError",
 )  # fmt: skip
 
 OPERATORS = {

@@ -34,6 +34,7 @@ MADE = {
     "layers.BatchNormalization": pf.layers.BatchNormalization,
     "layers.Layer": pf.layers.Layer,
     "nn.rnn_cell.RNNCell": pf.nn.rnn_cell.RNNCell,
+    "train.Scaffold": pf.train.Scaffold,
 }
 
 

@@ -26,7 +26,7 @@ BESIDE = "importlib.resources and __file__ find files beside a program"
 DEVICES = "names of devices are strings, see device"
 SDCA = "TensorFlow's own solver for linear models; train.FtrlOptimizer and train.Proximal* regularise these"
 QUEUES = "queues and their runners: pf.data.Batches gives each rank its part of a batch"
-SESSIONS = "a script has a loop of its own around Session, Saver and FileWriter; the trainer (paraflow run) does it all"
+SESSIONS = "train.MonitoredTrainingSession, which came after it, does the same"
 CLUSTER = "clusters of TensorFlow servers: ranks are MPI processes, parallel.mode says what they do"
 PLACEMENT = "operations are placed on no devices"
 DEFAULTS = "initial values of 0 and 1 are written None, and one number stands for all axes"
@@ -137,9 +137,8 @@ MISSING = {
     **dict.fromkeys(("train.*[Cc]heckpoint*", "train.Saver*", "train.VocabInfo", "saved_model"), SAVING),
     **dict.fromkeys(("train.*batch*", "train.*producer", "train.limit_epochs", "train.*queue_runner*", "*Queue*",
                      "queue", "train.QueueRunner", "train.match_filenames_once"), QUEUES),
-    **dict.fromkeys(("train.*Hook", "train.*Listener", "train.*Session*", "train.Scaffold", "train.Supervisor",
-                     "train.basic_train_loop", "train.SecondOrStepTimer",
-                     "train.NanLossDuringTrainingError", "*_session_*"), SESSIONS),
+    **dict.fromkeys(("train.SessionManager", "train.Supervisor", "train.basic_train_loop"), SESSIONS),
+    "*_session_*": HANDLES,
     **dict.fromkeys(("train.Cluster*", "train.Job*", "train.Server*", "train.replica_device_setter", "distribute",
                      "*ConditionalAccumulator*"), CLUSTER),
     **dict.fromkeys(("train.*List*", "train.Example", "train.Feature*", "train.SequenceExample",

@@ -2,6 +2,7 @@
 
 import fnmatch
 import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,8 @@ def shown(default):
     """A default as tf_signatures.txt has it."""
     if isinstance(default, np.dtype):
         return default.name
-    return getattr(default, "__name__", "a function") if callable(default) else repr(default)
+    named = getattr(default, "__name__", "a function") if callable(default) else repr(default)
+    return re.sub(" object at 0x[0-9a-f]+", "", named)
 
 
 def difference(symbol, theirs, thing, of_object=False):
