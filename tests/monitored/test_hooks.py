@@ -227,7 +227,7 @@ def test_ranks_do_not_wait_for_each_others_steps():
 
 def test_a_worker_alone_has_no_chief(graph):
     y = pf.ones(())
-    with pf.train.MonitoredTrainingSession(is_chief=False) as session:
+    with pf.train.MonitoredSession(pf.train.WorkerSessionCreator(max_wait_secs=0)) as session:
         assert session.run(y) == 1
     with pf.Graph().as_default():
         counting()

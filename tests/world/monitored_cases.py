@@ -146,10 +146,10 @@ def a_rank_that_no_longer_trains_stops_by_itself(comm: Communicator) -> None:
 def ranks_begin_with_the_checkpoint_that_rank_0_sees(comm: Communicator) -> None:
     """And write one, wherever their directories are; the momentum goes on too."""
     lines: list[str] = []
-    for where in ("rank 0 alone", "each its own", "all the same"):
+    for where in ("rank 0 alone", "each its own"):
         with directory(comm) as common:
-            seen = {"rank 0 alone": common if comm.rank == 0 else None, "all the same": common}
-            mine = seen.get(where, os.path.join(common, str(comm.rank)))
+            alone = common if comm.rank == 0 else None
+            mine = alone if where == "rank 0 alone" else os.path.join(common, str(comm.rank))
             found = []
             for last, is_chief in ((3, True), (5, True), (7, comm.rank == 0)):
                 with program(comm.rank) as (x, w, step):
