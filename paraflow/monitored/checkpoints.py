@@ -52,7 +52,7 @@ class CheckpointSaverHook(SessionRunHook):
     the listeners are called on those that have the hook, at the same steps where it counts steps.
 
     Raises ValueError unless exactly one of ``save_steps`` and ``save_secs`` is given, and for both ``saver`` and
-    ``scaffold``.
+    ``scaffold``; and FailedPreconditionError at the first step where parameter servers keep variables of the saver.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class CheckpointSaverHook(SessionRunHook):
 
     def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
         """Save where it is due."""
+        self._check(run_context.session)
         if not self._timer.should_trigger_for_step(int(run_values.results) + 1):
             return
         step = int(run_context.session.run(self._global_step))
@@ -113,6 +114,13 @@ class CheckpointSaverHook(SessionRunHook):
             self._save(session, step)
         for listener in self._listeners:
             listener.end(session, step)
+
+    def _check(self, session: Session) -> None:
+        """Raise at the first step what the first saving would, where servers have what is to be saved."""
+        if session.strategy is not None and session.strategy.elsewhere:
+            entries = self._chosen_saver().to_proto()["variables"].values()
+            with session.values_to_keep([entry["variable"] for entry in entries]):
+                pass
 
     def _save(self, session: Session, step: int) -> bool:
         """Save; whether a listener asks to stop."""

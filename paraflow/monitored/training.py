@@ -57,8 +57,8 @@ def MonitoredTrainingSession(  # noqa: N802  (TensorFlow's name)
         creator = WorkerSessionCreator(scaffold, master, config, max_wait_secs, **options)
         return MonitoredSession(creator, hooks, stop_grace_period_secs)
     creator = ChiefSessionCreator(scaffold, master, config, checkpoint_dir, **options)
-    strategy = options.get("strategy")
-    all_hooks = list(chief_only_hooks or ()) if strategy is None or strategy.comm.rank == 0 else []
+    comm = getattr(options.get("strategy"), "comm", None)
+    all_hooks = list(chief_only_hooks or ()) if comm is None or comm.rank == 0 else []
     summary_dir = summary_dir or checkpoint_dir
     if summary_dir:
         if log_step_count_steps and log_step_count_steps > 0:

@@ -225,6 +225,27 @@ def test_ranks_do_not_wait_for_each_others_steps():
         run_threads(2, wait)
 
 
+def test_what_servers_keep_is_refused_at_the_first_step(tmp_path):
+    """And not when the first checkpoint is due, minutes later."""
+
+    def train(comm):
+        strategy = pf.parallel.ParameterServer(comm)
+        with pf.Graph().as_default():
+            x = pf.placeholder(pf.float32, (None,))
+            loss = pf.reduce_mean(pf.Variable(1.0, name="w") * x)
+            step = pf.train.MomentumOptimizer(0.1, 0.9).minimize(loss, global_step=pf.train.create_global_step())
+            with pf.train.MonitoredTrainingSession(
+                checkpoint_dir=str(tmp_path), log_step_count_steps=None, strategy=strategy
+            ) as session:
+                if strategy.is_server:
+                    session.run_step_fn(lambda step_context: strategy.serve(step_context.session, step))
+                else:
+                    session.run(step, {x: np.ones(2)})
+
+    with pytest.raises(FailedPreconditionError, match=r"'w/Momentum.* parameter servers while they train"):
+        run_threads(3, train)
+
+
 def test_a_worker_alone_has_no_chief(graph):
     y = pf.ones(())
     with pf.train.MonitoredSession(pf.train.WorkerSessionCreator(max_wait_secs=0)) as session:

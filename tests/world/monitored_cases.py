@@ -302,6 +302,21 @@ def every_strategy_ends_with_the_same_variables(comm: Communicator) -> None:
                 np.testing.assert_array_equal(other, final.final_ops_values)
 
 
+def parameters_are_saved_while_servers_keep_the_rest(comm: Communicator) -> None:
+    with directory(comm) as folder, program() as (x, _, step):
+        strategy = ParameterServer(comm)
+        scaffold = pf.train.Scaffold(saver=pf.train.Saver(pf.trainable_variables()))
+        with pf.train.MonitoredTrainingSession(
+            checkpoint_dir=folder, scaffold=scaffold, log_step_count_steps=None, strategy=strategy
+        ) as session:
+            if strategy.is_server:
+                session.run_step_fn(Server(strategy, step).serve)
+            else:
+                session.run(step, {x: samples(comm.rank, 0)})
+        comm.barrier()
+        assert len([name for name in os.listdir(folder) if name.endswith(".safetensors")]) == 2  # begin and end
+
+
 CASES: list[Callable[[Communicator], None]] = [
     the_wish_of_one_rank_stops_all_at_the_same_step,
     a_stop_waits_for_the_end_of_an_accumulation,
@@ -314,6 +329,7 @@ CASES: list[Callable[[Communicator], None]] = [
     a_rank_without_samples_has_no_loss_to_be_nan,
     rank_0_alone_writes_and_speaks,
     every_strategy_ends_with_the_same_variables,
+    parameters_are_saved_while_servers_keep_the_rest,
 ]
 
 
