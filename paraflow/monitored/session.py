@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -122,11 +123,7 @@ class MonitoredSession:
                 "`step_fn` may either have one `step_context` argument, or `self` and `step_context` arguments if it's "
                 f"an instance method. Got {names} instead."
             )
-
-        def run(session: Session, *args: Any, **kwargs: Any) -> Any:
-            return self._run(session, *args, **kwargs)
-
-        return self._recovering(lambda session: step_fn(StepContext(session, lambda *a, **k: run(session, *a, **k))))
+        return self._recovering(lambda session: step_fn(StepContext(session, partial(self._run, session))))
 
     def should_stop(self) -> bool:
         """Whether to stop: a hook has asked, or a thread of the coordinator, or the session is closed."""
