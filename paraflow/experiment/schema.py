@@ -113,7 +113,7 @@ _MODES_OF: dict[str, tuple[str, ...]] = {
     "period": ("local_sgd", "easgd", "gossip"),
     **dict.fromkeys(("warmup", "outer", "outer_learning_rate", "outer_momentum"), ("local_sgd",)),
     "moving_rate": ("easgd",),
-    "topology": ("gossip",),
+    **dict.fromkeys(("topology", "consensus"), ("gossip",)),
     "compress": _EXCHANGING,
 }
 """The modes in which a key of [parallel] counts, where these are not all."""
@@ -201,11 +201,16 @@ class Parallel(Table):
         description="gossip: with whom a rank averages; ring: the ranks before and after; "
         "random: one partner, drawn anew each time; complete: all",
     )
+    consensus: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="gossip: with compress, by what part of the usual step a rank moves towards its neighbours; what "
+        "leaves much out needs a small one; not set: 1 for fp16 and bf16, else 0.1, for randomk at most compress_ratio",
+    )
     compress: Literal["none", "fp16", "bf16", "topk", "randomk", "powersgd", "onebit"] = Field(
         default="none",
-        description="how gradients travel; local_sgd, easgd: changes of parameters; gossip: parameters, in 16 bits at "
-        "least. none: as they are; fp16, bf16: in 16 bits; topk: the largest elements; randomk: random ones; "
-        "powersgd: matrices as products of two thin ones; onebit: signs and magnitudes",
+        description="how gradients travel; local_sgd, easgd: changes of parameters; gossip: differences to what "
+        "neighbours know of them. none: as they are; fp16, bf16: in 16 bits; topk: the largest elements; "
+        "randomk: random ones; powersgd: matrices as products of two thin ones; onebit: signs and magnitudes",
     )
     compress_ratio: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.01, description="topk, randomk: the part of each gradient's elements that travels"
@@ -258,15 +263,15 @@ class Parallel(Table):
     @model_validator(mode="after")
     def _compresses_what_it_can(self) -> "Parallel":
         if self.compress == "none":
+            if self.consensus is not None and self.mode == "gossip":
+                raise ValueError(f"consensus = {self.consensus} is for compress other than 'none': leave it out")
             return self
-        if self.mode == "gossip" and (self.compress not in ("fp16", "bf16") or self.compress_warmup):
+        if self.mode == "gossip" and self.compress_warmup:
+            raise ValueError(f"compress_warmup = {self.compress_warmup}: gossip has no warm-up; set it to 0")
+        if self.mode in ("easgd", "gossip") and not self.error_feedback:
             raise ValueError(
-                f"compress = '{self.compress}', compress_warmup = {self.compress_warmup}: gossip sends parameters, of "
-                "which nothing can be left out; set compress to 'fp16' or 'bf16' and compress_warmup to 0, or mode to "
-                "'local_sgd'"
+                f"error_feedback = false: {self.mode} has to know what a message leaves out; set it to true"
             )
-        if self.mode == "easgd" and not self.error_feedback:
-            raise ValueError("error_feedback = false: easgd has to know what a message leaves out; set it to true")
         for key, users in {"compress_ratio": ("topk", "randomk"), "compress_rank": ("powersgd",)}.items():
             if getattr(self, key) != type(self).model_fields[key].default and self.compress not in users:
                 raise ValueError(f"{key} is for compress = {' or '.join(map(repr, users))}, not for '{self.compress}'")

@@ -80,6 +80,7 @@ def _gossip(config: Config, communicator: Communicator, agreement: Mapping[str, 
         topology=table.topology,
         seed=config.experiment.seed,
         compress=_compressor(config),
+        consensus=table.consensus,
     )
 
 

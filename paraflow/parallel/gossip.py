@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from time import perf_counter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from paraflow.comm import Communicator
 from paraflow.comm.communicator import Request
 from paraflow.errors import InvalidArgumentError
 from paraflow.parallel.averaging import Averaging, Places
-from paraflow.parallel.compression import BFloat16, Compressor, Float16
+from paraflow.parallel.compression import BFloat16, Compressor, Float16, RandomK
+from paraflow.parallel.links import Changes, Links, Whole
 
 Array = np.ndarray[Any, Any]
 Topology = Literal["ring", "random", "complete"]
@@ -34,12 +35,12 @@ class Gossip(Averaging):
     of samples, and a rank with fewer samples in a step counts as much as others. A rank waits for its neighbours only.
     One that is done announces it and answers whoever still trains; then the variables become the mean over all ranks.
 
-    ``compress`` may be `Float16` or `BFloat16`, without a warm-up: parameters then travel, and are compared, in 16
-    bits, and the rounding error of a message is added to the next. The last mean is exact. Compressors that leave
-    elements out are for changes, but a rank has no point in common with its neighbours from which to count them (it
-    would have to keep a copy of each, as in CHOCO-SGD: Koloskova et al., ICML 2019).
+    With ``compress`` what travels is by how much parameters differ from what the neighbour believes them to be, and it
+    is beliefs that are mixed: CHOCO-SGD, see `Changes`. ``consensus`` (0, 1] scales w: what leaves much out needs small
+    steps, or replicas swing apart; see `usual_consensus` for what it is by default. The last mean is exact.
 
-    Raises InvalidArgumentError for a period below 1, a topology that is none, or another compressor.
+    Raises InvalidArgumentError for a period below 1, a topology that is none, a ``consensus`` out of its range or
+    without ``compress``, and a compressor with a warm-up or without error feedback.
     """
 
     asynchronous = True
@@ -53,22 +54,27 @@ class Gossip(Averaging):
         topology: Topology = "ring",
         seed: int = 0,
         compress: Compressor | None = None,
+        consensus: float | None = None,
     ) -> None:
-        super().__init__(comm, agreement, period, compress, topology=topology, seed=seed)
+        super().__init__(comm, agreement, period, compress, topology=topology, seed=seed, consensus=consensus)
         if topology not in ("ring", "random", "complete"):
             raise InvalidArgumentError(f"topology is 'ring', 'random' or 'complete', not {topology!r}")
-        if compress is not None and (compress.warmup or not isinstance(compress, Float16 | BFloat16)):
+        if compress is not None and (compress.warmup or not compress.error_feedback):
             raise InvalidArgumentError(
-                f"compress = {compress!r}: gossip sends parameters, of which nothing can be left out, and has no "
-                "warm-up: compress them by Float16() or BFloat16(), or average by LocalSGD"
+                f"compress = {compress!r}: gossip has no warm-up, and what a message leaves out is part of the next "
+                "difference: set warmup to 0 and error_feedback to True"
+            )
+        if consensus is not None and (compress is None or not 0 < consensus <= 1):
+            raise InvalidArgumentError(
+                f"consensus = {consensus!r} is the step of mixing what compress has left of parameters, in (0, 1]; "
+                f"compress is {compress!r}"
             )
         self.topology = topology
         self.seed = seed
         self.weight = mixing_weight(topology, self.comm.size)
-        self._replicas: list[Array] = []
-        self._inbox: list[Array] = []
-        self._outbox: list[Array] = []
-        self._sent: dict[int, tuple[_Parcel, list[Request]]] = {}
+        self.consensus = consensus or usual_consensus(compress)
+        self._links: Links = Whole() if compress is None else Changes(compress)
+        self._requests: dict[int, list[Request]] = {}
         self._waits: dict[int, float] = {}
 
     @property
@@ -77,18 +83,15 @@ class Gossip(Averaging):
         return self._waits
 
     def _include(self, array: Array, places: Places, trained: bool) -> None:
-        self._replicas.append(array)
-        message = array if self.compress is None else np.empty(self.compress.payload_bytes(array), np.uint8)
-        self._inbox.append(np.empty_like(message))
-        self._outbox.append(np.empty_like(array))
+        self._links.include(array, places, trained)
 
     def _after_step(self, samples: int) -> None:
         if self.steps % self.period:
             return
         partners = neighbours(self.topology, self.seed, self.steps // self.period, self.comm.rank, self.comm.size)
-        parcel = self._parcel(self._outbox)
+        self._links.pack(partners)
         for partner in partners:
-            self._send(partner, parcel)
+            self._send(partner)
         for partner in partners:
             came = perf_counter()
             self._part.comm.probe(partner, REPLICA)
@@ -109,75 +112,50 @@ class Gossip(Averaging):
                 self._part.comm.recv(np.empty(1, np.uint8), message.source, DONE)
                 training.remove(message.source)
             else:
-                # The answer may be on its way while the next one is given to another rank.
-                self._send(message.source, self._parcel([np.empty_like(replica) for replica in self._replicas]))
+                self._wait(message.source)
+                self._links.pack([message.source])
+                self._send(message.source)
                 self._receive(message.source)
         for request in sent:
             request.wait()
         for rank in others:
             self._wait(rank)
-        for replica in self._replicas:
+        for replica in self._links.replicas:
             self._part.comm.allreduce(replica)
             replica /= self.comm.size
 
-    def _parcel(self, values: list[Array]) -> _Parcel:
-        """What is here now; ``values`` is the memory for the numbers."""
-        if self.compress is None:
-            for value, replica in zip(values, self._replicas, strict=True):
-                value[...] = replica
-            return _Parcel(values, values)
-        messages = [self.compress.encode(f"replica {i}", replica) for i, replica in enumerate(self._replicas)]
-        for value, message in zip(values, messages, strict=True):
-            self._unpack(message, value)
-        return _Parcel(messages, values)
-
-    def _unpack(self, message: Array, value: Array) -> None:
-        assert self.compress is not None
-        value.fill(0)
-        self.compress.decode(message, value)
-
-    def _send(self, partner: int, parcel: _Parcel) -> None:
-        """Start to send ``partner`` what is in the parcel, which does not change any more."""
-        self._wait(partner)
-        pieces = [piece for array in parcel.messages for piece in _pieces(array)]
-        requests = [self._part.comm.isend(piece, partner, REPLICA) for piece in pieces]
-        self._sent[partner] = parcel, requests
-        if self.compress is not None:
-            self.compress.traffic.sent += sum(message.nbytes for message in parcel.messages)
-            self.compress.traffic.uncompressed += sum(value.nbytes for value in parcel.values)
+    def _send(self, partner: int) -> None:
+        """Start to send ``partner`` what is packed for it."""
+        pieces = [piece for array in self._links.outgoing(partner) for piece in _pieces(array)]
+        self._requests[partner] = [self._part.comm.isend(piece, partner, REPLICA) for piece in pieces]
 
     def _receive(self, partner: int) -> None:
-        """Mix in what ``partner`` sends, by its difference to what was sent there: it does the opposite."""
-        parcel, _ = self._sent[partner]
-        for replica, message, ours in zip(self._replicas, self._inbox, parcel.values, strict=True):
+        """Mix in what ``partner`` sends; it does the opposite with what was sent there."""
+        for message in self._links.incoming:
             for piece in _pieces(message):
                 self._part.comm.recv(piece, partner, REPLICA)
-            theirs = message
-            if self.compress is not None:
-                theirs = np.empty_like(ours)
-                self._unpack(message, theirs)
-            theirs -= ours
-            theirs *= self.weight
-            replica += theirs
+        self._links.mix(partner, self.consensus * self.weight)
 
     def _wait(self, partner: int) -> None:
         """Wait until ``partner`` has received what was sent to it."""
-        _, requests = self._sent.pop(partner, ([], []))
-        for request in requests:
+        for request in self._requests.pop(partner, []):
             request.wait()
-
-
-class _Parcel(NamedTuple):
-    """The arrays as they travel, and the numbers that the receiver makes of them."""
-
-    messages: list[Array]
-    values: list[Array]
 
 
 def mixing_weight(topology: Topology, size: int) -> float:
     """What a rank takes of the difference to a neighbour: 1 / (1 + neighbours), the same for all."""
     partners = {"ring": min(2, size - 1), "random": min(1, size - 1), "complete": size - 1}[topology]
     return 1 / (1 + partners)
+
+
+def usual_consensus(compress: Compressor | None) -> float:
+    """A step of mixing with which replicas come together; top-k of 1 % of the elements does so with 0.1.
+
+    At most the part of the elements that travels, if they are random ones: that is what bounds it in the analysis.
+    """
+    if compress is None or isinstance(compress, Float16 | BFloat16):
+        return 1.0
+    return min(0.1, compress.ratio) if isinstance(compress, RandomK) else 0.1
 
 
 def neighbours(topology: Topology, seed: int, number: int, rank: int, size: int) -> list[int]:

@@ -65,7 +65,7 @@ def powersgd(rank_of_factors, seed):
     factors = {}
 
     def compress(owed, name, step):
-        if owed.ndim < 2:
+        if owed.ndim < 2 or not owed.any():
             return owed
         matrix = owed.reshape(-1, owed.shape[-1])
         if name not in factors:

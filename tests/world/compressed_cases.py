@@ -18,6 +18,7 @@ from paraflow.comm import Communicator, world
 from paraflow.errors import InvalidArgumentError, RanksDisagree
 from paraflow.parallel import EASGD, BackupWorkers, Gossip, LocalSGD, ParameterServer
 from paraflow.parallel import compression as c
+from paraflow.parallel.gossip import mixing_weight, neighbours
 
 SHAPES = {"a": (40, 50), "b": (50,), "c": (1501,)}
 NAMES = [f"{name}/exchange" for name in SHAPES]
@@ -197,37 +198,93 @@ def springs_of_easgd_are_their_simulation(comm: Communicator) -> None:
         assert_close(got, centre, method)
 
 
-def gossip_in_16_bits_is_its_simulation(comm: Communicator) -> None:
-    """On a ring; what ranks send is compared, so that the mean of all ranks moves by their steps alone."""
-    size, steps = comm.size, 6
-    for make, rounded in ((c.Float16, sim.float16), (c.BFloat16, sim.bfloat16)):
+Compress = Callable[[np.ndarray, str, int], np.ndarray]
+
+# What a rank makes of a difference: name -> (compressor, its simulation, from how many elements on).
+OF_DIFFERENCES: dict[str, tuple[Callable[[], c.Compressor], Callable[[], Compress], int]] = {
+    "fp16": (c.Float16, lambda: lambda owed, name, step: sim.float16(owed), 0),
+    "bf16": (c.BFloat16, lambda: lambda owed, name, step: sim.bfloat16(owed), 0),
+    "top-k": (partial(c.TopK, ratio=0.03), lambda: sim.topk(0.03), sim.SMALL),
+    "random-k": (partial(c.RandomK, ratio=0.1, seed=3), lambda: sim.randomk(0.1, 3), sim.SMALL),
+    "one bit": (c.OneBit, sim.onebit, sim.SMALL),
+    "PowerSGD": (partial(c.PowerSGD, rank=3, seed=5), lambda: sim.powersgd(3, 5), sim.SMALL),
+}
+
+
+class Choco:
+    """All ranks of CHOCO-SGD for one variable: what each has, and what the ends of each link know of each other."""
+
+    def __init__(self, size: int, name: str, compress: Callable[[], Compress], small: int) -> None:
+        self.x = np.zeros((size, *SHAPES[name]))
+        self._name, self._small = name, small
+        self._known: dict[tuple[int, int], np.ndarray] = {}
+        self._sent: dict[tuple[int, int], int] = {}
+        self._compress = [compress() for _ in range(size)]
+
+    def round(self, partners: list[list[int]], weight: float) -> None:
+        for rank, others in enumerate(partners):
+            for other in others:
+                link = rank, other
+                known = self._known.setdefault(link, np.zeros(self.x.shape[1:]))
+                number = self._sent[link] = self._sent.get(link, -1) + 1
+                change = self.x[rank] - known
+                if change.size >= self._small:
+                    change = self._compress[rank](change, f"{self._name} for {other}", number)
+                self._known[link] = known + change
+        for rank, others in enumerate(partners):
+            for other in others:
+                self.x[rank] += weight * (self._known[other, rank] - self._known[rank, other])
+
+
+def gossip_is_its_simulation(comm: Communicator) -> None:
+    """What links know is compared, so that the mean of all ranks moves by their steps alone."""
+    size, steps = comm.size, 5
+    for method, (make, compress, small) in OF_DIFFERENCES.items():
+        for topology in ("ring", "random", "complete"):
+            strategy = Gossip(comm, compress=make(), topology=topology, seed=7)
+            weight = {"fp16": 1.0, "bf16": 1.0}.get(method, 0.1) * mixing_weight(topology, size)
+            own, final = trained(strategy, steps)
+            for i, name in enumerate(SHAPES):
+                ranks = Choco(size, name, compress, small)
+                for step in range(steps):
+                    ranks.x -= [means(rank, step)[i] for rank in range(size)]
+                    ranks.round([neighbours(topology, 7, step + 1, rank, size) for rank in range(size)], weight)
+                    wanted = ranks.x[comm.rank]
+                    np.testing.assert_allclose(own[step][i], wanted, rtol=1e-8, atol=1e-10, err_msg=f"{method}: {name}")
+                moved = sum(means(rank, step)[i] for rank in range(size) for step in range(steps))
+                np.testing.assert_allclose(final[i], -moved / size, rtol=1e-9, atol=1e-10, err_msg=f"{method}: {name}")
+
+
+def gossip_tells_the_bytes_of_its_messages(comm: Communicator) -> None:
+    partners, steps = min(2, comm.size - 1), 4
+    for make, sent in (
+        (partial(c.TopK, ratio=0.03), 60 * 12 + 400 + 46 * 12),
+        (c.Float16, 4000 + 104 + 3008),
+    ):
         strategy = Gossip(comm, compress=make())
-        own, final = trained(strategy, steps)
-        for i, shape in enumerate(SHAPES.values()):
-            x = np.zeros((size, *shape))
-            errors = np.zeros((size, *shape))
-            for step in range(steps):
-                x -= [means(rank, step)[i] for rank in range(size)]
-                owed = x + errors
-                sent = rounded(owed)
-                errors = owed - sent
-                for rank in range(size):
-                    others = {(rank - 1) % size, (rank + 1) % size} - {rank}
-                    x[rank] += sum(sent[other] - sent[rank] for other in others) / (1 + len(others))
-                np.testing.assert_allclose(own[step][i], x[comm.rank], rtol=1e-9, atol=1e-12)
-            moved = sum(means(rank, step)[i] for rank in range(size) for step in range(steps))
-            np.testing.assert_allclose(final[i], -moved / size, rtol=1e-9, atol=1e-12)
-        neighbours = min(2, size - 1)
-        assert 0.25 <= strategy.compress.traffic.ratio < 0.2505
-        assert strategy.account()["gradient_bytes"] >= steps * neighbours * 2 * (2000 + 50 + 1501)
+        trained(strategy, steps)
+        told = strategy.account()
+        assert told["gradient_bytes"] == steps * partners * sent
+        assert told["uncompressed_gradient_bytes"] == steps * partners * 8 * (2000 + 50 + 1501)
 
 
-def gossip_in_16_bits_with_uneven_steps_ends_and_loses_nothing(comm: Communicator) -> None:
+def gossip_with_uneven_steps_ends_and_loses_nothing(comm: Communicator) -> None:
     steps = uneven(comm.size)
     moved = [sum(means(r, s)[i] for r, n in enumerate(steps) for s in range(n)) / comm.size for i in range(len(SHAPES))]
-    for topology in ("ring", "random"):
-        _, got = trained(Gossip(comm, topology=topology, compress=c.BFloat16()), steps[comm.rank])
-        assert_close(got, [-m for m in moved], topology)
+    for make in (c.BFloat16, partial(c.TopK, ratio=0.03), partial(c.RandomK, ratio=0.1)):
+        for topology in ("ring", "random"):
+            _, got = trained(Gossip(comm, topology=topology, compress=make()), steps[comm.rank])
+            assert_close(got, [-m for m in moved], topology)
+
+
+def gossiping_replicas_come_together(comm: Communicator) -> None:
+    """By messages with 3 % of the elements, once there are no more samples."""
+    strategy = Gossip(comm, compress=c.TopK(ratio=0.03))
+    own, _ = trained(strategy, 120, lambda rank, step: samples(rank if step == 0 else 0, 1 - (step > 0)))
+    first, last = (comm.allgather([part.ravel() for part in at]) for at in (own[0], own[-1]))
+    for i, name in enumerate(SHAPES):
+        apart = [np.std([parts[i] for parts in ranks], axis=0).max() for ranks in (first, last)]
+        assert apart[1] < 0.1 * apart[0], name
 
 
 # -- all of them ------------------------------------------------------------------------------------------------------
@@ -268,9 +325,12 @@ def another_compressor_on_one_rank_is_named(comm: Communicator) -> None:
 
 
 def compressors_that_make_no_sense_are_refused(comm: Communicator) -> None:
-    for compress in (c.TopK(), c.OneBit(), c.Float16(warmup=3)):
-        with pytest.raises(InvalidArgumentError, match="gossip sends parameters, of which nothing can be left out"):
+    for compress in (c.TopK(error_feedback=False), c.Float16(warmup=3)):
+        with pytest.raises(InvalidArgumentError, match="set warmup to 0 and error_feedback to True"):
             Gossip(comm, compress=compress)
+    for compress, consensus in ((None, 0.5), (c.TopK(), 0.0), (c.TopK(), 1.5)):
+        with pytest.raises(InvalidArgumentError, match=r"consensus = .* in \(0, 1\]"):
+            Gossip(comm, compress=compress, consensus=consensus)
     with pytest.raises(InvalidArgumentError, match="elastic averaging has to know what a message leaves out"):
         EASGD(comm, compress=c.TopK(error_feedback=False))
 
@@ -281,8 +341,10 @@ CASES = [
     pushed_bytes_are_those_of_the_messages,
     changes_of_local_sgd_are_their_simulation,
     springs_of_easgd_are_their_simulation,
-    gossip_in_16_bits_is_its_simulation,
-    gossip_in_16_bits_with_uneven_steps_ends_and_loses_nothing,
+    gossip_is_its_simulation,
+    gossip_tells_the_bytes_of_its_messages,
+    gossip_with_uneven_steps_ends_and_loses_nothing,
+    gossiping_replicas_come_together,
     messages_that_leave_nothing_out_change_nothing,
     another_compressor_on_one_rank_is_named,
     compressors_that_make_no_sense_are_refused,

@@ -67,6 +67,19 @@ class Compressor(ABC):
         self._write(name, gradient, payload)
         return payload
 
+    def encode_change(self, name: str, value: Array, known: Array, payload: Array) -> None:
+        """Write to ``payload`` by how much ``value`` differs from ``known``, which becomes what a receiver then knows.
+
+        There is no other error memory than the difference that remains.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            change = value - known
+            if self.compresses(change):
+                self._pack(name, change, payload)
+            else:
+                payload[: change.nbytes].view(change.dtype)[:] = change.reshape(-1)
+        self.decode(payload, known)
+
     def decode(self, payload: Array, out: Array, weight: float = 1.0) -> None:
         """Add ``weight`` times what ``payload`` says to ``out``, C-contiguous, of the dtype and shape of the gradient.
 

@@ -48,7 +48,7 @@ class PowerSGD(Compressor):
         p[:] = _orthonormal(matrix @ self._start(name, owed))
         q[:] = matrix.T @ p
         matrix -= p @ q.T
-        self._state[f"factor/{name}"] = q.copy()
+        self._go_on_from(name, q)
 
     def _unpack(self, payload: Array, out: Array, weight: float) -> None:
         p, q = self._factors(payload, out)
@@ -73,8 +73,13 @@ class PowerSGD(Compressor):
                 matrix -= p @ q.T
         for i, p, q in zip(compressed, bases, wire.average(own, share), strict=True):
             averages[i] = (p @ q.T).reshape(gradients[i].shape)
-            self._state[f"factor/{names[i]}"] = q.copy()
+            self._go_on_from(names[i], q)
         return averages
+
+    def _go_on_from(self, name: str, q: Array) -> None:
+        """A matrix of zeros says nothing of the next one's space."""
+        if q.any():
+            self._state[f"factor/{name}"] = q.copy()
 
     def _layout(self, gradient: Array) -> tuple[int, int, int]:
         """Rows and columns of the matrix, and of how many columns its factors are."""

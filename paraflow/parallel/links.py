@@ -1,0 +1,179 @@
+"""What two gossiping ranks send each other: their parameters, or compressed changes of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from paraflow.parallel.averaging import Places, Replica
+from paraflow.parallel.compression import Compressor
+from paraflow.parallel.compression.base import ALIGNMENT
+
+Array = np.ndarray[Any, Any]
+
+
+class Links(ABC):
+    """A rank's links to its partners. In a round each of two partners packs, sends, receives and mixes.
+
+    ``replicas`` are the rank's arrays that are averaged; ``incoming`` has the memory for what a partner sends.
+    """
+
+    def __init__(self) -> None:
+        self.replicas: list[Array] = []
+        self.incoming: list[Array] = []
+
+    @abstractmethod
+    def include(self, array: Array, places: Places, trained: bool) -> None:
+        """Exchange ``array`` too, flat and equal on all ranks now, in which variables lie at ``places``."""
+
+    @abstractmethod
+    def pack(self, partners: Sequence[int]) -> None:
+        """Take down what is here now, to be sent to ``partners``. What they were sent before has arrived."""
+
+    @abstractmethod
+    def outgoing(self, partner: int) -> list[Array]:
+        """What was packed for ``partner``; it stays as it is until more is packed for it."""
+
+    @abstractmethod
+    def mix(self, partner: int, weight: float) -> None:
+        """Go by ``weight`` of the difference towards ``partner``, of whom ``incoming`` has the message."""
+
+
+class Whole(Links):
+    """Parameters as they are; partners of a round share one copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent: dict[int, list[Array]] = {}
+        self._free: list[list[Array]] = []
+
+    def include(self, array: Array, places: Places, trained: bool) -> None:
+        """See `Links`."""
+        self.replicas.append(array)
+        self.incoming.append(np.empty_like(array))
+        self._sent, self._free = {}, []
+
+    def pack(self, partners: Sequence[int]) -> None:
+        """See `Links`."""
+        for partner in partners:
+            self._let_go(partner)
+        values = self._free.pop() if self._free else [np.empty_like(replica) for replica in self.replicas]
+        for value, replica in zip(values, self.replicas, strict=True):
+            value[...] = replica
+        self._sent.update(dict.fromkeys(partners, values))
+
+    def _let_go(self, partner: int) -> None:
+        values = self._sent.pop(partner, None)
+        if values is not None and not any(values is others for others in self._sent.values()):
+            self._free.append(values)
+
+    def outgoing(self, partner: int) -> list[Array]:
+        """See `Links`."""
+        return self._sent[partner]
+
+    def mix(self, partner: int, weight: float) -> None:
+        """The difference is to what was sent: the partner does the opposite."""
+        for replica, theirs, ours in zip(self.replicas, self.incoming, self._sent[partner], strict=True):
+            theirs -= ours
+            theirs *= weight
+            replica += theirs
+
+
+class _Part(NamedTuple):
+    """A variable in an array that is laid out as a replica."""
+
+    name: str
+    value: Array
+    trained: bool
+
+
+class _Link:
+    """What the partner takes this rank's replicas to be, and what this rank takes the partner's to be.
+
+    Both ends keep both, and change them by the same messages, so that they always agree.
+    """
+
+    def __init__(self) -> None:
+        self.ours: list[Array] = []
+        self.theirs: list[Array] = []
+        self.message = np.empty(0, np.uint8)
+
+
+class Changes(Links):
+    """Compressed changes (CHOCO-SGD: Koloskova, Stich and Jaggi, ICML 2019, algorithm 2), link by link.
+
+    A rank sends q = C(x - b), where b is what the partner believes x to be; then both have b + q. A rank mixes the two
+    beliefs of a link, x += w (b_partner - b_own). What C leaves out of a difference is in the next one: there is no
+    other error memory. As each link has beliefs of its own, links need not be used in the same rounds: partners may be
+    drawn anew each time, and be done at different times. They take memory: twice the parameters for each partner.
+
+    Variables are compressed one by one; what is not trained (moving averages) travels as it is.
+    """
+
+    def __init__(self, compressor: Compressor) -> None:
+        super().__init__()
+        self._compressor = compressor
+        self._origins: list[Replica] = []
+        self._links: dict[int, _Link] = {}
+
+    def include(self, array: Array, places: Places, trained: bool) -> None:
+        """Beliefs begin with what is equal on all ranks now."""
+        self.replicas.append(array)
+        self._origins.append(Replica(array, places, trained))
+        self.incoming = [np.empty(sum(self._nbytes(part) for part in self._parts(self.replicas)), np.uint8)]
+
+    def pack(self, partners: Sequence[int]) -> None:
+        """See `Links`."""
+        traffic = self._compressor.traffic
+        for partner in partners:
+            link = self._links.setdefault(partner, _Link())
+            for origin in self._origins[len(link.ours) :]:
+                link.ours.append(origin.common.copy())
+                link.theirs.append(origin.common.copy())
+            link.message = np.zeros_like(self.incoming[0])
+            parts = self._parts(self.replicas), self._parts(link.ours), self._places(link.message)
+            for own, known, place in zip(*parts, strict=True):
+                if own.trained:
+                    self._compressor.encode_change(f"{own.name} for {partner}", own.value, known.value, place)
+                else:
+                    place[: own.value.nbytes].view(own.value.dtype)[:] = own.value.reshape(-1)
+                    known.value[...] = own.value
+                traffic.uncompressed += own.value.nbytes
+            traffic.sent += link.message.nbytes
+
+    def outgoing(self, partner: int) -> list[Array]:
+        """See `Links`."""
+        return [self._links[partner].message]
+
+    def mix(self, partner: int, weight: float) -> None:
+        """The difference is that of the two beliefs."""
+        link = self._links[partner]
+        for known, place in zip(self._parts(link.theirs), self._places(self.incoming[0]), strict=True):
+            value = known.value
+            if known.trained:
+                self._compressor.decode(place, value)
+            else:
+                value[...] = place[: value.nbytes].view(value.dtype).reshape(value.shape)
+        for replica, theirs, ours in zip(self.replicas, link.theirs, link.ours, strict=True):
+            replica += (theirs - ours) * weight
+
+    def _parts(self, arrays: Sequence[Array]) -> Iterator[_Part]:
+        """The variables in arrays that are laid out as the replicas."""
+        for origin, array in zip(self._origins, arrays, strict=True):
+            for name, value in origin.variables(array).items():
+                yield _Part(name, value, origin.trained)
+
+    def _places(self, message: Array) -> Iterator[Array]:
+        """Where each of them lies in a message."""
+        start = 0
+        for part in self._parts(self.replicas):
+            yield message[start : start + self._nbytes(part)]
+            start += self._nbytes(part)
+
+    def _nbytes(self, part: _Part) -> int:
+        if part.trained:
+            return self._compressor.payload_bytes(part.value)
+        return -(-part.value.nbytes // ALIGNMENT) * ALIGNMENT
