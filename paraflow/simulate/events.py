@@ -248,23 +248,25 @@ def _compressed(
 
     Meetings for statistics, of ``meeting`` seconds, wait for the slowest as the exchange does.
     """
-    ranks, others = machine.ranks, machine.ranks - machine.node_size
-    messages = how.unpack * ranks if how.kind == "gathered" else 0.0
     work = adding + profile.work * factors + how.pack
-    if how.kind == "gathered":
-        exchange, wire = world_all_gather(machine, how.nbytes), float(others * how.nbytes)
-    elif how.kind == "swapped":
-        part = how.nbytes / ranks
-        exchange = world_all_to_all(machine, part) + world_all_gather(machine, part)
-        wire = others * part * (machine.node_size + 1)
-    else:
-        exchange = 2 * world_all_reduce(machine, how.nbytes / 2)
-        wire = all_reduce_bytes(machine.nodes, how.nbytes)
+    exchange, wire = _of_all(how, machine)
     exchange += world_all_reduce(machine, 8) + meeting  # of the samples, which tell the shares
-    after = (messages + profile.update) * machine.crowding.max()
+    after = (how.unpack * machine.ranks + profile.update) * machine.crowding.max()
     seconds = (work * machine.crowding).max(axis=1)
     waits = (seconds[:, None] - work * machine.crowding).mean(axis=0) + exchange
     return Trace(float(seconds.mean()) + exchange + float(after), waits, wire, how.nbytes * (machine.node_size - 1))
+
+
+def _of_all(how: Compression, machine: Machine) -> tuple[float, float]:
+    """The seconds in which all ranks' messages reach all ranks, and the bytes that the busiest node sends for it."""
+    others = machine.ranks - machine.node_size
+    if how.kind == "gathered":
+        return world_all_gather(machine, how.nbytes), float(others * how.nbytes)
+    if how.kind == "swapped":
+        part = how.nbytes / machine.ranks
+        seconds = world_all_to_all(machine, part) + world_all_gather(machine, part)
+        return seconds, others * part * (machine.node_size + 1)
+    return 2 * world_all_reduce(machine, how.nbytes / 2), all_reduce_bytes(machine.nodes, how.nbytes)
 
 
 # -- averaging ---------------------------------------------------------------------------------------------------------
@@ -277,10 +279,17 @@ def averaging(profile: Profile, machine: Machine, table: Parallel, factors: Arra
     """
     if machine.ranks == 1:
         return alone(profile, machine, table, factors)
-    period = interval(table)
-    exchange = world_all_reduce(machine, profile.nbytes) + world_all_reduce(machine, _STATE_BYTES)
+    period, how = interval(table), profile.compression
+    if how is None:
+        exchange, wire = world_all_reduce(machine, profile.nbytes), all_reduce_bytes(machine.nodes, profile.nbytes)
+        read, packing = 2 * profile.nbytes, 0.0
+    else:
+        exchange, wire = _of_all(how, machine)
+        read, packing = how.nbytes * (machine.node_size - 1), how.pack + how.unpack * machine.ranks
+    exchange += world_all_reduce(machine, _STATE_BYTES)
     work = _local(profile, machine, factors)
-    own = (_PASSES * profile.nbytes / machine.memory.core + profile.around(machine.turns).worker) * machine.crowding
+    passes = _PASSES * profile.nbytes / machine.memory.core
+    own = (passes + packing + profile.around(machine.turns).worker) * machine.crowding
     now, waits = np.zeros(machine.ranks), np.zeros(machine.ranks)
     for step, seconds in enumerate(work, 1):
         now = now + seconds
@@ -289,17 +298,20 @@ def averaging(profile: Profile, machine: Machine, table: Parallel, factors: Arra
             waits += met - now + exchange
             now = met + exchange + own
     steps = len(work)
-    wire = all_reduce_bytes(machine.nodes, profile.nbytes) / period
-    return Trace(float(now.max()) / steps, waits / steps, wire, 2 * profile.nbytes / period)
+    return Trace(float(now.max()) / steps, waits / steps, wire / period, read / period)
 
 
 def gossip(profile: Profile, machine: Machine, table: Parallel, factors: Array) -> Trace:
     """`Gossip`: every ``period`` steps a rank waits for its neighbours of the round, and for nobody else."""
     if machine.ranks == 1:
         return alone(profile, machine, table, factors)
-    period, ranks, nbytes = interval(table), machine.ranks, profile.nbytes
+    period, ranks, how = interval(table), machine.ranks, profile.compression
+    nbytes = profile.nbytes if how is None else how.nbytes
+    # Each end unpacks what it sends too: its partner then knows that much, and no more.
+    packing = 0.0 if how is None else how.encode + 2 * how.decode
     work = _local(profile, machine, factors)
-    own = (_MIXING_PASSES * nbytes / machine.memory.core + profile.around(machine.turns).worker) * machine.crowding
+    passes = _MIXING_PASSES * profile.nbytes / machine.memory.core
+    own = (passes + packing + profile.around(machine.turns).worker) * machine.crowding
     now, waits = np.zeros(ranks), np.zeros(ranks)
     sent = 0.0
     for step, seconds in enumerate(work, 1):

@@ -100,16 +100,10 @@ def shares_planes(table: Parallel) -> bool:
 def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, steps: int) -> Prediction:
     """Simulate ``steps`` of every worker (fewer, where a great many workers make that too many events).
 
-    Raises ConfigError for a mode that cannot be had with this number of ranks, and for compression in other modes
-    than allreduce.
+    Raises ConfigError for a mode that cannot be had with this number of ranks.
     """
     if table.mode not in MODES:
         raise ConfigError(f"parallel.mode = {table.mode!r} cannot be simulated; known: {', '.join(MODES)}")
-    if table.compress != "none" and table.mode not in ("single", "allreduce"):
-        raise ConfigError(
-            f"parallel.compress = {table.compress!r} can be simulated for mode = 'allreduce', not for {table.mode!r}: "
-            "set it to 'none'"
-        )
     if table.mode == "allreduce" and profile.seconds * machine.turns.max() < _BALANCED:  # all wait for the fullest core
         machine = replace(machine, whole_turns=True)
     if profile.tried:

@@ -74,13 +74,16 @@ class Compression:
 
     A rank's have ``nbytes``. "gathered": every rank takes those of every other rank and spends ``unpack`` on each.
     "swapped": each rank sends every other one its slice, and gathers the slices' sums. "reduced": by two all-reduces,
-    each of one half. ``pack`` is what a rank does once a step.
+    each of one half. ``pack`` is what a rank does once a step. Where one rank sends to another, as workers do to
+    servers, the one spends ``encode`` and the other ``decode`` on the message.
     """
 
     kind: Literal["gathered", "swapped", "reduced"]
     nbytes: int
     pack: float
     unpack: float
+    encode: float = 0.0
+    decode: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -353,9 +356,6 @@ class _Measured:
         gradients = [self._random.normal(size=v.shape).astype(v.dtype) for v in self._exchanged()]
         nbytes = sum(compressor.payload_bytes(g) for g in gradients)
         everything = _typical(lambda: compressor.all_reduce(solo(), 1.0, names, gradients))
-        if not isinstance(compressor, TopK | OneBit):
-            halves = isinstance(compressor, Float16 | BFloat16)
-            return Compression("swapped" if halves else "reduced", nbytes, everything, 0.0)
         pairs = list(zip(names, gradients, strict=True))
         payloads = [compressor.encode(*pair) for pair in pairs]
         into = [np.zeros_like(g) for g in gradients]
@@ -364,9 +364,11 @@ class _Measured:
             for payload, out in zip(payloads, into, strict=True):
                 compressor.decode(payload, out, 0.5)
 
-        # A rank alone packs, and unpacks its own message.
-        unpacking = _typical(unpack)
-        return Compression("gathered", nbytes, max(everything - unpacking, 0.0), unpacking)
+        encoding, decoding = _typical(lambda: [compressor.encode(*pair) for pair in pairs]), _typical(unpack)
+        if isinstance(compressor, TopK | OneBit):  # a rank alone packs, and unpacks its own message
+            return Compression("gathered", nbytes, max(everything - decoding, 0.0), decoding, encoding, decoding)
+        kind: Literal["swapped", "reduced"] = "swapped" if isinstance(compressor, Float16 | BFloat16) else "reduced"
+        return Compression(kind, nbytes, everything, 0.0, encoding, decoding)
 
 
 def _typical(call: Callable[[], object]) -> float:

@@ -127,14 +127,19 @@ class _Server:
     def __init__(self, profile: Profile, machine: Machine, rank: int, share: float, beside: int) -> None:
         memory, crowding = machine.memory, float(machine.crowding[rank])
         self.node = int(machine.node_of[rank])
+        how = profile.compression
         self.nbytes = share * profile.nbytes
+        pushed = self.nbytes if how is None else share * how.nbytes
         wire = machine.wire.shared(beside)
         self.latency, self.transfer = wire.latency, self.nbytes / wire.bandwidth
+        self.push = pushed / wire.bandwidth
         copy = _COPY * self.nbytes / memory.core * crowding
         # A message costs both its ends half of its latency, and one of the same node the copy of its bytes.
         inner = machine.inner
         self.message, self.near = inner.latency / 2 * crowding, self.nbytes / inner.bandwidth * crowding
-        self.take = (profile.call + profile.around(machine.turns).server) * crowding + copy
+        self.near_push = pushed / inner.bandwidth * crowding
+        unpack = copy if how is None else share * how.decode * crowding
+        self.take = (profile.call + profile.around(machine.turns).server) * crowding + unpack
         self.update = (profile.call + share * profile.update) * crowding
         self.add = _PASSES * self.nbytes / memory.core * crowding
         self.write = self.send = copy
@@ -143,9 +148,9 @@ class _Server:
     def receive(self, sent: float, near: bool) -> None:
         """A push that was sent at that time; one of the same node comes through memory."""
         if near:
-            self.core = max(self.core, sent + self.message) + self.message + self.near + self.take
+            self.core = max(self.core, sent + self.message) + self.message + self.near_push + self.take
             return
-        arrived = self.inbound = max(self.inbound, sent + self.latency) + self.transfer
+        arrived = self.inbound = max(self.inbound, sent + self.latency) + self.push
         self.core = max(self.core, arrived) + self.take
 
     def apply(self, summed: int) -> None:
@@ -190,8 +195,9 @@ class _Servers:
         nodes = machine.node_of[: self._workers].tolist()
         self._near = [[node == server.node for server in self._servers] for node in nodes]
         # The gradients into the message, the answer out of it.
-        copies = 2 * _COPY * profile.nbytes / machine.memory.core
-        self._work = profile.work + copies + profile.around(machine.turns).worker
+        copy, how = _COPY * profile.nbytes / machine.memory.core, profile.compression
+        packing = copy if how is None else how.encode
+        self._work = profile.work + packing + copy + profile.around(machine.turns).worker
         self._nbytes = profile.nbytes
 
     def run(self, factors: Array) -> Trace:

@@ -132,7 +132,7 @@ def test_compression_is_measured(method, kind, nbytes):
     assert found.kind == kind
     assert found.nbytes == nbytes or nbytes is None or abs(found.nbytes - nbytes) < 32
     assert found.nbytes < 4 * 9610
-    assert found.pack > 0
+    assert min(found.pack, found.encode, found.decode) > 0
     assert (found.unpack > 0) == (kind == "gathered")
 
 

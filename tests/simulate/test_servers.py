@@ -9,6 +9,7 @@ from paraflow.errors import ConfigError
 from paraflow.simulate.model import Link
 from paraflow.simulate.noise import Noise
 from paraflow.simulate.predict import predict, scaling
+from paraflow.simulate.profile import Compression
 from paraflow.simulate.servers import Closing, Immediate
 
 from .cases import LINK, SILENT, Parallel, machine, profile, run
@@ -38,6 +39,17 @@ def test_a_lone_worker_waits_for_the_way_there_and_back():
     assert found.wait_seconds == pytest.approx(2 * way + 3 * copy + 1e-4)
     assert found.step_seconds == pytest.approx(1e-3 + 2 * copy + found.wait_seconds)
     assert found.staleness == {0: found.staleness[0]}
+
+
+def test_pushes_are_compressed_and_answers_are_not():
+    how = Compression("gathered", 1000, 0.0, 0.0, encode=2e-4, decode=5e-5)
+    found = run(profile(update=1e-4, compression=how), machine(2, 2), mode="parameter_server", compress="topk")
+    copy = 2e6 / 1e10
+    assert found.wait_seconds == pytest.approx(LINK.seconds(1e3) + 5e-5 + 1e-4 + 2 * copy + LINK.seconds(1e6))
+    assert found.step_seconds == pytest.approx(1e-3 + 2e-4 + copy + found.wait_seconds)
+    near = machine(2, messages=LINK)
+    found = run(profile(update=1e-4, compression=how), near, mode="parameter_server", compress="topk")
+    assert found.wait_seconds == pytest.approx(LINK.seconds(1e3) + 5e-5 + 1e-4 + copy + LINK.seconds(1e6))
 
 
 def test_on_a_node_both_ends_work_for_a_message():
@@ -130,7 +142,6 @@ def test_staleness_0_is_synchronous():
         ({"mode": "single"}, "parallel.mode = 'single' is for one process"),
         ({"mode": "parameter_server", "servers": 4}, "leaves no worker among 4 ranks"),
         ({"mode": "backup_workers", "backup": 3}, "one of 4 ranks collects"),
-        ({"mode": "local_sgd", "compress": "topk"}, "can be simulated for mode = 'allreduce', not for 'local_sgd'"),
     ],
 )
 def test_a_mode_that_cannot_be_is_refused(table, message):
