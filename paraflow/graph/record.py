@@ -39,7 +39,9 @@ from paraflow.graph.dtypes import (
     DType,
     as_dtype,
     float32,
+    float64,
     int32,
+    int64,
     is_bfloat16,
     is_bool,
     is_element,
@@ -334,18 +336,56 @@ def body_of(record: OpRecord, inputs: Sequence[DType], outputs: Sequence[DType])
     return wide
 
 
-def convert(value: Any, dtype: DType | None = None, name: str = "const") -> Tensor:
-    """A tensor for ``value``: itself, what its ``__tensor__`` method says (variables), or a constant."""
+def convert(value: Any, dtype: DType | None = None, name: str | None = None) -> Tensor:
+    """A tensor for ``value``: itself, what its ``__tensor__`` method says (variables), or a constant.
+
+    Lists that hold tensors, however deep, are packed. What else is in them takes ``dtype``, or where that is None the
+    dtype of the first tensor; tensors are cast to ``dtype`` where no more than floating point digits can be lost.
+    """
     if isinstance(value, Tensor):
         return value
     if hasattr(value, "__tensor__"):
         tensor: Tensor = value.__tensor__()
         return tensor
-    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) or hasattr(v, "__tensor__") for v in value):
-        packed: Tensor = records["pack"](*value)
-        return packed
-    constant: Tensor = records["constant"](value=literal(value, dtype), name=name)
+    if isinstance(value, (list, tuple)):
+        first = _first_tensor(value)
+        if first is not None:
+            wanted = dtype or getattr(first, "dtype", None) or convert(first).dtype
+            return _packed(value, wanted, dtype is not None, name or "packed")
+    constant: Tensor = records["constant"](value=literal(value, dtype), name=name or "const")
     return constant
+
+
+def _first_tensor(items: Sequence[Any]) -> Any:
+    """What comes first in nested lists of the tensors and what stands for one; None where there is none."""
+    kinds = set(map(type, items))  # of which long lists of numbers have few
+    if not any(issubclass(kind, (Tensor, list, tuple)) or hasattr(kind, "__tensor__") for kind in kinds):
+        return None
+    for item in items:
+        found = _first_tensor(item) if isinstance(item, (list, tuple)) else item
+        if isinstance(found, Tensor) or hasattr(found, "__tensor__"):
+            return found
+    return None
+
+
+def _packed(items: Sequence[Any], dtype: DType, lift: bool, name: str) -> Tensor:
+    parts = []
+    for item in items:
+        nested = isinstance(item, (list, tuple)) and _first_tensor(item) is not None
+        part = _packed(item, dtype, lift, "packed") if nested else convert(item, dtype)
+        parts.append(_lifted(part, dtype) if lift else part)
+    packed: Tensor = records["pack"](*parts, name=name)
+    return packed
+
+
+def _lifted(tensor: Tensor, dtype: DType) -> Tensor:
+    """The tensor in ``dtype``, or as it is where a cast could change more than digits of floating point numbers."""
+    if tensor.dtype == dtype or is_bool(tensor.dtype) or is_bool(dtype):
+        return tensor
+    safe = np.can_cast(tensor.dtype, dtype)
+    fits = safe if is_integer(dtype) else _LEVELS[kind_of(tensor.dtype)] <= _LEVELS[kind_of(dtype)]
+    lifted: Tensor = records["cast"](tensor, dtype=dtype) if fits else tensor
+    return lifted
 
 
 def _current_name(key: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> str:
@@ -361,8 +401,8 @@ _LEVELS = {"b": 0, "i": 0, "u": 0, "f": 1, "c": 2}
 def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     """The array for a Python or numpy value, read-only.
 
-    Python floats become float32 and ints int32 (int64 where they are too large), as in TensorFlow; a value that does
-    not fit ``dtype`` without a change of kind (a fraction for an integer tensor) raises InvalidArgumentError.
+    Python floats become float32 and ints int32 (int64 where they are too large), as in TensorFlow, and so do lists of
+    numpy's own float64 and int64; what is in an empty list fits any dtype. A value that does not fit ``dtype`` without a change of kind (a fraction for an integer tensor) raises InvalidArgumentError.
     """
     typed = hasattr(value, "dtype")
     try:
@@ -372,14 +412,15 @@ def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     if not is_element(array.dtype):
         raise InvalidArgumentError(f"cannot make a tensor of {value!r}{at_user_line()}")
     if dtype is None and not typed:
-        narrow = {"f": float32, "i": int32}.get(array.dtype.kind, array.dtype)
-        dtype = array.dtype if array.dtype == np.int64 and not np.array_equal(array.astype(narrow), array) else narrow
+        narrow = {float64: float32, int64: int32}.get(array.dtype, array.dtype)
+        dtype = array.dtype if array.dtype == int64 and not np.array_equal(array.astype(narrow), array) else narrow
     if dtype is not None and dtype != array.dtype:
         cast = array.astype(dtype)
         lossy = _LEVELS[kind_of(array.dtype)] > _LEVELS[kind_of(dtype)]
-        if (is_bool(dtype)) != (is_bool(array.dtype)) or lossy or (
+        # That an empty list is of floats is numpy's guess.
+        if array.size and ((is_bool(dtype)) != (is_bool(array.dtype)) or lossy or (
             is_integer(dtype) and not np.array_equal(cast, array)
-        ):
+        )):
             raise InvalidArgumentError(
                 f"{value!r} ({array.dtype.name}) does not fit a tensor of dtype {dtype.name}; "
                 f"use cast{at_user_line()}"
