@@ -298,7 +298,6 @@ __all__ = [
     "cond",
     "constant_initializer",
     "control_dependencies",
-    "convert_to_tensor",
     "convert_to_tensor_or_indexed_slices",
     "count_up_to",
     "custom_gradient",

@@ -141,8 +141,8 @@ class Graph:
 
         None, or an empty name, leaves all scopes. Raises ValueError for what cannot stand in a name.
         """
-        if name and not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not a valid scope name: letters, digits and _.\\-/ make one")
+        if name and not (_SCOPE if self._scope else _NAME).fullmatch(name):
+            raise ValueError(f"{name!r} is not a valid scope name: {_LETTERS}")
         outer = self._scope
         self._scope = (name if name.endswith("/") else self.unique_name(name) + "/") if name else ""
         try:

@@ -177,7 +177,7 @@ class OpRecord:
         first = next((x.graph for x in operands if isinstance(x, Tensor)), None)
         graph = get_default_graph() if first is None else innermost(first)
         tensors = tuple(map(graph.capture, self._convert(operands)))
-        operation = self.build(graph, tensors, attrs, name or self.name, user_line())
+        operation = self.build(graph, tensors, attrs, name or self.name.lstrip("_"), user_line())
         if self.name in graph.root.gradient_overrides:
             return operators["with_gradient_of"](operation, graph.root.gradient_overrides[self.name])
         return operation.outputs[0] if len(operation.outputs) == 1 else operation.outputs or operation
@@ -401,8 +401,9 @@ _LEVELS = {"b": 0, "i": 0, "u": 0, "f": 1, "c": 2}
 def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     """The array for a Python or numpy value, read-only.
 
-    Python floats become float32 and ints int32 (int64 where they are too large), as in TensorFlow, and so do lists of
-    numpy's own float64 and int64; what is in an empty list fits any dtype. A value that does not fit ``dtype`` without a change of kind (a fraction for an integer tensor) raises InvalidArgumentError.
+    Python floats become float32 and ints int32 (int64 where they are too large), as in TensorFlow, and so do numpy's
+    float64 and int64 in a list; an empty list fits any dtype. A value that does not fit ``dtype`` without a change of
+    kind (a fraction for an integer tensor) raises InvalidArgumentError.
     """
     typed = hasattr(value, "dtype")
     try:

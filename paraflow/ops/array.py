@@ -65,7 +65,7 @@ def make_constant(
 def convert_to_tensor(
     value: Any, dtype: Any = None, name: str | None = None, preferred_dtype: Any = None, dtype_hint: Any = None
 ) -> Tensor:
-    """A tensor for ``value``: itself, the value of a variable, what nested lists of tensors and numbers hold, a constant.
+    """A tensor for ``value``: itself, a variable's value, nested lists of tensors and numbers packed, or a constant.
 
     Python floats become float32 and ints int32, or what tensors beside them in a list are; arrays keep their dtype.
     ``preferred_dtype``, or ``dtype_hint``, is taken where the value fits it. Raises DtypeError, a ValueError, for what

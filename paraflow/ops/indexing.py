@@ -25,7 +25,7 @@ BOUND = "?"
 def getitem(tensor: Any, key: Any) -> Tensor:
     """``tensor[key]`` with Python's meaning of ints, slices, Ellipsis and None; the output shares memory.
 
-    Numbers may be integer scalar tensors, and a list is a tuple of them, as in TensorFlow: ``x[[0, 1]]`` is ``x[0, 1]``.
+    Numbers may be integer scalar tensors, and a list means a tuple, as in TensorFlow: ``x[[0, 1]]`` is ``x[0, 1]``.
     A bool array or tensor instead of all this chooses as `boolean_mask` does. An integer vector (array or tensor, but
     no list) takes rows as `gather` does, for which TensorFlow has no meaning. Raises GraphError for an index out of
     range where that is known, what `gather` and `boolean_mask` raise, and DtypeError, a TypeError, for other keys.
@@ -34,9 +34,11 @@ def getitem(tensor: Any, key: Any) -> Tensor:
     if not isinstance(key, (list, tuple)):
         if isinstance(key, bool) or _is_mask(key):
             return boolean_mask(x, key)
-        if np.ndim(key) if isinstance(key, np.ndarray) else _rank(key):
-            rows: Tensor = gather(x, key)
-            return rows
+        if isinstance(key, np.ndarray) or _rank(key):
+            rows = convert(key)
+            if rows.spec.rank and is_integer(rows.dtype):
+                gathered: Tensor = gather(x, rows)
+                return gathered
         key = (key,)
     bounds: list[Tensor] = []
     frozen = tuple(_freeze(item, bounds) for item in key)
@@ -116,8 +118,8 @@ def _number(item: Any, bounds: list[Tensor]) -> Any:
             bounds.append(tensor)
             return BOUND
     raise DtypeError(
-        f"cannot index a tensor with {item!r}: ints, slices, ..., None and integer scalars can stand in a key, or a bool "
-        f"mask or an integer vector alone; see also gather and boolean_mask{at_user_line()}"
+        f"cannot index a tensor with {item!r}: ints, slices, ..., None and integer scalars can stand in a key, or a "
+        f"bool mask or an integer vector alone; see also gather and boolean_mask{at_user_line()}"
     )
 
 

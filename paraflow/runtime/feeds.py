@@ -110,7 +110,7 @@ def feed_tensors(graph: Graph, key: Any) -> list[Tensor]:
     Raises InvalidArgumentError for what cannot be fed.
     """
     element = graph.as_graph_element(key)
-    if isinstance(element, Tensor) and element.op.type == "read_variable" and key is not element and key != element.name:
+    if isinstance(element, Tensor) and element.op.record.reads and key is not element and key != element.name:
         return _reads(graph, element.op.attrs["variable"])
     if isinstance(element, Operation):
         if len(element.outputs) != 1:
