@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,10 @@ def _no_value(tensor: Tensor) -> DtypeError:
 def _converted(tensor: Tensor, array: Array) -> Array:
     """``array`` as one that can be loaded for ``tensor`` without loss; raises DtypeError where there is none."""
     dtype = tensor.dtype
+    if is_integer(dtype) and is_integer(array.dtype):  # as labels are, so it has to be fast
+        low, high = _range(dtype)
+        if not array.size or (low <= int(array.min()) and int(array.max()) <= high):
+            return array
     if array.dtype == object and any(hasattr(item, "__tensor__") for item in array.flat):
         raise _no_value(tensor)
     if not is_element(array.dtype) or not is_element(dtype):
@@ -71,6 +76,11 @@ def _converted(tensor: Tensor, array: Array) -> Array:
     return array.real if is_complex(array.dtype) and not is_complex(dtype) else array
 
 
+@cache
+def _range(dtype: DType) -> tuple[int, int]:
+    return int(limits(dtype).min), int(limits(dtype).max)
+
+
 def _fitting(array: Array, dtype: DType) -> Any:
     """Which elements of ``array`` are the same in ``dtype``, but for digits of floating point numbers; True for all."""
     if is_complex(dtype):
@@ -82,10 +92,10 @@ def _fitting(array: Array, dtype: DType) -> Any:
     if is_bool(dtype):
         fits = fits & ((array == 0) | (array == 1))
     elif is_integer(dtype):
-        low, high = limits(dtype).min, limits(dtype).max
+        low, high = _range(dtype)
         if is_floating(array.dtype):
             fits = fits & (array >= float(low)) & (array < float(high + 1)) & (array == np.trunc(array))
-        elif not low <= int(array.min()) <= int(array.max()) <= high:
+        elif is_integer(array.dtype):
             fits = (array >= low) & (array <= high)
     return fits
 
