@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import DtypeError, GraphError, InvalidArgumentError
 from paraflow.graph.dimension import Dimension
 from paraflow.graph.dtypes import (
     KINDS,
@@ -219,6 +219,9 @@ class OpRecord:
         dtype = next((operands[i].dtype for i in group if isinstance(operands[i], Tensor)), None)
         if dtype is None:
             dtype = next((operands[i].dtype for i in group if hasattr(operands[i], "dtype")), None)
+        if dtype is None:
+            firsts = (_first_tensor(operands[i]) for i in group if isinstance(operands[i], (list, tuple)))
+            dtype = next((_dtype_of(first) for first in firsts if first is not None), None)
         tensors = []
         for i, operand in enumerate(operands):
             tensor = operand if isinstance(operand, Tensor) else convert(operand, dtype if i in group else None)
@@ -340,7 +343,8 @@ def convert(value: Any, dtype: DType | None = None, name: str | None = None) -> 
     """A tensor for ``value``: itself, what its ``__tensor__`` method says (variables), or a constant.
 
     Lists that hold tensors, however deep, are packed. What else is in them takes ``dtype``, or where that is None the
-    dtype of the first tensor; tensors are cast to ``dtype`` where no more than floating point digits can be lost.
+    dtype of the first tensor; tensors are cast to ``dtype`` where no more than floating point digits can be lost, and
+    are an error, a DtypeError, elsewhere.
     """
     if isinstance(value, Tensor):
         return value
@@ -350,8 +354,7 @@ def convert(value: Any, dtype: DType | None = None, name: str | None = None) -> 
     if isinstance(value, (list, tuple)):
         first = _first_tensor(value)
         if first is not None:
-            wanted = dtype or getattr(first, "dtype", None) or convert(first).dtype
-            return _packed(value, wanted, dtype is not None, name or "packed")
+            return _packed(value, dtype or _dtype_of(first), dtype is not None, name or "packed")
     constant: Tensor = records["constant"](value=literal(value, dtype), name=name or "const")
     return constant
 
@@ -368,6 +371,11 @@ def _first_tensor(items: Sequence[Any]) -> Any:
     return None
 
 
+def _dtype_of(item: Any) -> DType:
+    dtype: DType = item.dtype if hasattr(item, "dtype") else convert(item).dtype
+    return dtype
+
+
 def _packed(items: Sequence[Any], dtype: DType, lift: bool, name: str) -> Tensor:
     parts = []
     for item in items:
@@ -379,12 +387,14 @@ def _packed(items: Sequence[Any], dtype: DType, lift: bool, name: str) -> Tensor
 
 
 def _lifted(tensor: Tensor, dtype: DType) -> Tensor:
-    """The tensor in ``dtype``, or as it is where a cast could change more than digits of floating point numbers."""
-    if tensor.dtype == dtype or is_bool(tensor.dtype) or is_bool(dtype):
+    """The tensor in ``dtype``; raises DtypeError where that could change more than digits of floating point numbers."""
+    if tensor.dtype == dtype:
         return tensor
-    safe = np.can_cast(tensor.dtype, dtype)
-    fits = safe if is_integer(dtype) else _LEVELS[kind_of(tensor.dtype)] <= _LEVELS[kind_of(dtype)]
-    lifted: Tensor = records["cast"](tensor, dtype=dtype) if fits else tensor
+    levels = _LEVELS[kind_of(tensor.dtype)], _LEVELS[kind_of(dtype)]
+    fits = np.can_cast(tensor.dtype, dtype) if is_integer(dtype) else levels[0] <= levels[1]
+    if not fits or is_bool(tensor.dtype) or is_bool(dtype):
+        raise DtypeError(f"{tensor!r} in a list does not fit a list of dtype {dtype.name}; use cast{at_user_line()}")
+    lifted: Tensor = records["cast"](tensor, dtype=dtype)
     return lifted
 
 
