@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import DtypeError, GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dimension import Dimension
 from paraflow.graph.dtypes import (
     KINDS,
@@ -344,7 +344,7 @@ def convert(value: Any, dtype: DType | None = None, name: str | None = None) -> 
 
     Lists that hold tensors, however deep, are packed. What else is in them takes ``dtype``, or where that is None the
     dtype of the first tensor; tensors are cast to ``dtype`` where no more than floating point digits can be lost, and
-    are an error, a DtypeError, elsewhere.
+    are an error, an InvalidTypeError, elsewhere.
     """
     if isinstance(value, Tensor):
         return value
@@ -387,13 +387,13 @@ def _packed(items: Sequence[Any], dtype: DType, lift: bool, name: str) -> Tensor
 
 
 def _lifted(tensor: Tensor, dtype: DType) -> Tensor:
-    """The tensor in ``dtype``; raises DtypeError where that could change more than digits of floating point numbers."""
+    """The tensor in ``dtype``; raises InvalidTypeError where more could change than digits of floating point."""
     if tensor.dtype == dtype:
         return tensor
     levels = _LEVELS[kind_of(tensor.dtype)], _LEVELS[kind_of(dtype)]
     fits = np.can_cast(tensor.dtype, dtype) if is_integer(dtype) else levels[0] <= levels[1]
     if not fits or is_bool(tensor.dtype) or is_bool(dtype):
-        raise DtypeError(f"{tensor!r} in a list does not fit a list of dtype {dtype.name}; use cast{at_user_line()}")
+        raise InvalidTypeError(f"{tensor!r} does not fit a list of dtype {dtype.name}; use cast{at_user_line()}")
     lifted: Tensor = records["cast"](tensor, dtype=dtype)
     return lifted
 
@@ -413,7 +413,7 @@ def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
 
     Python floats become float32 and ints int32 (int64 where they are too large), as in TensorFlow, and so do numpy's
     float64 and int64 in a list; an empty list fits any dtype. A value that does not fit ``dtype`` without a change of
-    kind (a fraction for an integer tensor) raises InvalidArgumentError.
+    kind (a fraction for an integer tensor) raises InvalidTypeError.
     """
     typed = hasattr(value, "dtype")
     try:
@@ -425,14 +425,13 @@ def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     if dtype is None and not typed:
         narrow = {float64: float32, int64: int32}.get(array.dtype, array.dtype)
         dtype = array.dtype if array.dtype == int64 and not np.array_equal(array.astype(narrow), array) else narrow
-    if dtype is not None and dtype != array.dtype:
-        cast = array.astype(dtype)
-        lossy = _LEVELS[kind_of(array.dtype)] > _LEVELS[kind_of(dtype)]
-        # That an empty list is of floats is numpy's guess.
-        if array.size and ((is_bool(dtype)) != (is_bool(array.dtype)) or lossy or (
-            is_integer(dtype) and not np.array_equal(cast, array)
-        )):
-            raise InvalidArgumentError(
+    if dtype is not None and not array.size:  # that an empty list is one of floats is numpy's guess
+        array = np.empty(array.shape, dtype)
+    elif dtype is not None and dtype != array.dtype:
+        lossy = _LEVELS[kind_of(array.dtype)] > _LEVELS[kind_of(dtype)] or is_bool(dtype) != is_bool(array.dtype)
+        cast = array if lossy else array.astype(dtype)
+        if lossy or (is_integer(dtype) and not np.array_equal(cast, array)):
+            raise InvalidTypeError(
                 f"{value!r} ({array.dtype.name}) does not fit a tensor of dtype {dtype.name}; "
                 f"use cast{at_user_line()}"
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import DtypeError, GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import (
     DType,
     as_dtype,
@@ -68,8 +68,8 @@ def convert_to_tensor(
     """A tensor for ``value``: itself, a variable's value, nested lists of tensors and numbers packed, or a constant.
 
     Python floats become float32 and ints int32, or what tensors beside them in a list are; arrays keep their dtype.
-    ``preferred_dtype``, or ``dtype_hint``, is taken where the value fits it. Raises DtypeError, a ValueError, for what
-    does not fit ``dtype``, a tensor of another dtype among them.
+    ``preferred_dtype``, or ``dtype_hint``, is taken where the value fits it. Raises InvalidTypeError, a ValueError, for
+    what does not fit ``dtype``, a tensor of another dtype among them.
     """
     hint = preferred_dtype if dtype_hint is None else dtype_hint
     wanted = None if dtype is None else as_dtype(dtype)
@@ -78,7 +78,7 @@ def convert_to_tensor(
             return convert(value, as_dtype(hint), name)
     tensor = convert(value, wanted, name)
     if wanted is not None and tensor.dtype != wanted:
-        raise DtypeError(f"a tensor of dtype {wanted.name} was asked for, not {tensor!r}; use cast{at_user_line()}")
+        raise InvalidTypeError(f"{tensor!r} is not {wanted.name}, as was asked for; use cast{at_user_line()}")
     return tensor
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import DtypeError, GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import is_bool, is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -28,7 +28,7 @@ def getitem(tensor: Any, key: Any) -> Tensor:
     Numbers may be integer scalar tensors, and a list means a tuple, as in TensorFlow: ``x[[0, 1]]`` is ``x[0, 1]``.
     A bool array or tensor instead of all this chooses as `boolean_mask` does. An integer vector (array or tensor, but
     no list) takes rows as `gather` does, for which TensorFlow has no meaning. Raises GraphError for an index out of
-    range where that is known, what `gather` and `boolean_mask` raise, and DtypeError, a TypeError, for other keys.
+    range where that is known, what `gather` and `boolean_mask` raise, and InvalidTypeError for other keys.
     """
     x = convert(tensor)
     if not isinstance(key, (list, tuple)):
@@ -117,7 +117,7 @@ def _number(item: Any, bounds: list[Tensor]) -> Any:
                 return int(tensor.spec.value)
             bounds.append(tensor)
             return BOUND
-    raise DtypeError(
+    raise InvalidTypeError(
         f"cannot index a tensor with {item!r}: ints, slices, ..., None and integer scalars can stand in a key, or a "
         f"bool mask or an integer vector alone; see also gather and boolean_mask{at_user_line()}"
     )

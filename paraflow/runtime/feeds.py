@@ -10,7 +10,7 @@ import numpy as np
 
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
-from paraflow.errors import DtypeError, InvalidArgumentError
+from paraflow.errors import InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import (
     DType,
     is_bool,
@@ -36,7 +36,7 @@ def check_feed(tensor: Tensor, value: Any) -> Array:
 
     Any real numbers are taken for a floating point tensor and rounded when they are loaded, for others whatever is the
     same in their dtype: whole numbers in their range, 0 and 1 for bool, complex numbers that are real. Raises
-    DtypeError for what is not.
+    InvalidTypeError for what is not.
     """
     if isinstance(value, Tensor):
         raise _no_value(tensor)
@@ -52,12 +52,12 @@ def check_feed(tensor: Tensor, value: Any) -> Array:
     return _converted(tensor, array)
 
 
-def _no_value(tensor: Tensor) -> DtypeError:
-    return DtypeError(f"the value fed for '{tensor.name}' is a tensor; run it first and feed its value")
+def _no_value(tensor: Tensor) -> InvalidTypeError:
+    return InvalidTypeError(f"the value fed for '{tensor.name}' is a tensor; run it first and feed its value")
 
 
 def _converted(tensor: Tensor, array: Array) -> Array:
-    """``array`` as one that can be loaded for ``tensor`` without loss; raises DtypeError where there is none."""
+    """``array`` as one that can be loaded for ``tensor`` without loss; raises InvalidTypeError where there is none."""
     dtype = tensor.dtype
     if is_integer(dtype) and is_integer(array.dtype):  # as labels are, so it has to be fast
         low, high = _range(dtype)
@@ -66,10 +66,12 @@ def _converted(tensor: Tensor, array: Array) -> Array:
     if array.dtype == object and any(hasattr(item, "__tensor__") for item in array.flat):
         raise _no_value(tensor)
     if not is_element(array.dtype) or not is_element(dtype):
-        raise DtypeError(f"cannot feed an array of dtype {array.dtype} for {tensor.op.where()}, which is {dtype.name}")
+        raise InvalidTypeError(
+            f"cannot feed an array of dtype {array.dtype} for {tensor.op.where()}, which is {dtype.name}"
+        )
     fits = array.size == 0 or _fitting(array, dtype)
     if not np.all(fits):
-        raise DtypeError(
+        raise InvalidTypeError(
             f"cannot feed {array[~np.asarray(fits)][0]}, in an array of dtype {array.dtype}, for {tensor.op.where()}, "
             f"which is {dtype.name}: it would become another number; convert it before, or take another dtype"
         )

@@ -179,9 +179,9 @@ class Session:
         assign, to arrays, lists or numbers, which are rounded to floating point dtypes and have to be the same in
         others. Each operation that the fetches need runs once. Returned arrays are copies.
 
-        Raises InvalidArgumentError for feeds that do not fit (a DtypeError for their elements), shapes that do not fit
-        each other once they are known (a ShapeError) and placeholders that are not fed, and FailedPreconditionError for
-        variables that are read before they are initialised.
+        Raises InvalidArgumentError for feeds that do not fit (for their elements an InvalidTypeError), shapes that do
+        not fit each other once they are known (a ShapeError) and placeholders that are not fed, and
+        FailedPreconditionError for variables that are read before they are initialised.
         """
         tensors: list[Tensor] = []
         arrays: list[Array] = []
