@@ -77,7 +77,6 @@ from paraflow.graph.graph import (
     reset_default_graph,
 )
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.record import convert as convert_to_tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Spec, TensorShape, dimension_at_index, dimension_value
 from paraflow.nn import initializers, layers, losses
@@ -299,7 +298,6 @@ __all__ = [
     "cond",
     "constant_initializer",
     "control_dependencies",
-    "convert_to_tensor",
     "convert_to_tensor_or_indexed_slices",
     "count_up_to",
     "custom_gradient",

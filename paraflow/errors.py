@@ -59,6 +59,10 @@ class ShapeError(InvalidArgumentError, GraphError):
     """Shapes that might have fitted when the graph was built; those that were fed do not."""
 
 
+class InvalidTypeError(InvalidArgumentError, GraphError, TypeError):
+    """A dtype, or a kind of object, that is not taken where it is given: a TypeError, as in TensorFlow."""
+
+
 class NotFoundError(OpError):
     """A checkpoint lacks a variable that is to be restored from it, or a file is not there."""
 

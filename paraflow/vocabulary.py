@@ -2,6 +2,7 @@
 
 from paraflow.ops.array import (
     broadcast_to,
+    convert_to_tensor,
     fill,
     group,
     identity,
@@ -303,6 +304,7 @@ __all__ = [
     "confusion_matrix",
     "conj",
     "constant",
+    "convert_to_tensor",
     "convert_to_tensor_or_sparse_tensor",
     "cos",
     "cosh",

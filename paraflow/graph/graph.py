@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from paraflow.graph.record import OpRecord
 
 
-_NAME = re.compile(r"[A-Za-z0-9_.\\\-/]+")
+# Of scopes, and of operations with the scopes around them.
+_SCOPE = re.compile(r"[A-Za-z0-9_.\\\-/]+")
+_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\\-/]*")
+_LETTERS = "letters, digits and _.\\-/ make one, and it begins with a letter, a digit or ."
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,11 @@ class Graph:
         for waited_for in control:
             if waited_for.graph is not self:
                 raise GraphError(f"{record.name} '{name}' has a control input from another graph: {waited_for.where()}")
-        operation = Operation(
-            self, len(self.operations), self.unique_name(name), record, inputs, attrs, control, source, specs
-        )
+        full = self.unique_name(name)
+        if not _NAME.fullmatch(full):
+            place = f" at {source[0]}:{source[1]}" if source else ""
+            raise GraphError(f"'{full}' is not a valid name of an operation: {_LETTERS}{place}")
+        operation = Operation(self, len(self.operations), full, record, inputs, attrs, control, source, specs)
         if self._devices:
             operation.device = resolve(self._devices, operation)
         self.operations.append(operation)
@@ -136,8 +141,8 @@ class Graph:
 
         None, or an empty name, leaves all scopes. Raises ValueError for what cannot stand in a name.
         """
-        if name and not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is not a valid scope name: letters, digits and _.\\-/ make one")
+        if name and not (_SCOPE if self._scope else _NAME).fullmatch(name):
+            raise ValueError(f"{name!r} is not a valid scope name: {_LETTERS}")
         outer = self._scope
         self._scope = (name if name.endswith("/") else self.unique_name(name) + "/") if name else ""
         try:

@@ -32,14 +32,16 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dimension import Dimension
 from paraflow.graph.dtypes import (
     KINDS,
     DType,
     as_dtype,
     float32,
+    float64,
     int32,
+    int64,
     is_bfloat16,
     is_bool,
     is_element,
@@ -175,7 +177,7 @@ class OpRecord:
         first = next((x.graph for x in operands if isinstance(x, Tensor)), None)
         graph = get_default_graph() if first is None else innermost(first)
         tensors = tuple(map(graph.capture, self._convert(operands)))
-        operation = self.build(graph, tensors, attrs, name or self.name, user_line())
+        operation = self.build(graph, tensors, attrs, name or self.name.lstrip("_"), user_line())
         if self.name in graph.root.gradient_overrides:
             return operators["with_gradient_of"](operation, graph.root.gradient_overrides[self.name])
         return operation.outputs[0] if len(operation.outputs) == 1 else operation.outputs or operation
@@ -217,6 +219,9 @@ class OpRecord:
         dtype = next((operands[i].dtype for i in group if isinstance(operands[i], Tensor)), None)
         if dtype is None:
             dtype = next((operands[i].dtype for i in group if hasattr(operands[i], "dtype")), None)
+        if dtype is None:
+            firsts = (_first_tensor(operands[i]) for i in group if isinstance(operands[i], (list, tuple)))
+            dtype = next((_dtype_of(first) for first in firsts if first is not None), None)
         tensors = []
         for i, operand in enumerate(operands):
             tensor = operand if isinstance(operand, Tensor) else convert(operand, dtype if i in group else None)
@@ -334,18 +339,63 @@ def body_of(record: OpRecord, inputs: Sequence[DType], outputs: Sequence[DType])
     return wide
 
 
-def convert(value: Any, dtype: DType | None = None, name: str = "const") -> Tensor:
-    """A tensor for ``value``: itself, what its ``__tensor__`` method says (variables), or a constant."""
+def convert(value: Any, dtype: DType | None = None, name: str | None = None) -> Tensor:
+    """A tensor for ``value``: itself, what its ``__tensor__`` method says (variables), or a constant.
+
+    Lists that hold tensors, however deep, are packed. What else is in them takes ``dtype``, or where that is None the
+    dtype of the first tensor; tensors are cast to ``dtype`` where no more than floating point digits can be lost, and
+    are an error, an InvalidTypeError, elsewhere.
+    """
     if isinstance(value, Tensor):
         return value
     if hasattr(value, "__tensor__"):
         tensor: Tensor = value.__tensor__()
         return tensor
-    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) or hasattr(v, "__tensor__") for v in value):
-        packed: Tensor = records["pack"](*value)
-        return packed
-    constant: Tensor = records["constant"](value=literal(value, dtype), name=name)
+    if isinstance(value, (list, tuple)):
+        first = _first_tensor(value)
+        if first is not None:
+            return _packed(value, dtype or _dtype_of(first), dtype is not None, name or "packed")
+    constant: Tensor = records["constant"](value=literal(value, dtype), name=name or "const")
     return constant
+
+
+def _first_tensor(items: Sequence[Any]) -> Any:
+    """What comes first in nested lists of the tensors and what stands for one; None where there is none."""
+    kinds = set(map(type, items))  # of which long lists of numbers have few
+    if not any(issubclass(kind, (Tensor, list, tuple)) or hasattr(kind, "__tensor__") for kind in kinds):
+        return None
+    for item in items:
+        found = _first_tensor(item) if isinstance(item, (list, tuple)) else item
+        if isinstance(found, Tensor) or hasattr(found, "__tensor__"):
+            return found
+    return None
+
+
+def _dtype_of(item: Any) -> DType:
+    dtype: DType = item.dtype if hasattr(item, "dtype") else convert(item).dtype
+    return dtype
+
+
+def _packed(items: Sequence[Any], dtype: DType, lift: bool, name: str) -> Tensor:
+    parts = []
+    for item in items:
+        nested = isinstance(item, (list, tuple)) and _first_tensor(item) is not None
+        part = _packed(item, dtype, lift, "packed") if nested else convert(item, dtype)
+        parts.append(_lifted(part, dtype) if lift else part)
+    packed: Tensor = records["pack"](*parts, name=name)
+    return packed
+
+
+def _lifted(tensor: Tensor, dtype: DType) -> Tensor:
+    """The tensor in ``dtype``; raises InvalidTypeError where more could change than digits of floating point."""
+    if tensor.dtype == dtype:
+        return tensor
+    levels = _LEVELS[kind_of(tensor.dtype)], _LEVELS[kind_of(dtype)]
+    fits = np.can_cast(tensor.dtype, dtype) if is_integer(dtype) else levels[0] <= levels[1]
+    if not fits or is_bool(tensor.dtype) or is_bool(dtype):
+        raise InvalidTypeError(f"{tensor!r} does not fit a list of dtype {dtype.name}; use cast{at_user_line()}")
+    lifted: Tensor = records["cast"](tensor, dtype=dtype)
+    return lifted
 
 
 def _current_name(key: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> str:
@@ -361,8 +411,9 @@ _LEVELS = {"b": 0, "i": 0, "u": 0, "f": 1, "c": 2}
 def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     """The array for a Python or numpy value, read-only.
 
-    Python floats become float32 and ints int32 (int64 where they are too large), as in TensorFlow; a value that does
-    not fit ``dtype`` without a change of kind (a fraction for an integer tensor) raises InvalidArgumentError.
+    Python floats become float32 and ints int32 (int64 where they are too large), as in TensorFlow, and so do numpy's
+    float64 and int64 in a list; an empty list fits any dtype. A value that does not fit ``dtype`` without a change of
+    kind (a fraction for an integer tensor) raises InvalidTypeError.
     """
     typed = hasattr(value, "dtype")
     try:
@@ -372,15 +423,15 @@ def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     if not is_element(array.dtype):
         raise InvalidArgumentError(f"cannot make a tensor of {value!r}{at_user_line()}")
     if dtype is None and not typed:
-        narrow = {"f": float32, "i": int32}.get(array.dtype.kind, array.dtype)
-        dtype = array.dtype if array.dtype == np.int64 and not np.array_equal(array.astype(narrow), array) else narrow
-    if dtype is not None and dtype != array.dtype:
-        cast = array.astype(dtype)
-        lossy = _LEVELS[kind_of(array.dtype)] > _LEVELS[kind_of(dtype)]
-        if (is_bool(dtype)) != (is_bool(array.dtype)) or lossy or (
-            is_integer(dtype) and not np.array_equal(cast, array)
-        ):
-            raise InvalidArgumentError(
+        narrow = {float64: float32, int64: int32}.get(array.dtype, array.dtype)
+        dtype = array.dtype if array.dtype == int64 and not np.array_equal(array.astype(narrow), array) else narrow
+    if dtype is not None and not array.size:  # that an empty list is one of floats is numpy's guess
+        array = np.empty(array.shape, dtype)
+    elif dtype is not None and dtype != array.dtype:
+        lossy = _LEVELS[kind_of(array.dtype)] > _LEVELS[kind_of(dtype)] or is_bool(dtype) != is_bool(array.dtype)
+        cast = array if lossy else array.astype(dtype)
+        if lossy or (is_integer(dtype) and not np.array_equal(cast, array)):
+            raise InvalidTypeError(
                 f"{value!r} ({array.dtype.name}) does not fit a tensor of dtype {dtype.name}; "
                 f"use cast{at_user_line()}"
             )

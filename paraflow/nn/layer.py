@@ -296,6 +296,7 @@ def _parameters(method: Any) -> list[inspect.Parameter]:
 
 
 def _snake_case(name: str) -> str:
-    """``Conv2DTranspose`` as ``conv2d_transpose``."""
+    """``Conv2DTranspose`` as ``conv2d_transpose``; no name begins with a ``_``."""
     apart = re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", apart).lower()
+    snake = re.sub("([a-z])([A-Z])", r"\1_\2", apart).lower()
+    return f"private{snake}" if snake.startswith("_") else snake

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import (
     DType,
     as_dtype,
@@ -59,6 +59,26 @@ def make_constant(
         array = np.concatenate([array.ravel(), np.repeat(array.ravel()[-1:], missing)]).reshape(sizes)
         array.flags.writeable = False
     tensor: Tensor = constant(value=array, name=name)
+    return tensor
+
+
+def convert_to_tensor(
+    value: Any, dtype: Any = None, name: str | None = None, preferred_dtype: Any = None, dtype_hint: Any = None
+) -> Tensor:
+    """A tensor for ``value``: itself, a variable's value, nested lists of tensors and numbers packed, or a constant.
+
+    Python floats become float32 and ints int32, or what tensors beside them in a list are; arrays keep their dtype.
+    ``preferred_dtype``, or ``dtype_hint``, is taken where the value fits it. Raises InvalidTypeError, a ValueError, for
+    what does not fit ``dtype``, a tensor of another dtype among them.
+    """
+    hint = preferred_dtype if dtype_hint is None else dtype_hint
+    wanted = None if dtype is None else as_dtype(dtype)
+    if wanted is None and hint is not None and not hasattr(value, "dtype"):
+        with suppress(InvalidArgumentError):
+            return convert(value, as_dtype(hint), name)
+    tensor = convert(value, wanted, name)
+    if wanted is not None and tensor.dtype != wanted:
+        raise InvalidTypeError(f"{tensor!r} is not {wanted.name}, as was asked for; use cast{at_user_line()}")
     return tensor
 
 

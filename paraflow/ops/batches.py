@@ -182,7 +182,8 @@ def dynamic_stitch(indices: Sequence[Any], data: Sequence[Any], name: str | None
 def tensor_scatter_nd_update(tensor, indices, updates):
     """``tensor`` with the slices ``updates`` at the multi-indices in the last axis of ``indices``."""
     result = np.array(tensor)
-    result[multi_index(indices, result.shape)] = updates
+    whole, parts = multi_index(indices, result, "tensor_scatter_nd_update")
+    whole[parts] = updates
     return result
 
 

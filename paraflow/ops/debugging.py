@@ -13,7 +13,7 @@ from paraflow.graph.graph import control_dependencies, get_default_graph, name_s
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec
-from paraflow.ops.array import group, identity
+from paraflow.ops.array import convert_to_tensor, group, identity
 from paraflow.ops.slices import IndexedSlices
 from paraflow.ops.state import GraphKeys, Variable
 
@@ -128,7 +128,7 @@ def convert_to_tensor_or_indexed_slices(value: Any, dtype: Any = None, name: str
     """``value`` where it is IndexedSlices, else as a tensor."""
     if isinstance(value, IndexedSlices):
         return value
-    return convert(value, None if dtype is None else as_dtype(dtype), name or "Const")
+    return convert_to_tensor(value, dtype, name or "Const")
 
 
 class AggregationMethod:

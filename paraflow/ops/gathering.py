@@ -90,15 +90,19 @@ def gather_nd(params, indices):
     The result has shape indices.shape[:-1] + params.shape[indices.shape[-1]:]. Raises InvalidArgumentError for an index
     outside [0, size).
     """
-    return params[multi_index(indices, params.shape)]
+    whole, parts = multi_index(indices, params, "gather_nd")
+    return whole[parts]
 
 
-def multi_index(indices: Array, dims: tuple[int, ...]) -> tuple[Array, ...]:
-    """The indices as numpy takes them, every one in its range."""
+def multi_index(indices: Array, array: Array, what: str) -> tuple[Array, tuple[Array, ...]]:
+    """A view of ``array`` and the indices into it as numpy takes them, every one in its range.
+
+    Indices of no numbers each name the whole array, which is the one row of the view.
+    """
     parts = tuple(np.moveaxis(indices, -1, 0))
-    for part, size in zip(parts, dims, strict=False):
-        check_indices(part, size, "gather_nd")
-    return parts
+    for part, size in zip(parts, array.shape, strict=False):
+        check_indices(part, size, what)
+    return (array, parts) if parts else (array[np.newaxis], (np.zeros(indices.shape[:-1], np.intp),))
 
 
 @gather_nd.shape
@@ -124,7 +128,8 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
 def scatter_nd(indices, updates, shape):
     """Zeros of ``shape``, with the slices ``updates`` added at ``indices``: the transpose of `gather_nd`."""
     result = np.zeros(tuple(shape), updates.dtype)
-    np.add.at(result, multi_index(indices, result.shape), updates)
+    whole, parts = multi_index(indices, result, "scatter_nd")
+    np.add.at(whole, parts, updates)
     return result
 
 

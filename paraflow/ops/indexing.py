@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import is_integer
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
+from paraflow.graph.dtypes import is_bool, is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec
 from paraflow.ops.array import known_early, known_shape, vector_value
-from paraflow.ops.gathering import gather
+from paraflow.ops.gathering import boolean_mask, gather
 
 # A key is what stands between the brackets in a form that can be hashed: a tuple of ints, None, Ellipsis and
 # (start, stop, step). BOUND stands in the place of a number that an operand, the next of `bounds`, has at run time.
@@ -25,17 +25,29 @@ BOUND = "?"
 def getitem(tensor: Any, key: Any) -> Tensor:
     """``tensor[key]`` with Python's meaning of ints, slices, Ellipsis and None; the output shares memory.
 
-    Numbers may be integer scalar tensors. An integer vector (array or tensor) instead of all this takes rows, as
-    `gather` does. Raises GraphError for an index out of range where that is known, and what `gather` raises.
+    Numbers may be integer scalar tensors, and a list means a tuple, as in TensorFlow: ``x[[0, 1]]`` is ``x[0, 1]``.
+    A bool array or tensor instead of all this chooses as `boolean_mask` does. An integer vector (array or tensor, but
+    no list) takes rows as `gather` does, for which TensorFlow has no meaning. Raises GraphError for an index out of
+    range where that is known, what `gather` and `boolean_mask` raise, and InvalidTypeError for other keys.
     """
     x = convert(tensor)
-    if isinstance(key, list) or (np.ndim(key) if isinstance(key, np.ndarray) else _rank(key)):
-        rows: Tensor = gather(x, key)
-        return rows
+    if not isinstance(key, (list, tuple)):
+        if isinstance(key, bool) or _is_mask(key):
+            return boolean_mask(x, key)
+        if isinstance(key, np.ndarray) or _rank(key):
+            rows = convert(key)
+            if rows.spec.rank and is_integer(rows.dtype):
+                gathered: Tensor = gather(x, rows)
+                return gathered
+        key = (key,)
     bounds: list[Tensor] = []
-    frozen = tuple(_freeze(item, bounds) for item in (key if isinstance(key, tuple) else (key,)))
+    frozen = tuple(_freeze(item, bounds) for item in key)
     picked: Tensor = basic_index(x, *bounds, key=frozen)
     return picked
+
+
+def _is_mask(key: Any) -> bool:
+    return (isinstance(key, (Tensor, np.ndarray)) or hasattr(key, "__tensor__")) and is_bool(key.dtype)
 
 
 def strided_slice(
@@ -105,9 +117,9 @@ def _number(item: Any, bounds: list[Tensor]) -> Any:
                 return int(tensor.spec.value)
             bounds.append(tensor)
             return BOUND
-    raise InvalidArgumentError(
-        f"cannot index a tensor with {item!r}: ints, slices, ..., None and integer scalars can stand in a key, or an "
-        f"integer vector alone; see also gather and boolean_mask{at_user_line()}"
+    raise InvalidTypeError(
+        f"cannot index a tensor with {item!r}: ints, slices, ..., None and integer scalars can stand in a key, or a "
+        f"bool mask or an integer vector alone; see also gather and boolean_mask{at_user_line()}"
     )
 
 

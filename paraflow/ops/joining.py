@@ -65,7 +65,13 @@ def parallel_stack(values: Sequence[Any], name: str = "parallel_stack") -> Tenso
 
 
 def stack(values: Any, axis: int = 0, name: str = "stack") -> Tensor:
-    """The tensors ``values``, all of one shape, joined along a new ``axis``."""
+    """The tensors ``values``, all of one shape, joined along a new ``axis``.
+
+    Along the first axis numbers and lists are what they are as one list, of the dtype that fits them all, and a tensor
+    or an array is itself.
+    """
+    if axis == 0 and not (isinstance(values, (list, tuple)) and any(isinstance(v, np.ndarray) for v in values)):
+        return convert(_several(values, "stack") if isinstance(values, (list, tuple)) else values, name=name)
     packed: Tensor = pack(*_several(values, "stack"), axis=axis, name=name)
     return packed
 
@@ -159,9 +165,13 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, ...] | Tensor:
     return parts
 
 
-def concat(values: Any, axis: int, name: str = "concat") -> Tensor:
-    """The tensors ``values`` joined along ``axis``; their other sizes are equal."""
-    joined: Tensor = concatenate(*_several(values, "concat"), axis=axis, name=name)
+def concat(values: Any, axis: Any, name: str = "concat") -> Tensor:
+    """The tensors ``values`` joined along ``axis``; their other sizes are equal.
+
+    One alone, in a list or not, is itself, whatever the axis.
+    """
+    several = _several(values if isinstance(values, (list, tuple)) else [values], "concat")
+    joined: Tensor = identity(*several, name=name) if len(several) == 1 else concatenate(*several, axis=axis, name=name)
     return joined
 
 

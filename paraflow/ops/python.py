@@ -198,7 +198,7 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def decorated(*args: Any, **kwargs: Any) -> Any:
-        with name_scope(getattr(f, "__name__", "custom").strip("<>")):
+        with name_scope(getattr(f, "__name__", "custom").strip("<>_")):
             # A copy of each argument: what else the caller does with it has the ordinary gradient.
             inputs = [identity(convert(x)) for x in args]
             result, gradient = f(*inputs, **kwargs)

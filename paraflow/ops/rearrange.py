@@ -43,23 +43,29 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
 
 @op(view=True)
 def expand_dims(input, axis=None, name=None):
-    """A new axis of size 1 at position ``axis``."""
+    """A new axis of size 1 at position ``axis``, a number or a list of one."""
     return np.expand_dims(input, axis)
 
 
+def _one_axis(axis: Any) -> int:
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if len(axes) != 1 or not isinstance(axes[0], int):
+        raise GraphError(f"expand_dims needs the axis, one number, not {axis}")
+    return axes[0]
+
+
 @expand_dims.shape
-def _(input: Spec, axis: int | None) -> Spec:
-    if axis is None:
-        raise GraphError("expand_dims needs the axis")
+def _(input: Spec, axis: Any) -> Spec:
+    given = _one_axis(axis)
     if input.shape is None:
         return Spec(input.dtype, None)
-    at = normal_axis(axis, len(input.shape) + 1)
+    at = normal_axis(given, len(input.shape) + 1)
     return Spec(input.dtype, (*input.shape[:at], 1, *input.shape[at:]))
 
 
 @expand_dims.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    back: Tensor = squeeze(dy, (y.op.attrs["axis"],))
+    back: Tensor = squeeze(dy, (_one_axis(y.op.attrs["axis"]),))
     return back
 
 

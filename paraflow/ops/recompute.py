@@ -25,7 +25,7 @@ def recompute_grad(f: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(f)
     def recomputed(*args: Any, **kwargs: Any) -> Any:
         graph = get_default_graph()
-        with graph.name_scope(getattr(f, "__name__", "recompute").strip("<>")) as scope:
+        with graph.name_scope(getattr(f, "__name__", "recompute").strip("<>_")) as scope:
             results = f(*args, **kwargs)
         graph.add_to_collection(RECOMPUTED, (scope, tuple(t.name for t in _tensors(results))))
         return results

@@ -10,7 +10,7 @@ from paraflow.graph.graph import innermost, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims
-from paraflow.ops.array import reshape
+from paraflow.ops.array import broadcast_to, reshape, size_along
 from paraflow.ops.clip import clip_by_norm
 from paraflow.ops.gathering import check_indices, gather
 from paraflow.ops.slices import unique_rows
@@ -83,8 +83,8 @@ def scatter_update(
 ) -> Tensor:
     """Make ``updates`` the rows of the variable ``ref`` at ``indices``; the output is the whole new value.
 
-    ``indices`` may have any shape, ``updates`` has theirs followed by that of a row. Of rows that come twice the last
-    one counts. ``use_locking`` has no meaning here: writes follow program order.
+    ``indices`` may have any shape, ``updates`` has theirs followed by that of a row, or is a scalar for all of them. Of
+    rows that come twice the last one counts. ``use_locking`` has no meaning here: writes follow program order.
     """
     with name_scope(name or "scatter_update"):
         rows, at = _rows(ref, indices, updates)
@@ -117,6 +117,9 @@ def _rows(ref: Variable, indices: Any, updates: Any) -> tuple[Tensor, Tensor]:
     if rows.dtype != ref.dtype:
         raise GraphError(f"variable '{ref.spec.name}' is {ref.dtype.name}, the updates {rows.dtype.name}")
     rest = ref.spec.shape[1:]
+    if rows.spec.rank == 0:
+        at = reshape(at, [-1])
+        return broadcast_to(rows, convert([size_along(at, 0), *rest])), at
     if at.spec.shape is not None and rows.spec.shape is not None and not compatible(
         rows.spec.shape, (*at.spec.shape, *rest)
     ):

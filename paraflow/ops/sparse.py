@@ -22,7 +22,15 @@ from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims
 from paraflow.ops import array
-from paraflow.ops.array import Array, known_shape, make_placeholder, reshape, value_dims, zeros_like
+from paraflow.ops.array import (
+    Array,
+    convert_to_tensor,
+    known_shape,
+    make_placeholder,
+    reshape,
+    value_dims,
+    zeros_like,
+)
 from paraflow.ops.gathering import boolean_mask, gather, gather_nd
 from paraflow.ops.logic import not_equal, where
 from paraflow.ops.math import divide, multiply
@@ -174,9 +182,9 @@ def convert_to_tensor_or_sparse_tensor(value: Any, dtype: Any = None, name: str 
 
     Raises RuntimeError for a sparse tensor of another dtype than ``dtype``.
     """
-    wanted = None if dtype is None else as_dtype(dtype)
     if not isinstance(value, (SparseTensor, SparseTensorValue)):
-        return convert(value, wanted, name or "Const")
+        return convert_to_tensor(value, dtype, name or "Const")
+    wanted = None if dtype is None else as_dtype(dtype)
     sp = SparseTensor.from_value(value)
     if wanted not in (None, sp.dtype):
         raise RuntimeError(f"the sparse tensor is {sp.dtype.name}, not {wanted}{at_user_line()}")

@@ -16,7 +16,7 @@ from paraflow.graph.shape import Spec, compatible, normal_axes
 from paraflow.ops.array import cast, known_shape, reshape, size_along, vector_value, zeros_like
 from paraflow.ops.complexes import conj
 from paraflow.ops.gathering import boolean_mask, gather, scatter_add, scatter_nd
-from paraflow.ops.joining import concat, stack
+from paraflow.ops.joining import concat
 from paraflow.ops.logic import greater_equal, logical_not, logical_or
 from paraflow.ops.math import abs, add, maximum, minimum, multiply
 from paraflow.ops.products import matmul, matrix_transpose
@@ -149,9 +149,8 @@ class _Reduction:
 
     def sizes(self, keepdims: bool) -> Tensor:
         """The shape of the result, with or without the axes that go."""
-        kept = [self.sp.dense_shape[i] if i in self.left else np.int64(1) for i in range(self.rank)]
-        chosen = kept if keepdims else [kept[i] for i in self.left]
-        return stack(chosen) if chosen else convert(np.zeros(0, np.int64))
+        kept = [self.sp.dense_shape[i] if i in self.left else 1 for i in range(self.rank)]
+        return convert(kept if keepdims else [kept[i] for i in self.left], int64)
 
     def dense(self, kind: str) -> Tensor:
         """The result as a dense tensor, 0 where nothing is."""

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError, OutOfRangeError
+from paraflow.errors import GraphError, OutOfRangeError
 from paraflow.graph.dtypes import DType, is_floating, is_integer
 from paraflow.graph.graph import control_dependencies, get_default_graph, innermost, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims
 from paraflow.ops.array import cast, zeros_like
+from paraflow.ops.gathering import multi_index
 from paraflow.ops.joining import stack
 from paraflow.ops.rearrange import expand_dims
 from paraflow.ops.state import GraphKeys, Variable, is_initialized, variables_initializer
@@ -117,14 +118,10 @@ def scattered(value, updates, indices, how="update"):
 
     Raises InvalidArgumentError for an index outside of ``value``.
     """
-    at = np.moveaxis(indices, -1, 0)
-    for axis, along in enumerate(at):
-        if along.size and not (along.min() >= 0 and along.max() < value.shape[axis]):
-            worst = along.min() if along.min() < 0 else along.max()
-            raise InvalidArgumentError(f"index {worst} is not in [0, {value.shape[axis]})")
     result = np.array(value)
+    whole, parts = multi_index(indices, result, f"scatter_{how}")
     with np.errstate(all="ignore"):
-        _UFUNCS[how](result, tuple(at), updates)
+        _UFUNCS[how](whole, parts, updates)
     return result
 
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
-from paraflow.errors import InvalidArgumentError
-from paraflow.graph.dtypes import is_bool, is_element, is_floating, is_integer, is_real, limits
+from paraflow.errors import InvalidArgumentError, InvalidTypeError
+from paraflow.graph.dtypes import (
+    DType,
+    is_bool,
+    is_complex,
+    is_element,
+    is_floating,
+    is_integer,
+    is_real,
+    limits,
+    widened,
+)
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.shape import compatible, format_dims
@@ -23,11 +34,12 @@ Array = np.ndarray[Any, Any]
 def check_feed(tensor: Tensor, value: Any) -> Array:
     """``value`` as an array whose elements fit ``tensor``; whether its shape does is for `check_shape` to say.
 
-    Any real number array is taken for a floating point tensor and any integer array whose values fit for an
-    integer one; a fraction fed to an integer tensor raises InvalidArgumentError.
+    Any real numbers are taken for a floating point tensor and rounded when they are loaded, for others whatever is the
+    same in their dtype: whole numbers in their range, 0 and 1 for bool, complex numbers that are real. Raises
+    InvalidTypeError for what is not.
     """
     if isinstance(value, Tensor):
-        raise InvalidArgumentError(f"the value fed for '{tensor.name}' is a tensor; run it first and feed its value")
+        raise _no_value(tensor)
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -35,26 +47,59 @@ def check_feed(tensor: Tensor, value: Any) -> Array:
     dtype = tensor.spec.dtype
     if array.dtype is dtype or (is_floating(dtype) and is_real(array.dtype)):
         return array
-    return _checked_dtype(tensor, array)
+    if array.dtype == object and isinstance(value, np.ndarray):
+        return check_feed(tensor, value.tolist())
+    return _converted(tensor, array)
 
 
-def _checked_dtype(tensor: Tensor, array: Array) -> Array:
-    """``array``, its values looked at where its dtype does not say that they fit."""
+def _no_value(tensor: Tensor) -> InvalidTypeError:
+    return InvalidTypeError(f"the value fed for '{tensor.name}' is a tensor; run it first and feed its value")
+
+
+def _converted(tensor: Tensor, array: Array) -> Array:
+    """``array`` as one that can be loaded for ``tensor`` without loss; raises InvalidTypeError where there is none."""
     dtype = tensor.dtype
-    if array.dtype == dtype:
-        return array
-    fits = is_element(array.dtype) and np.can_cast(array.dtype, dtype, casting="same_kind")
-    if fits and is_integer(dtype) and array.size:
-        info = limits(dtype)
-        fits = int(array.min()) >= info.min and int(array.max()) <= info.max
-    elif not fits and is_integer(array.dtype) and is_integer(dtype):
-        fits = not array.size or (int(array.min()) >= 0 and int(array.max()) <= limits(dtype).max)
-        array = array.astype(dtype) if fits else array
-    if not fits:
-        raise InvalidArgumentError(
+    if is_integer(dtype) and is_integer(array.dtype):  # as labels are, so it has to be fast
+        low, high = _range(dtype)
+        if not array.size or (low <= int(array.min()) and int(array.max()) <= high):
+            return array
+    if array.dtype == object and any(hasattr(item, "__tensor__") for item in array.flat):
+        raise _no_value(tensor)
+    if not is_element(array.dtype) or not is_element(dtype):
+        raise InvalidTypeError(
             f"cannot feed an array of dtype {array.dtype} for {tensor.op.where()}, which is {dtype.name}"
         )
-    return array
+    fits = array.size == 0 or _fitting(array, dtype)
+    if not np.all(fits):
+        raise InvalidTypeError(
+            f"cannot feed {array[~np.asarray(fits)][0]}, in an array of dtype {array.dtype}, for {tensor.op.where()}, "
+            f"which is {dtype.name}: it would become another number; convert it before, or take another dtype"
+        )
+    return array.real if is_complex(array.dtype) and not is_complex(dtype) else array
+
+
+@cache
+def _range(dtype: DType) -> tuple[int, int]:
+    return int(limits(dtype).min), int(limits(dtype).max)
+
+
+def _fitting(array: Array, dtype: DType) -> Any:
+    """Which elements of ``array`` are the same in ``dtype``, but for digits of floating point numbers; True for all."""
+    if is_complex(dtype):
+        return True
+    fits: Any = True
+    if is_complex(array.dtype):
+        fits, array = array.imag == 0, array.real
+    array = widened(array)
+    if is_bool(dtype):
+        fits = fits & ((array == 0) | (array == 1))
+    elif is_integer(dtype):
+        low, high = _range(dtype)
+        if is_floating(array.dtype):
+            fits = fits & (array >= float(low)) & (array < float(high + 1)) & (array == np.trunc(array))
+        elif is_integer(array.dtype):
+            fits = (array >= low) & (array <= high)
+    return fits
 
 
 def given(tensor: Tensor, array: Array) -> Given:
@@ -71,28 +116,42 @@ def check_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:
         )
 
 
-def feed_tensor(graph: Graph, key: Any) -> Tensor:
-    """The tensor that a key of a feed_dict stands for; raises InvalidArgumentError for what cannot be fed.
+def feed_tensors(graph: Graph, key: Any) -> list[Tensor]:
+    """The tensors that a key of a feed_dict stands for, of a variable all reads of it.
 
-    A variable cannot: it is read at several places of a program, and its assignments would not see the feed.
+    Raises InvalidArgumentError for what cannot be fed.
     """
     element = graph.as_graph_element(key)
     if isinstance(element, Tensor) and element.op.record.reads and key is not element and key != element.name:
-        raise InvalidArgumentError(f"{key!r} cannot be fed; set its value with load(), or feed a tensor made of it")
+        return _reads(graph, element.op.attrs["variable"])
     if isinstance(element, Operation):
         if len(element.outputs) != 1:
             raise InvalidArgumentError(f"cannot feed {element.where()}: it has {len(element.outputs)} outputs")
         element = element.outputs[0]
     if not graph.is_feedable(element):
         raise InvalidArgumentError(f"tensor {element.name} may not be fed: the program has said prevent_feeding")
-    return element
+    return [element]
+
+
+def _reads(graph: Graph, variable: str) -> list[Tensor]:
+    return [o.outputs[0] for o in graph.operations if o.type == "read_variable" and o.attrs["variable"] == variable]
+
+
+def check_variables(graph: Graph, tensors: Sequence[Tensor], plan: Plan) -> None:
+    """Raise InvalidArgumentError where the plan needs or changes a variable of which all reads are fed."""
+    fed = {t.op.attrs["variable"] for t in tensors if t.op.type == "read_variable"}
+    for name in fed.intersection((*plan.reads, *plan.writes, *plan.may_write)):
+        if set(tensors).issuperset(_reads(graph, name)):
+            raise InvalidArgumentError(
+                f"variable '{name}' is fed, but this run assigns it too, or reads it where it assigns it (in a loop): "
+                "set its value with load()"
+            )
 
 
 def feed_parts(graph: Graph, key: Any, value: Any) -> list[tuple[Tensor, Array]]:
     """The tensors that a key of a feed_dict stands for, and their arrays: those of a sparse tensor are three."""
     if not isinstance(key, SparseTensor):
-        tensor = feed_tensor(graph, key)
-        return [(tensor, check_feed(tensor, value))]
+        return [(tensor, check_feed(tensor, value)) for tensor in feed_tensors(graph, key)]
     if not isinstance(value, tuple) or len(value) != 3:
         raise InvalidArgumentError(
             f"a SparseTensorValue or a tuple (indices, values, dense_shape) is fed for {key!r}, not {value!r}"

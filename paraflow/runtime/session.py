@@ -41,9 +41,10 @@ from paraflow.runtime.feeds import (
     check_distinct,
     check_feed,
     check_shape,
+    check_variables,
     count_samples,
     feed_parts,
-    feed_tensor,
+    feed_tensors,
     fetch_key,
     given,
     weighs_samples,
@@ -175,12 +176,13 @@ class Session:
         ``options`` and ``run_metadata`` are TensorFlow's, and change nothing here.
 
         ``fetches`` is a tensor, an operation (its value is None), a variable, the name of one, or nested lists, tuples
-        and dicts of them. ``feed_dict`` maps tensors (any, not only placeholders) to arrays, lists or numbers. Each
-        operation that the fetches need runs once. Returned arrays are copies.
+        and dicts of them. ``feed_dict`` maps tensors (any, not only placeholders), or variables that the run does not
+        assign, to arrays, lists or numbers, which are rounded to floating point dtypes and have to be the same in
+        others. Each operation that the fetches need runs once. Returned arrays are copies.
 
-        Raises InvalidArgumentError for feeds that do not fit, shapes that do not fit each other once they are known
-        (a ShapeError) and placeholders that are not fed, and FailedPreconditionError for variables that are read before
-        they are initialised.
+        Raises InvalidArgumentError for feeds that do not fit (for their elements an InvalidTypeError), shapes that do
+        not fit each other once they are known (a ShapeError) and placeholders that are not fed, and
+        FailedPreconditionError for variables that are read before they are initialised.
         """
         tensors: list[Tensor] = []
         arrays: list[Array] = []
@@ -188,7 +190,7 @@ class Session:
             tensor = self._feeds.get(key)
             if tensor is None:
                 parts = feed_parts(self.graph, key, value)
-                if len(parts) == 1:
+                if len(parts) == 1 and not parts[0][0].op.record.reads:  # of a variable there may come to be more
                     self._feeds[key] = parts[0][0]
                 tensors += [t for t, _ in parts]
                 arrays += [a for _, a in parts]
@@ -204,13 +206,16 @@ class Session:
 
         With ``accept_options`` it takes the keywords ``options`` and ``run_metadata`` too, as `run` does.
         """
-        tensors = tuple(feed_tensor(self.graph, key) for key in feed_list or ())
+        keys = list(feed_list or ())
+        tensors = tuple([tensor for key in keys for tensor in feed_tensors(self.graph, key)])
         check_distinct(tensors)
         key = fetch_key(fetches)
 
         def call(*values: Any) -> Any:
-            if len(values) != len(tensors):
-                raise TypeError(f"this callable takes {len(tensors)} values, not {len(values)}")
+            if len(values) != len(keys):
+                raise TypeError(f"this callable takes {len(keys)} values, not {len(values)}")
+            if len(tensors) != len(keys):  # there are variables
+                return self.run(fetches, dict(zip(keys, values, strict=True)))
             arrays = [check_feed(t, v) for t, v in zip(tensors, values, strict=True)]
             return self._run(fetches, key, tensors, arrays)
 
@@ -294,6 +299,7 @@ class Session:
         self.store.allocate(self.graph.variables)
         feeds = dict(zip(tensors, known, strict=True))
         plan, trains = self._compile(wanted, feeds)
+        check_variables(self.graph, tensors, plan)
         starts = bool(trains) and trains not in self._started
         if starts:
             assert self.strategy is not None

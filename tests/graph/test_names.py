@@ -47,6 +47,53 @@ def test_an_empty_scope_leaves_all_scopes(graph):
         assert pf.constant(1.0, name="c").op.name == "c"
 
 
+ILLEGAL = ["a b", "_a", "-a", "/a", "a:0", "a>b", "ä", "a\n"]
+
+
+@pytest.mark.parametrize("name", ILLEGAL)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda name: pf.constant(1, name=name),
+        lambda name: pf.placeholder(pf.float32, name=name),
+        lambda name: pf.add(1, 2, name=name),
+        lambda name: pf.nn.l2_normalize([1.0], 0, name=name),
+        lambda name: pf.Variable(1.0, name=name),
+        lambda name: pf.get_variable(name, []),
+        lambda name: pf.no_op(name=name),
+        lambda name: pf.name_scope(name).__enter__(),
+    ],
+)
+def test_a_name_that_tensorflow_has_none_of_is_refused(graph, make, name):
+    with pytest.raises(ValueError, match=r"is not a valid (scope name|name of an operation).*letters, digits and"):
+        make(name)
+
+
+def test_the_error_of_a_name_has_its_line(graph):
+    with pytest.raises(GraphError, match=r"'a b' is not a valid name.*test_names\.py:\d+"):
+        pf.constant(1, name="a b")
+
+
+def test_inside_a_scope_a_name_may_begin_with_anything_legal(graph):
+    with pf.name_scope("a"), pf.name_scope("_b"):
+        assert pf.constant(1, name="-c").op.name == "a/_b/-c"
+
+
+def test_private_functions_and_classes_give_legal_names(graph):
+    @pf.custom_gradient
+    def _own(x):
+        return pf.exp(x), lambda dy: dy
+
+    class _Twice(pf.layers.Layer):
+        def call(self, inputs):
+            return inputs * 2.0
+
+    x = pf.constant([1.0])
+    assert _own(x).op.name.startswith("own/")
+    assert pf.recompute_grad(_own)(x).op.name.startswith("own_1/")
+    assert _Twice()(x).op.name.startswith("private__twice/")
+
+
 def test_the_default_name_of_a_scope_is_used_where_no_name_is_given(graph):
     with pf.name_scope(None, "fallback") as scope:
         assert scope == "fallback/"

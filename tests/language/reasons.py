@@ -55,12 +55,12 @@ OPTIMIZERS = "needs TensorFlow's servers: parallel.mode says how gradients are g
 LOCKING = "updates of variables are never concurrent, so there is no use_locking"
 
 # Functions whose values or gradients are not TensorFlow's for the arguments of generated.py.
-KEEPS = "lists of tensors are packed in their own dtype, and no dtype is changed without cast"
+KEEPS = "a list of tensors has their dtype, and becomes complex or bool by cast only"
 KINDS = "counts integers: floats have to be cast, which says what becomes of fractions"
 CONJUGATE = "TensorFlow forgets a conjugate in its gradient of complex numbers; ours is that of difference quotients"
 SIGNS = "eigenvectors and singular vectors have LAPACK's signs here, Eigen's there"
 EARLY = "an axis or a shape that is a tensor has to be known when the graph is built"
-READ = "TensorFlow reads the number 1 as its enum of dtypes (float32), or a tensor as the list of its rows"
+READ = "TensorFlow reads the number 1 as its enum of dtypes (float32)"
 WIDE = "computed in the dtype of the arguments, where TensorFlow casts to float32"
 SUMS = "for labels that do not sum to 1 the gradient is that of the value; TensorFlow's is softmax - labels"
 REAL = "of real numbers only"
@@ -73,8 +73,7 @@ VALUES = {
     ), KEEPS),
     **dict.fromkeys(("bincount", "math.bincount"), KINDS),
     **dict.fromkeys(("div_no_nan", "math.divide_no_nan"), "takes no integers, as TensorFlow 1.15 took none"),
-    **dict.fromkeys(("bitcast", "cast", "saturate_cast", "dtypes.cast", "dtypes.saturate_cast", "concat", "stack"),
-                    READ),
+    **dict.fromkeys(("bitcast", "cast", "saturate_cast", "dtypes.cast", "dtypes.saturate_cast"), READ),
     **dict.fromkeys(("cholesky", "linalg.cholesky", "linalg.logdet"),
                     "a matrix that is not positive definite is an error"),
     **dict.fromkeys(("confusion_matrix", "math.confusion_matrix"), "TensorFlow casts complex classes to integers"),
@@ -196,7 +195,6 @@ DIFFERS = {
     **dict.fromkeys(("train.AdamOptimizer", "train.Optimizer"), LOCKING),
     **dict.fromkeys(("random.stateless_normal", "random.stateless_truncated_normal", "random.stateless_uniform"),
                     "an argument that came after 1.15"),
-    "convert_to_tensor": "no dtype that is preferred but not needed",
     **dict.fromkeys(("gradients", "hessians"), "operations have no devices, and gradients one way to be added up"),
     "numpy_function": "its three arguments are needed, as in TensorFlow 1.15",
     **dict.fromkeys(("sparse_segment_mean", "sparse_segment_sqrt_n", "sparse_segment_sum", "sparse.segment_mean",

@@ -173,6 +173,14 @@ ROWS = [
         empty=None,
     ),
     Row(gathering.gather_nd, (normal(4, 4, 2), ROWS_OF_4), gathered_nd, empty=(normal(4, 0), ROWS_OF_4[:, :1])),
+    Row(gathering.gather_nd, (normal(2, 3), np.zeros((2, 0), np.int32)), gathered_nd, empty=None),
+    Row(
+        gathering.scatter_nd,
+        (np.zeros((3, 0), np.int32), normal(3, 2), np.array([2], np.int32)),
+        scatter_added_nd,
+        constant=(2,),
+        empty=None,
+    ),
     Row(
         gathering.gather_nd,
         (normal(4, 4), ROWS_OF_4.astype(np.int64)),

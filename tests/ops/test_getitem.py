@@ -111,9 +111,37 @@ def test_a_vector_in_the_brackets_takes_rows():
     with Graph().as_default(), Session() as session:
         x, rows = make_placeholder("float32", (4, 2)), make_placeholder("int64", (None,))
         array = np.arange(8, dtype=np.float32).reshape(4, 2)
-        picked = session.run([x[rows], x[[3, 0, 3]], x[np.array([1])]], {x: array, rows: [2, 2]})
+        picked = session.run([x[rows], x[np.array([3, 0, 3])], x[np.array([1])]], {x: array, rows: [2, 2]})
         for value, index in zip(picked, ([2, 2], [3, 0, 3], [1]), strict=True):
             np.testing.assert_array_equal(value, array[index])
+
+
+def test_a_list_in_the_brackets_means_a_tuple():
+    with Graph().as_default(), Session() as session:
+        x, i = make_placeholder("float32", (4, 2)), make_placeholder("int32", ())
+        array = np.arange(8, dtype=np.float32).reshape(4, 2)
+        picked = session.run([x[[2, 1]], x[[i, 0]], x[[slice(1, 3), None]], x[[]]], {x: array, i: 3})
+        for value, key in zip(picked, ((2, 1), (3, 0), (slice(1, 3), None), ()), strict=True):
+            np.testing.assert_array_equal(value, array[key])
+        with pytest.raises(GraphError, match="3 indices for 2 axes"):
+            x[[3, 0, 3]]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_a_mask_in_the_brackets_chooses(rank):
+    mask = np.arange(4 * 3 * 5).reshape(4, 3, 5) % 7 < 3
+    mask = mask if rank == 3 else mask[(..., *[0] * (3 - rank))]
+    array = ARRAY[:, 0]
+    with Graph().as_default(), Session() as session:
+        x, m, v = make_placeholder("float32", (4, 3, 5)), make_placeholder("bool", (None,) * rank), Variable(mask)
+        picked = [x[mask], x[m], x[v]]
+        back = [gradients(y, [x])[0] for y in picked]
+        session.run(v.initializer)
+        for value, gradient in zip(*session.run([picked, back], {x: array, m: mask}), strict=True):
+            np.testing.assert_array_equal(value, array[mask])
+            np.testing.assert_array_equal(gradient[mask], 1)
+            assert gradient.sum() == array[mask].size
+        assert session.run(x[x > 57.0], {x: array}).tolist() == [58, 59]
 
 
 def test_variables_are_indexed_and_trained_by_part():
@@ -139,10 +167,18 @@ def test_keys_that_do_not_fit_are_refused_while_building(key):
         make_placeholder("float32", (4, 1, 3, 5))[key]
 
 
-@pytest.mark.parametrize("key", [1.5, "a", True, (0, [1, 2]), np.array([[0.5]]), (slice(0.5, 2),)])
-def test_keys_of_other_kinds_are_refused(key):
-    with Graph().as_default(), pytest.raises((GraphError, InvalidArgumentError), match=r"test_getitem"):
+@pytest.mark.parametrize("key", [
+    1.5, "a", np.True_, (0, [1, 2]), np.array([[0.5]]), (slice(0.5, 2),), [True, False], [[0, 1]],
+    (np.array([True, False]), 0), (0, np.array([0, 1])),
+])  # fmt: skip
+def test_keys_of_other_kinds_are_type_errors(key):
+    with Graph().as_default(), pytest.raises(TypeError, match=r"test_getitem"):
         make_constant(ARRAY)[key]
+
+
+def test_one_bool_chooses_nothing():
+    with Graph().as_default(), pytest.raises(ValueError, match="the mask's not 0"):
+        make_constant(ARRAY)[True]
 
 
 def fails(build, feeds, message):
@@ -202,7 +238,9 @@ FIXED = np.zeros((4, 3), np.float32)
         (lambda x: stack([x, x[0]]), "must have one shape"),
         (lambda x: stack([]), "list of one or more tensors"),
         (lambda x: concat([x, x[:, :1]], 0), "differ in more than axis 0"),
-        (lambda x: concat(x, 0), "list of one or more tensors"),
+        (lambda x: concat([], 0), "list of one or more tensors"),
+        (lambda x: stack(x, 1), "list of one or more tensors"),
+        (lambda x: expand_dims(x, [0, 1]), r"one number, not \(0, 1\)"),
         (lambda x: unstack(x, 5), "is 4, not 5"),
         (lambda x: transpose(x, [0, 0]), "is no order of 2 axes"),
         (lambda x: squeeze(x, 0), "do not all have size 1"),

@@ -31,6 +31,38 @@ CASES = {
         tf.strided_slice(x, [1, -1, 0], [2, 0, 4], [1, 1, 2], shrink_axis_mask=3),
         x[1, ..., ::-2], x[:, tf.newaxis, 1:, -1], x[-1:, 0], x[..., 2],
     ], (CUBE,)),
+    "masks and lists as indices": Case(lambda tf, x: [
+        x[x > 1], x[np.array([True, False])], x[np.array([[True, False, True], [False, True, False]])], x[[1, 2]],
+        x[[1, ..., 0]], x[:, 0][x[:, 0] > -1],
+    ], (CUBE,)),
+    "lists of tensors": Case(lambda tf, x, i: [
+        tf.convert_to_tensor([[tf.cos(x[0]), -tf.sin(x[0])], [tf.sin(x[0]), 1]]), [[x[0], 2, x[1]]] - x,
+        [[1, x[2]], [x[0], 3]] * x[0], tf.pad(x, [[0, i[0]]]), tf.pad([[x[0], 1]], [(1, 0), (i[1], i[1])]),
+        tf.gather_nd(x, [[i[1]], [1]]), tf.nn.embedding_lookup(x, [[0, 1], [2, i[0]]]), tf.reshape(x, [i[0], 1, -1]),
+        tf.stack([x[0], 2, x[1]]), tf.stack([[x[0], 1], x[1:]], 1), tf.concat([x, [1, 2], [x[0]]], 0),
+        tf.convert_to_tensor([x[0], np.float64(2), np.int64(3)]), tf.tile([[x[0]]], [i[0], 2]),
+    ], ([0.5, -1.0, 2.0], np.array([1, 0], np.int32))),
+    "lists take the dtype that is asked for": Case(lambda tf, x, i: [
+        tf.convert_to_tensor([[i[0], 2]], tf.float32), tf.convert_to_tensor([[i[0], 2]], tf.int64),
+        tf.convert_to_tensor([x[0], 2], preferred_dtype=tf.float64), x * [i[0], 2],
+        tf.convert_to_tensor(i, dtype_hint=tf.int64), tf.convert_to_tensor([1.5, 2], preferred_dtype=tf.int32),
+        tf.convert_to_tensor([1, 2], preferred_dtype=tf.int64),
+    ], (np.array([0.5, -1.0], np.float32), np.array([1, 0], np.int32)), SINGLE),
+    "dtypes of lists": Case(lambda tf: [
+        tf.stack([1, 2.0, 3]), tf.stack([np.ones(2), np.ones(2)]), tf.stack([np.int64(1), np.int64(2)]),
+        tf.convert_to_tensor([np.float64(1), 2]), tf.convert_to_tensor([np.int8(1), np.int8(2)]),
+        tf.constant([], dtype=tf.int32), tf.constant([]), tf.constant([[]], tf.bool), tf.convert_to_tensor([], tf.bool),
+        tf.constant([[], []], tf.int64), tf.constant(np.zeros((0, 2)), tf.int32),
+        tf.concat([tf.constant([1, 2]), []], 0), tf.concat([[], tf.constant([True])], 0),
+    ], (), SINGLE),
+    "joins of one": Case(lambda tf, x: [
+        tf.concat(x, 0), tf.concat([x], 3), tf.concat(np.eye(2), 1), tf.stack(x), tf.stack([x]), tf.stack([x], 2),
+        tf.expand_dims(x, [1]), tf.expand_dims(x, axis=[-1]),
+    ], (ZEROS,)),
+    "gather_nd of whole tensors": Case(lambda tf, x: [
+        tf.gather_nd(x, np.zeros((2, 0), np.int32)), tf.gather_nd(x, np.zeros((0, 0), np.int32)),
+        tf.gather_nd(x, np.zeros(0, np.int32)),
+    ], (ZEROS,), gradients=False),
     "gather": Case(lambda tf, x, i: [
         tf.gather(x, i), tf.gather(x, i, axis=1), tf.gather(x, [1, 0, 1], axis=-1), tf.gather(x, 1, axis=1),
         tf.gather(x, i, axis=2, batch_dims=1), tf.gather(x, i[:, 0], batch_dims=1), tf.gather_nd(x, i, batch_dims=1),

@@ -104,6 +104,20 @@ def test_of_rows_written_twice_the_last_one_counts():
         np.testing.assert_array_equal(session.run(pf.scatter_update(table, [1, 2, 1], [5.0, 6.0, 7.0])), [0, 7, 6, 0])
 
 
+@pytest.mark.parametrize(
+    ("write", "expected"),
+    [(pf.scatter_update, [5, 0, 5]), (pf.scatter_add, [10, 0, 5]), (pf.scatter_sub, [-10, 0, -5])],
+)
+def test_a_scalar_is_written_to_all_rows(write, expected):
+    table, ids = pf.Variable(np.zeros((3, 2, 1))), pf.placeholder(pf.int32)
+    for known in (ids, pf.constant([[0], [2], [0]]), pf.placeholder_with_default([0, 2, 0], [None])):
+        written = write(table, known, 5.0)
+        with pf.Session() as session:
+            session.run(table.initializer)
+            found = session.run(written, {ids: [0, 2, 0]})
+        np.testing.assert_array_equal(found, np.reshape(expected, (3, 1, 1)).repeat(2, 1))
+
+
 @pytest.mark.parametrize("use", ["whole", "other axis", "reshaped"])
 def test_gradients_are_dense_where_the_whole_variable_is_used(use):
     table, loss = table_and_loss()
