@@ -45,7 +45,8 @@ def narrow(program: Program) -> Program:
         inputs: Iterable[Tensor] = op.inputs
         if op.type in CONDS or op.type in LOOPS:
             wanted = {t.index for t in op.outputs if t in used}
-            found[op] = _cond(op, wanted) if op.type in CONDS else _loop(op, wanted)
+            # It keeps an output in any case, by which it is found where it is a target; a loop has its turns.
+            found[op] = _cond(op, wanted or {0}) if op.type in CONDS else _loop(op, wanted)
             inputs = [op.inputs[i] for i in found[op].inputs]
         used.update(inputs)
 
@@ -53,12 +54,14 @@ def narrow(program: Program) -> Program:
         if op not in found:
             return None
         less = found[op]
+        if op.type in LOOPS and less.attrs["cond"] is None and _makes_nothing(less.attrs["body"]):
+            return [_at_least_zero(build, op, inputs[0])] * len(op.outputs)
         made = op.record.build(
             build.graph, tuple(inputs[i] for i in less.inputs), less.attrs, op.name, op.source, build.control_inputs
         )
         kept = dict(zip(less.outputs, made.outputs, strict=True))
         # Nobody looks at what stands for an output that is left out.
-        return [kept.get(t.index, made.outputs[0] if made.outputs else inputs[0]) for t in op.outputs]
+        return [kept.get(t.index, made.outputs[0]) for t in op.outputs]
 
     return rebuild(rebuild(program, rule))
 
@@ -69,7 +72,7 @@ def _counted(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Seque
         return None
     cond, body, carried = op.attrs["cond"], op.attrs["body"], op.attrs["carried"]
     test = cond.fetches[0].op
-    if test.type not in ("less", "greater"):
+    if test.type not in ("less", "greater") or test.control_inputs:
         return None
     counter, limit = test.inputs if test.type == "less" else test.inputs[::-1]
     state = cond.feeds[:carried]
@@ -96,13 +99,31 @@ def _counted(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Seque
 
 
 def _difference(build: Builder, op: Operation, x: Tensor, y: Tensor) -> Tensor:
-    """x - y in int64, under a name of its own beside that of ``op``."""
+    """x - y in int64."""
+    x, y = (_make(build, op, "cast", (t,), {"dtype": np.dtype("int64")}) for t in (x, y))
+    return _make(build, op, "subtract", (x, y), {})
 
-    def make(name: str, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Tensor:
-        record = records[name]
-        return record.build(build.graph, inputs, attrs, f"{op.name}/turns", op.source).outputs[0]
 
-    return make("subtract", tuple(make("cast", (t,), {"dtype": np.dtype("int64")}) for t in (x, y)), {})
+def _at_least_zero(build: Builder, op: Operation, limit: Tensor) -> Tensor:
+    """How many turns a loop to ``limit`` makes: it is all that is wanted where only its backward pass is."""
+    turns = _make(build, op, "cast", (limit,), {"dtype": np.dtype("int32")})
+    return _make(build, op, "maximum", (turns, _make(build, op, "constant", (), {"value": np.int32(0)})), {})
+
+
+def _make(build: Builder, op: Operation, name: str, inputs: tuple[Tensor, ...], attrs: dict[str, Any]) -> Tensor:
+    """An operation on the number of turns of ``op``, under a name of its own beside that."""
+    return records[name].build(build.graph, inputs, attrs, f"{op.name}/turns", op.source).outputs[0]
+
+
+def _makes_nothing(program: Program) -> bool:
+    return not program.fetches and not program.targets
+
+
+def _acts(program: Program) -> tuple[Operation, ...]:
+    """The targets of a program: what it does besides making its values is done even where nobody needs these."""
+    fed = {t.op for t in program.feeds}
+    acts = (o for o in program.operations() if (o.record.writes or o.record.effect) and o not in fed)
+    return tuple(dict.fromkeys((*program.targets, *acts)))
 
 
 def _reached(feeds: Sequence[Tensor], fetches: Sequence[Tensor], targets: Sequence[Operation] = ()) -> set[Tensor]:
@@ -119,12 +140,13 @@ def _loop(op: Operation, wanted: set[int]) -> Narrow:
     carried, given, followed = attrs["carried"], attrs["given"], attrs["followed"]
     first = 1 if cond is None else 0
     kept = [i for i in range(carried + 1, len(op.outputs)) if i in wanted]
-    live = {i for i in range(carried) if i in wanted or op.record.effect}
+    live = {i for i in range(carried) if i in wanted}
+    targets = _acts(body)
     tested = set() if cond is None else _reached(cond.feeds, cond.fetches)
     live |= {i for i in range(carried) if cond is not None and cond.feeds[i] in tested}
     while True:
         fetches = [body.fetches[i] for i in sorted(live)] + [body.fetches[i - 1] for i in kept]
-        reached = _reached(body.feeds, fetches, body.targets)
+        reached = _reached(body.feeds, fetches, targets)
         more = live | {i for i in range(carried) if body.feeds[i] in reached}
         if more == live:
             break
@@ -135,7 +157,7 @@ def _loop(op: Operation, wanted: set[int]) -> Narrow:
     new = dict(attrs)
     if cond is not None:
         new["cond"] = Program(cond.graph, cond.fetches, cond.targets, tuple(cond.feeds[i] for i in (*state, *to_cond)))
-    new["body"] = Program(body.graph, tuple(fetches), body.targets, tuple(body.feeds[i] for i in (*state, *to_body)))
+    new["body"] = Program(body.graph, tuple(fetches), targets, tuple(body.feeds[i] for i in (*state, *to_body)))
     new["carried"], new["given"] = len(state), len(to_cond)
     new["followed"] = sum(i >= len(body.feeds) - followed for i in to_body)
     inputs = [
@@ -157,9 +179,10 @@ def _cond(op: Operation, wanted: set[int]) -> Narrow:
         outputs += kept
         fetches = [*(branch.fetches[i] for i in values), *(branch.fetches[i - at + count] for i in kept)]
         at += len(branch.fetches) - count
-        reached = _reached(branch.feeds, fetches, branch.targets)
+        targets = _acts(branch)
+        reached = _reached(branch.feeds, fetches, targets)
         feeds = [i for i, t in enumerate(branch.feeds) if t in reached]
-        branches.append(Program(branch.graph, tuple(fetches), branch.targets, tuple(branch.feeds[i] for i in feeds)))
+        branches.append(Program(branch.graph, tuple(fetches), targets, tuple(branch.feeds[i] for i in feeds)))
         taken.append([takes[i] for i in feeds])
         follows.append(sum(i >= len(branch.feeds) - followed for i in feeds))
     inputs = sorted({i for takes in taken for i in takes})
