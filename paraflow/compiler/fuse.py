@@ -29,7 +29,7 @@ LONGEST = 64  # members and inputs of a group
 # Elementwise operations without a kernel of their own whose bodies look at each element by itself and raise nothing.
 _BODIES = {
     "div_no_nan", "multiply_no_nan", "squared_difference", "rsqrt", "softplus", "softsign", "erf", "erfc", "xlogy",
-    "xdivy", "relu6", "leaky_relu", "elu", "selu", "sigmoid_cross_entropy",
+    "xdivy", "relu6", "leaky_relu", "leaky_relu_gradient", "elu", "selu", "sigmoid_cross_entropy",
 }  # fmt: skip
 _REDUCTIONS = ("reduce_sum", "reduce_mean", "reduce_max", "reduce_min")
 _SMALL_BLOCK = BLOCK // 8

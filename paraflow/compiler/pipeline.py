@@ -15,13 +15,14 @@ from difflib import get_close_matches
 from paraflow.compiler.budget import fit, parse_bytes
 from paraflow.compiler.fold import fold
 from paraflow.compiler.fuse import fuse
-from paraflow.compiler.inside import check_inside, narrow
+from paraflow.compiler.inside import check_inside
 from paraflow.compiler.lower import lower
 from paraflow.compiler.markers import resolve_markers
 from paraflow.compiler.merge import merge
 from paraflow.compiler.options import Options
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.planes import shard_updates
+from paraflow.compiler.prune import prune
 from paraflow.compiler.rematerialise import Cut, Forward, of_scopes, rematerialise
 from paraflow.compiler.rows import share_rows
 from paraflow.compiler.schedule import schedule
@@ -58,9 +59,11 @@ def _share_rows(program: Program, options: Options) -> Program:
     return share_rows(program, options.private) if options.synchronous else program
 
 
-# From the user's graph `prune` makes the first program, and from the last one `lower` makes the plan. `merge` comes
-# twice: what is the same in the user's graph is exchanged once, and simplification makes more things the same.
+# From the user's graph `specialise` makes the first program: what a run does not ask for is in none, so that is no pass
+# that could be left out. Two passes come twice: what is the same in the user's graph is exchanged once, and
+# simplification makes more things the same and leaves less that needs what a loop keeps.
 PASSES: tuple[tuple[str, Pass], ...] = (
+    ("prune", lambda program, options: prune(program)),
     ("merge", lambda program, options: merge(program)),
     ("rematerialise", _rematerialise),
     ("strategy", _strategy),
@@ -68,29 +71,32 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("fold", lambda program, options: fold(program)),
     ("simplify", lambda program, options: simplify(program)),
     ("merge", lambda program, options: merge(program)),
+    ("prune", lambda program, options: prune(program)),
     ("markers", lambda program, options: resolve_markers(program)),
     ("shard_updates", _shard_updates),
     ("share_rows", _share_rows),
     ("fuse", lambda program, options: fuse(program, options.repeated)),
     ("schedule", lambda program, options: schedule(program)),
 )
-STAGES = tuple(dict.fromkeys(("prune", *(name for name, _ in PASSES), "lower")))
-# `in_place` and `reuse` are choices of `lower`: kernels write over their inputs, and results that are over make room.
-OPTIONAL = ("rematerialise", "fold", "simplify", "merge", "fuse", "schedule", "in_place", "reuse")
+# From the last program `lower` makes the plan, in which results then get places: kernels write over their inputs, and
+# results that are over make room.
+PLACING = ("in_place", "reuse")
+STAGES = tuple(dict.fromkeys(("specialise", *(name for name, _ in PASSES), "lower", *PLACING)))
+OPTIONAL = ("prune", "rematerialise", "fold", "simplify", "merge", "fuse", "schedule", *PLACING)
 
 
 @dataclass(frozen=True)
 class CompilerOptions:
     """What the user of a session tells the compiler.
 
-    ``disable`` names optional passes that are left out: rematerialise, fold, simplify, merge, fuse, schedule, in_place,
-    reuse. ``dump`` names passes whose result is written as text, or is "all": for each plan ``directory`` then has a
-    directory with a file for each pass, numbered in their order, so that diff shows what a pass did. Of several ranks,
-    rank 0 writes. With ``rematerialise`` training steps take less memory and more time: of n results that the forward
-    pass leaves to backward they keep about sqrt(n), and compute the others again. With ``memory_budget``, a number of
-    bytes or a text such as "256 MiB", as much is computed again as lets the results of a training step (its plan's
-    arena, without variables, slots and gradients) fall under it, at the least cost that is found by planning the step
-    up to a dozen times.
+    ``disable`` names optional passes that are left out: prune, rematerialise, fold, simplify, merge, fuse,
+    schedule, in_place, reuse. ``dump`` names passes whose result is written as text, or is "all": for each plan
+    ``directory`` then has a directory with a file for each pass, numbered in their order, so that diff shows what a
+    pass did. Of several ranks, rank 0 writes. With ``rematerialise`` training steps take less memory and more time:
+    of n results that the forward pass leaves to backward they keep about sqrt(n), and compute the others again.
+    With ``memory_budget``, a number of bytes or a text such as "256 MiB", as much is computed again as lets the
+    results of a training step (its plan's arena, without variables, slots and gradients) fall under it, at the
+    least cost that is found by planning the step up to a dozen times.
 
     Raises InvalidArgumentError for the name of no such pass, for what is no size, and for options that exclude each
     other; a training step that cannot keep to the budget raises it when it is compiled.
@@ -125,6 +131,8 @@ def _check(key: str, names: str | Sequence[str], known: Collection[str]) -> None
     for name in names:
         if name not in known:
             why = "is not optional" if name in STAGES else "is no pass"
+            if name == "specialise":
+                why += " (it takes from the graph what a run asks for; the rest may have placeholders that are not fed)"
             near = get_close_matches(str(name), known, 1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise InvalidArgumentError(f"{key}: {name!r} {why}; known are {', '.join(known)}{hint}")
@@ -142,35 +150,42 @@ def collecting_later() -> Iterator[None]:
             gc.enable()
 
 
-def _stages(program: Program, options: Options, disable: Collection[str]) -> Iterator[Stage]:
-    """The number, the name and the result of each pass, of `lower` as the last one."""
-    yield 0, "prune", program
+def _stages(program: Program, options: Options, disable: Collection[str], every: bool) -> Iterator[Stage]:
+    """The number, the name and the result of each pass; of those that make plans the last alone unless ``every``."""
+    yield 0, "specialise", program
     for number, (name, function) in enumerate(PASSES, start=1):
         if name not in disable:
             program = function(program, options)
             yield number, name, program
-    yield len(PASSES) + 1, "lower", lower(program, options.threads, "in_place" not in disable, "reuse" not in disable)
+    placing = [name for name in PLACING if name not in disable]
+    for count in range(0 if every else len(placing), len(placing) + 1):
+        chosen = placing[:count]
+        name = chosen[-1] if chosen else "lower"
+        number = len(PASSES) + 1 + ("lower", *PLACING).index(name)
+        yield number, name, lower(program, options.threads, "in_place" in chosen, "reuse" in chosen)
 
 
-def _within(budget: int, program: Program, options: Options, disable: Collection[str]) -> Iterable[Stage]:
+def _within(
+    budget: int, program: Program, options: Options, disable: Collection[str], every: bool
+) -> Iterable[Stage]:
     """The stages with as much computed again as the budget asks for; only training steps have what can be."""
     stages: list[Stage] = []
 
     def planned(cut: Cut | None) -> int:
-        stages[:] = _stages(program, replace(options, rematerialise=cut or False), disable)
+        stages[:] = _stages(program, replace(options, rematerialise=cut or False), disable, every)
         plan = stages[-1][2]
         assert isinstance(plan, Plan)
         return plan.arena_bytes
 
     plain = planned(None)
-    given = stages[0 if "merge" in disable else 1][2]
+    chosen = [name for _, name, _ in stages].index("rematerialise")
+    given = stages[chosen - 1][2]
     assert isinstance(given, Program)
     operations = given.operations()
     forward = Forward.of(operations, of_scopes(operations, options.recomputed))
     if forward is None:
         return stages
     note = fit(forward, budget, plain, planned)
-    chosen = [name for _, name, _ in stages].index("rematerialise")
     number, name, noted = stages[chosen]
     assert isinstance(noted, Program)
     stages[chosen] = number, name, replace(noted, note=note)
@@ -193,14 +208,15 @@ def compile_plan(
     InvalidArgumentError where ``options`` have a memory budget that a training step cannot keep to.
     """
     options = options or Options()
-    program = narrow(specialise(graph, fetches, targets, feeds))
-    stages: Iterable[Stage] = _stages(program, options, disable)
+    every = observe is not None
+    program = specialise(graph, fetches, targets, feeds)
+    stages: Iterable[Stage] = _stages(program, options, disable, every)
     if options.memory_budget is not None:
-        stages = _within(options.memory_budget, program, options, disable)
+        stages = _within(options.memory_budget, program, options, disable, every)
     for number, name, result in stages:
         if observe is not None:
             observe(number, name, result)
-        if isinstance(result, Plan):
-            return program, result
-        program = result
-    raise AssertionError("the last stage is a plan")
+        if isinstance(result, Program):
+            program = result
+    assert isinstance(result, Plan)
+    return program, result

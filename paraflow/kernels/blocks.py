@@ -26,7 +26,7 @@ Call = Callable[[], Any]
 
 BLOCK = 1 << 14  # elements
 # Operations whose numpy kernels go over memory several times, so that a loop or blocks pay for one alone.
-SEVERAL_PASSES = {"relu_gradient", "erf", "rsqrt", "squared_difference", "multiply_no_nan"}
+SEVERAL_PASSES = {"relu_gradient", "leaky_relu_gradient", "erf", "rsqrt", "squared_difference", "multiply_no_nan"}
 COMPILE_FROM = 1 << 15  # elements; below, a compilation (0.1 s, once in a machine's life) is not worth it
 REPEATED_FROM = 1 << 11  # the same inside a loop
 

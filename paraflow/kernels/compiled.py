@@ -37,6 +37,7 @@ EXPRESSIONS = {
     "multiply_no_nan": "{1} == 0 ? 0 : {0} * {1}",
     "relu": "{0} <= 0 ? 0 : {0}",
     "relu_gradient": "{0} * ({T})({1} > 0)",
+    "leaky_relu_gradient": "{1} > 0 ? {0} : {0} * {2}",
     "copy": "{0}",
     "erf": "erf32({0})",
 }

@@ -12,19 +12,18 @@ from paraflow.graph.record import convert
 from paraflow.ops.array import cast
 from paraflow.ops.joining import concat
 from paraflow.ops.logic import equal
-from paraflow.ops.math import abs, divide, multiply
+from paraflow.ops.math import multiply
 from paraflow.ops.nn import leaky_relu as bent
 from paraflow.ops.nn import relu, xw_plus_b
 from paraflow.ops.reduce import reduce_mean
 from paraflow.ops.transcendental import erf, sigmoid, tanh
+from paraflow.ops.transcendental import softsign as soft_sign
 
 
 def softsign(features: Any, name: str | None = None) -> Tensor:
     """x / (1 + |x|)."""
-    with name_scope(name or "Softsign") as scope:
-        x = convert(features)
-        result: Tensor = divide(x, 1 + abs(x), name=scope)
-        return result
+    result: Tensor = soft_sign(convert(features), name=name or "Softsign")
+    return result
 
 
 def swish(features: Any, name: str | None = None) -> Tensor:

@@ -103,6 +103,8 @@ def zeta64(x: Array, q: Array) -> Array:
     rest = np.power(a, -x)
     total += rest * a / (x - 1) + rest / 2
     factor = x * rest / a
+    # Of an infinite a all terms are 0, but the first is a product with it.
+    total = np.where(np.isposinf(a), 0.0, total)
     for k, b in enumerate(BERNOULLI, 1):
         total += b / math.factorial(2 * k) * factor
         factor = factor * (x + 2 * k - 1) * (x + 2 * k) / (a * a)

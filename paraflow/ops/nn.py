@@ -14,10 +14,10 @@ from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, normal_axis
-from paraflow.ops.array import cast, known_shape, reshape, shape_tensor, stop_gradient
+from paraflow.ops.array import cast, known_shape, reshape, shape_tensor, stop_gradient, zeros_like
 from paraflow.ops.gathering import check_indices
 from paraflow.ops.linalg import matmul
-from paraflow.ops.logic import greater, greater_equal, less, less_equal, logical_and, select
+from paraflow.ops.logic import greater_equal, less, less_equal, logical_and, select
 from paraflow.ops.math import add, log, maximum, multiply, rsqrt, square
 from paraflow.ops.random import random_uniform
 from paraflow.ops.reduce import keep_axes, moments_of, reduce_sum, reduced_dims, sums_along, sums_in_lanes
@@ -50,8 +50,9 @@ def relu_gradient(dy, y):
 
 
 @relu_gradient.gradient
-def _(z: Tensor, dz: Tensor) -> tuple[Tensor, None]:
-    return relu_gradient(dz, z.op.inputs[1]), None
+def _(z: Tensor, dz: Tensor) -> tuple[Tensor, Tensor]:
+    y = z.op.inputs[1]
+    return relu_gradient(dz, y), zeros_like(y)  # they are connected: a second derivative is 0, not None
 
 
 @op(elementwise=True, dtypes="real")
@@ -62,7 +63,7 @@ def relu6(features):
 
 @relu6.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    passed: Tensor = select(logical_and(greater(y, 0), less(y, 6)), dy, 0)
+    passed: Tensor = relu_gradient(relu_gradient(dy, y), 6 - y)
     return passed
 
 
@@ -74,9 +75,20 @@ def leaky_relu(features, alpha=0.2):
 
 @leaky_relu.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    alpha, x = y.op.attrs["alpha"], y.op.inputs[0]
-    passed: Tensor = select(greater(x, 0), dy, alpha * dy)
+    passed: Tensor = leaky_relu_gradient(dy, y.op.inputs[0], y.op.attrs["alpha"])
     return passed
+
+
+@op(elementwise=True, dtypes="float")
+def leaky_relu_gradient(dy, x, alpha):
+    """dy where x > 0, else alpha dy."""
+    return np.where(x > 0, dy, dy * alpha)
+
+
+@leaky_relu_gradient.gradient
+def _(z: Tensor, dz: Tensor) -> tuple[Tensor, Tensor, None]:
+    _, x, alpha = z.op.inputs
+    return leaky_relu_gradient(dz, x, alpha), zeros_like(x), None
 
 
 @op(elementwise=True, dtypes="float")

@@ -18,7 +18,7 @@ from paraflow.graph.dtypes import is_floating, widened
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Spec, merge
-from paraflow.ops.array import known_shape, value_dims
+from paraflow.ops.array import known_shape, value_dims, zeros_like
 from paraflow.ops.convolution import narrowed
 from paraflow.ops.reduce import lowest
 from paraflow.ops.windows import Array, Axis, axes_of, taps, windowed_dims
@@ -114,9 +114,9 @@ def _(x: Spec, y: Spec, dy: Spec, **windows: Any) -> Spec:
 
 
 @to_largest.gradient
-def _(z: Tensor, dz: Tensor) -> tuple[None, None, Tensor]:
+def _(z: Tensor, dz: Tensor) -> tuple[Tensor, None, Tensor]:
     x, y, _ = z.op.inputs
-    return None, None, of_largest(x, y, dz, **z.op.attrs)
+    return zeros_like(x), None, of_largest(x, y, dz, **z.op.attrs)  # connected: a second derivative is 0, not None
 
 
 @op(dtypes="float")
@@ -134,9 +134,9 @@ def _(x: Spec, y: Spec, values: Spec, **windows: Any) -> Spec:
 
 
 @of_largest.gradient
-def _(z: Tensor, dz: Tensor) -> tuple[None, None, Tensor]:
+def _(z: Tensor, dz: Tensor) -> tuple[Tensor, None, Tensor]:
     x, y, _ = z.op.inputs
-    return None, None, to_largest(x, y, dz, **z.op.attrs)
+    return zeros_like(x), None, to_largest(x, y, dz, **z.op.attrs)  # connected: a second derivative is 0, not None
 
 
 @op(dtypes="real")

@@ -123,7 +123,6 @@ class Turn:
         self.carried = fed[:carried]
         self.followed = fed[carried + given : carried + given + followed]
         self.results = executable.fetches[:carried]
-        self.holds = executable.fetches[-1]
         slots = plan.fetches[carried : carried + len(kept)]
         keeps = [partial(each.add, executable.values, slot) for each, slot in zip(kept, slots, strict=True)]
         self.calls: list[Callable[[], Any]] = [*executable.in_turn, *keeps, *(self._moves() if self.closed else ())]
@@ -205,7 +204,8 @@ class Loop:
 
     def _run(self, turn: Turn, turns: int, limit: int | None, lists: list[list[Any]]) -> tuple[int, bool]:
         """Turns by one plan, as long as shapes allow: how many have been made now, and whether there are more."""
-        calls, closed, holds = turn.calls, turn.closed, turn.holds
+        calls, closed = turn.calls, turn.closed
+        holds = turn.executable.fetches[-1] if limit is None else None
         followed = list(zip(turn.followed, lists, strict=True))
         call = None
         try:
@@ -213,7 +213,7 @@ class Loop:
                 for call in calls:
                     call()
                 turns += 1
-                if turns == limit or (limit is None and not holds()):
+                if turns == limit or (holds is not None and not holds()):
                     return turns, False
                 if not closed:
                     return turns, True

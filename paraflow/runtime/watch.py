@@ -21,26 +21,32 @@ if TYPE_CHECKING:
 class Watched:
     """One plan that a session has compiled.
 
-    ``stages`` are the results of the compiler's passes by name, of `merge` the last. ``runs`` counts the plan's runs,
-    and ``seconds`` has the time of each step, by its number in the plan, over all but the first of them.
+    ``stages`` are the results of the compiler's passes by name, the last where one comes twice. ``runs`` counts the
+    plan's runs, and ``seconds`` has the time of each step, by its number in the plan, over all but the first of them.
     """
 
-    stages: dict[str, Program] = field(default_factory=dict)
+    stages: dict[str, Program | Plan] = field(default_factory=dict)
     plan: Plan | None = None
     runs: int = 0
     seconds: dict[int, float] = field(default_factory=dict)
 
     def __call__(self, number: int, name: str, result: Program | Plan) -> None:
         """Take on the result of a pass."""
+        self.stages[name] = result
         if isinstance(result, Plan):
             self.plan = result
-        else:
-            self.stages[name] = result
+
+    @property
+    def program(self) -> Program:
+        """What the plan is made of, before any pass."""
+        program = self.stages["specialise"]
+        assert isinstance(program, Program)
+        return program
 
     @property
     def label(self) -> str:
         """What the plan computes, by the first few names."""
-        program = self.stages["prune"]
+        program = self.program
         return label_of((*(t.op.name for t in program.fetches), *(o.name for o in program.targets)))
 
     @property

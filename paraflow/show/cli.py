@@ -87,9 +87,9 @@ def _of_run(options: argparse.Namespace) -> list[_View]:
 
 def _compiled(options: argparse.Namespace) -> list[_View]:
     """What is compiled now, of a configuration or a script, with the times of ``--time``."""
-    stage = options.stage or ("lower" if options.plan or options.time else "prune")
-    if options.time and stage != "lower":
-        raise ConfigError(f"--time measures the steps of the plan, so it does not go with --pass {stage}")
+    if options.time and options.stage:
+        raise ConfigError(f"--time measures the steps of the plan, so it does not go with --pass {options.stage}")
+    stage = options.stage or (None if options.plan or options.time else "specialise")
     if options.target is None:
         raise ConfigError("CONFIG.toml or SCRIPT.py is missing, or --run DIRECTORY")
     if not os.path.exists(options.target):
@@ -101,9 +101,9 @@ def _compiled(options: argparse.Namespace) -> list[_View]:
     return [_view(watched, stage, bool(options.time)) for watched in plans]
 
 
-def _view(watched: Watched, stage: str, timed: bool) -> _View:
+def _view(watched: Watched, stage: str | None, timed: bool) -> _View:
     shown = _shown(watched, stage)
-    feeds = [tensor.op.name for tensor in watched.stages["prune"].feeds]
+    feeds = [tensor.op.name for tensor in watched.program.feeds]
     size = 0 if watched.plan is None else len(watched.plan.steps)
     times = watched.microseconds if timed else None
     return _View(shown, shown.text(), size, watched.label, feeds, watched.runs, watched.runs - 1, times)
@@ -154,11 +154,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _shown(watched: Watched, stage: str) -> Program | Plan:
-    if stage == "lower":
-        assert watched.plan is not None
-        return watched.plan
-    return watched.stages[stage]
+def _shown(watched: Watched, stage: str | None) -> Program | Plan:
+    """What a pass has made; None: the plan."""
+    made = watched.plan if stage is None else watched.stages.get(stage)
+    if made is None:
+        raise ConfigError(f"--pass {stage}: compiler.disable leaves this pass out")
+    return made
 
 
 def _largest(plans: Sequence[_View]) -> int:

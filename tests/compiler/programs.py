@@ -29,7 +29,7 @@ BOUND = 3
 class RandomProgram:
     """A graph with what may be asked of it. ``feeds`` maps placeholders to arrays.
 
-    ``variables`` are those of `_start`, the trained ones before their slots.
+    ``variables`` are those of `_start`: the trained ones, their slots, and one that is neither.
     """
 
     graph: Graph
@@ -75,6 +75,8 @@ def _start(program, unknown_rank):
         value = (np.arange(np.prod(shape)).reshape(shape) + i) % 5 - 2.0
         trained = {} if i < 4 else {"trainable": False, "slot_of": f"v{i - 3}"}
         program.variables.append(pf.Variable(value, name=f"v{i}", **trained))
+    # Of those that ranks do not have in common; only these are assigned inside of branches and loops.
+    program.variables.append(pf.Variable(np.array([1.0, -1.0]), name="own", trainable=False))
     third = None if unknown_rank else (3, 2)
     for i, (shape, declared) in enumerate([((2, 3), (None, 3)), ((2, 3), (2, 3)), ((3, 2), third), ((3,), (3,))]):
         fed = pf.placeholder(pf.float64, declared, name=f"x{i}")
@@ -221,6 +223,76 @@ def _second_gradient(program, x, y, n):
     return bounded(pf.gradients(pf.reduce_sum(bounded(first)), [x])[0])
 
 
+def _inner(n, a, x):
+    """What a branch or a turn makes of two tensors of one shape: what its gradient needs of them differs."""
+    return [
+        lambda: a + x,
+        lambda: a,
+        lambda: x * 2.0 - a,
+        lambda: pf.maximum(a, x) - 1.0,
+        lambda: bounded(a * x),
+        lambda: a + x * x,
+        lambda: bounded(pf.square(a) - x),
+        lambda: pf.cond(pf.reduce_sum(a) > 0, lambda: x - a, lambda: bounded(a + x)),
+        lambda: pf.while_loop(lambda j, _: j < 2, lambda j, b: (j + 1, b + x), (0, a))[1],
+    ][n % 9]()
+
+
+def _inside(program, x, n):
+    """Reads and assignments of variables inside of a branch or a turn."""
+    if n % 4 == 0:
+        own = program.variables[-1]
+        return pf.reduce_sum(own.assign(bounded(own + pf.reduce_sum(x))))
+    return pf.reduce_max(_variable(program, n)) if n % 4 == 1 else pf.constant(1.0, pf.float64)
+
+
+def _with_gradient(made, x, n):
+    """What a branch or loop made, or the gradient through it alone, whose run may need nothing of the former."""
+    if n % 3 == 0:
+        return bounded(made)
+    (first,) = pf.gradients(pf.reduce_sum(made * made if n % 4 == 0 else made), [x])
+    if first is None:
+        return bounded(made)
+    return bounded(first) if n % 3 == 1 else [bounded(made), bounded(first)]
+
+
+def _branch(program, x, y, n):
+    x, y = _floats(x, y)
+    made = pf.cond(
+        pf.reduce_sum(y) > n % 3 - 1,
+        lambda: (x * _inside(program, y, n), x + 1.0),
+        lambda: (_inner(n // 3, x, x), _inside(program, x, n // 5) * x),
+    )
+    return _with_gradient(made[n % 2], x, n // 2)
+
+
+def _loop(program, x, y, n):
+    x, y = _floats(x, y)
+    limit = n % 4 if n % 3 else pf.cast(pf.reduce_sum(pf.clip_by_value(x, 0, 1)), pf.int32)
+
+    def holds(i, a, total):
+        return i < limit if n % 3 == 1 else pf.logical_and(i < limit, i < 4)
+
+    def turn(i, a, total):
+        return i + 1, _inner(n // 4, a, x), total + _inside(program, y, n // 7)
+
+    made = pf.while_loop(holds, turn, (0, x, pf.constant(0.0, pf.float64)))
+    return _with_gradient(made[2 if n % 8 == 7 else 1], x, n // 8)
+
+
+def _over_rows(program, x, y, n):
+    (x,) = _floats(x)
+    if not x.spec.rank or x.spec.shape[0] in (None, 0):
+        return None
+    made = [
+        lambda: pf.map_fn(lambda row: _inner(n // 4, x[0], row) * _inside(program, row, n // 3), x),
+        lambda: pf.scan(lambda a, row: _inner(n // 4, a, row), x, reverse=n % 8 > 3),
+        lambda: pf.foldl(lambda a, row: _inner(n // 4, a, row), x),
+        lambda: pf.foldr(lambda a, row: _inner(n // 4, a, row), x, initializer=x[0]),
+    ][n % 4]()
+    return _with_gradient(made, x, n // 8)
+
+
 def _several_outputs(program, x, y, n):
     parts = pf.unstack(x)
     return parts[n % len(parts)] if parts else None
@@ -240,7 +312,7 @@ def _coupled_updates(program, x, y, n):
     Each assignment is a row of events (reads, the new value, the assignment itself), and the rows interleave.
     """
     rng = random.Random(n)
-    trained, slots = program.variables[1:4], program.variables[4:]
+    trained, slots = program.variables[1:4], program.variables[4:6]
     loss = pf.add_n([pf.reduce_sum(pf.square(v)) * (i + 1.0) for i, v in enumerate(trained)])
     gradients = {
         v: pf.clip_by_value(exchange(g, variable=v.spec.name, shape=v.spec.shape), -2, 2)
@@ -328,10 +400,19 @@ INSTRUCTIONS = [
     _second_gradient,
     _same_gradient_twice,
     _several_outputs,
+    _branch,
+    _loop,
+    _over_rows,
     _coupled_updates,
 ]
 
 NUMBERS = st.integers(0, 99)
 COUPLED = st.tuples(st.just(INSTRUCTIONS.index(_coupled_updates)), NUMBERS, NUMBERS, st.integers(0, 2**32))
 INSTRUCTION = st.tuples(st.integers(0, 199), NUMBERS, NUMBERS, NUMBERS)
-RECIPES = st.lists(INSTRUCTION, min_size=1, max_size=24) | st.lists(COUPLED, min_size=1, max_size=2)
+INSIDE = st.sampled_from([INSTRUCTIONS.index(instruction) for instruction in (_branch, _loop, _over_rows)])
+TURNING = st.tuples(INSIDE, NUMBERS, NUMBERS, st.integers(0, 2**16))
+RECIPES = (
+    st.lists(INSTRUCTION, min_size=1, max_size=24)
+    | st.lists(COUPLED, min_size=1, max_size=2)
+    | st.lists(TURNING | INSTRUCTION, min_size=1, max_size=6)
+)

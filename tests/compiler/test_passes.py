@@ -6,7 +6,7 @@ import pytest
 import paraflow as pf
 from paraflow.comm import run_threads
 from paraflow.compiler import rematerialise
-from paraflow.compiler.pipeline import OPTIONAL, PASSES, STAGES
+from paraflow.compiler.pipeline import OPTIONAL, PASSES, PLACING, STAGES
 from paraflow.errors import InvalidArgumentError
 from paraflow.parallel import AllReduce
 from paraflow.runtime import control
@@ -102,6 +102,30 @@ def test_each_optional_pass_does_what_its_name_says():
     assert plan("in_place", "reuse").arena_bytes == 5 * 64
     assert plan("reuse").arena_bytes == 64
 
+    stages = {}
+    plan_of([made], {x: (4, 4)}, observe=lambda number, name, result: stages.update({name: result}))
+    assert [stages[name].arena_bytes for name in ("lower", "in_place", "reuse")] == [5 * 64, 64, 64]
+    assert kinds(stages["lower"]) == ["exp", "add", "add", "tanh", "add", "assign_variable"]
+    assert stages["reuse"].text() == plan().text()
+
+
+@pytest.mark.usefixtures("graph")
+def test_prune_leaves_out_what_loops_and_branches_make_for_nobody():
+    x = pf.placeholder(pf.float32, (3,))
+    folded = pf.foldl(lambda a, row: a * 0.5 + row * 2.0, x)
+    chosen = pf.cond(x[0] > 0, lambda: (x * 2.0, pf.exp(x)), lambda: (x, x + 1.0))[1]
+    (slope,) = pf.gradients(pf.reduce_sum(folded), x)
+
+    def running(fetch, disable=()):
+        plan = plan_of([fetch], {x: (3,)}, disable=disable)
+        return [(s.record.name, len(s.outputs)) for s in plan.steps if s.record.name.startswith("stateless")]
+
+    assert running(chosen) == [("stateless_cond", 1)]
+    assert running(folded) == [("stateless_while", 2)]  # the result and the number of turns
+    assert running(slope) == [("stateless_while", 3)]  # the backward one alone, once only a shape is used of the other
+    assert running(chosen, ["prune"])[0][1] > 2
+    assert [name for name, _ in running(slope, ["prune"])] == ["stateless_while", "stateless_while"]
+
 
 @pytest.mark.usefixtures("graph")
 def test_a_pass_that_is_left_out_is_left_out_in_branches_and_loops_too(monkeypatch):
@@ -121,7 +145,7 @@ def test_a_pass_that_is_left_out_is_left_out_in_branches_and_loops_too(monkeypat
 
     _, y = pf.while_loop(lambda i, y: i < 2, body, (0, x))
     inside = []
-    for disable in ((), OPTIONAL):
+    for disable in ((), sorted({*OPTIONAL} - {"prune"})):
         with pf.Session(compiler=pf.CompilerOptions(disable)) as session:
             inside.append(session.run(y, {x: np.arange(4.0)}).tobytes())
         inside.append(sorted(seen))
@@ -141,14 +165,14 @@ def test_a_pass_that_finds_nothing_to_do_copies_nothing():
         stages[number, name] = result
 
     plan_of([pf.exp(x) * y], {x: (3, 4)}, observe=observe)
-    *programs, _ = stages.values()
-    assert len(programs) == 13
+    *programs, _, _, _ = stages.values()
+    assert len(programs) == 15
     assert all(program is programs[0] for program in programs)
 
     twice = pf.exp(x)
     plan_of([pf.exp(x) + twice * 1.0], {x: (3, 4)}, observe=observe)
     copied = [name for (_, name), program, before in zip(
-        list(stages)[1:-1], list(stages.values())[1:-1], stages.values(), strict=False
+        list(stages)[1:-3], list(stages.values())[1:-3], stages.values(), strict=False
     ) if program is not before]  # fmt: skip
     assert copied == ["merge", "simplify"]
 
@@ -173,7 +197,8 @@ def test_each_plan_leaves_a_file_for_each_pass(tmp_path):
     with pf.Session(compiler=compiler) as session:
         for size in (1, 2):
             session.run(y, {x: np.ones(size)})
-    numbered = [f"{i:02}-{name}.txt" for i, name in enumerate(["prune", *(name for name, _ in PASSES), "lower"])]
+    names = ["specialise", *(name for name, _ in PASSES), "lower", *PLACING]
+    numbered = [f"{i:02}-{name}.txt" for i, name in enumerate(names)]
     written = [name for name in numbered if "merge" not in name]
     plans = [tmp_path / "plans" / name for name in ("plan-000", "plan-001")]
     assert sorted((tmp_path / "plans").iterdir()) == plans
@@ -198,9 +223,10 @@ def test_only_the_passes_that_are_named_are_written_and_by_rank_0_alone(tmp_path
     [
         ({"disable": ["fodl"]}, f"disable: 'fodl' is no pass; known are {', '.join(OPTIONAL)}; did you mean 'fold'"),
         ({"disable": ["shard_updates"]}, f"disable: 'shard_updates' is not optional; known are {', '.join(OPTIONAL)}"),
+        ({"disable": ["specialise"]}, r"'specialise' is not optional \(it takes from the graph what a run asks for"),
         ({"disable": "fold"}, f"disable: must be a list of names of passes, of {', '.join(OPTIONAL)}"),
         ({"dump": ["fuze"]}, f"dump: 'fuze' is no pass; known are {', '.join(STAGES)}"),
-        ({"dump": "al"}, "dump: must be 'all' or a list of names of passes, of prune"),
+        ({"dump": "al"}, "dump: must be 'all' or a list of names of passes, of specialise, prune"),
     ],
 )
 def test_a_name_that_is_no_pass_is_refused_with_the_names_that_are(options, message):

@@ -67,6 +67,7 @@ def loaded(program, plan):
     store.allocate(program.graph.variables)
     for name, value in program.initial_store().items():
         store[name][...] = value
+        store.initialized.add(name)
     context = RunContext(store, solo(), entropy=1, samples=1, exchange=Exchange(solo(), store))
     executable = Executable(plan, context)
     executable.load(list(program.feeds.values()))

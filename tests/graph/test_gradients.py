@@ -222,3 +222,33 @@ def test_gradients_that_there_are_none_of_may_be_zeros():
         slopes = pf.gradients(x * x, [x, y], unconnected_gradients=pf.UnconnectedGradients.ZERO)
         np.testing.assert_array_equal(session.run(slopes[0]), [2.0, 4.0])
         np.testing.assert_array_equal(session.run(slopes[1]), [[0.0]])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pf.nn.relu, pf.nn.relu6, pf.nn.leaky_relu, pf.nn.crelu,
+        lambda x: pf.losses.hinge_loss(pf.ones_like(x), x),
+        lambda x: pf.nn.max_pool(pf.reshape(x, [1, 2, 2, 1]), [1, 2, 2, 1], [1, 1, 1, 1], "VALID"),
+    ],
+)  # fmt: skip
+def test_the_second_derivative_of_what_is_linear_in_pieces_is_zero(function):
+    """It is connected, so it is zeros, as in TensorFlow; None is for what is not."""
+    x = pf.constant([[0.7, -1.3], [7.1, -0.4]])
+    (first,) = pf.gradients(function(x), x)
+    (second,) = pf.gradients(first, x)
+    (third,) = pf.gradients(pf.gradients(pf.reduce_sum(first * x * x), x)[0], x)
+    with pf.Session() as session:
+        found = session.run([first, second, third])
+    assert found[0].any()
+    np.testing.assert_array_equal(found[1], np.zeros((2, 2)))
+    np.testing.assert_array_equal(found[2], 2 * found[0])
+
+
+def test_derivatives_at_and_near_infinity_are_numbers():
+    """TensorFlow's values; 1 / (1 + |x|)^2 without a difference of what is almost equal."""
+    x = pf.constant([-np.inf, np.inf, 1e30, 1e10], pf.float64)
+    soft, digamma = (pf.gradients(function(x), x)[0] for function in (pf.nn.softsign, pf.digamma))
+    with pf.Session() as session:
+        np.testing.assert_allclose(session.run(soft), [0, 0, 1e-60, 1e-20], rtol=1e-9)
+        np.testing.assert_allclose(session.run(digamma), [np.inf, 0, 1e-30, 1e-10], rtol=1e-9)

@@ -88,6 +88,8 @@ ROWS = [
     # Activations
     Row(nn.relu, (nonzero(2, 3),), each(relu)),
     Row(nn.relu_gradient, (normal(2, 3), nonzero(2, 3)), each(lambda dy, y: dy if y > 0 else 0), differentiable=(0, 1)),
+    Row(nn.leaky_relu_gradient, (normal(2, 3), nonzero(2, 3), np.array(0.3)),
+        lambda dy, x, alpha: np.where(x > 0, dy, alpha * dy), dtypes=("float64",), differentiable=(0, 1)),
     Row(nn.relu6, (uniform(-4, 12, 3, 4),), each(lambda x: min(max(x, 0), 6))),
     Row(nn.leaky_relu, (nonzero(2, 3),), each(lambda x: x if x > 0 else x / 5)),
     Row(nn.leaky_relu, (nonzero(2, 3),), lambda x, alpha: np.where(x > 0, x, x * alpha), {"alpha": 1.5}),

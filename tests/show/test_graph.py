@@ -67,7 +67,7 @@ def test_passes_and_the_plan_are_shown_by_name(capsys):
     assert "all_reduce(" in shown(capsys, DIGITS, "--pass", "strategy")
     assert "start_exchange(" in shown(capsys, DIGITS, "--pass", "shard_updates")
     plan = shown(capsys, DIGITS, "--plan")
-    assert plan == shown(capsys, DIGITS, "--pass", "lower")
+    assert plan == shown(capsys, DIGITS, "--pass", "reuse")
     assert re.search(r"^arena \d+ bytes$", plan, re.MULTILINE)
     assert re.search(r"^\d+: .* = kernel matmul\(", plan, re.MULTILINE)
     assert "start_exchange" not in shown(capsys, DIGITS, "--plan", "parallel.mode=single")
