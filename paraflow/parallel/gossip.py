@@ -13,6 +13,7 @@ from paraflow.comm.communicator import Request
 from paraflow.errors import InvalidArgumentError
 from paraflow.parallel.averaging import Averaging, Places
 from paraflow.parallel.compression import BFloat16, Compressor, Float16
+from paraflow.parallel.delays import Delays
 
 Array = np.ndarray[Any, Any]
 Topology = Literal["ring", "random", "complete"]
@@ -69,12 +70,12 @@ class Gossip(Averaging):
         self._inbox: list[Array] = []
         self._outbox: list[Array] = []
         self._sent: dict[int, tuple[_Parcel, list[Request]]] = {}
-        self._waits: dict[int, float] = {}
+        self._delays = Delays(self.comm.rank, self.comm.size)
 
     @property
     def waits(self) -> Mapping[int, float]:
-        """For each neighbour until its message was there."""
-        return self._waits
+        """Until neighbours' messages were there, by the rank that had made them late."""
+        return self._delays.waits
 
     def _include(self, array: Array, places: Places, trained: bool) -> None:
         self._replicas.append(array)
@@ -91,8 +92,8 @@ class Gossip(Averaging):
             self._send(partner, parcel)
         for partner in partners:
             came = perf_counter()
-            self._part.comm.probe(partner, REPLICA)
-            self._waits[partner] = self._waits.get(partner, 0.0) + perf_counter() - came
+            delays = self._delays_of(partner)
+            self._delays.wait(perf_counter() - came, partner, delays)
             self._receive(partner)
         for partner in partners:
             self._wait(partner)
@@ -109,6 +110,7 @@ class Gossip(Averaging):
                 self._part.comm.recv(np.empty(1, np.uint8), message.source, DONE)
                 training.remove(message.source)
             else:
+                self._delays_of(message.source)
                 # The answer may be on its way while the next one is given to another rank.
                 self._send(message.source, self._parcel([np.empty_like(replica) for replica in self._replicas]))
                 self._receive(message.source)
@@ -122,14 +124,15 @@ class Gossip(Averaging):
 
     def _parcel(self, values: list[Array]) -> _Parcel:
         """What is here now; ``values`` is the memory for the numbers."""
+        delays = self._delays.seconds.copy()
         if self.compress is None:
             for value, replica in zip(values, self._replicas, strict=True):
                 value[...] = replica
-            return _Parcel(values, values)
+            return _Parcel(delays, values, values)
         messages = [self.compress.encode(f"replica {i}", replica) for i, replica in enumerate(self._replicas)]
         for value, message in zip(values, messages, strict=True):
             self._unpack(message, value)
-        return _Parcel(messages, values)
+        return _Parcel(delays, messages, values)
 
     def _unpack(self, message: Array, value: Array) -> None:
         assert self.compress is not None
@@ -139,12 +142,18 @@ class Gossip(Averaging):
     def _send(self, partner: int, parcel: _Parcel) -> None:
         """Start to send ``partner`` what is in the parcel, which does not change any more."""
         self._wait(partner)
-        pieces = [piece for array in parcel.messages for piece in _pieces(array)]
+        pieces = [parcel.delays, *(piece for array in parcel.messages for piece in _pieces(array))]
         requests = [self._part.comm.isend(piece, partner, REPLICA) for piece in pieces]
         self._sent[partner] = parcel, requests
         if self.compress is not None:
             self.compress.traffic.sent += sum(message.nbytes for message in parcel.messages)
             self.compress.traffic.uncompressed += sum(value.nbytes for value in parcel.values)
+
+    def _delays_of(self, partner: int) -> Array:
+        """The delays of ``partner``, which begin what it sends; waits for them."""
+        delays = np.empty(self.comm.size)
+        self._part.comm.recv(delays, partner, REPLICA)
+        return delays
 
     def _receive(self, partner: int) -> None:
         """Mix in what ``partner`` sends, by its difference to what was sent there: it does the opposite."""
@@ -168,8 +177,9 @@ class Gossip(Averaging):
 
 
 class _Parcel(NamedTuple):
-    """The arrays as they travel, and the numbers that the receiver makes of them."""
+    """The sender's `Delays`, the arrays as they travel, and the numbers that the receiver makes of them."""
 
+    delays: Array
     messages: list[Array]
     values: list[Array]
 
