@@ -68,8 +68,9 @@ class Gossip(Averaging):
         self.weight = mixing_weight(topology, self.comm.size)
         self._replicas: list[Array] = []
         self._inbox: list[Array] = []
-        self._outbox: list[Array] = []
-        self._sent: dict[int, tuple[_Parcel, list[Request]]] = {}
+        self._outboxes: tuple[list[Array], list[Array]] = ([], [])  # of even and of odd rounds
+        self._leaving: tuple[list[Request], list[Request]] = ([], [])
+        self._sent: dict[int, _Parcel] = {}
         self._delays = Delays(self.comm.rank, self.comm.size)
 
     @property
@@ -81,84 +82,87 @@ class Gossip(Averaging):
         self._replicas.append(array)
         message = array if self.compress is None else np.empty(self.compress.payload_bytes(array), np.uint8)
         self._inbox.append(np.empty_like(message))
-        self._outbox.append(np.empty_like(array))
+        for outbox in self._outboxes:
+            outbox.append(np.empty_like(array))
 
     def _after_step(self, samples: int) -> None:
         if self.steps % self.period:
             return
-        partners = neighbours(self.topology, self.seed, self.steps // self.period, self.comm.rank, self.comm.size)
-        parcel = self._parcel(self._outbox)
+        number = self.steps // self.period
+        partners = neighbours(self.topology, self.seed, number, self.comm.rank, self.comm.size)
+        # A neighbour may still wait for another one before it receives what it is sent, and nobody waits for that here.
+        # What left two rounds ago it has received, or it would not have come to the last round.
+        leaving = self._leaving[number % 2]
+        _wait(leaving)
+        parcel = self._parcel(self._outboxes[number % 2])
         for partner in partners:
-            self._send(partner, parcel)
+            leaving += self._send(partner, parcel)
         for partner in partners:
             came = perf_counter()
-            delays = self._delays_of(partner)
-            self._delays.wait(perf_counter() - came, partner, delays)
+            told = self._told_by(partner)
+            self._delays.wait(perf_counter() - came, partner, told)
             self._receive(partner)
-        for partner in partners:
-            self._wait(partner)
 
     def _join_until_all_are_done(self) -> None:
         """Answer those who still train. A message is answered when it comes, so that no circle of waits can form."""
         others = [rank for rank in range(self.comm.size) if rank != self.comm.rank]
         farewell = np.zeros(1, np.uint8)
-        sent = [self._part.comm.isend(farewell, rank, DONE) for rank in others]
+        leaving = [self._part.comm.isend(farewell, rank, DONE) for rank in others]
+        answers: dict[int, list[Request]] = {}
         training = set(others)
         while training:
             message = self._part.comm.probe(awaited=training)
+            partner = message.source
             if message.tag == DONE:
-                self._part.comm.recv(np.empty(1, np.uint8), message.source, DONE)
-                training.remove(message.source)
+                self._part.comm.recv(np.empty(1, np.uint8), partner, DONE)
+                training.remove(partner)
             else:
-                self._delays_of(message.source)
+                self._told_by(partner)
                 # The answer may be on its way while the next one is given to another rank.
-                self._send(message.source, self._parcel([np.empty_like(replica) for replica in self._replicas]))
-                self._receive(message.source)
-        for request in sent:
-            request.wait()
-        for rank in others:
-            self._wait(rank)
+                _wait(answers.get(partner, []))
+                answers[partner] = self._send(partner, self._parcel([np.empty_like(r) for r in self._replicas]))
+                self._receive(partner)
+        for requests in (leaving, *self._leaving, *answers.values()):
+            _wait(requests)
         for replica in self._replicas:
             self._part.comm.allreduce(replica)
             replica /= self.comm.size
 
     def _parcel(self, values: list[Array]) -> _Parcel:
         """What is here now; ``values`` is the memory for the numbers."""
-        delays = self._delays.seconds.copy()
         if self.compress is None:
             for value, replica in zip(values, self._replicas, strict=True):
                 value[...] = replica
-            return _Parcel(delays, values, values)
+            return _Parcel(values, values)
         messages = [self.compress.encode(f"replica {i}", replica) for i, replica in enumerate(self._replicas)]
         for value, message in zip(values, messages, strict=True):
             self._unpack(message, value)
-        return _Parcel(delays, messages, values)
+        return _Parcel(messages, values)
 
     def _unpack(self, message: Array, value: Array) -> None:
         assert self.compress is not None
         value.fill(0)
         self.compress.decode(message, value)
 
-    def _send(self, partner: int, parcel: _Parcel) -> None:
+    def _send(self, partner: int, parcel: _Parcel) -> list[Request]:
         """Start to send ``partner`` what is in the parcel, which does not change any more."""
-        self._wait(partner)
-        pieces = [parcel.delays, *(piece for array in parcel.messages for piece in _pieces(array))]
-        requests = [self._part.comm.isend(piece, partner, REPLICA) for piece in pieces]
-        self._sent[partner] = parcel, requests
+        pieces = [self._delays.tell(partner), *(piece for array in parcel.messages for piece in _pieces(array))]
+        self._sent[partner] = parcel
         if self.compress is not None:
             self.compress.traffic.sent += sum(message.nbytes for message in parcel.messages)
             self.compress.traffic.uncompressed += sum(value.nbytes for value in parcel.values)
+        return [self._part.comm.isend(piece, partner, REPLICA) for piece in pieces]
 
-    def _delays_of(self, partner: int) -> Array:
-        """The delays of ``partner``, which begin what it sends; waits for them."""
-        delays = np.empty(self.comm.size)
-        self._part.comm.recv(delays, partner, REPLICA)
-        return delays
+    def _told_by(self, partner: int) -> Array:
+        """Wait for what ``partner`` sends; what it tells at the beginning (see `Delays`)."""
+        told = np.empty(self.comm.size)
+        self._part.comm.recv(told, partner, REPLICA)
+        return told
 
     def _receive(self, partner: int) -> None:
         """Mix in what ``partner`` sends, by its difference to what was sent there: it does the opposite."""
-        parcel, _ = self._sent[partner]
-        for replica, message, ours in zip(self._replicas, self._inbox, parcel.values, strict=True):
+        ours_sent = self._sent.pop(partner).values
+        for replica, message, ours in zip(self._replicas, self._inbox, ours_sent, strict=True):
             for piece in _pieces(message):
                 self._part.comm.recv(piece, partner, REPLICA)
             theirs = message
@@ -169,17 +173,10 @@ class Gossip(Averaging):
             theirs *= self.weight
             replica += theirs
 
-    def _wait(self, partner: int) -> None:
-        """Wait until ``partner`` has received what was sent to it."""
-        _, requests = self._sent.pop(partner, ([], []))
-        for request in requests:
-            request.wait()
-
 
 class _Parcel(NamedTuple):
-    """The sender's `Delays`, the arrays as they travel, and the numbers that the receiver makes of them."""
+    """The arrays as they travel, and the numbers that the receiver makes of them."""
 
-    delays: Array
     messages: list[Array]
     values: list[Array]
 
@@ -204,3 +201,10 @@ def neighbours(topology: Topology, seed: int, number: int, rank: int, size: int)
 def _pieces(array: Array) -> Iterator[Array]:
     step = _PIECE_BYTES // array.itemsize
     return (array[start : start + step] for start in range(0, array.size, step))
+
+
+def _wait(requests: list[Request]) -> None:
+    """Wait until what was sent has been received, and forget it."""
+    for request in requests:
+        request.wait()
+    requests.clear()
