@@ -22,7 +22,7 @@ from paraflow.graph.shape import known
 from paraflow.ops.collective import EXCHANGES
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.compression import Compressor, check_compressor
-from paraflow.parallel.server.messages import DONE, PUSH, Message, PushCount, summary
+from paraflow.parallel.server.messages import DONE, DROPPED, PUSH, Message, PushCount, summary
 from paraflow.parallel.server.ownership import own_part, share_out, written_by
 from paraflow.parallel.server.policies import Apply, Closing, Immediate, Policy
 from paraflow.parallel.server.pushes import Pushes
@@ -189,7 +189,9 @@ class ParameterServer(Strategy):
         first = links[0].answer.header
         self.version = links[0].version
         waited, waited_for = float(first["waited"]), int(first["waited_for"])
-        self.pushes.add(int(first["staleness"]), int(first["outcome"]), waited, waited_for)
+        outcome = int(first["outcome"])
+        self.pushes.add(int(first["staleness"]), outcome, waited, waited_for)
+        self.dropped = outcome == DROPPED
         return tuple(values[i] for i in range(len(values)))
 
     def uneven(self, batches: Iterable[Batch]) -> Iterator[Batch]:

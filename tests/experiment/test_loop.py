@@ -336,8 +336,8 @@ def test_what_is_wrong_is_named(run, overrides, error, message):
 
 
 def test_a_server_checks_the_samples_too(run):
-    with pytest.raises(DataError, match="a batch of 2 samples is for 3 ranks"):
-        run("parallel.mode=parameter_server", "data.batch_size=2", ranks=4)
+    with pytest.raises(DataError, match=r"12 samples do not fill a batch of 13"):
+        run("parallel.mode=parameter_server", "data.batch_size=13", "data.last=drop", ranks=4)
 
 
 def test_ranks_with_different_configurations_stop(config):

@@ -170,7 +170,6 @@ def test_ranks_with_samples_of_other_shapes_are_named(run):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.batch_size=2"], "a batch of 2 samples is for 3 ranks"),
         (["data.last=drop"], "rank 1 has 2 samples of its own, which do not fill its share of a batch of 9"),
     ],
 )
