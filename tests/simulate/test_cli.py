@@ -77,7 +77,8 @@ def test_json_has_the_assumptions_and_a_picture_is_drawn(capsys, tmp_path):
 
 
 def test_the_profile_has_the_plans_buckets():
-    config = load_config(DIGITS, ["parallel.bucket_bytes=33280", "parallel.mode=parameter_server", "parallel.servers=2"])
+    servers = ["parallel.mode=parameter_server", "parallel.servers=2"]
+    config = load_config(DIGITS, ["parallel.bucket_bytes=33280", *servers])
     found = measure(config, 3)
     assert found.samples == 22  # of 64
     assert [bucket.nbytes for bucket in found.buckets] == [4 * (1290 + 128), 4 * 8192]
