@@ -15,7 +15,6 @@ from . import (
     plane_cases,
     row_cases,
     server_cases,
-    straggler_cases,
     tuning_cases,
     uneven_cases,
     variable_cases,
@@ -31,7 +30,7 @@ from .each_case import cases_of
         ((1, 2), [cases, averaging_cases, plane_cases, row_cases, tuning_cases, uneven_cases, waits_cases]),
         ((1, 2), [variable_cases, normalization_cases, metric_cases, compressed_cases, compression_cases]),
         ((1, 2), [ending_cases]),
-        ((2, 2), [cases, averaging_cases, plane_cases, server_cases, compressed_cases, straggler_cases]),
+        ((2, 2), [cases, averaging_cases, plane_cases, server_cases, compressed_cases]),
     ],
     ids=lambda value: "+".join(str(n) for n in value) if isinstance(value, tuple) else value[-1].__name__,
 )
