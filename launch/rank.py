@@ -200,7 +200,7 @@ class _Rank:
             time=time.time(),
             host=os.uname().nodename,
             pid=os.getpid(),
-            error="" if error is None else type(error).__name__,
+            error="" if error is None else "an error of MPI" if _is_by_mpi(error) else type(error).__name__,
             message="" if error is None else str(error),
             traceback="" if error is None or _is_plain(error, code or 0) else _formatted(error),
             secondary=_is_secondary(error),

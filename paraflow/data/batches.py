@@ -37,7 +37,8 @@ class Batches:
     prepares each. A batch of 64 x 784 uint8 pixels takes it 16 µs, 2 % of the step of a small network, while the thread
     costs a rank whose only core is busy 2-9 % of that step. It can pay for large samples and a core to spare.
 
-    Raises DataError if the data set or a batch has fewer samples than there are ranks, or if no batch is left, and
+    Raises DataError if the data set or a batch has fewer samples than there are ranks that share it out (``size -
+    backup``), or if no batch is left, and
     InvalidArgumentError for a rank, batch size, ``last``, ``prefetch`` or ``backup`` that makes no sense.
     """
 
@@ -56,15 +57,16 @@ class Batches:
         shard(np.empty(0, np.int64), self.rank, size, self.backup)  # refuses numbers that make no sense
         if self.prefetch < 0:
             raise InvalidArgumentError(f"prefetch counts batches prepared ahead, from 0; it is {self.prefetch}")
-        if n < size:
+        shards = size - self.backup
+        if n < shards:
             raise DataError(
-                f"data set {self.dataset.name!r} has {n} samples for {size} ranks, more shards than samples: "
-                f"start at most {n} ranks"
+                f"data set {self.dataset.name!r} has {n} samples for {shards} ranks that train: "
+                f"start at most {n} of them"
             )
-        if 0 < self.batch_size < size:
+        if 0 < self.batch_size < shards:
             raise DataError(
-                f"a batch of {self.batch_size} samples is for {size} ranks, more shards than samples: "
-                f"raise data.batch_size to at least {size} or start at most {self.batch_size} ranks"
+                f"a batch of {self.batch_size} samples is for {shards} ranks that train: "
+                f"raise batch_size to at least {shards} or start at most {self.batch_size} of them"
             )
         steps_per_epoch(n, self.batch_size, self.last)
 

@@ -38,10 +38,11 @@ class OwnBatches:
 
     def __post_init__(self) -> None:
         ranks = len(self.sizes)
-        if 0 < self.batch_size < ranks:
+        shards = ranks - self.backup
+        if 0 < self.batch_size < shards:
             raise DataError(
-                f"a batch of {self.batch_size} samples is for {ranks} ranks, more shards than samples: "
-                f"raise data.batch_size to at least {ranks} or start at most {self.batch_size} ranks"
+                f"a batch of {self.batch_size} samples is for {shards} ranks that train: "
+                f"raise batch_size to at least {shards} or start at most {self.batch_size} of them"
             )
         for rank, size in enumerate(self.sizes):
             if self.last == "drop" and size < self._shares[rank]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paraflow.comm import Communicator
 from paraflow.data import Dataset, load
-from paraflow.errors import ConfigError, RanksDisagree
+from paraflow.errors import ConfigError, DataError, RanksDisagree
 from paraflow.experiment.data_tables import RANK, BuiltData, NpzData
 from paraflow.experiment.model import call_builder, kind
 from paraflow.experiment.schema import Config
@@ -47,7 +47,11 @@ def load_own_datasets(config: Config, communicator: Communicator, rank: int, ran
     There are as many classes as any rank has. Raises RanksDisagree, on every rank, where samples or labels of one have
     another shape, or are classes where those of the first rank are none.
     """
-    training, test = load_datasets(config, rank, ranks)
+    try:
+        training, test = load_datasets(config, rank, ranks)
+    except DataError as error:
+        each = "data.per_rank = true: every rank that trains reads samples of its own, to train on and to test with"
+        raise DataError(f"{error} ({each}, at least one of each; start as many ranks as have some)") from None
     form = training.sample_shape, training.labels.shape[1:], training.classes > 0
     told = communicator.allgather((form, training.classes, repr(training)))
     for other, (other_form, _, what) in enumerate(told):

@@ -30,7 +30,7 @@ from paraflow.experiment.run_directory import (
     save_config,
 )
 from paraflow.experiment.schema import Config, shared_leaves
-from paraflow.experiment.strategies import check_mode, make_strategy
+from paraflow.experiment.strategies import check_servers, check_sizes, make_strategy
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.ops.state import Variable, global_variables, global_variables_initializer
@@ -54,7 +54,7 @@ def train(config: Config, communicator: Communicator) -> None:
     fewer samples than there are ranks; and NumericError for a loss that is not finite.
     """
     check_agreement(communicator, [f"{key} = {value}" for key, value in shared_leaves(config).items()])
-    check_mode(config.parallel, communicator.size)
+    check_sizes(config, communicator.size)
     if has_own_data(config):
         strategy = make_strategy(config, communicator, {})
         training, test = load_own_datasets(config, communicator, _place(strategy), strategy.workers)
@@ -66,6 +66,8 @@ def train(config: Config, communicator: Communicator) -> None:
         model = build_model(config, training)
         parameters = global_variables()
         train_op = build_train_op(config.optimizer, model.loss)
+        if communicator.size > 1:
+            check_servers(config.parallel, train_op)
         saver = Saver(parameters, allow_empty=True)
         initialize = global_variables_initializer()
         summaries = merge_all() if config.experiment.tensorboard else None
@@ -273,7 +275,7 @@ class _Worker:
         self._meter.add(samples, values)
         if not self._steps:
             self._begun()
-        self._samples += samples
+        self._samples += 0 if self._run.strategy.dropped else samples
         self._steps += 1
         self._step = self._run.strategy.next_step(self._step)
         # Of asynchronous workers it is taken that all are as far as this one.

@@ -9,6 +9,9 @@ from paraflow.data import Dataset
 from paraflow.errors import ConfigError
 from paraflow.experiment.compressors import make_compressor
 from paraflow.experiment.schema import Config, Parallel
+from paraflow.graph.node import Operation
+from paraflow.graph.rebuild import reachable
+from paraflow.ops.collective import EXCHANGES
 from paraflow.parallel import EASGD, AllReduce, BackupWorkers, Gossip, LocalSGD, ParameterServer, Strategy
 from paraflow.parallel.compression import Compressor
 
@@ -116,6 +119,39 @@ def check_mode(table: Parallel, ranks: int) -> None:
         raise ConfigError(
             f"parallel.backup = {table.backup}, but one of {ranks} ranks collects and {ranks - 1} train: start more, "
             f"or set it to at most {ranks - 2}"
+        )
+
+
+def workers_of(table: Parallel, ranks: int) -> int:
+    """How many of ``ranks`` train; raises ConfigError for a number that the mode cannot have."""
+    check_mode(table, ranks)
+    serving = {"parameter_server": table.servers, "backup_workers": 1}.get(table.mode, 0)
+    return ranks if ranks == 1 else ranks - serving
+
+
+def parts_of(table: Parallel, ranks: int) -> int:
+    """How many workers share out a batch: those of which a step has the gradients."""
+    workers = workers_of(table, ranks)
+    return workers - table.backup if table.mode == "backup_workers" and ranks > 1 else workers
+
+
+def check_sizes(config: Config, ranks: int) -> None:
+    """Raise ConfigError, naming the key, for a mode or a batch that cannot be had with this number of ranks."""
+    batch, parts = config.data.batch_size, parts_of(config.parallel, ranks)
+    if batch < parts:
+        raise ConfigError(
+            f"data.batch_size = {batch}, but {parts} of {ranks} ranks share out each batch: set it to at least "
+            f"{parts}, or start at most {ranks - parts + batch} ranks"
+        )
+
+
+def check_servers(table: Parallel, train_op: Operation) -> None:
+    """Raise ConfigError for more servers than there are variables to share out."""
+    trained = {o.attrs["variable"] for o in reachable([train_op]) if o.type in EXCHANGES}
+    if table.mode == "parameter_server" and len(trained) < table.servers:
+        raise ConfigError(
+            f"parallel.servers = {table.servers}, but the model trains {len(trained)} variables, which are not split: "
+            f"set it to at most {len(trained)}"
         )
 
 

@@ -17,19 +17,20 @@ from paraflow.graph.node import Operation
 from paraflow.graph.text import inside, operation_line
 
 
-def check_agreement(comm: Communicator, lines: Sequence[str]) -> None:
-    """Raise RanksDisagree on every rank unless ``lines`` are the same on all ranks.
+def check_agreement(comm: Communicator, lines: Sequence[str] | None) -> bool:
+    """Raise RanksDisagree on every rank unless ``lines`` are the same on all ranks that have any; collective.
 
+    None stands for a rank that has nothing to compare; returns whether any rank has.
     The message names the ranks that differ from the majority and, for the first of them, the first differing line.
     """
-    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    digests = comm.allgather(digest)
-    common, count = Counter(digests).most_common(1)[0]
-    if count == len(digests):
-        return
-    odd = [rank for rank, other in enumerate(digests) if other != common]
+    digests = comm.allgather(None if lines is None else hashlib.sha256("\n".join(lines).encode()).hexdigest())
+    told = Counter(digest for digest in digests if digest is not None)
+    if len(told) <= 1:
+        return bool(told)
+    common = told.most_common(1)[0][0]
+    odd = [rank for rank, other in enumerate(digests) if other not in (common, None)]
     model = digests.index(common)
-    texts = comm.allgather(list(lines) if comm.rank in (model, odd[0]) else None)
+    texts = comm.allgather(lines and list(lines) if comm.rank in (model, odd[0]) else None)
     theirs, ours = texts[odd[0]], texts[model]
     assert isinstance(theirs, list)
     assert isinstance(ours, list)

@@ -134,15 +134,18 @@ class Averaging(Strategy, ABC):
     def finish(self, session: Any) -> None:
         """This rank is done: average with the others until all are, then take the final variables, the same on all.
 
-        Raises FailedPreconditionError on a rank that has not trained, for which the others would wait.
+        Raises FailedPreconditionError on a rank that has not trained while others have, and wait for it.
         """
         if self.alone:
             return
         if not self._started:
-            raise FailedPreconditionError(
-                f"rank {self.comm.rank} is done before it has trained, while the others wait for it to start: every "
-                "rank runs at least one training step"
-            )
+            if check_agreement(session.comm, None):
+                raise FailedPreconditionError(
+                    f"rank {self.comm.rank} is done before it has trained, while the others wait for it to start: "
+                    "every rank runs at least one training step, without samples where it has none (see `uneven`)"
+                )
+            broadcast_variables(session.comm, session, root=0)
+            return
         steps = np.array([self.steps])
         with self._part.step("to finish"):
             self._join_until_all_are_done()

@@ -13,6 +13,7 @@ from paraflow.comm.communicator import Request
 from paraflow.errors import InvalidArgumentError
 from paraflow.parallel.averaging import Averaging, Places
 from paraflow.parallel.compression import BFloat16, Compressor, Float16, RandomK
+from paraflow.parallel.delays import Delays
 from paraflow.parallel.links import Changes, Links, Whole
 
 Array = np.ndarray[Any, Any]
@@ -74,13 +75,13 @@ class Gossip(Averaging):
         self.weight = mixing_weight(topology, self.comm.size)
         self.consensus = consensus or usual_consensus(compress)
         self._links: Links = Whole() if compress is None else Changes(compress)
-        self._requests: dict[int, list[Request]] = {}
-        self._waits: dict[int, float] = {}
+        self._leaving: tuple[list[Request], list[Request]] = ([], [])  # in even and in odd rounds
+        self._delays = Delays(self.comm.rank, self.comm.size)
 
     @property
     def waits(self) -> Mapping[int, float]:
-        """For each neighbour until its message was there."""
-        return self._waits
+        """Until neighbours' messages were there, by the rank that had made them late."""
+        return self._delays.waits
 
     def _include(self, array: Array, places: Places, trained: bool) -> None:
         self._links.include(array, places, trained)
@@ -88,46 +89,57 @@ class Gossip(Averaging):
     def _after_step(self, samples: int) -> None:
         if self.steps % self.period:
             return
-        partners = neighbours(self.topology, self.seed, self.steps // self.period, self.comm.rank, self.comm.size)
-        self._links.pack(partners)
+        number = self.steps // self.period
+        partners = neighbours(self.topology, self.seed, number, self.comm.rank, self.comm.size)
+        # A neighbour may still wait for another one before it receives what it is sent, and nobody waits for that here.
+        # What left two rounds ago it has received, or it would not have come to the last round.
+        leaving = self._leaving[number % 2]
+        _wait(leaving)
+        self._links.pack(partners, number)
         for partner in partners:
-            self._send(partner)
+            leaving += self._send(partner)
         for partner in partners:
             came = perf_counter()
-            self._part.comm.probe(partner, REPLICA)
-            self._waits[partner] = self._waits.get(partner, 0.0) + perf_counter() - came
+            told = self._told_by(partner)
+            self._delays.wait(perf_counter() - came, partner, told)
             self._receive(partner)
-        for partner in partners:
-            self._wait(partner)
 
     def _join_until_all_are_done(self) -> None:
         """Answer those who still train. A message is answered when it comes, so that no circle of waits can form."""
         others = [rank for rank in range(self.comm.size) if rank != self.comm.rank]
         farewell = np.zeros(1, np.uint8)
-        sent = [self._part.comm.isend(farewell, rank, DONE) for rank in others]
+        leaving = [self._part.comm.isend(farewell, rank, DONE) for rank in others]
+        answers: dict[int, list[Request]] = {}
         training = set(others)
         while training:
             message = self._part.comm.probe(awaited=training)
+            partner = message.source
             if message.tag == DONE:
-                self._part.comm.recv(np.empty(1, np.uint8), message.source, DONE)
-                training.remove(message.source)
+                self._part.comm.recv(np.empty(1, np.uint8), partner, DONE)
+                training.remove(partner)
             else:
-                self._wait(message.source)
-                self._links.pack([message.source])
-                self._send(message.source)
-                self._receive(message.source)
-        for request in sent:
-            request.wait()
-        for rank in others:
-            self._wait(rank)
+                self._told_by(partner)
+                # The answer may be on its way while the next one is given to another rank.
+                _wait(answers.get(partner, []))
+                self._links.pack([partner])
+                answers[partner] = self._send(partner)
+                self._receive(partner)
+        for requests in (leaving, *self._leaving, *answers.values()):
+            _wait(requests)
         for replica in self._links.replicas:
             self._part.comm.allreduce(replica)
             replica /= self.comm.size
 
-    def _send(self, partner: int) -> None:
+    def _send(self, partner: int) -> list[Request]:
         """Start to send ``partner`` what is packed for it."""
         pieces = [piece for array in self._links.outgoing(partner) for piece in _pieces(array)]
-        self._requests[partner] = [self._part.comm.isend(piece, partner, REPLICA) for piece in pieces]
+        return [self._part.comm.isend(piece, partner, REPLICA) for piece in (self._delays.tell(partner), *pieces)]
+
+    def _told_by(self, partner: int) -> Array:
+        """Wait for what ``partner`` sends; what it tells at the beginning (see `Delays`)."""
+        told = np.empty(self.comm.size)
+        self._part.comm.recv(told, partner, REPLICA)
+        return told
 
     def _receive(self, partner: int) -> None:
         """Mix in what ``partner`` sends; it does the opposite with what was sent there."""
@@ -135,11 +147,6 @@ class Gossip(Averaging):
             for piece in _pieces(message):
                 self._part.comm.recv(piece, partner, REPLICA)
         self._links.mix(partner, self.consensus * self.weight)
-
-    def _wait(self, partner: int) -> None:
-        """Wait until ``partner`` has received what was sent to it."""
-        for request in self._requests.pop(partner, []):
-            request.wait()
 
 
 def mixing_weight(topology: Topology, size: int) -> float:
@@ -172,3 +179,10 @@ def neighbours(topology: Topology, seed: int, number: int, rank: int, size: int)
 def _pieces(array: Array) -> Iterator[Array]:
     step = _PIECE_BYTES // array.itemsize
     return (array[start : start + step] for start in range(0, array.size, step))
+
+
+def _wait(requests: list[Request]) -> None:
+    """Wait until what was sent has been received, and forget it."""
+    for request in requests:
+        request.wait()
+    requests.clear()

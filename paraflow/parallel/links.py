@@ -30,12 +30,15 @@ class Links(ABC):
         """Exchange ``array`` too, flat and equal on all ranks now, in which variables lie at ``places``."""
 
     @abstractmethod
-    def pack(self, partners: Sequence[int]) -> None:
-        """Take down what is here now, to be sent to ``partners``. What they were sent before has arrived."""
+    def pack(self, partners: Sequence[int], number: int | None = None) -> None:
+        """Take down what is here now, to be sent to ``partners`` in the round of this number, or at no particular time.
+
+        It stays as it is until round ``number`` + 2: what is packed then may have the same memory.
+        """
 
     @abstractmethod
     def outgoing(self, partner: int) -> list[Array]:
-        """What was packed for ``partner``; it stays as it is until more is packed for it."""
+        """What was packed last for ``partner``."""
 
     @abstractmethod
     def mix(self, partner: int, weight: float) -> None:
@@ -48,27 +51,24 @@ class Whole(Links):
     def __init__(self) -> None:
         super().__init__()
         self._sent: dict[int, list[Array]] = {}
-        self._free: list[list[Array]] = []
+        self._memories: tuple[list[Array], list[Array]] = ([], [])  # of even and of odd rounds
 
     def include(self, array: Array, places: Places, trained: bool) -> None:
         """See `Links`."""
         self.replicas.append(array)
         self.incoming.append(np.empty_like(array))
-        self._sent, self._free = {}, []
+        for memory in self._memories:
+            memory.append(np.empty_like(array))
 
-    def pack(self, partners: Sequence[int]) -> None:
+    def pack(self, partners: Sequence[int], number: int | None = None) -> None:
         """See `Links`."""
-        for partner in partners:
-            self._let_go(partner)
-        values = self._free.pop() if self._free else [np.empty_like(replica) for replica in self.replicas]
+        if number is None:
+            values = [np.empty_like(replica) for replica in self.replicas]
+        else:
+            values = self._memories[number % 2]
         for value, replica in zip(values, self.replicas, strict=True):
             value[...] = replica
         self._sent.update(dict.fromkeys(partners, values))
-
-    def _let_go(self, partner: int) -> None:
-        values = self._sent.pop(partner, None)
-        if values is not None and not any(values is others for others in self._sent.values()):
-            self._free.append(values)
 
     def outgoing(self, partner: int) -> list[Array]:
         """See `Links`."""
@@ -76,7 +76,7 @@ class Whole(Links):
 
     def mix(self, partner: int, weight: float) -> None:
         """The difference is to what was sent: the partner does the opposite."""
-        for replica, theirs, ours in zip(self.replicas, self.incoming, self._sent[partner], strict=True):
+        for replica, theirs, ours in zip(self.replicas, self.incoming, self._sent.pop(partner), strict=True):
             theirs -= ours
             theirs *= weight
             replica += theirs
@@ -125,7 +125,7 @@ class Changes(Links):
         self._origins.append(Replica(array, places, trained))
         self.incoming = [np.empty(sum(self._nbytes(part) for part in self._parts(self.replicas)), np.uint8)]
 
-    def pack(self, partners: Sequence[int]) -> None:
+    def pack(self, partners: Sequence[int], number: int | None = None) -> None:
         """See `Links`."""
         traffic = self._compressor.traffic
         for partner in partners:

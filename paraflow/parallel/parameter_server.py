@@ -22,7 +22,7 @@ from paraflow.graph.shape import known
 from paraflow.ops.collective import EXCHANGES
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.compression import Compressor, check_compressor
-from paraflow.parallel.server.messages import DONE, PUSH, Message, PushCount, summary
+from paraflow.parallel.server.messages import DONE, DROPPED, PUSH, Message, PushCount, summary
 from paraflow.parallel.server.ownership import own_part, share_out, written_by
 from paraflow.parallel.server.policies import Apply, Closing, Immediate, Policy
 from paraflow.parallel.server.pushes import Pushes
@@ -189,7 +189,9 @@ class ParameterServer(Strategy):
         first = links[0].answer.header
         self.version = links[0].version
         waited, waited_for = float(first["waited"]), int(first["waited_for"])
-        self.pushes.add(int(first["staleness"]), int(first["outcome"]), waited, waited_for)
+        outcome = int(first["outcome"])
+        self.pushes.add(int(first["staleness"]), outcome, waited, waited_for)
+        self.dropped = outcome == DROPPED
         return tuple(values[i] for i in range(len(values)))
 
     def uneven(self, batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -209,22 +211,36 @@ class ParameterServer(Strategy):
         needed = reachable(operations)
         exchanges = [o for o in needed if o.type in EXCHANGES]
         updates = [o for o in dependents(needed, exchanges) if o.record.writes]
-        lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
-        check_agreement(session.comm, lines + graph_lines(reachable(updates)))
-        self._broadcast(session)
+        self._meet(session, graph_lines(reachable(updates)))
         pulled = {v.name for v in _trained(session.graph, exchanges)}
         self.elsewhere, self.under_way = {name for o in updates for name in o.variables} - pulled, True
 
+    def _meet(self, session: Any, update: Sequence[str] | None) -> None:
+        """Compare the ranks, and begin with equal variables; ``update`` is None on a worker that has nothing to train.
+
+        Its part in this is all that the others wait for.
+        """
+        check_agreement(session.comm, [f"{k} = {v!r}" for k, v in self.agreement.items()])
+        check_agreement(session.comm, update)
+        self._broadcast(session)
+
     def finish(self, session: Any) -> None:
-        """A worker is done: wait for the others, then take over the servers' final variables."""
+        """A worker is done, perhaps before its first step: wait for the others, then take the servers' final variables.
+
+        Raises FailedPreconditionError on a server that has not served.
+        """
         if self.alone:
             self.pushes_by_worker = [self.pushes]
             return
         if not self._started:
-            raise FailedPreconditionError(
-                f"rank {self.comm.rank} is done before it has trained, while the others wait for it to start: every "
-                "worker runs at least one training step, and the server calls serve()"
-            )
+            if self.is_server:
+                raise FailedPreconditionError(
+                    f"rank {self.comm.rank} is a server and done before it has served: it calls "
+                    "serve(session, train_op) in the place of the training loop"
+                )
+            self._started, self._part = True, session.part
+            with self._part.step("to begin to train"):
+                self._meet(session, None)
         with self._part.step("to finish", _FINISH):
             if not self.is_server:
                 message = Message([])

@@ -25,7 +25,7 @@ class Strategy:
     averaged by the session's exchange, and the ranks of a node share the variables. ``backup`` is the number of workers
     without which a step closes. ``accumulate`` runs of a training step make one update. A step may have no sample on a
     rank, whose gradients are then NaN and count for nothing; where no rank has one, it changes nothing that is trained
-    (``idle`` then says so to the session).
+    (``idle`` then says so to the session). ``dropped`` says that what this rank trained on in its last step was lost.
 
     ``elsewhere`` are variables whose values are on other ranks. Where ``under_way`` is true, a rank's variables are not
     its own to set: what others know of them would not change.
@@ -40,6 +40,7 @@ class Strategy:
     backup = 0
     accumulate = 1
     idle = False
+    dropped = False
     elsewhere: Set[str] = frozenset()
     under_way = False
 

@@ -271,7 +271,8 @@ class Executable:
         step = self.steps[number]
         line = f", made at {step.source[0]}:{step.source[1]}" if step.source else ""
         where = f"operation '{step.name}' ({step.record.name}{line})"
-        if isinstance(error, ParaflowError):
+        # What MPI raises where another rank is gone says nothing of the arguments.
+        if isinstance(error, ParaflowError) or type(error).__module__ == "mpi4py.MPI":
             error.add_note(f"in {where}")
             return error
         shapes = ", ".join(f"{self.plan.slots[i].dtype.name}{np.shape(self.values[i])}" for i in step.inputs)

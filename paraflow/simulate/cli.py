@@ -17,11 +17,12 @@ from paraflow.errors import ConfigError, DataError
 from paraflow.experiment.cli import Parser
 from paraflow.experiment.config import config_file, load_config
 from paraflow.experiment.schema import Config
+from paraflow.experiment.strategies import check_sizes, parts_of
 from paraflow.simulate.calibrate import measure_link, measure_memory
 from paraflow.simulate.messages import measure_messages
 from paraflow.simulate.model import Link, Machine, Memory
 from paraflow.simulate.noise import Noise
-from paraflow.simulate.predict import node_sizes, parts_of, scaling, shares_planes
+from paraflow.simulate.predict import node_sizes, scaling, shares_planes
 from paraflow.simulate.profile import Profile, measure
 from paraflow.simulate.report import as_json, as_text
 from paraflow.simulate.trial import measure_overhead
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--plot {options.plot}: it draws SVG, so name a file .svg")
     options.config = config_file(options.config)
     config = load_config(options.config, options.overrides)
-    parts = parts_of(config.parallel, options.ranks)
+    check_sizes(config, options.ranks)
     communicator = world()
     link = options.link or measure_link(communicator)
     if communicator.rank:
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> int:
         options.ranks, options.nodes, options.cores, memory, link, options.progress, options.messages
     )
     try:
-        profile = measure(config, parts, node_sizes(config.parallel, machine))
+        profile = measure(config, parts_of(config.parallel, options.ranks), node_sizes(config.parallel, machine))
     except DataError as error:
         error.plain = True
         raise

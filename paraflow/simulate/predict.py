@@ -11,7 +11,7 @@ import numpy as np
 from paraflow.compiler.options import BUCKET_BYTES
 from paraflow.errors import ConfigError
 from paraflow.experiment.schema import Parallel
-from paraflow.experiment.strategies import check_mode
+from paraflow.experiment.strategies import workers_of
 from paraflow.runtime.tuning import choose
 from paraflow.simulate.events import Trace, alone, averaging, gossip, synchronous
 from paraflow.simulate.model import Machine
@@ -69,19 +69,6 @@ class Prediction:
     def staleness_mean(self) -> float:
         """The mean over all pushes, 0 where there are none."""
         return sum(tau * n for tau, n in self.staleness.items()) / max(sum(self.staleness.values()), 1)
-
-
-def workers_of(table: Parallel, ranks: int) -> int:
-    """How many of ``ranks`` train; raises ConfigError for a number that the mode cannot have."""
-    check_mode(table, ranks)
-    serving = {"parameter_server": table.servers, "backup_workers": 1}.get(table.mode, 0)
-    return ranks if ranks == 1 else ranks - serving
-
-
-def parts_of(table: Parallel, ranks: int) -> int:
-    """How many workers share out a batch: those of which a step has the gradients."""
-    workers = workers_of(table, ranks)
-    return workers - table.backup if table.mode == "backup_workers" and ranks > 1 else workers
 
 
 def node_sizes(table: Parallel, machine: Machine) -> list[int]:

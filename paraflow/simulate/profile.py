@@ -13,12 +13,12 @@ import numpy as np
 from paraflow.comm import Communicator, solo
 from paraflow.compiler.plan import Step
 from paraflow.data import Dataset
-from paraflow.errors import DataError
 from paraflow.experiment.compressors import make_compressor
 from paraflow.experiment.datasets import load_datasets
 from paraflow.experiment.model import Model, build_model
 from paraflow.experiment.optimizers import build_train_op
 from paraflow.experiment.schema import Config
+from paraflow.experiment.strategies import check_servers
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Builder, Program, rebuild
@@ -205,14 +205,9 @@ def measure(config: Config, workers: int, on_node: Sequence[int] = ()) -> Profil
     """The profile of a worker's step of the experiment, one of ``workers`` that share out each batch.
 
     It has the steps of one of so many ranks that share planes for each number of ``on_node``. Trains for some tens of
-    steps, and about a second, for each in this process. Raises DataError for a batch with fewer samples than workers.
+    steps, and about a second, for each in this process. Raises ConfigError for more servers than variables.
     """
     batch = config.data.batch_size
-    if batch < workers:
-        raise DataError(
-            f"a batch of {batch} samples is for {workers} workers: set data.batch_size, the sum over all, to at least "
-            f"that many (data.batch_size={batch * workers} is {batch} for each)"
-        )
     training, _ = load_datasets(config)
 
     def measured(bucket_bytes: int | None) -> Profile:
@@ -230,6 +225,7 @@ def _measure(config: Config, training: Dataset, samples: int, ranks: int, bucket
         graph.seed = config.experiment.seed
         model = build_model(config, training)
         train_op = build_train_op(config.optimizer, model.loss)
+        check_servers(config.parallel, train_op)
         initialize = global_variables_initializer()
         with Session(strategy=Alone(ranks), bucket_bytes=bucket_bytes) as session:
             session.run(initialize)
@@ -255,7 +251,8 @@ class _Measured:
         calls = np.median(parts, axis=0)
         low, high = np.quantile(wholes, [0.25, 0.75])
         buckets, statistics, looks, compute, whole = self._sort(calls.tolist())
-        owners = share_out(self._exchanged(), config.parallel.servers)
+        servers = config.parallel.servers if config.parallel.mode == "parameter_server" else 1
+        owners = share_out(self._exchanged(), servers)
         sizes = {v.name: math.prod(v.shape) * v.dtype.itemsize for v in self._exchanged()}
         loads = np.bincount(list(owners.values()), [sizes[name] for name in owners])
         compressor = make_compressor(config.parallel)

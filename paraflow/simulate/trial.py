@@ -18,10 +18,11 @@ import numpy as np
 
 from paraflow.experiment.metrics import read_metrics
 from paraflow.experiment.schema import Config, Parallel
+from paraflow.experiment.strategies import workers_of
 from paraflow.simulate.events import interval
 from paraflow.simulate.model import Machine
 from paraflow.simulate.noise import Noise
-from paraflow.simulate.predict import predict, workers_of
+from paraflow.simulate.predict import predict
 from paraflow.simulate.profile import Overhead, Profile
 from paraflow.simulate.ranks import run_ranks
 from paraflow.simulate.servers import busy

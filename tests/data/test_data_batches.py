@@ -102,8 +102,8 @@ def test_batches_belong_to_the_caller():
 @pytest.mark.parametrize(
     ("n", "options", "error", "message"),
     [
-        (3, {"size": 4}, DataError, "'numbered' has 3 samples for 4 ranks, more shards than samples: start at most 3"),
-        (9, {"batch_size": 2, "size": 4}, DataError, "a batch of 2 .* 4 ranks, more shards .* at least 4 or .* most 2"),
+        (3, {"size": 4}, DataError, "'numbered' has 3 samples for 4 ranks that train: start at most 3"),
+        (9, {"batch_size": 2, "size": 4}, DataError, "a batch of 2 .* 4 ranks that train: .* at least 4 or .* most 2"),
         (9, {"batch_size": 10, "last": "drop"}, DataError, "9 samples do not fill a batch of 10, so .* lower batch_"),
         (9, {"batch_size": 0, "size": 2}, InvalidArgumentError, "batch_size must be at least 1, not 0"),
         (9, {"last": "pad"}, InvalidArgumentError, 'last must be "keep" or "drop", not \'pad\''),

@@ -27,7 +27,9 @@ def samples(rank, n, start):
     return Dataset("line", x, 3 * x + 1 + rank)
 
 
-def own(rank, ranks, wide=-1):
+def own(rank, ranks, wide=-1, empty=-1):
+    if rank == empty:
+        return samples(rank, 0, 0), samples(rank, 1, 50)
     training, test = samples(rank, [7, 2, 12, 5][rank], 0), samples(rank, [1, 4, 2, 3][rank], 50)
     if rank == wide:
         training, test = (Dataset("line", np.hstack([d.features] * 2), d.labels) for d in (training, test))
@@ -170,7 +172,7 @@ def test_ranks_with_samples_of_other_shapes_are_named(run):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.batch_size=2"], "a batch of 2 samples is for 3 ranks"),
+        (["data.options={empty=1}"], r"'line': there are no samples \(data.per_rank = true: .* at least one"),
         (["data.last=drop"], "rank 1 has 2 samples of its own, which do not fill its share of a batch of 9"),
     ],
 )

@@ -129,7 +129,19 @@ def test_a_loss_that_is_no_number_ends_all(tmp_path, ranks, config):
 @pytest.mark.parametrize(
     ("overrides", "code", "message"),
     [
-        (["data.batch_size=2"], 1, "a batch of 2 samples is for 4 ranks, more shards than samples"),
+        (["data.batch_size=2"], 2, "data.batch_size = 2, but 4 of 4 ranks share out each batch: set it to at least 4"),
+        (
+            ["data.batch_size=2", "parallel.mode=parameter_server"], 2,
+            "data.batch_size = 2, but 3 of 4 ranks share out each batch: set it to at least 3, or start at most 3",
+        ),
+        (
+            ["data.batch_size=1", "parallel.mode=backup_workers"], 2,
+            "data.batch_size = 1, but 2 of 4 ranks share out each batch: set it to at least 2, or start at most 3",
+        ),
+        (
+            ["model.layers=[64, 10]", "parallel.mode=parameter_server", "parallel.servers=3"], 2,
+            "parallel.servers = 3, but the model trains 2 variables, which are not split: set it to at most 2",
+        ),
         (["parallel.mode=single"], 2, "parallel.mode = 'single' is for one process, but 4 ranks were started"),
         (["parallel.mode=single"], 2, "parallel.mode to one of 'allreduce', 'parameter_server', 'backup_workers', "),
         (["model.layers=[63, 10]"], 2, "model.layers = [63, 10]: the first is 63, but data set 'digits' has 64"),
@@ -164,7 +176,7 @@ def test_what_one_rank_alone_cannot_read_is_said_of_that_rank(tmp_path, with_dat
 def test_more_ranks_than_samples_are_refused(tmp_path, with_data):
     run = launch(tmp_path, 4, DIGITS_SYNC, with_data("few"))
     assert run.code == 1
-    assert_said_once(run, "data set 'few' has 3 samples for 4 ranks, more shards than samples")
+    assert_said_once(run, "data set 'few' has 3 samples for 4 ranks that train: start at most 3 of them")
 
 
 def test_a_single_process_says_the_same_without_a_launcher(tmp_path):

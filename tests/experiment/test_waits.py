@@ -122,9 +122,9 @@ def test_many_ranks_have_a_sentence_and_a_picture(tmp_path):
     assert (tmp_path / "waits.svg").read_bytes() == (tmp_path / "again.svg").read_bytes()
 
 
-def straggle(folder, *overrides: str, factor: float = 5.0) -> Run:
+def straggle(folder, *overrides: str, factor: float = 5.0, ranks: int = 3) -> Run:
     slow = f"data.options={{seconds=0.01, slow_rank=1, slow_factor={factor}}}"
-    run = launch(folder, 3, STRAGGLER, f"train.steps={STEPS}", "train.evaluate_every=0", slow, *overrides)
+    run = launch(folder, ranks, STRAGGLER, f"train.steps={STEPS}", "train.evaluate_every=0", slow, *overrides)
     assert run.code == 0, run.err
     return run
 
@@ -160,6 +160,15 @@ def test_an_asynchronous_run_names_the_rank_for_which_the_others_waited_at_its_e
     assert slow["waited_seconds"] < 0.25 * first["waited_seconds"]
     assert f"\nrank 1 held the others up: they waited {end['straggler']['waited_seconds']:.2f} s for it, " in run.out
     assert "who waited for whom" in (run.results.directory / "waits.svg").read_text()
+
+
+def test_a_ring_names_the_rank_for_which_not_all_wait_themselves(tmp_path):
+    run = straggle(tmp_path, "parallel.mode=gossip", ranks=5)
+    end = run.results.end
+    assert end["straggler"]["rank"] == 1
+    for rank in (0, 2, 3, 4):
+        assert end["ranks"][rank]["waited_for"]["1"] > 0.6 * 0.04 * STEPS
+    assert f"\nrank 1 held the others up: they waited {end['straggler']['waited_seconds']:.2f} s for it, " in run.out
 
 
 def test_ranks_of_one_speed_wait_little(tmp_path):

@@ -187,6 +187,32 @@ def test_a_rank_that_only_follows_another_is_not_blamed(start):
     assert "ZeroDivisionError" in ended.verdict
 
 
+def test_an_error_of_mpi_in_a_step_is_no_fault_of_its_arguments(launch):
+    ended = launch(
+        2,
+        """
+        import os
+        from mpi4py import MPI
+        from paraflow_launch import results
+        import paraflow as pf
+
+        @pf.op(elementwise=True)
+        def communicate(x):
+            "Fails."
+            raise MPI.Exception(MPI.ERR_OTHER)
+
+        if MPI.COMM_WORLD.rank == 0:
+            pf.Session().run(communicate(pf.placeholder_with_default(1.0, ())))
+        while (record := results.read(os.environ["PARAFLOW_LAUNCH_DIR"], 0)) is None or record.status != "error":
+            pass
+        assert "in operation 'communicate' (communicate, made at" in record.traceback
+        raise KeyError(record.traceback.count("InvalidArgumentError"))
+        """,
+    )
+    assert ended.verdict.startswith("paraflow: rank 1 of 2 failed first (host ")
+    assert "\nKeyError: 0\nlater: rank 0 (an error of MPI)\n" in ended.verdict
+
+
 @pytest.mark.parametrize(
     "fail",
     ["raise MPI.Exception(MPI.ERR_OTHER)", "raise ValueError('all_reduce failed') from MPI.Exception(MPI.ERR_OTHER)"],

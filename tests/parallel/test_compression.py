@@ -22,7 +22,7 @@ def test_on_threads(size, case):
     run_threads(size, case)
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, 3, 4])
 def test_under_mpirun(size):
     path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = run_ranks(size, cases.__name__, env={"PYTHONPATH": os.pathsep.join(path)})

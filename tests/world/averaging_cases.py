@@ -378,12 +378,19 @@ def another_setting_on_one_rank_is_named(comm: Communicator) -> None:
 
 
 def a_rank_that_is_done_before_it_has_trained_is_refused(comm: Communicator) -> None:
+    """Rank 0 waits for the others to start."""
     for strategy in strategies(comm):
-        with (
-            pf.Session(graph=pf.Graph(), strategy=strategy) as session,
-            pytest.raises(FailedPreconditionError, match=f"rank {comm.rank} is done before it has trained"),
-        ):
-            strategy.finish(session)
+        with pf.Graph().as_default():
+            w = pf.Variable(1.0)
+            step = pf.train.GradientDescentOptimizer(0.5).minimize(pf.square(w))
+            with pf.Session(strategy=strategy) as session:
+                session.run(pf.global_variables_initializer())
+                if comm.rank == 0:
+                    with pytest.raises(RanksDisagree, match="has ended its session"):
+                        session.run(step)
+                    continue
+                with pytest.raises(FailedPreconditionError, match=f"rank {comm.rank} is done before it has trained"):
+                    strategy.finish(session)
 
 
 CASES = [

@@ -14,7 +14,7 @@ def test_on_threads(size, case):
     run_threads(size, case)
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, 3, 4])
 def test_under_mpirun(size):
     done = run_ranks(size, "world.compressed_cases", env=with_tests(), timeout=120)
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ def test_on_threads(case, size, ranks_per_node):
     run_threads(size, case, ranks_per_node=ranks_per_node)
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, 3, 4])
 def test_under_mpirun(size):
     done = run_ranks(size, plane_cases.__file__)
     assert done.returncode == 0, done.stderr

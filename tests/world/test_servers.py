@@ -1,10 +1,7 @@
 """Servers on worlds of threads and under a real mpirun: the same cases on both."""
 
-from functools import partial
-
 import numpy as np
 import pytest
-from hosts import run_ranks_on
 from mpirun import run_ranks, with_tests
 
 import paraflow as pf
@@ -23,19 +20,11 @@ def test_on_threads(size, case):
     run_threads(size, case)
 
 
-def assert_every_case_ran(size, start):
-    done = start("world.server_cases", env=with_tests())
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"mpi {size}: {case.__name__}" for case in server_cases.cases_of(size)]
-
-
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_under_mpirun(size):
-    assert_every_case_ran(size, partial(run_ranks, size))
-
-
-def test_on_two_hosts(hosts):
-    assert_every_case_ran(4, partial(run_ranks_on, hosts, ranks=(2, 2)))
+    done = run_ranks(size, "world.server_cases", env=with_tests())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"mpi {size}: {case.__name__}" for case in server_cases.cases_of(size)]
 
 
 def test_gradients_of_another_training_operation_are_refused():

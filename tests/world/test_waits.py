@@ -19,6 +19,10 @@ def test_on_threads_that_play_nodes(case, size, ranks_per_node):
     run_threads(size, case, ranks_per_node=ranks_per_node)
 
 
+def test_on_a_ring_of_threads():
+    run_threads(5, waits_cases.beyond_the_neighbours_too)
+
+
 def test_under_mpirun():
     done = run_ranks(3, waits_cases.__file__)
     assert done.returncode == 0, done.stderr

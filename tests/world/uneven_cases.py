@@ -13,7 +13,7 @@ import pytest
 import paraflow as pf
 from paraflow.comm import Communicator, world
 from paraflow.errors import InvalidArgumentError, RanksDisagree
-from paraflow.parallel import EASGD, AllReduce, BackupWorkers, Gossip, LocalSGD, ParameterServer
+from paraflow.parallel import EASGD, AllReduce, BackupWorkers, Gossip, LocalSGD, ParameterServer, Strategy
 from paraflow.parallel.compression import TopK
 
 # By rank: the samples of each of its batches.
@@ -26,6 +26,29 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "lamb": lambda: pf.train.LAMBOptimizer(0.01, weight_decay=0.01),
 }
 EPOCHS = 2
+SERVER_MODES: list[Callable[[Communicator], ParameterServer]] = [
+    ParameterServer,
+    lambda comm: ParameterServer(comm, staleness=0),
+    lambda comm: ParameterServer(comm, staleness=2),
+    lambda comm: ParameterServer(comm, servers=2),
+    lambda comm: BackupWorkers(comm, backup=0),
+    lambda comm: BackupWorkers(comm, backup=1),
+]
+MODES: list[Callable[[Communicator], Strategy]] = [
+    lambda comm: LocalSGD(comm, period=3),
+    lambda comm: LocalSGD(comm, period=3, outer="nesterov"),
+    lambda comm: EASGD(comm, period=2),
+    lambda comm: Gossip(comm, period=2),
+    *SERVER_MODES,
+]
+
+
+def made(make: Callable[[Communicator], Any], comm: Communicator) -> Any:
+    """The strategy, or None where there are too few ranks for it."""
+    try:
+        return make(comm)
+    except InvalidArgumentError:
+        return None
 
 
 def batches_of(rank: int, epoch: int) -> list[dict[str, np.ndarray]]:
@@ -35,8 +58,13 @@ def batches_of(rank: int, epoch: int) -> list[dict[str, np.ndarray]]:
 
 
 def batches_of_all(ranks: int, epoch: int) -> list[dict[str, np.ndarray]]:
-    """The global batches; those without any sample are left out."""
-    steps = itertools.zip_longest(*(batches_of(rank, epoch) for rank in range(ranks)))
+    """The global batches of an epoch."""
+    return joined([batches_of(rank, epoch) for rank in range(ranks)])
+
+
+def joined(batches: list[list[dict[str, np.ndarray]]]) -> list[dict[str, np.ndarray]]:
+    """The global batches of what each rank has; those without any sample are left out."""
+    steps = itertools.zip_longest(*batches)
     parts = [[part for part in step if part is not None] for step in steps]
     whole = [{key: np.concatenate([part[key] for part in step]) for key in ("words", "y")} for step in parts]
     return [batch for batch in whole if len(batch["y"])]
@@ -53,8 +81,10 @@ def trained(optimizer: str, strategy: Any, epoch_of: Callable[[int], Any]) -> di
         step = OPTIMIZERS[optimizer]().minimize(loss, pf.train.create_global_step())
         with pf.Session(strategy=strategy) as session:
             session.run(pf.global_variables_initializer())
-            for epoch in range(EPOCHS):
-                for batch in epoch_of(epoch):
+            if strategy is not None and strategy.is_server:
+                strategy.serve(session, step)
+            else:
+                for batch in itertools.chain.from_iterable(map(epoch_of, range(EPOCHS))):
                     session.run(step, {words: batch["words"], y: batch["y"]})
             if strategy is not None:
                 strategy.finish(session)
@@ -98,21 +128,57 @@ def local_steps_that_are_averaged_at_once(comm: Communicator) -> None:
 
 def every_mode_ends_with_the_same_variables(comm: Communicator) -> None:
     """Where the ranks step together each takes as many steps as the one with most batches; workers only their own."""
-    for make in (lambda: LocalSGD(comm, period=3), lambda: EASGD(comm, period=2), lambda: Gossip(comm, period=2)):
-        strategy = make()
+    for make in MODES:
+        if (strategy := made(make, comm)) is None:
+            continue
         counts = []
 
-        def own(epoch: int, strategy: Any = strategy, counts: list[int] = counts) -> Any:
+        def own(epoch: int, strategy: Strategy = strategy, counts: list[int] = counts) -> Any:
             for batch in strategy.uneven(batches_of(comm.rank, epoch)):
                 counts.append(len(batch["y"]))
                 yield batch
 
         found = trained("momentum", strategy, own)
-        assert len(counts) == EPOCHS * (5 if comm.size > 1 else len(SIZES[0]))
+        together = not isinstance(strategy, ParameterServer) and comm.size > 1
+        assert len(counts) == (0 if strategy.is_server else EPOCHS * (5 if together else len(SIZES[comm.rank])))
         for value in comm.allgather(found["table:0"]):
             np.testing.assert_array_equal(value, found["table:0"])
-    for strategy in (ParameterServer(comm), BackupWorkers(comm, backup=0)) if comm.size > 1 else ():
-        assert len(list(strategy.uneven(batches_of(comm.rank, 0)))) == len(SIZES[comm.rank])
+
+
+def a_worker_without_a_batch_leaves_training_to_the_others(comm: Communicator) -> None:
+    """Rank 1 has none. The others' training is one process's, where they step together or are one."""
+    for make in SERVER_MODES:
+        if (strategy := made(make, comm)) is None or strategy.workers == 1:
+            continue
+        workers, backup = strategy.workers, strategy.backup
+        found = trained("adam", strategy, lambda epoch: strategy.uneven(batches_of(comm.rank, epoch)))
+        pushes = [count.pushes for count in strategy.pushes_by_worker]
+        assert pushes == [EPOCHS * sum(n > 0 for n in sizes) for sizes in SIZES[:workers]]
+        if workers > 2 and (backup or strategy.agreement["staleness"] != 0):
+            continue
+        of_each = [[b for epoch in range(EPOCHS) for b in batches_of(w, epoch)] for w in range(workers)]
+        expected = trained("adam", None, lambda epoch, of_each=of_each: () if epoch else joined(of_each))
+        for name in ("table:0", "mlp/dense/kernel:0", "mlp/dense_1/bias:0"):
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def where_no_rank_has_a_batch_all_end_alike(comm: Communicator) -> None:
+    for make in (AllReduce, *MODES):
+        if (strategy := made(make, comm)) is None:
+            continue
+        with pf.Graph().as_default():
+            w, u = (pf.Variable(np.float64(comm.rank)) for _ in range(2))
+            step = pf.train.GradientDescentOptimizer(0.1).minimize(pf.square(w) + u)
+            with pf.Session(strategy=strategy) as session:
+                session.run(pf.global_variables_initializer())
+                if strategy.is_server:
+                    strategy.serve(session, step)
+                else:
+                    assert list(strategy.uneven([])) == []
+                strategy.finish(session)
+                value = session.run(w)
+        if make is not AllReduce:
+            assert len(set(comm.allgather(float(value)))) == 1
 
 
 class Pair(NamedTuple):
@@ -188,6 +254,8 @@ CASES: list[Callable[[Communicator], None]] = [
     compressed_gradients_and_rows,
     local_steps_that_are_averaged_at_once,
     every_mode_ends_with_the_same_variables,
+    a_worker_without_a_batch_leaves_training_to_the_others,
+    where_no_rank_has_a_batch_all_end_alike,
     an_empty_batch_is_like_a_full_one,
     what_is_no_batch_is_refused,
     a_rank_that_leaves_the_loop_is_named,
