@@ -62,10 +62,7 @@ class Whole(Links):
 
     def pack(self, partners: Sequence[int], number: int | None = None) -> None:
         """See `Links`."""
-        if number is None:
-            values = [np.empty_like(replica) for replica in self.replicas]
-        else:
-            values = self._memories[number % 2]
+        values = list(map(np.empty_like, self.replicas)) if number is None else self._memories[number % 2]
         for value, replica in zip(values, self.replicas, strict=True):
             value[...] = replica
         self._sent.update(dict.fromkeys(partners, values))
