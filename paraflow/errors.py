@@ -59,6 +59,10 @@ class ShapeError(InvalidArgumentError, GraphError):
     """Shapes that might have fitted when the graph was built; those that were fed do not."""
 
 
+class DtypeError(InvalidArgumentError, GraphError, TypeError):
+    """A dtype that an operation, a variable or a value cannot have: a TypeError, as in TensorFlow."""
+
+
 class NotFoundError(OpError):
     """A checkpoint lacks a variable that is to be restored from it, or a file is not there."""
 
@@ -75,6 +79,10 @@ class FailedPreconditionError(OpError):
     """A variable was read before it was initialised."""
 
     error_code = 9
+
+
+class ClosedSessionError(FailedPreconditionError, RuntimeError):
+    """A session was asked for something after its end: a RuntimeError, as in TensorFlow."""
 
 
 class AlreadyExistsError(OpError):

@@ -12,9 +12,9 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from paraflow.errors import GraphError
+from paraflow.errors import DtypeError, GraphError
 from paraflow.graph.dimension import Dimension, size_of
-from paraflow.graph.dtypes import DType
+from paraflow.graph.dtypes import DType, is_integer
 
 Dims = tuple[int | None, ...] | None
 
@@ -40,6 +40,12 @@ class Spec:
     def rank(self) -> int | None:
         """The number of dimensions, or None."""
         return None if self.shape is None else len(self.shape)
+
+
+def need_integers(spec: Spec, what: str) -> None:
+    """Raise DtypeError, naming ``what``, unless the elements are integers."""
+    if not is_integer(spec.dtype):
+        raise DtypeError(f"{what} are integers, not {spec.dtype.name}")
 
 
 class TensorShape:

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import is_integer
+from paraflow.errors import DtypeError, GraphError, InvalidArgumentError
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, normal_axis
+from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, need_integers, normal_axis
 from paraflow.ops import gathering
 from paraflow.ops.array import broadcast_to, cast, known_shape, reshape, size_along
 from paraflow.ops.gathering import boolean_mask, multi_index, scatter_nd
@@ -151,8 +150,9 @@ def _(*values: Spec) -> Spec:
     half = len(values) // 2
     inner: Dims = None
     for at, block in zip(values[:half], values[half:], strict=True):
-        if not is_integer(at.dtype) or block.dtype != values[half].dtype:
-            raise GraphError("indices are integers, and all data of one dtype")
+        need_integers(at, "indices")
+        if block.dtype != values[half].dtype:
+            raise DtypeError(f"data are of one dtype, not {values[half].dtype.name} and {block.dtype.name}")
         if at.shape is not None and block.shape is not None:
             if not compatible(at.shape, block.shape[: len(at.shape)]):
                 raise GraphError(f"data {format_dims(block.shape)} does not begin with {format_dims(at.shape)}")
@@ -188,8 +188,7 @@ def tensor_scatter_nd_update(tensor, indices, updates):
 
 @tensor_scatter_nd_update.shape
 def _(tensor: Spec, indices: Spec, updates: Spec) -> Spec:
-    if not is_integer(indices.dtype):
-        raise GraphError(f"indices are integers, not {indices.dtype.name}")
+    need_integers(indices, "indices")
     return Spec(tensor.dtype, tensor.shape)
 
 

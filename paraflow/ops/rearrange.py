@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
-from paraflow.graph.shape import Dims, Spec, compatible, normal_axes, normal_axis, num_elements
+from paraflow.graph.shape import Dims, Spec, compatible, need_integers, normal_axes, normal_axis, num_elements
 from paraflow.ops.array import known_early, known_shape, reshape, size_along, vector_value
 from paraflow.ops.indexing import slice
 
@@ -207,8 +206,9 @@ def reverse_sequence(input, seq_lengths, seq_axis=None, batch_axis=0):
 def _(input: Spec, seq_lengths: Spec, seq_axis: int | None, batch_axis: int | None) -> Spec:
     if seq_axis is None or batch_axis is None:
         raise GraphError("reverse_sequence needs seq_axis and batch_axis")
-    if not is_integer(seq_lengths.dtype) or seq_lengths.rank not in (1, None):
-        raise GraphError("the lengths are a vector of integers")
+    need_integers(seq_lengths, "the lengths")
+    if seq_lengths.rank not in (1, None):
+        raise GraphError("the lengths are a vector")
     if input.shape is not None:
         s, b = (normal_axis(a, len(input.shape)) for a in (seq_axis, batch_axis))
         if s == b or (seq_lengths.shape is not None and not compatible(input.shape[b : b + 1], seq_lengths.shape)):
