@@ -56,11 +56,11 @@ class UnknownNameError(GraphError, KeyError):
 
 
 class ShapeError(InvalidArgumentError, GraphError):
-    """Shapes that might have fitted when the graph was built; those that were fed do not."""
+    """Shapes or arguments that do not fit, which TensorFlow would find out in a run: found in one, or earlier."""
 
 
-class DtypeError(InvalidArgumentError, GraphError, TypeError):
-    """A dtype that an operation, a variable or a value cannot have: a TypeError, as in TensorFlow."""
+class InvalidTypeError(InvalidArgumentError, GraphError, TypeError):
+    """A dtype, or a kind of object, that is not taken where it is given: a TypeError, as in TensorFlow."""
 
 
 class NotFoundError(OpError):

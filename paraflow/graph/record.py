@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import DtypeError, GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dimension import Dimension
 from paraflow.graph.dtypes import (
     KINDS,
@@ -168,7 +168,7 @@ class OpRecord:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Add this operation to the default graph; arguments as in the body's signature, and ``name``.
 
-        Raises DtypeError for a dtype the operation does not take and GraphError for shapes that do
+        Raises InvalidTypeError for a dtype the operation does not take and GraphError for shapes that do
         not fit, each naming the operation and the user's line.
         """
         operands, attrs, name = self._bind(args, kwargs)
@@ -223,12 +223,12 @@ class OpRecord:
             if i in group:
                 dtype = dtype or tensor.dtype
                 if tensor.dtype != dtype:
-                    raise DtypeError(
+                    raise InvalidTypeError(
                         f"{self.name} needs operands of one dtype, but got {dtype.name} and {tensor.dtype.name} "
                         f"(operand {i}, {tensor.name}); use cast{at_user_line()}"
                     )
                 if kind_of(dtype) not in self.kinds:
-                    raise DtypeError(
+                    raise InvalidTypeError(
                         f"{self.name} takes {self.dtypes} tensors, but operand {i} ({tensor.name}) is "
                         f"{dtype.name}{at_user_line()}"
                     )
@@ -258,8 +258,7 @@ class OpRecord:
         except GraphError as error:
             shapes = ", ".join(format_dims(spec.shape) for spec in specs)
             place = f" at {source[0]}:{source[1]}" if source else ""
-            kind = DtypeError if isinstance(error, DtypeError) else GraphError
-            raise kind(f"{self.name}({shapes}){place}: {error}") from None
+            raise type(error)(f"{self.name}({shapes}){place}: {error}") from None
 
     def infer(self, specs: tuple[Spec, ...], attrs: Mapping[str, Any]) -> tuple[Spec, ...]:
         """Dtype and shape of every output, by the shape rule or, for elementwise records, by broadcasting."""
@@ -363,7 +362,7 @@ def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     """The array for a Python or numpy value, read-only.
 
     Python floats become float32 and ints int32 (int64 where they are too large), as in TensorFlow; a value that does
-    not fit ``dtype`` without a change of kind (a fraction for an integer tensor) raises DtypeError.
+    not fit ``dtype`` without a change of kind (a fraction for an integer tensor) raises InvalidTypeError.
     """
     typed = hasattr(value, "dtype")
     try:
@@ -371,17 +370,15 @@ def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     except ValueError as error:
         raise InvalidArgumentError(f"cannot make an array of {value!r}: {error}{at_user_line()}") from None
     if not is_element(array.dtype):
-        raise DtypeError(f"cannot make a tensor of {value!r}{at_user_line()}")
+        raise InvalidTypeError(f"cannot make a tensor of {value!r}{at_user_line()}")
     if dtype is None and not typed:
         narrow = {"f": float32, "i": int32}.get(array.dtype.kind, array.dtype)
         dtype = array.dtype if array.dtype == np.int64 and not np.array_equal(array.astype(narrow), array) else narrow
     if dtype is not None and dtype != array.dtype:
-        cast = array.astype(dtype)
-        lossy = _LEVELS[kind_of(array.dtype)] > _LEVELS[kind_of(dtype)]
-        if (is_bool(dtype)) != (is_bool(array.dtype)) or lossy or (
-            is_integer(dtype) and not np.array_equal(cast, array)
-        ):
-            raise DtypeError(
+        lossy = _LEVELS[kind_of(array.dtype)] > _LEVELS[kind_of(dtype)] or is_bool(dtype) != is_bool(array.dtype)
+        cast = array if lossy else array.astype(dtype)
+        if lossy or (is_integer(dtype) and not np.array_equal(cast, array)):
+            raise InvalidTypeError(
                 f"{value!r} ({array.dtype.name}) does not fit a tensor of dtype {dtype.name}; "
                 f"use cast{at_user_line()}"
             )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, InvalidTypeError
+from paraflow.graph.dtypes import float32, kind_of
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import TensorShape, as_dims, format_dims
@@ -133,6 +134,8 @@ class Dense(Layer):
 
     def build(self, input_shape: TensorShape) -> None:
         """Make kernel and bias."""
+        if kind_of(self._dtype or float32) not in "fc":
+            raise InvalidTypeError(f"{self.name} is of floating point, not of {self._dtype}: use cast{at_user_line()}")
         dims = as_dims(input_shape)
         width = None if dims is None or len(dims) < 2 else dims[-1]
         if width is None:

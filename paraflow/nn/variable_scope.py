@@ -197,6 +197,8 @@ def variable_scope(
         if reuse:
             raise ValueError(f"reuse=True cannot be used without a name_or_scope{at_user_line()}")
         name_or_scope = store.unique(default_name)
+    if not isinstance(name_or_scope, (str, VariableScope)):
+        raise TypeError(f"name_or_scope is a name or a VariableScope, not {name_or_scope!r}{at_user_line()}")
     _no_partitioner(partitioner)
     changes: dict[str, Any] = {
         "initializer": initializer, "regularizer": regularizer, "custom_getter": custom_getter, "dtype": dtype,

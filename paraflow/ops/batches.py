@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import DtypeError, GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -121,12 +121,35 @@ def repeat(input: Any, repeats: Any, axis: int | None = None, name: str | None =
         return gather(x, searchsorted(ends, places, "right"), axis=axis)
 
 
+@op(dtypes="int", view=True)
+def below(numbers, limit=0):
+    """``numbers``; raises InvalidArgumentError unless all are in [0, limit)."""
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < limit:
+        worst = numbers.min() if numbers.min() < 0 else numbers.max()
+        raise InvalidArgumentError(f"dynamic_partition: {worst} is not in [0, {limit})")
+    return numbers
+
+
+@below.shape
+def _(numbers: Spec, limit: int) -> Spec:
+    return Spec(numbers.dtype, numbers.shape)
+
+
+@below.gradient
+def _(y: Tensor, dy: Tensor) -> None:
+    return None
+
+
 def dynamic_partition(data: Any, partitions: Any, num_partitions: int, name: str | None = None) -> list[Tensor]:
-    """``data`` split by number: the i-th tensor has the slices whose place in ``partitions`` holds i."""
+    """``data`` split by number: the i-th tensor has the slices whose place in ``partitions`` holds i.
+
+    A run raises InvalidArgumentError where a number is not in [0, num_partitions).
+    """
     x, numbers = convert(data), convert(partitions)
     if _rank(numbers, "dynamic_partition") == 0:
         x, numbers = expand_dims(x, 0), expand_dims(numbers, 0)
     with name_scope(name or "DynamicPartition"):
+        numbers = below(numbers, limit=num_partitions)
         return [boolean_mask(x, equal(numbers, i), axis=0) for i in builtins.range(num_partitions)]
 
 
@@ -152,7 +175,7 @@ def _(*values: Spec) -> Spec:
     for at, block in zip(values[:half], values[half:], strict=True):
         need_integers(at, "indices")
         if block.dtype != values[half].dtype:
-            raise DtypeError(f"data are of one dtype, not {values[half].dtype.name} and {block.dtype.name}")
+            raise InvalidTypeError(f"data are of one dtype, not {values[half].dtype.name} and {block.dtype.name}")
         if at.shape is not None and block.shape is not None:
             if not compatible(at.shape, block.shape[: len(at.shape)]):
                 raise GraphError(f"data {format_dims(block.shape)} does not begin with {format_dims(at.shape)}")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import DtypeError, GraphError
+from paraflow.errors import GraphError, InvalidTypeError
 from paraflow.graph.dtypes import int32, items
 from paraflow.graph.node import Tensor
 from paraflow.graph.rebuild import Program
@@ -59,7 +59,7 @@ def _cond_shape(
     index: Spec, *inputs: Spec, branches: tuple[Program, ...], takes: Any, followed: Any, outputs: int, variables: Any
 ) -> tuple[Spec, ...]:
     if index.dtype.kind not in "biu":
-        raise DtypeError(f"what chooses a branch is bool or an integer, not {index.dtype.name}")
+        raise InvalidTypeError(f"what chooses a branch is bool or an integer, not {index.dtype.name}")
     if index.shape not in ((), None):
         raise GraphError(f"what chooses a branch is a scalar, not of shape {format_dims(index.shape)}")
     found = []

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import DtypeError, GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import DType, as_dtype, float32, int32, int64, is_floating, is_integer, limits
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
@@ -186,7 +186,7 @@ def stateless_integers(shape, seed, minval, maxval):
 def _(shape: Spec, seed: Spec, minval: Spec, maxval: Spec) -> Spec:
     _need_seed(seed)
     if minval.dtype not in (int32, int64):
-        raise DtypeError(f"random integers are int32 or int64, not {minval.dtype.name}")
+        raise InvalidTypeError(f"random integers are int32 or int64, not {minval.dtype.name}")
     return Spec(minval.dtype, value_dims(shape))
 
 
@@ -211,7 +211,7 @@ def _(y: Tensor, dy: Tensor) -> tuple[None, None, None]:
 def _float_numbers(kind: str, shape: Any, seed: Any, dtype: Any) -> Tensor:
     chosen = as_dtype(dtype)
     if not is_floating(chosen):
-        raise DtypeError(f"stateless_{kind}: dtype is a float one, not {chosen.name}{at_user_line()}")
+        raise InvalidTypeError(f"stateless_{kind}: dtype is a float one, not {chosen.name}{at_user_line()}")
     numbers: Tensor = stateless_numbers(shape_tensor(shape), seed, kind, chosen)
     return numbers
 

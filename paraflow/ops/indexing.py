@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -105,7 +105,7 @@ def _number(item: Any, bounds: list[Tensor]) -> Any:
                 return int(tensor.spec.value)
             bounds.append(tensor)
             return BOUND
-    raise InvalidArgumentError(
+    raise InvalidTypeError(
         f"cannot index a tensor with {item!r}: ints, slices, ..., None and integer scalars can stand in a key, or an "
         f"integer vector alone; see also gather and boolean_mask{at_user_line()}"
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import DtypeError, GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import DType, as_dtype, is_complex, is_floating, is_integer, is_signed, real_dtype
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -433,7 +433,7 @@ def accumulate_n(
     """`add_n`, of tensors whose common shape and dtype may be given; raises GraphError where they differ."""
     total = add_n(inputs, name=name or "AccumulateN")
     if tensor_dtype is not None and total.dtype != as_dtype(tensor_dtype):
-        raise DtypeError(f"accumulate_n: the tensors are {total.dtype.name}, not {tensor_dtype}{at_user_line()}")
+        raise InvalidTypeError(f"accumulate_n: the tensors are {total.dtype.name}, not {tensor_dtype}{at_user_line()}")
     if shape is not None:
         total.set_shape(shape)
     return total

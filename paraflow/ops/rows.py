@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from paraflow.errors import DtypeError, GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.graph import innermost, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -71,7 +71,9 @@ class VariableRows(Variable):
         with graph.as_default(), graph.name_scope(self.spec.name + "/"):
             rows = convert(value, self.spec.dtype)
             if rows.dtype != self.spec.dtype:
-                raise DtypeError(f"variable '{self.spec.name}' is {self.spec.dtype.name}, the rows {rows.dtype.name}")
+                raise InvalidTypeError(
+                    f"variable '{self.spec.name}' is {self.spec.dtype.name}, the rows {rows.dtype.name}"
+                )
             result: Tensor = scatter_variable(rows, self.indices, name=name or default, **attrs)
             return result
 
@@ -110,10 +112,10 @@ def scatter_sub(
 def _rows(ref: Variable, indices: Any, updates: Any) -> tuple[Tensor, Tensor]:
     """Indices as a vector and updates as the rows they name."""
     if not ref.spec.shape:
-        raise DtypeError(f"variable '{ref.spec.name}' is a scalar and has no rows{at_user_line()}")
+        raise InvalidTypeError(f"variable '{ref.spec.name}' is a scalar and has no rows{at_user_line()}")
     rows, at = convert(updates, ref.dtype), convert(indices)
     if rows.dtype != ref.dtype:
-        raise DtypeError(f"variable '{ref.spec.name}' is {ref.dtype.name}, the updates {rows.dtype.name}")
+        raise InvalidTypeError(f"variable '{ref.spec.name}' is {ref.dtype.name}, the updates {rows.dtype.name}")
     rest = ref.spec.shape[1:]
     if at.spec.shape is not None and rows.spec.shape is not None and not compatible(
         rows.spec.shape, (*at.spec.shape, *rest)

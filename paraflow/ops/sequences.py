@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import DtypeError, GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64, is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import EARLY, at_user_line, convert, literal, op
@@ -37,6 +37,8 @@ def _(start: Spec, limit: Spec, delta: Spec) -> Spec:
 def _range_size(start: Array, limit: Array, delta: Array) -> int:
     if delta == 0:
         raise InvalidArgumentError("range: delta is 0")
+    if (limit - start) * delta < 0:
+        raise InvalidArgumentError(f"range: steps of {delta} do not lead from {start} to {limit}")
     if is_integer(start.dtype):
         return len(builtins.range(int(start), int(limit), int(delta)))
     return max(0, int(np.ceil((float(limit) - float(start)) / float(delta))))
@@ -51,7 +53,7 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name
     order = [int32, int64, float32, float64]
     for end in ends:
         if end.dtype not in order:
-            raise DtypeError(f"range takes int32, int64, float32 or float64, not {end.dtype}{at_user_line()}")
+            raise InvalidTypeError(f"range takes int32, int64, float32 or float64, not {end.dtype}{at_user_line()}")
     wide = order[max(order.index(x.dtype) for x in ends)] if dtype is None else as_dtype(dtype)
     numbers: Tensor = arange(*(x if x.dtype == wide else cast(x, wide) for x in ends), name=name)
     return numbers

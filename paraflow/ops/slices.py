@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paraflow.errors import DtypeError, GraphError
+from paraflow.errors import GraphError, InvalidTypeError
 from paraflow.graph.dtypes import DType, int32, is_integer
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
@@ -32,7 +32,7 @@ class IndexedSlices:
         self.indices: Tensor = convert(indices)
         self.dense_shape: Tensor | None = None if dense_shape is None else convert(dense_shape)
         if not is_integer(self.indices.dtype):
-            raise DtypeError(f"the indices of IndexedSlices are integers, not {self.indices!r}")
+            raise InvalidTypeError(f"the indices of IndexedSlices are integers, not {self.indices!r}")
 
     def __tensor__(self) -> Tensor:
         """The whole tensor, the rows of one index added up."""

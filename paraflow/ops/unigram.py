@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import DtypeError, GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import float32
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.record import at_user_line, convert, op
@@ -79,7 +79,7 @@ def _(
 ) -> tuple[Spec, Spec, Spec]:
     specs = candidate_specs(true_classes, num_sampled)
     if weights.dtype != float32:
-        raise DtypeError(f"weights are float32, not {weights.dtype.name}")
+        raise InvalidTypeError(f"weights are float32, not {weights.dtype.name}")
     if weights.rank != 1:
         raise GraphError(f"weights are a vector, not of shape {format_dims(weights.shape)}")
     return specs

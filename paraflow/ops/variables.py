@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import DtypeError, GraphError, InvalidArgumentError, OutOfRangeError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError, OutOfRangeError
 from paraflow.graph.dtypes import DType, is_floating, is_integer
 from paraflow.graph.graph import control_dependencies, get_default_graph, innermost, name_scope
 from paraflow.graph.node import Tensor
@@ -93,7 +93,7 @@ def _(counter: Spec, limit: int) -> tuple[Spec, ...]:
 def count_up_to(ref: Variable, limit: int, name: str | None = None) -> Tensor:
     """Add 1 to the integer scalar ``ref``; the output is its value before. Raises OutOfRangeError at ``limit``."""
     if not is_integer(ref.dtype):
-        raise DtypeError(f"count_up_to counts in integers, not in {ref!r}{at_user_line()}")
+        raise InvalidTypeError(f"count_up_to counts in integers, not in {ref!r}{at_user_line()}")
     if ref.spec.shape:
         raise GraphError(f"count_up_to needs a scalar, not {ref!r}{at_user_line()}")
     with name_scope(name or "CountUpTo") as scope, control_dependencies([below_limit(ref, limit=limit)]):
@@ -134,7 +134,7 @@ def scattered(value, updates, indices, how="update"):
 def _(value: Spec, updates: Spec, indices: Spec, how: str) -> Spec:
     need_integers(indices, "indices")
     if how == "div" and not is_floating(value.dtype):
-        raise DtypeError(f"scatter_div of {value.dtype.name}: it is for floating point")
+        raise InvalidTypeError(f"scatter_div of {value.dtype.name}: it is for floating point")
     if value.shape is None or indices.shape is None or not indices.shape or indices.shape[-1] is None:
         return Spec(value.dtype, value.shape)
     depth = indices.shape[-1]

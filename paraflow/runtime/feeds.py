@@ -9,7 +9,7 @@ import numpy as np
 
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
-from paraflow.errors import InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import is_bool, is_element, is_floating, is_integer, is_real, limits
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
@@ -27,7 +27,7 @@ def check_feed(tensor: Tensor, value: Any) -> Array:
     integer one; a fraction fed to an integer tensor raises InvalidArgumentError.
     """
     if isinstance(value, Tensor):
-        raise InvalidArgumentError(f"the value fed for '{tensor.name}' is a tensor; run it first and feed its value")
+        raise InvalidTypeError(f"the value fed for '{tensor.name}' is a tensor; run it first and feed its value")
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -76,7 +76,10 @@ def feed_tensor(graph: Graph, key: Any) -> Tensor:
 
     A variable cannot: it is read at several places of a program, and its assignments would not see the feed.
     """
-    element = graph.as_graph_element(key)
+    try:
+        element = graph.as_graph_element(key)
+    except GraphError as error:
+        raise InvalidTypeError(f"cannot interpret {key!r} as a tensor to be fed: {error}") from None
     if isinstance(element, Tensor) and element.op.record.reads and key is not element and key != element.name:
         raise InvalidArgumentError(f"{key!r} cannot be fed; set its value with load(), or feed a tensor made of it")
     if isinstance(element, Operation):

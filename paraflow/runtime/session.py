@@ -183,6 +183,8 @@ class Session:
         """
         tensors: list[Tensor] = []
         arrays: list[Array] = []
+        if feed_dict is not None and not isinstance(feed_dict, Mapping):
+            raise TypeError(f"feed_dict is a dictionary of tensors and their values, not {feed_dict!r}")
         for key, value in (feed_dict or {}).items():
             tensor = self._feeds.get(key)
             if tensor is None:
