@@ -100,7 +100,8 @@ class PermissionDeniedError(OpError):
 class AbortedError(OpError):
     """An operation was ended from outside.
 
-    This and the classes below are for programs to name; paraflow itself raises none of them.
+    This and the classes below are for programs to name; of itself paraflow raises none of them, and some for what the
+    function of a `py_func` has raised.
     """
 
     error_code = 10

@@ -11,6 +11,7 @@ from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import TensorShape, as_dims, format_dims
 from paraflow.nn import initializers
+from paraflow.nn.activations import as_activation
 from paraflow.nn.convolution_layers import (
     Conv1D,
     Conv2D,
@@ -126,7 +127,7 @@ class Dense(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(trainable, name, activity_regularizer=activity_regularizer, **kwargs)
-        self.units, self.activation, self.use_bias = units, activation, use_bias
+        self.units, self.activation, self.use_bias = units, as_activation(activation), use_bias
         self._kernel = kernel_initializer, kernel_regularizer, kernel_constraint
         self._bias = bias_initializer or initializers.zeros(), bias_regularizer, bias_constraint
         self.kernel: Any = None
@@ -244,7 +245,7 @@ def layer_norm(
             y = multiply(x - mean, rsqrt(variance + _EPSILON))
             y = y if gamma is None else y * gamma
             y = y if beta is None else y + beta
-        return y if activation_fn is None else activation_fn(y)
+        return finished(y, None, as_activation(activation_fn))
 
 
 def mlp(
@@ -260,12 +261,14 @@ def mlp(
     With a ``normalizer`` (`batch_normalization`, say) these layers have no bias, and it stands before the activation.
     Inputs [n, d...] are flattened; the outputs are [n, units[-1]].
     """
+    function = as_activation(activation)
     with variable_scope(None, default_name=name):
         x = flatten(inputs) if convert(inputs).spec.rank != 2 else convert(inputs)
         for width in units[:-1]:
             if normalizer is None:
-                x = dense(x, width, activation, kernel_initializer=kernel_initializer)
+                x = dense(x, width, function, kernel_initializer=kernel_initializer)
             else:
-                x = activation(normalizer(dense(x, width, None, False, kernel_initializer=kernel_initializer)))
+                x = normalizer(dense(x, width, None, False, kernel_initializer=kernel_initializer))
+                x = finished(x, None, function)
         outputs: Tensor = dense(x, units[-1], kernel_initializer=kernel_initializer)
         return outputs

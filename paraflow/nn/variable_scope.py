@@ -262,15 +262,17 @@ def get_variable(
 ) -> Variable:
     """The variable ``name`` of the open `variable_scope`: made, or where the scope reuses variables found.
 
-    ``initializer`` is a function of a shape and a dtype, one without arguments, or a value, which then says the shape;
-    without one, here and in the scope, floating point starts as `glorot_uniform` and everything else at zero. What
-    ``regularizer`` makes of the variable is added to the collection REGULARIZATION_LOSSES. ``dtype`` defaults to the
-    scope's, which is float32 by default. The further arguments are those of `Variable`.
+    ``initializer`` is a function of a shape and a dtype, a class of such (`paraflow.zeros_initializer`), the name of
+    one in `paraflow.initializers`, a function without arguments, or a value, which then says the shape; without one,
+    here and in the scope, floating point starts as `glorot_uniform` and everything else at zero. What ``regularizer``
+    makes of the variable is added to the collection REGULARIZATION_LOSSES. ``dtype`` defaults to the scope's, which is
+    float32 by default. The further arguments are those of `Variable`.
 
     Raises ValueError for a variable that is there and not to be reused, or to be reused and not there, for a shape or
     dtype other than that of the one that is there, and where the shape is not known.
     """
     scope = get_variable_scope()
+    initializer = initializers.as_initializer(initializer)
     keywords: dict[str, Any] = {
         "shape": shape,
         "dtype": scope.dtype if dtype is None else as_dtype(dtype),
@@ -359,6 +361,7 @@ def _check_shared(known: Variable, shape: Any, dtype: DType | None) -> None:
 
 def _initial(name: str, shape: Any, dtype: DType | None, initializer: Any) -> Any:
     """What `Variable` takes as initial value."""
+    initializer = initializers.as_initializer(initializer)
     if initializer is not None and not callable(initializer):
         if shape is not None:
             raise GraphError(f"if the initializer of {name} is a value, do not specify its shape{at_user_line()}")

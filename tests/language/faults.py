@@ -69,6 +69,15 @@ def of_other_graph(use):
     return fault
 
 
+def raiser(kind):
+    """A function that raises ``kind``."""
+
+    def function():
+        raise kind("no")
+
+    return function
+
+
 def after(tf, tensor):
     with tf.control_dependencies([tensor]):
         return tf.constant(1.0)
@@ -494,7 +503,12 @@ SESSIONS = {
         tf.placeholder_with_default(True, []), lambda: [f(tf, 1)], lambda: [f(tf, 1), f(tf, 1)]
     ),
     "case of no pairs": lambda tf: tf.case([f(tf, 1)]),
-    "py_func that raises": lambda tf: tf.py_func(lambda: [][1], [], "float32"),
+    "py_func that raises KeyError": lambda tf: tf.py_func(raiser(KeyError), [], "float32"),
+    "py_func that raises ValueError": lambda tf: tf.py_func(raiser(ValueError), [], "float32"),
+    "py_func that raises TypeError": lambda tf: tf.py_func(raiser(TypeError), [], "float32"),
+    "py_func at the end of an iterator": lambda tf: tf.py_func(raiser(StopIteration), [], "float32"),
+    "py_func without memory": lambda tf: tf.py_func(raiser(MemoryError), [], "float32"),
+    "py_func that is to come": lambda tf: tf.py_func(raiser(NotImplementedError), [], "float32"),
     "py_func of another number": lambda tf: tf.py_func(lambda: (1.0, 2.0), [], ["float32"]),
     "TensorArray read outside": lambda tf: tf.TensorArray("float32", 2).read(5),
     "TensorArray written twice": lambda tf: tf.TensorArray("float32", 2).write(0, 1.0).write(0, 1.0).stack(),
