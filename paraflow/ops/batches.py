@@ -121,13 +121,13 @@ def repeat(input: Any, repeats: Any, axis: int | None = None, name: str | None =
         return gather(x, searchsorted(ends, places, "right"), axis=axis)
 
 
-@op(dtypes="int", view=True)
+@op(dtypes="int")
 def below(numbers, limit=0):
     """``numbers``; raises InvalidArgumentError unless all are in [0, limit)."""
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < limit:
         worst = numbers.min() if numbers.min() < 0 else numbers.max()
         raise InvalidArgumentError(f"dynamic_partition: {worst} is not in [0, {limit})")
-    return numbers
+    return numbers.copy()
 
 
 @below.shape

@@ -37,7 +37,7 @@ def _(start: Spec, limit: Spec, delta: Spec) -> Spec:
 def _range_size(start: Array, limit: Array, delta: Array) -> int:
     if delta == 0:
         raise InvalidArgumentError("range: delta is 0")
-    if (limit - start) * delta < 0:
+    if limit < start if delta > 0 else limit > start:
         raise InvalidArgumentError(f"range: steps of {delta} do not lead from {start} to {limit}")
     if is_integer(start.dtype):
         return len(builtins.range(int(start), int(limit), int(delta)))

@@ -65,7 +65,7 @@ def test_a_function_without_results_is_an_operation(session):
         (lambda a: a.astype(np.float64), pf.float32, "is float64, but expects float32"),
         (lambda a: 3.0, pf.int64, "is float64, but expects int64"),
         (lambda a: (a, a), [pf.float32], "returns 2 values, but expects to see 1"),
-        (lambda a: float("boom"), pf.float32, r"lambda> has raised ValueError: .*'boom'"),
+        (lambda a: float("boom"), pf.float32, r"lambda>> has raised ValueError: .*'boom'"),
     ],
 )
 def test_functions_that_fail(session, function, dtypes, message):
