@@ -157,7 +157,7 @@ def multinomial(
 def _need_seed(seed: Spec) -> None:
     need_integers(seed, "the two numbers of a seed")
     if seed.shape not in ((2,), (None,), None):
-        raise GraphError(f"a seed is two integers, not of shape {format_dims(seed.shape)}")
+        raise GraphError(f"a seed is two integers, not {seed.dtype.name} of shape {format_dims(seed.shape)}")
 
 
 @op(same=())

@@ -13,7 +13,7 @@ from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, broadcast, merge
 from paraflow.ops.array import identity, unbroadcast, zeros_like
-from paraflow.ops.complexes import complex
+from paraflow.ops.complexes import complex, conj, imag
 from paraflow.ops.logic import greater, greater_equal, less, less_equal, not_equal, select
 
 Pair = tuple[Tensor | None, Tensor | None]
@@ -204,15 +204,18 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return complex(div_no_nan(dy, y), zeros_like(y)) * x
 
 
-@op(elementwise=True, dtypes="real")
+@op(elementwise=True, dtypes="numeric", holomorphic=False)
 def sign(x):
-    """-1, 0 or 1; NaN stays NaN."""
+    """-1, 0 or 1; of complex numbers x / |x|, and 0 of 0. NaN stays NaN."""
     return np.sign(x)
 
 
 @sign.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return zeros_like(y)
+    if not is_complex(y.dtype):
+        return zeros_like(y)
+    turn = div_no_nan(imag(conj(y) * dy), abs(y.op.inputs[0]))  # a sign can only turn
+    return y * complex(zeros_like(turn), turn)
 
 
 @op(elementwise=True, dtypes="numeric")
