@@ -191,7 +191,9 @@ def variable_scope(
     """
     store = _store()
     outer = store.scope
+    operations = name_or_scope.name.rpartition("/")[2] if isinstance(name_or_scope, VariableScope) else name_or_scope
     if name_or_scope is None:
+        operations = default_name  # names of operations are made unique by themselves
         if default_name is None:
             raise TypeError(f"if default_name is None, name_or_scope is required{at_user_line()}")
         if reuse:
@@ -204,9 +206,9 @@ def variable_scope(
         "initializer": initializer, "regularizer": regularizer, "custom_getter": custom_getter, "dtype": dtype,
         "constraint": constraint, "caching_device": caching_device, "use_resource": use_resource,
     }  # fmt: skip
-    last = (name_or_scope if isinstance(name_or_scope, str) else name_or_scope.name).rpartition("/")[2]
     graph = get_default_graph()
-    with graph.name_scope((last or None) if auxiliary_name_scope else (graph.get_name_scope() + "/").lstrip("/")) as at:
+    inner = (operations or None) if auxiliary_name_scope else (graph.get_name_scope() + "/").lstrip("/")
+    with graph.name_scope(inner) as at:
         if isinstance(name_or_scope, VariableScope):
             store.scope = name_or_scope.changed(reuse=reuse or None, **changes)
         else:
