@@ -34,6 +34,7 @@ NAMESPACES = (
 )  # fmt: skip
 MAY_IMPORT = {
     "errors": set(),
+    "absent": set(),
     "native": set(),
     "graph": GRAPH,
     "ops": OPS,
@@ -56,7 +57,7 @@ MAY_IMPORT = {
     "runtime": RUNTIME,
     "parallel": PARALLEL,
     "testing": {*PARALLEL, "autodiff", "testing"},
-    "data": {"data"},
+    "data": {"absent", "data"},
     "summary": {*OPS, "comm", "summary"},
     "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "summary", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},

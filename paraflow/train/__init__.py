@@ -121,5 +121,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Threads that end together, for which few programs ask."""
     if name not in ("Coordinator", "LooperThread"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise importlib.import_module("paraflow.absent").refusal(__name__, name)
     return getattr(importlib.import_module("paraflow.train.coordinator"), name)
