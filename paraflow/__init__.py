@@ -460,9 +460,9 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is in ``_LATER`` when it is first used (PEP 562)."""
+    """Load what is in ``_LATER`` when it is first used (PEP 562); say of what there is not what serves instead."""
     if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise importlib.import_module("paraflow.absent").refusal(__name__, name)
     module = importlib.import_module(_LATER[name])
     thing = module if module.__name__ == f"paraflow.{name}" else getattr(module, name)
     globals()[name] = thing

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Sequence
 from typing import Any
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, InvalidTypeError
 from paraflow.graph.dtypes import is_complex, is_differentiable, items
 from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.node import Operation, Tensor
@@ -142,9 +142,9 @@ def _cotangents_of(ys: list[Tensor], grad_ys: Any) -> list[Tensor]:
         raise GraphError(f"gradients: {len(ys)} ys but {len(given)} grad_ys")
     for y in ys:
         if not is_differentiable(y.dtype):
-            raise GraphError(f"gradients of {y.op.where()} are not defined: it is {y.dtype.name}")
+            raise InvalidTypeError(f"gradients of {y.op.where()} are not defined: it is {y.dtype.name}")
         if is_complex(y.dtype) and not _as_list(grad_ys):
-            raise GraphError(f"gradients of complex numbers ({y.op.where()}) need grad_ys; real(y) needs none")
+            raise InvalidTypeError(f"gradients of complex numbers ({y.op.where()}) need grad_ys; real(y) needs none")
     return [ones_like(y) if dy is None else _cotangent_of(y, dy) for y, dy in zip(ys, given, strict=True)]
 
 

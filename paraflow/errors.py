@@ -56,7 +56,7 @@ class UnknownNameError(GraphError, KeyError):
 
 
 class ShapeError(InvalidArgumentError, GraphError):
-    """Shapes that might have fitted when the graph was built; those that were fed do not."""
+    """Shapes or arguments that do not fit, which TensorFlow would find out in a run: found in one, or earlier."""
 
 
 class InvalidTypeError(InvalidArgumentError, GraphError, TypeError):
@@ -81,6 +81,10 @@ class FailedPreconditionError(OpError):
     error_code = 9
 
 
+class ClosedSessionError(FailedPreconditionError, RuntimeError):
+    """A session was asked for something after its end: a RuntimeError, as in TensorFlow."""
+
+
 class AlreadyExistsError(OpError):
     """What is to be made is there already."""
 
@@ -96,7 +100,8 @@ class PermissionDeniedError(OpError):
 class AbortedError(OpError):
     """An operation was ended from outside.
 
-    This and the classes below are for programs to name; paraflow itself raises none of them.
+    This and the classes below are for programs to name; of itself paraflow raises none of them, and some for what the
+    function of a `py_func` has raised.
     """
 
     error_code = 10

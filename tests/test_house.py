@@ -34,6 +34,7 @@ NAMESPACES = (
 )  # fmt: skip
 MAY_IMPORT = {
     "errors": set(),
+    "absent": set(),
     "native": set(),
     "graph": GRAPH,
     "ops": OPS,
@@ -57,7 +58,7 @@ MAY_IMPORT = {
     "parallel": PARALLEL,
     "testing": {*PARALLEL, "autodiff", "testing"},
     "monitored": {*PARALLEL, *CONTROL, "train", "summary", "logging", "monitored"},
-    "data": {"data"},
+    "data": {"absent", "data"},
     "summary": {*OPS, "comm", "summary"},
     "experiment": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "summary", "experiment"},
     "simulate": {*PARALLEL, *AUTODIFF, "nn", "train", "data", "experiment", "simulate"},

@@ -12,6 +12,7 @@ from typing import Any
 from paraflow.control.loops import check_kept, looping
 from paraflow.control.structure import check_same, flatten, pack, tensor_of
 from paraflow.control.tracing import kept_of
+from paraflow.errors import InvalidTypeError
 from paraflow.graph.dtypes import as_dtype
 from paraflow.graph.graph import get_default_graph, name_scope
 from paraflow.graph.node import Tensor
@@ -109,7 +110,7 @@ def map_fn(
             made = [tensor_of(leaf) for leaf in flatten(returned)]
             for tensor, expected in zip(made, dtypes or [t.dtype for t in rows], strict=True):
                 if tensor.dtype != expected:
-                    raise TypeError(
+                    raise InvalidTypeError(
                         f"map_fn: fn returns {tensor.dtype.name}, but {expected.name} is expected; say so with dtype="
                         f"{at_user_line()}"
                     )

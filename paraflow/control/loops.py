@@ -8,6 +8,7 @@ from typing import Any
 from paraflow.control.structure import check_same, flatten, leaf_of, pack, tensor_of
 from paraflow.control.tensor_array import TensorArray
 from paraflow.control.tracing import check_scalar_bool, kept_of, operation_of
+from paraflow.errors import InvalidTypeError
 from paraflow.graph.graph import control_dependencies, get_default_graph, name_scope
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program
@@ -203,7 +204,7 @@ def _less_known(dims: Dims, than: Dims) -> bool:
 def check_kept(what: str, number: int, result: Tensor, feed: Tensor) -> None:
     """Raise TypeError or ValueError unless what one turn carries on can be given to the next one."""
     if result.dtype != feed.dtype:
-        raise TypeError(
+        raise InvalidTypeError(
             f"loop variable {number} enters the loop as {feed.dtype.name}, but {what} returns {result.dtype.name}"
             f"{at_user_line()}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from paraflow.errors import InvalidArgumentError
+from paraflow.errors import InvalidTypeError
 from paraflow.graph.dtypes import DType, as_dtype, items
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Operation, Tensor
@@ -113,7 +113,7 @@ class TensorArray:
     def _value(self, value: Any) -> Tensor:
         tensor = convert(value, None if hasattr(value, "dtype") else self._dtype)
         if tensor.dtype != self._dtype:
-            raise InvalidArgumentError(
+            raise InvalidTypeError(
                 f"a TensorArray of {self._dtype.name} cannot hold '{tensor.name}', which is {tensor.dtype.name}"
                 f"{at_user_line()}"
             )

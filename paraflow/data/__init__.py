@@ -6,6 +6,9 @@ set each. The order of an epoch is a pure function of
 single process would see.
 """
 
+from typing import Any
+
+from paraflow.absent import refusal
 from paraflow.data.batches import Batch, Batches
 from paraflow.data.dataset import Dataset
 from paraflow.data.idx import read_idx
@@ -14,3 +17,8 @@ from paraflow.data.own import OwnBatches
 from paraflow.data.sources import load
 
 __all__ = ["Batch", "Batches", "Dataset", "OwnBatches", "global_batches", "load", "permutation", "read_idx", "shard"]
+
+
+def __getattr__(name: str) -> Any:
+    """Nothing: the error says what serves in the place of TensorFlow's."""
+    raise refusal(__name__, name)

@@ -115,6 +115,8 @@ class Graph:
         own = name.endswith("/")
         full = name[:-1] if own else self._scope + name
         counts = self._name_counts if mark_as_used else dict(self._name_counts)
+        if not _NAME.fullmatch(full):
+            raise GraphError(f"{full!r} is not a valid name: letters, digits and _.\\-/ make one")
         key = full if full.islower() else full.lower()
         if own and full not in self._named():
             counts.setdefault(key, 1)

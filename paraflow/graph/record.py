@@ -170,7 +170,7 @@ class OpRecord:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Add this operation to the default graph; arguments as in the body's signature, and ``name``.
 
-        Raises InvalidArgumentError for a dtype the operation does not take and GraphError for shapes that do
+        Raises InvalidTypeError for a dtype the operation does not take and GraphError for shapes that do
         not fit, each naming the operation and the user's line.
         """
         operands, attrs, name = self._bind(args, kwargs)
@@ -228,12 +228,12 @@ class OpRecord:
             if i in group:
                 dtype = dtype or tensor.dtype
                 if tensor.dtype != dtype:
-                    raise InvalidArgumentError(
+                    raise InvalidTypeError(
                         f"{self.name} needs operands of one dtype, but got {dtype.name} and {tensor.dtype.name} "
                         f"(operand {i}, {tensor.name}); use cast{at_user_line()}"
                     )
                 if kind_of(dtype) not in self.kinds:
-                    raise InvalidArgumentError(
+                    raise InvalidTypeError(
                         f"{self.name} takes {self.dtypes} tensors, but operand {i} ({tensor.name}) is "
                         f"{dtype.name}{at_user_line()}"
                     )
@@ -263,7 +263,7 @@ class OpRecord:
         except GraphError as error:
             shapes = ", ".join(format_dims(spec.shape) for spec in specs)
             place = f" at {source[0]}:{source[1]}" if source else ""
-            raise GraphError(f"{self.name}({shapes}){place}: {error}") from None
+            raise type(error)(f"{self.name}({shapes}){place}: {error}") from None
 
     def infer(self, specs: tuple[Spec, ...], attrs: Mapping[str, Any]) -> tuple[Spec, ...]:
         """Dtype and shape of every output, by the shape rule or, for elementwise records, by broadcasting."""
@@ -421,7 +421,7 @@ def literal(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     except ValueError as error:
         raise InvalidArgumentError(f"cannot make an array of {value!r}: {error}{at_user_line()}") from None
     if not is_element(array.dtype):
-        raise InvalidArgumentError(f"cannot make a tensor of {value!r}{at_user_line()}")
+        raise InvalidTypeError(f"cannot make a tensor of {value!r}{at_user_line()}")
     if dtype is None and not typed:
         narrow = {float64: float32, int64: int32}.get(array.dtype, array.dtype)
         dtype = array.dtype if array.dtype == int64 and not np.array_equal(array.astype(narrow), array) else narrow

@@ -12,9 +12,9 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, InvalidTypeError, ShapeError
 from paraflow.graph.dimension import Dimension, size_of
-from paraflow.graph.dtypes import DType
+from paraflow.graph.dtypes import DType, is_integer
 
 Dims = tuple[int | None, ...] | None
 
@@ -40,6 +40,12 @@ class Spec:
     def rank(self) -> int | None:
         """The number of dimensions, or None."""
         return None if self.shape is None else len(self.shape)
+
+
+def need_integers(spec: Spec, what: str) -> None:
+    """Raise InvalidTypeError, naming ``what``, unless the elements are integers."""
+    if not is_integer(spec.dtype):
+        raise InvalidTypeError(f"{what} are integers, not {spec.dtype.name}")
 
 
 class TensorShape:
@@ -270,9 +276,9 @@ def broadcast(*shapes: Dims) -> Dims:
 
 
 def normal_axis(axis: int, rank: int, what: str = "axis") -> int:
-    """``axis`` counted from the front; raises GraphError when it is out of range."""
+    """``axis`` counted from the front; raises ShapeError, which is a ValueError, when it is out of range."""
     if not -rank <= axis < rank:
-        raise GraphError(f"{what} {axis} is out of range for a tensor of rank {rank}")
+        raise ShapeError(f"{what} {axis} is out of range for a tensor of rank {rank}")
     return axis % rank
 
 
@@ -283,5 +289,5 @@ def normal_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     given = (axis,) if isinstance(axis, int) else tuple(axis)
     axes = tuple(sorted(normal_axis(a, rank) for a in given))
     if len(set(axes)) != len(axes):
-        raise GraphError(f"axes {list(given)} name one axis twice")
+        raise ShapeError(f"axes {list(given)} name one axis twice")
     return axes

@@ -9,6 +9,7 @@ from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import TensorShape, as_dims
 from paraflow.nn import convolution, convolution_gradients, initializers
+from paraflow.nn.activations import as_activation
 from paraflow.nn.convolution import Numbers, Windows
 from paraflow.nn.initializers import Initializer
 from paraflow.nn.layer import Activation, Constraint, Layer, Regularizer, as_function, finished
@@ -65,7 +66,7 @@ class Conv2D(Layer):
         self.filters = filters
         self.strides, self.padding, self.dilation_rate = strides, padding, dilation_rate
         self.data_format = data_format
-        self.activation, self.use_bias = activation, use_bias
+        self.activation, self.use_bias = as_activation(activation), use_bias
         self._layout = layout(data_format, self._rank)
         self.kernel_size = Windows(self._rank, self._layout, strides, padding).numbers(kernel_size, "kernel_size")
         self._kernel: dict[str, Any] = {

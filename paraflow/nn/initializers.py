@@ -1,4 +1,4 @@
-"""Initial values of variables: functions that return an initializer, a function of a shape and a dtype.
+"""Initial values of variables: an initializer is called with a shape and a dtype.
 
 Names, parameters and, seed for seed, values are those of ``tf.initializers`` (TensorFlow 1.15). Without a ``seed`` of
 its own an initializer takes its numbers from the graph's seed, so they are the same on every rank. ``dtype`` is that of
@@ -7,11 +7,13 @@ the values where none is asked for.
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from paraflow.errors import InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import DType, as_dtype, float32
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, literal
@@ -46,170 +48,274 @@ __all__ = [
     "zeros",
 ]
 
-Initializer = Callable[..., Tensor]
+# What `get_variable` and layers take: an `Initial`, a class of them, any function of a shape and a dtype, or a name.
+Initializer = Callable[..., Any] | str
 
 # A normal distribution cut off at two standard deviations has this standard deviation.
 _TRUNCATED_STDDEV = 0.87962566103423978
 
 
-def _initializer(make: Callable[[Sequence[int], DType], Tensor], default: Any) -> Initializer:
-    """An initializer that calls ``make`` with a shape and a dtype."""
+class Initial:
+    """The base of initializers: a subclass has its parameters as fields, and makes ``values``."""
 
-    def values(shape: Any, dtype: Any = None, partition_info: Any = None) -> Tensor:
-        sizes = list(make_shape(shape))
-        return make(sizes, as_dtype(default if dtype is None else dtype))
+    dtype: Any
 
-    return values
+    def __post_init__(self) -> None:
+        self.dtype = as_dtype(self.dtype)
+
+    def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Tensor:
+        """The values for a variable of that shape; ``partition_info`` is TensorFlow's and means nothing here."""
+        return self.values(list(make_shape(shape)), self.dtype if dtype is None else as_dtype(dtype))
+
+    def values(self, shape: Sequence[int], dtype: DType) -> Tensor:
+        """The values, of ``dtype``."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments by which another initializer is the same as this one."""
+        names = inspect.signature(type(self)).parameters
+        return {name: self.dtype.name if name == "dtype" else getattr(self, name) for name in names}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Initial:
+        """The initializer with the arguments that `get_config` has told."""
+        return cls(**config)
 
 
-def zeros(dtype: Any = float32) -> Initializer:
+@dataclass(eq=False, repr=False)
+class Zeros(Initial):
     """All zeros."""
-    return _initializer(array.zeros, dtype)
+
+    dtype: Any = float32
+
+    def values(self, shape: Sequence[int], dtype: DType) -> Tensor:
+        """All zeros."""
+        return array.zeros(shape, dtype)
 
 
-def ones(dtype: Any = float32) -> Initializer:
+@dataclass(eq=False, repr=False)
+class Ones(Initial):
     """All ones."""
-    return _initializer(array.ones, dtype)
+
+    dtype: Any = float32
+
+    def values(self, shape: Sequence[int], dtype: DType) -> Tensor:
+        """All ones."""
+        return array.ones(shape, dtype)
 
 
-def constant(value: Any = 0, dtype: Any = float32, verify_shape: bool = False) -> Initializer:
+@dataclass(eq=False, repr=False)
+class Constant(Initial):
     """All ``value``, or the values of a list or array in row-major order, the last of them over and over.
 
     With ``verify_shape`` it has to have the shape that is asked for.
     """
 
-    def make(shape: Sequence[int], chosen: DType) -> Tensor:
-        given = literal(value).shape
-        if verify_shape and given != tuple(shape):
+    value: Any = 0
+    dtype: Any = float32
+    verify_shape: bool = False
+
+    def values(self, shape: Sequence[int], dtype: DType) -> Tensor:
+        """The value, as often as it is needed."""
+        given = literal(self.value).shape
+        if self.verify_shape and given != tuple(shape):
             raise InvalidArgumentError(
                 f"a constant initializer of shape {given} was asked for {tuple(shape)}{at_user_line()}"
             )
-        return array.make_constant(value, chosen, shape)
-
-    return _initializer(make, dtype)
+        return array.make_constant(self.value, dtype, shape)
 
 
-def random_normal(mean: float = 0.0, stddev: float = 1.0, seed: int | None = None, dtype: Any = float32) -> Initializer:
+@dataclass(eq=False, repr=False)
+class RandomNormal(Initial):
     """Normal numbers."""
-    return _initializer(lambda shape, chosen: random.random_normal(shape, mean, stddev, chosen, seed), dtype)
+
+    mean: float = 0.0
+    stddev: float = 1.0
+    seed: int | None = None
+    dtype: Any = float32
+
+    def values(self, shape: Sequence[int], dtype: DType) -> Tensor:
+        """Normal numbers."""
+        return random.random_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
-def random_uniform(
-    minval: float = 0.0, maxval: float | None = None, seed: int | None = None, dtype: Any = float32
-) -> Initializer:
+@dataclass(eq=False, repr=False)
+class RandomUniform(Initial):
     """Uniform numbers in [minval, maxval); for floating point ``maxval`` is 1 by default."""
-    return _initializer(lambda shape, chosen: random.random_uniform(shape, minval, maxval, chosen, seed), dtype)
+
+    minval: float = 0.0
+    maxval: float | None = None
+    seed: int | None = None
+    dtype: Any = float32
+
+    def values(self, shape: Sequence[int], dtype: DType) -> Tensor:
+        """Uniform numbers."""
+        return random.random_uniform(shape, self.minval, self.maxval, dtype, self.seed)
 
 
-def truncated_normal(
-    mean: float = 0.0, stddev: float = 1.0, seed: int | None = None, dtype: Any = float32
-) -> Initializer:
+@dataclass(eq=False, repr=False)
+class TruncatedNormal(Initial):
     """Normal numbers, those further than two standard deviations from the mean drawn again."""
-    return _initializer(lambda shape, chosen: random.truncated_normal(shape, mean, stddev, chosen, seed), dtype)
+
+    mean: float = 0.0
+    stddev: float = 1.0
+    seed: int | None = None
+    dtype: Any = float32
+
+    def values(self, shape: Sequence[int], dtype: DType) -> Tensor:
+        """Truncated normal numbers."""
+        return random.truncated_normal(shape, self.mean, self.stddev, dtype, self.seed)
 
 
 Mode = Literal["fan_in", "fan_out", "fan_avg"]
 
 
-def variance_scaling(
-    scale: float = 1.0,
-    mode: Mode = "fan_in",
-    distribution: str = "truncated_normal",
-    seed: int | None = None,
-    dtype: Any = float32,
-) -> Initializer:
+class VarianceScaling(Initial):
     """Numbers of variance ``scale`` / n, where n is the number of a unit's inputs, of its outputs, or the mean of both.
 
     ``mode`` says which: "fan_in", "fan_out" or "fan_avg". ``distribution`` is "truncated_normal" (or "normal"),
     "untruncated_normal" or "uniform".
     """
-    kind = "truncated_normal" if distribution == "normal" else distribution
-    if scale <= 0 or mode not in _FANS or kind not in ("truncated_normal", "untruncated_normal", "uniform"):
-        raise InvalidArgumentError(
-            f"variance_scaling takes a scale above 0, a mode of {', '.join(_FANS)} and a distribution of normal, "
-            f"truncated_normal, untruncated_normal and uniform, not {scale}, {mode!r}, {distribution!r}{at_user_line()}"
-        )
 
-    def make(shape: Sequence[int], chosen: DType) -> Tensor:
-        stddev = math.sqrt(scale / _fan(shape, mode))
-        if kind == "uniform":
-            limit = math.sqrt(3.0 * scale / _fan(shape, mode))
-            return random.random_uniform(shape, -limit, limit, chosen, seed)
-        if kind == "untruncated_normal":
-            return random.random_normal(shape, 0.0, stddev, chosen, seed)
-        return random.truncated_normal(shape, 0.0, stddev / _TRUNCATED_STDDEV, chosen, seed)
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: Mode = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: int | None = None,
+        dtype: Any = float32,
+    ) -> None:
+        kinds = "normal", "truncated_normal", "untruncated_normal", "uniform"
+        if scale <= 0 or mode not in _FANS or distribution not in kinds:
+            raise InvalidArgumentError(
+                f"variance_scaling takes a scale above 0, a mode of {', '.join(_FANS)} and a distribution of "
+                f"{', '.join(kinds)}, not {scale}, {mode!r}, {distribution!r}{at_user_line()}"
+            )
+        self.scale, self.mode, self.seed, self.dtype = scale, mode, seed, as_dtype(dtype)
+        self.distribution = "truncated_normal" if distribution == "normal" else distribution
 
-    return _initializer(make, dtype)
+    def values(self, shape: Sequence[int], dtype: DType) -> Tensor:
+        """Numbers of the distribution."""
+        stddev = math.sqrt(self.scale / _fan(shape, self.mode))
+        if self.distribution == "uniform":
+            limit = math.sqrt(3.0 * self.scale / _fan(shape, self.mode))
+            return random.random_uniform(shape, -limit, limit, dtype, self.seed)
+        if self.distribution == "untruncated_normal":
+            return random.random_normal(shape, 0.0, stddev, dtype, self.seed)
+        return random.truncated_normal(shape, 0.0, stddev / _TRUNCATED_STDDEV, dtype, self.seed)
 
 
-def glorot_uniform(seed: int | None = None, dtype: Any = float32) -> Initializer:
+class GlorotUniform(VarianceScaling):
     """Uniform in +-sqrt(6 / (fan_in + fan_out)). Glorot & Bengio (AISTATS 2010), for tanh and for the last layer."""
-    return variance_scaling(1.0, "fan_avg", "uniform", seed, dtype)
+
+    def __init__(self, seed: int | None = None, dtype: Any = float32) -> None:
+        super().__init__(1.0, "fan_avg", "uniform", seed, dtype)
 
 
-def glorot_normal(seed: int | None = None, dtype: Any = float32) -> Initializer:
+class GlorotNormal(VarianceScaling):
     """Truncated normal of standard deviation sqrt(2 / (fan_in + fan_out)). Glorot & Bengio (AISTATS 2010)."""
-    return variance_scaling(1.0, "fan_avg", "truncated_normal", seed, dtype)
+
+    def __init__(self, seed: int | None = None, dtype: Any = float32) -> None:
+        super().__init__(1.0, "fan_avg", "truncated_normal", seed, dtype)
 
 
-def he_uniform(seed: int | None = None, dtype: Any = float32) -> Initializer:
+def he_uniform(seed: int | None = None, dtype: Any = float32) -> VarianceScaling:
     """Uniform in +-sqrt(6 / fan_in). He et al. (ICCV 2015), for layers that end in relu."""
-    return variance_scaling(2.0, "fan_in", "uniform", seed, dtype)
+    return VarianceScaling(2.0, "fan_in", "uniform", seed, dtype)
 
 
-def he_normal(seed: int | None = None, dtype: Any = float32) -> Initializer:
+def he_normal(seed: int | None = None, dtype: Any = float32) -> VarianceScaling:
     """Truncated normal of standard deviation sqrt(2 / fan_in). He et al. (ICCV 2015), for layers that end in relu."""
-    return variance_scaling(2.0, "fan_in", "truncated_normal", seed, dtype)
+    return VarianceScaling(2.0, "fan_in", "truncated_normal", seed, dtype)
 
 
-def lecun_uniform(seed: int | None = None, dtype: Any = float32) -> Initializer:
+def lecun_uniform(seed: int | None = None, dtype: Any = float32) -> VarianceScaling:
     """Uniform in +-sqrt(3 / fan_in). LeCun et al., "Efficient backprop" (1998), for selu and tanh."""
-    return variance_scaling(1.0, "fan_in", "uniform", seed, dtype)
+    return VarianceScaling(1.0, "fan_in", "uniform", seed, dtype)
 
 
-def lecun_normal(seed: int | None = None, dtype: Any = float32) -> Initializer:
+def lecun_normal(seed: int | None = None, dtype: Any = float32) -> VarianceScaling:
     """Truncated normal of standard deviation sqrt(1 / fan_in). LeCun et al., "Efficient backprop" (1998)."""
-    return variance_scaling(1.0, "fan_in", "truncated_normal", seed, dtype)
+    return VarianceScaling(1.0, "fan_in", "truncated_normal", seed, dtype)
 
 
-def uniform_unit_scaling(factor: float = 1.0, seed: int | None = None, dtype: Any = float32) -> Initializer:
+@dataclass(eq=False, repr=False)
+class UniformUnitScaling(Initial):
     """Uniform in +-factor sqrt(3 / n) for shape [..., m] of n rows: keeps the scale of what goes through."""
 
-    def make(shape: Sequence[int], chosen: DType) -> Tensor:
-        limit = math.sqrt(3 / max(1.0, math.prod(shape[:-1]))) * factor
-        return random.random_uniform(shape, -limit, limit, chosen, seed)
+    factor: float = 1.0
+    seed: int | None = None
+    dtype: Any = float32
 
-    return _initializer(make, dtype)
+    def values(self, shape: Sequence[int], dtype: DType) -> Tensor:
+        """Uniform numbers."""
+        limit = math.sqrt(3 / max(1.0, math.prod(shape[:-1]))) * self.factor
+        return random.random_uniform(shape, -limit, limit, dtype, self.seed)
 
 
-def orthogonal(gain: float = 1.0, seed: int | None = None, dtype: Any = float32) -> Initializer:
+@dataclass(eq=False, repr=False)
+class Orthogonal(Initial):
     """``gain`` times a matrix [prod(shape[:-1]), shape[-1]] with orthonormal rows or columns, of which there are fewer.
 
     Saxe, McClelland & Ganguli, "Exact solutions to the nonlinear dynamics of learning" (ICLR 2014).
     """
 
-    def make(shape: Sequence[int], chosen: DType) -> Tensor:
+    gain: float = 1.0
+    seed: int | None = None
+    dtype: Any = float32
+
+    def values(self, shape: Sequence[int], dtype: DType) -> Tensor:
+        """The matrix; raises InvalidArgumentError for fewer than two axes."""
         if len(shape) < 2:
             raise InvalidArgumentError(f"an orthogonal initializer needs 2 axes or more, not {shape}{at_user_line()}")
         rows, columns = math.prod(shape[:-1]), shape[-1]
-        normal = random.random_normal([max(rows, columns), min(rows, columns)], dtype=chosen, seed=seed)
+        normal = random.random_normal([max(rows, columns), min(rows, columns)], dtype=dtype, seed=self.seed)
         q = orthonormal(normal)
-        tensor: Tensor = multiply(array.reshape(transpose(q) if rows < columns else q, list(shape)), gain)
+        tensor: Tensor = multiply(array.reshape(transpose(q) if rows < columns else q, list(shape)), self.gain)
         return tensor
 
-    return _initializer(make, dtype)
 
-
-def identity(gain: float = 1.0, dtype: Any = float32) -> Initializer:
+@dataclass(eq=False, repr=False)
+class Identity(Initial):
     """``gain`` times the identity matrix."""
 
-    def make(shape: Sequence[int], chosen: DType) -> Tensor:
+    gain: float = 1.0
+    dtype: Any = float32
+
+    def values(self, shape: Sequence[int], dtype: DType) -> Tensor:
+        """The matrix; raises InvalidArgumentError for another number of axes than two."""
         if len(shape) != 2:
             raise InvalidArgumentError(f"an identity initializer needs 2 axes, not {shape}{at_user_line()}")
-        tensor: Tensor = multiply(eye(shape[0], shape[1], dtype=chosen), gain)
+        tensor: Tensor = multiply(eye(shape[0], shape[1], dtype=dtype), self.gain)
         return tensor
 
-    return _initializer(make, dtype)
+
+zeros, ones, constant, identity, orthogonal = Zeros, Ones, Constant, Identity, Orthogonal
+random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
+variance_scaling, uniform_unit_scaling = VarianceScaling, UniformUnitScaling
+glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
+
+# What a name stands for. As TensorFlow's layers take them from Keras, random numbers are small by this way.
+_BY_NAME: dict[str, Callable[[], Initial]] = {
+    "zeros": zeros, "ones": ones, "constant": constant, "identity": identity, "orthogonal": orthogonal,
+    "random_normal": lambda: RandomNormal(stddev=0.05), "random_uniform": lambda: RandomUniform(-0.05, 0.05),
+    "truncated_normal": lambda: TruncatedNormal(stddev=0.05), "variance_scaling": variance_scaling,
+    "uniform_unit_scaling": uniform_unit_scaling, "glorot_uniform": glorot_uniform, "glorot_normal": glorot_normal,
+    "he_uniform": he_uniform, "he_normal": he_normal, "lecun_uniform": lecun_uniform, "lecun_normal": lecun_normal,
+}  # fmt: skip
+
+
+def as_initializer(given: Any) -> Any:
+    """What is given for an initializer: the one that a name stands for, one of a class, all else as it is.
+
+    Names are those of Keras, with which "random_normal" and "truncated_normal" have a standard deviation of 0.05, and
+    "random_uniform" lies within 0.05 of 0. Raises ValueError for a name that there is not.
+    """
+    if isinstance(given, str):
+        if given not in _BY_NAME:
+            raise GraphError(f"an initializer is one of {', '.join(_BY_NAME)}, not {given!r}{at_user_line()}")
+        return _BY_NAME[given]()
+    return given() if inspect.isclass(given) else given
 
 
 _FANS: dict[str, Callable[[float, float], float]] = {

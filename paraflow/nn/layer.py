@@ -22,7 +22,8 @@ from paraflow.ops.array import make_placeholder
 from paraflow.ops.nn import bias_add
 from paraflow.ops.state import GraphKeys, Variable
 
-Activation = Callable[[Tensor], Tensor]
+# What layers and cells take: a function or a name, see `as_activation`.
+Activation = Callable[[Tensor], Tensor] | str
 Regularizer = Callable[[Any], Any]
 Constraint = Callable[[Any], Any]
 
@@ -247,7 +248,9 @@ class Layer(WithWeights):
         return f"<paraflow.layers.{type(self).__name__} '{self.name}'>"
 
 
-def finished(y: Tensor, bias: Variable | None, activation: Activation | None, data_format: str = "NHWC") -> Tensor:
+def finished(
+    y: Tensor, bias: Variable | None, activation: Callable[[Tensor], Tensor] | None, data_format: str = "NHWC"
+) -> Tensor:
     """activation(y + bias), as far as there are any."""
     y = y if bias is None else bias_add(y, bias, data_format)
     return y if activation is None else activation(y)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, InvalidTypeError
+from paraflow.graph.dtypes import float32, kind_of
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import TensorShape, as_dims, format_dims
 from paraflow.nn import initializers
+from paraflow.nn.activations import as_activation
 from paraflow.nn.convolution_layers import (
     Conv1D,
     Conv2D,
@@ -125,7 +127,7 @@ class Dense(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(trainable, name, activity_regularizer=activity_regularizer, **kwargs)
-        self.units, self.activation, self.use_bias = units, activation, use_bias
+        self.units, self.activation, self.use_bias = units, as_activation(activation), use_bias
         self._kernel = kernel_initializer, kernel_regularizer, kernel_constraint
         self._bias = bias_initializer or initializers.zeros(), bias_regularizer, bias_constraint
         self.kernel: Any = None
@@ -133,6 +135,8 @@ class Dense(Layer):
 
     def build(self, input_shape: TensorShape) -> None:
         """Make kernel and bias."""
+        if kind_of(self._dtype or float32) not in "fc":
+            raise InvalidTypeError(f"{self.name} is of floating point, not of {self._dtype}: use cast{at_user_line()}")
         dims = as_dims(input_shape)
         width = None if dims is None or len(dims) < 2 else dims[-1]
         if width is None:
@@ -241,7 +245,7 @@ def layer_norm(
             y = multiply(x - mean, rsqrt(variance + _EPSILON))
             y = y if gamma is None else y * gamma
             y = y if beta is None else y + beta
-        return y if activation_fn is None else activation_fn(y)
+        return finished(y, None, as_activation(activation_fn))
 
 
 def mlp(
@@ -257,12 +261,14 @@ def mlp(
     With a ``normalizer`` (`batch_normalization`, say) these layers have no bias, and it stands before the activation.
     Inputs [n, d...] are flattened; the outputs are [n, units[-1]].
     """
+    function = as_activation(activation)
     with variable_scope(None, default_name=name):
         x = flatten(inputs) if convert(inputs).spec.rank != 2 else convert(inputs)
         for width in units[:-1]:
             if normalizer is None:
-                x = dense(x, width, activation, kernel_initializer=kernel_initializer)
+                x = dense(x, width, function, kernel_initializer=kernel_initializer)
             else:
-                x = activation(normalizer(dense(x, width, None, False, kernel_initializer=kernel_initializer)))
+                x = normalizer(dense(x, width, None, False, kernel_initializer=kernel_initializer))
+                x = finished(x, None, function)
         outputs: Tensor = dense(x, units[-1], kernel_initializer=kernel_initializer)
         return outputs

@@ -191,20 +191,24 @@ def variable_scope(
     """
     store = _store()
     outer = store.scope
+    operations = name_or_scope.name.rpartition("/")[2] if isinstance(name_or_scope, VariableScope) else name_or_scope
     if name_or_scope is None:
+        operations = default_name  # names of operations are made unique by themselves
         if default_name is None:
             raise TypeError(f"if default_name is None, name_or_scope is required{at_user_line()}")
         if reuse:
             raise ValueError(f"reuse=True cannot be used without a name_or_scope{at_user_line()}")
         name_or_scope = store.unique(default_name)
+    if not isinstance(name_or_scope, (str, VariableScope)):
+        raise TypeError(f"name_or_scope is a name or a VariableScope, not {name_or_scope!r}{at_user_line()}")
     _no_partitioner(partitioner)
     changes: dict[str, Any] = {
         "initializer": initializer, "regularizer": regularizer, "custom_getter": custom_getter, "dtype": dtype,
         "constraint": constraint, "caching_device": caching_device, "use_resource": use_resource,
     }  # fmt: skip
-    last = (name_or_scope if isinstance(name_or_scope, str) else name_or_scope.name).rpartition("/")[2]
     graph = get_default_graph()
-    with graph.name_scope((last or None) if auxiliary_name_scope else (graph.get_name_scope() + "/").lstrip("/")) as at:
+    inner = (operations or None) if auxiliary_name_scope else (graph.get_name_scope() + "/").lstrip("/")
+    with graph.name_scope(inner) as at:
         if isinstance(name_or_scope, VariableScope):
             store.scope = name_or_scope.changed(reuse=reuse or None, **changes)
         else:
@@ -260,15 +264,17 @@ def get_variable(
 ) -> Variable:
     """The variable ``name`` of the open `variable_scope`: made, or where the scope reuses variables found.
 
-    ``initializer`` is a function of a shape and a dtype, one without arguments, or a value, which then says the shape;
-    without one, here and in the scope, floating point starts as `glorot_uniform` and everything else at zero. What
-    ``regularizer`` makes of the variable is added to the collection REGULARIZATION_LOSSES. ``dtype`` defaults to the
-    scope's, which is float32 by default. The further arguments are those of `Variable`.
+    ``initializer`` is a function of a shape and a dtype, a class of such (`paraflow.zeros_initializer`), the name of
+    one in `paraflow.initializers`, a function without arguments, or a value, which then says the shape; without one,
+    here and in the scope, floating point starts as `glorot_uniform` and everything else at zero. What ``regularizer``
+    makes of the variable is added to the collection REGULARIZATION_LOSSES. ``dtype`` defaults to the scope's, which is
+    float32 by default. The further arguments are those of `Variable`.
 
     Raises ValueError for a variable that is there and not to be reused, or to be reused and not there, for a shape or
     dtype other than that of the one that is there, and where the shape is not known.
     """
     scope = get_variable_scope()
+    initializer = initializers.as_initializer(initializer)
     keywords: dict[str, Any] = {
         "shape": shape,
         "dtype": scope.dtype if dtype is None else as_dtype(dtype),
@@ -357,6 +363,7 @@ def _check_shared(known: Variable, shape: Any, dtype: DType | None) -> None:
 
 def _initial(name: str, shape: Any, dtype: DType | None, initializer: Any) -> Any:
     """What `Variable` takes as initial value."""
+    initializer = initializers.as_initializer(initializer)
     if initializer is not None and not callable(initializer):
         if shape is not None:
             raise GraphError(f"if the initializer of {name} is a value, do not specify its shape{at_user_line()}")

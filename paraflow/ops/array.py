@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError, ShapeError
 from paraflow.graph.dtypes import (
     DType,
     as_dtype,
@@ -225,7 +225,7 @@ def known_early() -> Iterator[None]:
     try:
         yield
     except InvalidArgumentError as error:
-        raise GraphError(str(error)) from None
+        raise ShapeError(str(error)) from None
 
 
 def value_dims(sizes: Spec) -> Dims:
@@ -243,10 +243,10 @@ def value_dims(sizes: Spec) -> Dims:
 
 def vector_value(sizes: Spec) -> tuple[int, ...] | None:
     """The elements of an integer vector, where they are known; raises GraphError when it is something else."""
-    if (sizes.rank is not None and sizes.rank != 1) or (not is_integer(sizes.dtype) and sizes.shape != (0,)):
-        raise GraphError(
-            f"a vector of integers is needed, not {sizes.dtype.name} of shape {format_dims(sizes.shape)}"
-        )
+    if sizes.rank not in (1, None):
+        raise GraphError(f"a vector of integers is needed, not one of shape {format_dims(sizes.shape)}")
+    if not is_integer(sizes.dtype) and sizes.shape != (0,):
+        raise InvalidTypeError(f"a vector of integers is needed, not of {sizes.dtype.name}")
     return None if sizes.value is None else tuple(int(n) for n in sizes.value)
 
 
@@ -289,7 +289,7 @@ def _(tensor: Spec, shape: Spec) -> Spec:
         return Spec(tensor.dtype, value_dims(shape))
     sizes = list(known_sizes)
     if sizes.count(-1) > 1 or min(sizes, default=0) < -1:
-        raise GraphError(f"{sizes} is no shape: one size may be -1, the others are 0 or more")
+        raise ShapeError(f"{sizes} is no shape: one size may be -1, the others are 0 or more")
     total = num_elements(tensor.shape)
     known = int(np.prod([n for n in sizes if n != -1], dtype=np.int64))
     if -1 in sizes:

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import is_integer
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, normal_axis
+from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, need_integers, normal_axis
 from paraflow.ops import gathering
 from paraflow.ops.array import broadcast_to, cast, known_shape, reshape, size_along
 from paraflow.ops.gathering import boolean_mask, multi_index, scatter_nd
@@ -122,12 +121,35 @@ def repeat(input: Any, repeats: Any, axis: int | None = None, name: str | None =
         return gather(x, searchsorted(ends, places, "right"), axis=axis)
 
 
+@op(dtypes="int")
+def below(numbers, limit=0):
+    """``numbers``; raises InvalidArgumentError unless all are in [0, limit)."""
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < limit:
+        worst = numbers.min() if numbers.min() < 0 else numbers.max()
+        raise InvalidArgumentError(f"dynamic_partition: {worst} is not in [0, {limit})")
+    return numbers.copy()
+
+
+@below.shape
+def _(numbers: Spec, limit: int) -> Spec:
+    return Spec(numbers.dtype, numbers.shape)
+
+
+@below.gradient
+def _(y: Tensor, dy: Tensor) -> None:
+    return None
+
+
 def dynamic_partition(data: Any, partitions: Any, num_partitions: int, name: str | None = None) -> list[Tensor]:
-    """``data`` split by number: the i-th tensor has the slices whose place in ``partitions`` holds i."""
+    """``data`` split by number: the i-th tensor has the slices whose place in ``partitions`` holds i.
+
+    A run raises InvalidArgumentError where a number is not in [0, num_partitions).
+    """
     x, numbers = convert(data), convert(partitions)
     if _rank(numbers, "dynamic_partition") == 0:
         x, numbers = expand_dims(x, 0), expand_dims(numbers, 0)
     with name_scope(name or "DynamicPartition"):
+        numbers = below(numbers, limit=num_partitions)
         return [boolean_mask(x, equal(numbers, i), axis=0) for i in builtins.range(num_partitions)]
 
 
@@ -151,8 +173,9 @@ def _(*values: Spec) -> Spec:
     half = len(values) // 2
     inner: Dims = None
     for at, block in zip(values[:half], values[half:], strict=True):
-        if not is_integer(at.dtype) or block.dtype != values[half].dtype:
-            raise GraphError("indices are integers, and all data of one dtype")
+        need_integers(at, "indices")
+        if block.dtype != values[half].dtype:
+            raise InvalidTypeError(f"data are of one dtype, not {values[half].dtype.name} and {block.dtype.name}")
         if at.shape is not None and block.shape is not None:
             if not compatible(at.shape, block.shape[: len(at.shape)]):
                 raise GraphError(f"data {format_dims(block.shape)} does not begin with {format_dims(at.shape)}")
@@ -189,8 +212,7 @@ def tensor_scatter_nd_update(tensor, indices, updates):
 
 @tensor_scatter_nd_update.shape
 def _(tensor: Spec, indices: Spec, updates: Spec) -> Spec:
-    if not is_integer(indices.dtype):
-        raise GraphError(f"indices are integers, not {indices.dtype.name}")
+    need_integers(indices, "indices")
     return Spec(tensor.dtype, tensor.shape)
 
 

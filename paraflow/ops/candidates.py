@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError
-from paraflow.graph.dtypes import is_integer
 from paraflow.graph.graph import get_default_graph, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, format_dims
+from paraflow.graph.shape import Spec, format_dims, need_integers
 from paraflow.ops import philox
 from paraflow.ops.array import fill, known_shape, ones
 from paraflow.ops.random import Seeds, operation_seeds, stream_of
@@ -88,8 +87,7 @@ def _probability(classes: Array, sampler: str, range_max: int) -> Array:
 
 def candidate_specs(true_classes: Spec, num_sampled: int) -> tuple[Spec, Spec, Spec]:
     """What samplers return; raises GraphError unless true classes are integers [n, num_true]."""
-    if not is_integer(true_classes.dtype):
-        raise GraphError(f"true classes are integers, not {true_classes.dtype.name}")
+    need_integers(true_classes, "true classes")
     if true_classes.rank not in (2, None):
         raise GraphError(f"true classes are [n, num_true], not {format_dims(true_classes.shape)}")
     float32 = np.dtype("float32")
@@ -187,8 +185,9 @@ def accidental_hits(true_classes, sampled_candidates):
 @accidental_hits.shape
 def _(true_classes: Spec, sampled_candidates: Spec) -> tuple[Spec, Spec]:
     candidate_specs(true_classes, 0)
-    if not is_integer(sampled_candidates.dtype) or sampled_candidates.rank not in (1, None):
-        raise GraphError(f"drawn classes are a vector of integers, not {format_dims(sampled_candidates.shape)}")
+    need_integers(sampled_candidates, "drawn classes")
+    if sampled_candidates.rank not in (1, None):
+        raise GraphError(f"drawn classes are a vector, not {format_dims(sampled_candidates.shape)}")
     return Spec(np.dtype("int32"), (None,)), Spec(np.dtype("int64"), (None,))
 
 

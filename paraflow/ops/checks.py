@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import as_dtype, is_bool, is_integer, limits
 from paraflow.graph.graph import control_dependencies, name_scope
 from paraflow.graph.node import Operation, Tensor
@@ -40,7 +40,7 @@ def assert_that(condition, *data, parts=(), summarize=3):
 @assert_that.shape
 def _(condition: Spec, *data: Spec, **attrs: Any) -> tuple[Spec, ...]:
     if not is_bool(condition.dtype):
-        raise GraphError(f"a condition is bool, not {condition.dtype.name}")
+        raise InvalidTypeError(f"a condition is bool, not {condition.dtype.name}")
     return ()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError
+from paraflow.errors import InvalidTypeError
 from paraflow.graph.dtypes import DType, is_complex, real_dtype
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import OpRecord, convert, op
@@ -110,7 +110,7 @@ def complex(real, imag):
 
 def _whole_dtype(part: DType) -> DType:
     if part.itemsize < 4:
-        raise GraphError(f"there are no complex numbers of {part.name}; use cast")
+        raise InvalidTypeError(f"there are no complex numbers of {part.name}; use cast")
     return np.dtype(f"complex{part.itemsize * 16}")
 
 

@@ -10,72 +10,112 @@ from typing import Any
 from paraflow.errors import GraphError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert
-from paraflow.graph.shape import format_dims, normal_axis
+from paraflow.graph.shape import normal_axis
 from paraflow.ops.array import reshape, size_along
-from paraflow.ops.linalg import matmul
+from paraflow.ops.linalg import matmul, matrix_diag_part
 from paraflow.ops.math import multiply
 from paraflow.ops.rearrange import transpose
 from paraflow.ops.reduce import reduce_sum
+from paraflow.ops.shapes import ensure_shape
 
-# One name (a letter, a number) for each axis of a tensor; axes of equal name run together.
+# One name for each axis of a tensor: a letter, a number, or for one of an ellipsis a pair ("...", which from the
+# right). Axes of equal name run together.
 Labels = list[Any]
+ELLIPSIS = "..."
 
 
 def einsum(equation: str, *inputs: Any, name: str = "einsum") -> Tensor:
     """The sum of products that ``equation`` describes in Einstein's convention, e.g. ``"bij,bjk->bik"``.
 
-    One group of letters for the axes of each input, then those of the output; without ``->`` the output has the letters
-    that occur once, in alphabetical order. Pairs of inputs are contracted from left to right. Raises GraphError for
-    sizes that do not fit, for an ellipsis and for a letter that occurs twice in one group.
+    One group of letters for the axes of each input, then those of the output. A letter twice in a group takes the
+    diagonal of its axes (``"ii->"`` is the trace). ``...`` stands for all axes that have no letter, which broadcast.
+    Without ``->`` the output has the axes of the ellipses and then the letters that occur once, in alphabetical order.
+    Pairs of inputs are contracted from left to right. Raises GraphError for an equation that is none and for sizes that
+    do not fit.
     """
-    tensors = [convert(x) for x in inputs]
-    operands, output = _parse(equation)
-    if len(operands) != len(tensors):
-        raise GraphError(f"einsum: {equation!r} is for {len(operands)} inputs, not {len(tensors)}{at_user_line()}")
+    if not inputs:
+        raise GraphError(f"einsum: {equation!r} needs tensors{at_user_line()}")
+    dtype = next((x.dtype for x in inputs if hasattr(x, "dtype")), None)
+    tensors = [convert(x, dtype) for x in inputs]
+    what = f"einsum {equation!r}"
     with tensors[0].graph.name_scope(name):
-        sizes = _label_sizes(tensors, operands, f"einsum {equation!r}")
-        total, labels = tensors[0], operands[0]
+        tensors, operands, output = _parse(equation, tensors, what)
+        _check_sizes(tensors, operands, what)
+        pairs = [_diagonals(x, labels) for x, labels in zip(tensors, operands, strict=True)]
+        total, labels = pairs[0]
         for i in range(1, len(tensors)):
-            keep = {*output, *(label for later in operands[i + 1 :] for label in later)}
-            total, labels = _contract((total, labels), (tensors[i], operands[i]), keep, sizes)
+            keep = {*output, *(label for _, later in pairs[i + 1 :] for label in later)}
+            total, labels = _contract((total, labels), pairs[i], keep)
         total, labels = _sum_out(total, labels, output)
         return _arrange(total, labels, output)
 
 
-def _parse(equation: str) -> tuple[list[Labels], Labels]:
-    """The labels of each input and of the output."""
+def _parse(equation: str, tensors: list[Tensor], what: str) -> tuple[list[Tensor], list[Labels], Labels]:
+    """The tensors, of known rank now, the labels of each, and those of the output."""
     left, arrow, right = equation.replace(" ", "").partition("->")
-    operands = [list(group) for group in left.split(",")]
-    letters = [letter for group in operands for letter in group]
-    output = list(right) if arrow else sorted(x for x in letters if letters.count(x) == 1)
-    for group in (*operands, output):
-        if len(set(group)) != len(group) or not all(x.isalpha() for x in group):
-            raise GraphError(
-                f"einsum: {equation!r} has the group {''.join(group)!r}; a group is made of different "
-                f"letters{at_user_line()}"
-            )
-    if not set(output) <= set(letters):
-        raise GraphError(f"einsum: {equation!r} has letters in the output that no input has{at_user_line()}")
-    return operands, output
+    groups = left.split(",")
+    if len(groups) != len(tensors):
+        raise GraphError(f"{what} is for {len(groups)} inputs, not {len(tensors)}{at_user_line()}")
+    ranked = [x if x.spec.rank is not None or ELLIPSIS in group else ensure_shape(x, [None] * len(group))
+              for x, group in zip(tensors, groups, strict=True)]  # fmt: skip
+    operands = [_labels(group, x.spec.rank, f"{what}: {x.name}") for x, group in zip(ranked, groups, strict=True)]
+    every = [label for labels in operands for label in labels]
+    wide = sorted({label for label in every if isinstance(label, tuple)}, key=lambda label: -label[1])
+    if not arrow:
+        return ranked, operands, [*wide, *sorted(x for x in every if isinstance(x, str) and every.count(x) == 1)]
+    letters = right.replace(ELLIPSIS, "", 1)
+    output = _labels(right, len(letters) + len(wide) * (letters != right), f"{what}: the output")
+    if len(set(output)) != len(output) or not set(wide) <= set(output) <= set(every):
+        raise GraphError(f"{what}: an output has axes of the inputs, each once, and all of an ellipsis{at_user_line()}")
+    return ranked, operands, output
 
 
-def _label_sizes(tensors: Sequence[Tensor], operands: Sequence[Labels], what: str) -> dict[Any, Any]:
-    """The size of the axes of each name: a number where it is known, else a scalar tensor."""
-    sizes: dict[Any, Any] = {}
+def _labels(group: str, rank: int | None, what: str) -> Labels:
+    """The names of ``rank`` axes; raises GraphError where the group is not for so many."""
+    before, dots, after = group.partition(ELLIPSIS)
+    count = 0 if rank is None else rank - len(before) - len(after)
+    letters = before + after
+    if not all(x.isalpha() for x in letters):
+        raise GraphError(f"{what} has axes {group!r}, where letters and one '...' can stand{at_user_line()}")
+    if rank is None or count < 0 or (count and not dots):
+        raise GraphError(
+            f"{what} has {'an unknown number of' if rank is None else rank} axes, not {group!r}{at_user_line()}"
+        )
+    return [*before, *((ELLIPSIS, i) for i in range(count - 1, -1, -1)), *after]
+
+
+def _check_sizes(tensors: Sequence[Tensor], operands: Sequence[Labels], what: str) -> None:
+    """Raise GraphError where axes of one name are known to have different sizes; those of an ellipsis may be 1 too."""
+    sizes: dict[Any, int] = {}
     for tensor, labels in zip(tensors, operands, strict=True):
-        if tensor.spec.rank != len(labels):
-            raise GraphError(
-                f"{what}: {len(labels)} axes are named, the tensor {tensor.name} has shape "
-                f"{format_dims(tensor.spec.shape)}{at_user_line()}"
-            )
-        for axis, label in enumerate(labels):
-            size = size_along(tensor, axis)
+        for label, size in zip(labels, tensor.spec.shape or (), strict=True):
+            if size is None or (size == 1 and isinstance(label, tuple)):
+                continue
             known = sizes.setdefault(label, size)
-            if isinstance(known, int) and isinstance(size, int) and known != size:
+            if known != size:
                 raise GraphError(f"{what}: an axis has size {known} in one tensor, {size} in another{at_user_line()}")
-            if isinstance(size, int):
-                sizes[label] = size
-    return sizes
+
+
+def _diagonals(x: Tensor, labels: Labels) -> tuple[Tensor, Labels]:
+    """``x`` with one axis for each name, the diagonal where there have been several."""
+    for label in dict.fromkeys(labels):
+        while labels.count(label) > 1:
+            first = labels.index(label)
+            second = labels.index(label, first + 1)
+            others = [i for i in range(len(labels)) if i not in (first, second)]
+            x = _with_size(x, second, size_along(x, first))
+            x = matrix_diag_part(transpose(x, (*others, first, second)))
+            labels = [*(labels[i] for i in others), label]
+    return x, labels
+
+
+def _with_size(x: Tensor, axis: int, size: Any) -> Tensor:
+    """``x``, whose axis has that size; where it is not known to have, a run sees to it."""
+    own = [size_along(x, i) for i in range(x.spec.rank or 0)]
+    if isinstance(own[axis], int) and isinstance(size, int):
+        return x
+    checked: Tensor = reshape(x, convert([*own[:axis], size, *own[axis + 1 :]]))
+    return checked
 
 
 def _sum_out(x: Tensor, labels: Labels, keep: Collection[Any]) -> tuple[Tensor, Labels]:
@@ -89,9 +129,7 @@ def _arrange(x: Tensor, labels: Labels, order: Labels) -> Tensor:
     return tensor
 
 
-def _contract(
-    a: tuple[Tensor, Labels], b: tuple[Tensor, Labels], keep: Collection[Any], sizes: dict[Any, Any]
-) -> tuple[Tensor, Labels]:
+def _contract(a: tuple[Tensor, Labels], b: tuple[Tensor, Labels], keep: Collection[Any]) -> tuple[Tensor, Labels]:
     """The product of two tensors, summed over the labels that are not in ``keep``."""
     left, left_labels = _sum_out(*a, {*keep, *b[1]})
     right, right_labels = _sum_out(*b, {*keep, *a[1]})
@@ -106,18 +144,26 @@ def _contract(
         key = (*(slice(None) for _ in batch), *(None for _ in rows), ...)
         outer = left[(..., *(None for _ in columns))] if columns else left
         return multiply(outer, right[key] if rows else right), labels
-    product = matmul(_merge(left, batch, rows, inner, sizes), _merge(right, batch, inner, columns, sizes))
+    n = len(batch)
+    if len(inner) > 1:  # of one axis the product sees to it
+        for i in range(len(inner)):
+            right = _with_size(right, n + i, size_along(left, n + len(rows) + i))
+    product = matmul(_merge(left, n, len(rows)), _merge(right, n, len(inner)))
     if len(rows) != 1 or len(columns) != 1:
-        product = reshape(product, convert([sizes[x] for x in labels]) if labels else [])
+        sizes = [size_along(product, i) for i in range(n)]  # which may have been 1 in one of both
+        sizes += [size_along(left, n + i) for i in range(len(rows))]
+        sizes += [size_along(right, n + len(inner) + i) for i in range(len(columns))]
+        product = reshape(product, convert(sizes) if labels else [])
     return product, labels
 
 
-def _merge(x: Tensor, batch: Labels, first: Labels, second: Labels, sizes: dict[Any, Any]) -> Tensor:
-    """A batch of matrices: the ``first`` axes made into one, the ``second`` as well."""
-    if len(first) == len(second) == 1:
+def _merge(x: Tensor, batch: int, first: int) -> Tensor:
+    """Matrices of tensors that ``batch`` axes number: the ``first`` axes after them made into one, the rest as well."""
+    sizes = [size_along(x, i) for i in range(x.spec.rank or 0)]
+    groups = sizes[batch : batch + first], sizes[batch + first :]
+    if len(groups[0]) == len(groups[1]) == 1:
         return x
-    merged = [fold(operator.mul, (sizes[label] for label in group), 1) for group in (first, second)]
-    matrices: Tensor = reshape(x, convert([*(sizes[label] for label in batch), *merged]))
+    matrices: Tensor = reshape(x, convert([*sizes[:batch], *(fold(operator.mul, group, 1) for group in groups)]))
     return matrices
 
 
@@ -138,6 +184,5 @@ def tensordot(a: Any, b: Any, axes: Any, name: str = "Tensordot") -> Tensor:
     labels_x: Labels = list(range(x.spec.rank))
     labels_y: Labels = [pairs.get(j, x.spec.rank + j) for j in range(y.spec.rank)]
     with x.graph.name_scope(name):
-        sizes = _label_sizes([x, y], [labels_x, labels_y], "tensordot")
-        output = set(labels_x) ^ set(labels_y)
-        return _contract((x, labels_x), (y, labels_y), output, sizes)[0]
+        _check_sizes([x, y], [labels_x, labels_y], "tensordot")
+        return _contract((x, labels_x), (y, labels_y), set(labels_x) ^ set(labels_y))[0]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, InvalidTypeError
 from paraflow.graph.dtypes import int32, items
 from paraflow.graph.node import Tensor
 from paraflow.graph.rebuild import Program
@@ -58,9 +58,10 @@ def element(items: Any, place: int) -> Any:
 def _cond_shape(
     index: Spec, *inputs: Spec, branches: tuple[Program, ...], takes: Any, followed: Any, outputs: int, variables: Any
 ) -> tuple[Spec, ...]:
-    if index.shape not in ((), None) or index.dtype.kind not in "biu":
-        raise GraphError(f"what chooses a branch is a scalar, bool or integer, not {index.dtype.name} of shape "
-                         f"{format_dims(index.shape)}")  # fmt: skip
+    if index.dtype.kind not in "biu":
+        raise InvalidTypeError(f"what chooses a branch is bool or an integer, not {index.dtype.name}")
+    if index.shape not in ((), None):
+        raise GraphError(f"what chooses a branch is a scalar, not of shape {format_dims(index.shape)}")
     found = []
     for branch, taken, follows in zip(branches, takes, followed, strict=True):
         plain = len(taken) - follows

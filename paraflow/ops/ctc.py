@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import int32, int64, is_integer
+from paraflow.graph.dtypes import int32, int64
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, op
-from paraflow.graph.shape import Spec, compatible, format_dims
+from paraflow.graph.shape import Spec, compatible, format_dims, need_integers
 from paraflow.ops.array import Array
 from paraflow.ops.math import multiply
 from paraflow.ops.rearrange import expand_dims
@@ -41,8 +41,9 @@ def _check_inputs(inputs: Spec, sequence_length: Spec) -> tuple[int | None, int 
     """The shape [time, batch, classes], with what the lengths say of it; raises GraphError where they do not fit."""
     if inputs.rank not in (3, None):
         raise GraphError(f"inputs are [time, batch, classes], not {format_dims(inputs.shape)}")
-    if not is_integer(sequence_length.dtype) or sequence_length.rank not in (1, None):
-        raise GraphError(f"sequence lengths are a vector of integers, not {format_dims(sequence_length.shape)}")
+    need_integers(sequence_length, "sequence lengths")
+    if sequence_length.rank not in (1, None):
+        raise GraphError(f"sequence lengths are a vector, not {format_dims(sequence_length.shape)}")
     time, batch, classes = inputs.shape or (None, None, None)
     if not compatible((batch,), sequence_length.shape):
         raise GraphError(f"there are {batch} sequences, and {format_dims(sequence_length.shape)} lengths")
@@ -165,8 +166,8 @@ def _likelihood(log_p: Array, lengths: Array, targets: list[Array], merge: bool)
 @ctc.shape
 def _(inputs: Spec, sequence_length: Spec, indices: Spec, labels: Spec, **attrs: Any) -> tuple[Spec, Spec]:
     time, batch, classes = _check_inputs(inputs, sequence_length)
-    if not is_integer(labels.dtype) or not is_integer(indices.dtype):
-        raise GraphError("labels and their indices are integers")
+    need_integers(labels, "labels")
+    need_integers(indices, "indices of labels")
     return Spec(inputs.dtype, (batch,)), Spec(inputs.dtype, (time, batch, classes))
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import DType, as_dtype, float32, int32, int64, is_floating, is_integer, limits
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Dims, Spec, format_dims
+from paraflow.graph.shape import Dims, Spec, format_dims, need_integers
 from paraflow.ops import philox
 from paraflow.ops.array import broadcast_to, known_shape, shape_tensor, value_dims
 from paraflow.ops.math import add, divide, maximum, multiply, subtract
@@ -155,7 +155,8 @@ def multinomial(
 
 
 def _need_seed(seed: Spec) -> None:
-    if not is_integer(seed.dtype) or seed.shape not in ((2,), (None,), None):
+    need_integers(seed, "the two numbers of a seed")
+    if seed.shape not in ((2,), (None,), None):
         raise GraphError(f"a seed is two integers, not {seed.dtype.name} of shape {format_dims(seed.shape)}")
 
 
@@ -185,7 +186,7 @@ def stateless_integers(shape, seed, minval, maxval):
 def _(shape: Spec, seed: Spec, minval: Spec, maxval: Spec) -> Spec:
     _need_seed(seed)
     if minval.dtype not in (int32, int64):
-        raise GraphError(f"random integers are int32 or int64, not {minval.dtype.name}")
+        raise InvalidTypeError(f"random integers are int32 or int64, not {minval.dtype.name}")
     return Spec(minval.dtype, value_dims(shape))
 
 
@@ -210,7 +211,7 @@ def _(y: Tensor, dy: Tensor) -> tuple[None, None, None]:
 def _float_numbers(kind: str, shape: Any, seed: Any, dtype: Any) -> Tensor:
     chosen = as_dtype(dtype)
     if not is_floating(chosen):
-        raise InvalidArgumentError(f"stateless_{kind}: dtype is a float one, not {chosen.name}{at_user_line()}")
+        raise InvalidTypeError(f"stateless_{kind}: dtype is a float one, not {chosen.name}{at_user_line()}")
     numbers: Tensor = stateless_numbers(shape_tensor(shape), seed, kind, chosen)
     return numbers
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import float32
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, op
@@ -70,7 +70,7 @@ def edit_distance(hypothesis: Any, truth: Any, normalize: bool = True, name: str
     """
     mine, true = as_sparse(hypothesis, "hypothesis"), as_sparse(truth, "truth")
     if mine.dtype != true.dtype:
-        raise GraphError(f"edit_distance of {mine.dtype.name} and {true.dtype.name}: use cast{at_user_line()}")
+        raise InvalidTypeError(f"edit_distance of {mine.dtype.name} and {true.dtype.name}: use cast{at_user_line()}")
     distance: Tensor = distances(
         mine.indices, mine.values, mine.dense_shape, true.indices, true.values, true.dense_shape, normalize=normalize,
         name=name,

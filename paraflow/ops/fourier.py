@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, InvalidTypeError
 from paraflow.graph.dtypes import DType, real_dtype
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
@@ -81,7 +81,7 @@ def _transformed(x: Spec, lengths: Spec, rank: int, dtype: DType, half: bool) ->
 @real_transform.shape
 def _(input: Spec, fft_length: Spec, rank: int) -> Spec:
     if input.dtype.itemsize < 4:
-        raise GraphError(f"float32 or float64 is transformed, not {input.dtype.name}")
+        raise InvalidTypeError(f"float32 or float64 is transformed, not {input.dtype.name}")
     return _transformed(input, fft_length, rank, _whole_dtype(input.dtype), True)
 
 

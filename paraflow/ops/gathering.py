@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import int32, is_integer
+from paraflow.graph.dtypes import int32
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, compatible, format_dims, normal_axis, num_elements
+from paraflow.graph.shape import Spec, compatible, format_dims, merge, need_integers, normal_axis, num_elements
 from paraflow.ops.array import Array, known_shape, reshape, size_along, vector_value
 from paraflow.ops.logic import true_indices
 
@@ -33,8 +33,7 @@ def gather(params, indices, axis=0):
 
 
 def _integers(indices: Spec) -> None:
-    if not is_integer(indices.dtype):
-        raise GraphError(f"indices are integers, not {indices.dtype.name}")
+    need_integers(indices, "indices")
 
 
 @gather.shape
@@ -136,7 +135,10 @@ def scatter_nd(indices, updates, shape):
 @scatter_nd.shape
 def _(indices: Spec, updates: Spec, shape: Spec) -> Spec:
     _integers(indices)
-    return Spec(updates.dtype, vector_value(shape))
+    dims = vector_value(shape)
+    if dims is not None and indices.shape and indices.shape[-1] is not None:
+        merge(updates.shape, (*indices.shape[:-1], *dims[indices.shape[-1] :]))
+    return Spec(updates.dtype, dims)
 
 
 @scatter_nd.gradient

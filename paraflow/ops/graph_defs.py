@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from paraflow.errors import DataError, GraphError, ParaflowError
+from paraflow.errors import DataError, GraphError, InvalidTypeError, ParaflowError
 from paraflow.graph.dtypes import DType, items
 from paraflow.graph.graph import Graph, VariableSpec, get_default_graph
 from paraflow.graph.graph_def import (
@@ -179,7 +179,9 @@ class _Reader:
             key = f"{name}:{tensor.index}"
             self._tensors[key] = convert(self._mapped[key], tensor.dtype) if key in self._mapped else tensor
             if self._tensors[key].dtype != tensor.dtype:
-                raise GraphError(f"input_map: '{key}' is {tensor.dtype.name}, not {self._tensors[key].dtype.name}")
+                raise InvalidTypeError(
+                    f"input_map: '{key}' is {tensor.dtype.name}, not {self._tensors[key].dtype.name}"
+                )
             if key in self._mapped or changed:
                 self._changed.add(self._tensors[key])
 

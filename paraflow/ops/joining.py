@@ -231,6 +231,8 @@ def split(
     elif num_or_size_splits < 1:
         raise GraphError(f"split: cannot cut into {num_or_size_splits} parts{at_user_line()}")
     else:
+        if x.spec.rank is not None:
+            normal_axis(axis, x.spec.rank)
         parts = int(num_or_size_splits)
         length = size_along(x, axis)
         if isinstance(length, int) and length % parts:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, ShapeError
 from paraflow.graph.dtypes import DType, float32, widened
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -286,7 +286,7 @@ def matrix_band_part(input, num_lower=-1, num_upper=-1):
 @matrix_band_part.shape
 def _(input: Spec, num_lower: int, num_upper: int) -> Spec:
     if input.rank is not None and input.rank < 2:
-        raise GraphError("needs at least two dimensions")
+        raise ShapeError("needs at least two dimensions")
     return Spec(input.dtype, input.shape)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, InvalidTypeError
 from paraflow.graph.dtypes import is_bool
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
@@ -167,4 +167,4 @@ def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = No
 def need_bool(condition: Spec) -> None:
     """Refuse a condition of another dtype; raises GraphError."""
     if not is_bool(condition.dtype):
-        raise GraphError(f"the condition must be bool, not {condition.dtype.name}; compare it with something")
+        raise InvalidTypeError(f"the condition must be bool, not {condition.dtype.name}; compare it with something")

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import DType, as_dtype, is_complex, is_floating, is_integer, is_signed, real_dtype
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, broadcast, merge
 from paraflow.ops.array import identity, unbroadcast, zeros_like
-from paraflow.ops.complexes import complex
+from paraflow.ops.complexes import complex, conj, imag
 from paraflow.ops.logic import greater, greater_equal, less, less_equal, not_equal, select
 
 Pair = tuple[Tensor | None, Tensor | None]
@@ -204,15 +204,18 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return complex(div_no_nan(dy, y), zeros_like(y)) * x
 
 
-@op(elementwise=True, dtypes="real")
+@op(elementwise=True, dtypes="numeric", holomorphic=False)
 def sign(x):
-    """-1, 0 or 1; NaN stays NaN."""
+    """-1, 0 or 1; of complex numbers x / |x|, and 0 of 0. NaN stays NaN."""
     return np.sign(x)
 
 
 @sign.gradient
 def _(y: Tensor, dy: Tensor) -> Tensor:
-    return zeros_like(y)
+    if not is_complex(y.dtype):
+        return zeros_like(y)
+    turn = div_no_nan(imag(conj(y) * dy), abs(y.op.inputs[0]))  # a sign can only turn
+    return y * complex(zeros_like(turn), turn)
 
 
 @op(elementwise=True, dtypes="numeric")
@@ -433,7 +436,7 @@ def accumulate_n(
     """`add_n`, of tensors whose common shape and dtype may be given; raises GraphError where they differ."""
     total = add_n(inputs, name=name or "AccumulateN")
     if tensor_dtype is not None and total.dtype != as_dtype(tensor_dtype):
-        raise GraphError(f"accumulate_n: the tensors are {total.dtype.name}, not {tensor_dtype}{at_user_line()}")
+        raise InvalidTypeError(f"accumulate_n: the tensors are {total.dtype.name}, not {tensor_dtype}{at_user_line()}")
     if shape is not None:
         total.set_shape(shape)
     return total

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import is_integer
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
@@ -244,7 +244,7 @@ def softmax_cross_entropy_with_logits(
 def _need_classes(scores: Spec, labels: Spec) -> Dims:
     """The shape of one label a row of ``scores``, checked; raises GraphError."""
     if not is_integer(labels.dtype):
-        raise GraphError(f"labels are class numbers of an integer dtype, not {labels.dtype.name}")
+        raise InvalidTypeError(f"labels are class numbers of an integer dtype, not {labels.dtype.name}")
     if scores.shape == ():
         raise GraphError("a scalar has no classes")
     rows = None if scores.shape is None else scores.shape[:-1]

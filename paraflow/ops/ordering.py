@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import as_dtype, int32, is_integer
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
@@ -212,7 +212,7 @@ def counted(arr, weights, minlength, maxlength):
 @counted.shape
 def _(arr: Spec, weights: Spec, minlength: Spec, maxlength: Spec) -> Spec:
     if not is_integer(arr.dtype):
-        raise GraphError(f"bincount counts integers, not {arr.dtype.name}")
+        raise InvalidTypeError(f"bincount counts integers, not {arr.dtype.name}")
     ends = [None if n.value is None else int(n.value) for n in (minlength, maxlength)]
     return Spec(weights.dtype, (ends[0] if ends[0] == ends[1] and ends[0] != -1 else None,))
 
@@ -274,5 +274,5 @@ def unravel_index(indices, dims):
 @unravel_index.shape
 def _(indices: Spec, dims: Spec) -> Spec:
     if not is_integer(indices.dtype) or indices.dtype != dims.dtype:
-        raise GraphError("indices and dims are integers of one dtype")
+        raise InvalidTypeError("indices and dims are integers of one dtype")
     return Spec(indices.dtype, None if dims.shape is None or indices.shape is None else (dims.shape[0], *indices.shape))

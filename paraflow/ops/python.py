@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import (
+    GraphError,
+    InvalidArgumentError,
+    OpError,
+    OutOfRangeError,
+    ParaflowError,
+    ResourceExhaustedError,
+    UnimplementedError,
+    UnknownError,
+)
 from paraflow.graph.dtypes import as_dtype
 from paraflow.graph.graph import control_dependencies, get_default_graph, name_scope, record_of
 from paraflow.graph.node import Operation, Tensor, operators
@@ -108,13 +117,26 @@ def _(*data: Spec, **attrs: Any) -> tuple[Spec, ...]:
 # -- functions of the user's ------------------------------------------------------------------------------------------
 
 
+_RAISED: dict[type[Exception], type[OpError]] = {
+    TypeError: InvalidArgumentError, ValueError: InvalidArgumentError, StopIteration: OutOfRangeError,
+    MemoryError: ResourceExhaustedError, NotImplementedError: UnimplementedError,
+}  # fmt: skip
+
+
 @op(effect=True, same=(), python=True, holomorphic=False)
 def call_python(*inputs, function=None, dtypes=()):
     """What ``function`` returns for the inputs, arrays of ``dtypes``.
 
-    Raises InvalidArgumentError for another number of them, or other dtypes.
+    Raises InvalidArgumentError for another number of them, or other dtypes; and for what ``function`` raises the error
+    that TensorFlow has for it, OutOfRangeError for StopIteration say.
     """
-    returned = function.function(*(np.array(x) for x in inputs))
+    try:
+        returned = function.function(*(np.array(x) for x in inputs))
+    except ParaflowError:
+        raise
+    except Exception as error:
+        kind = next((kind for builtin, kind in _RAISED.items() if isinstance(error, builtin)), UnknownError)
+        raise kind(f"{function!r} has raised {type(error).__name__}: {error}") from error
     results = list(returned) if isinstance(returned, (list, tuple)) else [] if returned is None else [returned]
     if len(results) != len(dtypes):
         raise InvalidArgumentError(f"{function!r} returns {len(results)} values, but expects to see {len(dtypes)}")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import DType, as_dtype, float32, is_floating, is_integer, limits
 from paraflow.graph.graph import Graph, get_default_graph, name_scope
 from paraflow.graph.node import Tensor
@@ -102,7 +102,7 @@ def random_uniform_int(shape, minval, maxval, seed=None, sharded=False, *, draw)
 @random_uniform_int.shape
 def _(shape: Spec, minval: Spec, maxval: Spec, seed: Seeds | None, sharded: bool) -> Spec:
     if minval.dtype.name not in ("int32", "int64"):
-        raise GraphError(f"random integers are int32 or int64, not {minval.dtype.name}")
+        raise InvalidTypeError(f"random integers are int32 or int64, not {minval.dtype.name}")
     if minval.rank not in (0, None) or maxval.rank not in (0, None):
         raise GraphError("the bounds of random integers are scalars")
     if minval.value is not None and maxval.value is not None and minval.value >= maxval.value:
@@ -152,7 +152,7 @@ def get_seed(op_seed: int | None) -> tuple[int | None, int | None]:
 def _float_dtype(dtype: Any, what: str) -> DType:
     chosen = as_dtype(dtype)
     if not is_floating(chosen):
-        raise InvalidArgumentError(
+        raise InvalidTypeError(
             f"{what}: dtype is float16, bfloat16, float32 or float64, not {chosen.name}{at_user_line()}"
         )
     return chosen

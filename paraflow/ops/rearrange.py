@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import is_integer
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError, ShapeError
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
-from paraflow.graph.shape import Dims, Spec, compatible, normal_axes, normal_axis, num_elements
+from paraflow.graph.shape import Dims, Spec, compatible, need_integers, normal_axes, normal_axis, num_elements
 from paraflow.ops.array import known_early, known_shape, reshape, size_along, vector_value
 from paraflow.ops.indexing import slice
 
@@ -28,8 +27,10 @@ def _(a: Spec, perm: Any) -> Spec:
         return Spec(a.dtype, None if a.shape is None else a.shape[::-1])
     if a.shape is None:
         return Spec(a.dtype, (None,) * len(perm))
+    if not all(isinstance(axis, int) for axis in perm):
+        raise InvalidTypeError(f"axes are integers, not {list(perm)}")
     if sorted(perm) != list(range(len(a.shape))):
-        raise GraphError(f"perm {list(perm)} is no order of {len(a.shape)} axes")
+        raise ShapeError(f"perm {list(perm)} is no order of {len(a.shape)} axes")
     return Spec(a.dtype, tuple(a.shape[i] for i in perm))
 
 
@@ -125,7 +126,7 @@ def _tiled(dims: Dims, multiples: Spec, size: Any) -> Dims:
     if times is None:
         return (None,) * len(dims)
     if min(times, default=0) < 0:
-        raise GraphError(f"multiples {list(times)} must not be negative")
+        raise ShapeError(f"multiples {list(times)} must not be negative")
     return tuple(None if n is None else size(n, m) for n, m in zip(dims, times, strict=True))
 
 
@@ -213,8 +214,9 @@ def reverse_sequence(input, seq_lengths, seq_axis=None, batch_axis=0):
 def _(input: Spec, seq_lengths: Spec, seq_axis: int | None, batch_axis: int | None) -> Spec:
     if seq_axis is None or batch_axis is None:
         raise GraphError("reverse_sequence needs seq_axis and batch_axis")
-    if not is_integer(seq_lengths.dtype) or seq_lengths.rank not in (1, None):
-        raise GraphError("the lengths are a vector of integers")
+    need_integers(seq_lengths, "the lengths")
+    if seq_lengths.rank not in (1, None):
+        raise GraphError("the lengths are a vector")
     if input.shape is not None:
         s, b = (normal_axis(a, len(input.shape)) for a in (seq_axis, batch_axis))
         if s == b or (seq_lengths.shape is not None and not compatible(input.shape[b : b + 1], seq_lengths.shape)):
@@ -262,6 +264,8 @@ def _(tensor: Spec, paddings: Spec, mode: str, constant_values: Any) -> Spec:
 
 def _padded(dims: Dims, paddings: Spec, mode: str, sign: int) -> Dims:
     """The shape with padding added (``sign`` 1) or taken away (-1)."""
+    if paddings.shape != (0, 2):
+        need_integers(paddings, "paddings")
     if paddings.shape is not None and (len(paddings.shape) != 2 or paddings.shape[1] not in (2, None)):
         raise GraphError(f"paddings have shape [rank, 2], not {list(paddings.shape)}")
     if dims is None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import is_integer
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.graph import innermost, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, compatible, format_dims
+from paraflow.graph.shape import Spec, compatible, format_dims, need_integers
 from paraflow.ops.array import broadcast_to, reshape, size_along
 from paraflow.ops.clip import clip_by_norm
 from paraflow.ops.gathering import check_indices, gather
@@ -30,8 +29,7 @@ def scatter_variable(updates, indices, variable="", shape=(), *, store):
 
 @scatter_variable.shape
 def _(updates: Spec, indices: Spec, variable: str, shape: tuple[int, ...]) -> Spec:
-    if not is_integer(indices.dtype):
-        raise GraphError(f"indices are integers, not {indices.dtype.name}")
+    need_integers(indices, "indices")
     if not shape:
         raise GraphError(f"variable '{variable}' is a scalar and has no rows")
     rows = None if updates.shape is None else updates.shape[1:]
@@ -73,7 +71,9 @@ class VariableRows(Variable):
         with graph.as_default(), graph.name_scope(self.spec.name + "/"):
             rows = convert(value, self.spec.dtype)
             if rows.dtype != self.spec.dtype:
-                raise GraphError(f"variable '{self.spec.name}' is {self.spec.dtype.name}, the rows {rows.dtype.name}")
+                raise InvalidTypeError(
+                    f"variable '{self.spec.name}' is {self.spec.dtype.name}, the rows {rows.dtype.name}"
+                )
             result: Tensor = scatter_variable(rows, self.indices, name=name or default, **attrs)
             return result
 
@@ -112,10 +112,10 @@ def scatter_sub(
 def _rows(ref: Variable, indices: Any, updates: Any) -> tuple[Tensor, Tensor]:
     """Indices as a vector and updates as the rows they name."""
     if not ref.spec.shape:
-        raise GraphError(f"variable '{ref.spec.name}' is a scalar and has no rows{at_user_line()}")
+        raise InvalidTypeError(f"variable '{ref.spec.name}' is a scalar and has no rows{at_user_line()}")
     rows, at = convert(updates, ref.dtype), convert(indices)
     if rows.dtype != ref.dtype:
-        raise GraphError(f"variable '{ref.spec.name}' is {ref.dtype.name}, the updates {rows.dtype.name}")
+        raise InvalidTypeError(f"variable '{ref.spec.name}' is {ref.dtype.name}, the updates {rows.dtype.name}")
     rest = ref.spec.shape[1:]
     if rows.spec.rank == 0:
         at = reshape(at, [-1])

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
-from paraflow.graph.dtypes import int32, is_integer, limits
+from paraflow.errors import GraphError, InvalidArgumentError, ShapeError
+from paraflow.graph.dtypes import int32, limits
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
-from paraflow.graph.shape import Spec, compatible, format_dims
+from paraflow.graph.shape import Spec, compatible, format_dims, need_integers
 from paraflow.ops.array import cast, ones_like, size_along
 from paraflow.ops.batches import gather
 from paraflow.ops.gathering import check_indices
@@ -54,12 +54,11 @@ def segment_fold(data, segment_ids, num_segments, kind="sum", empty=None):
 
 
 def _leading(data: Spec, segment_ids: Spec) -> None:
-    if not is_integer(segment_ids.dtype):
-        raise GraphError(f"segment ids are integers, not {segment_ids.dtype.name}")
+    need_integers(segment_ids, "segment ids")
     if data.shape is not None and segment_ids.shape is not None:
         lead = data.shape[: len(segment_ids.shape)]
         if not compatible(lead, segment_ids.shape):
-            raise GraphError(f"ids {format_dims(segment_ids.shape)} do not fit data {format_dims(data.shape)}")
+            raise ShapeError(f"ids {format_dims(segment_ids.shape)} do not fit data {format_dims(data.shape)}")
 
 
 @segment_fold.shape
@@ -126,8 +125,9 @@ def segment_count(segment_ids):
 
 @segment_count.shape
 def _(segment_ids: Spec) -> Spec:
-    if not is_integer(segment_ids.dtype) or segment_ids.rank not in (1, None):
-        raise GraphError(f"segment ids are a vector of integers, not {format_dims(segment_ids.shape)}")
+    need_integers(segment_ids, "segment ids")
+    if segment_ids.rank not in (1, None):
+        raise GraphError(f"segment ids are a vector, not {format_dims(segment_ids.shape)}")
     return Spec(int32, ())
 
 

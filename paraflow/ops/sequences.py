@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64, is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import EARLY, at_user_line, convert, literal, op
-from paraflow.graph.shape import Spec, normal_axis, num_elements
+from paraflow.graph.shape import Spec, format_dims, need_integers, normal_axis, num_elements
 from paraflow.ops.array import Array, broadcast_to, cast, known_early, reshape, size
 from paraflow.ops.rearrange import expand_dims
 from paraflow.ops.reduce import reduce_max
@@ -37,6 +37,8 @@ def _(start: Spec, limit: Spec, delta: Spec) -> Spec:
 def _range_size(start: Array, limit: Array, delta: Array) -> int:
     if delta == 0:
         raise InvalidArgumentError("range: delta is 0")
+    if limit < start if delta > 0 else limit > start:
+        raise InvalidArgumentError(f"range: steps of {delta} do not lead from {start} to {limit}")
     if is_integer(start.dtype):
         return len(builtins.range(int(start), int(limit), int(delta)))
     return max(0, int(np.ceil((float(limit) - float(start)) / float(delta))))
@@ -51,7 +53,7 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name
     order = [int32, int64, float32, float64]
     for end in ends:
         if end.dtype not in order:
-            raise InvalidArgumentError(f"range takes int32, int64, float32 or float64, not {end.dtype}{at_user_line()}")
+            raise InvalidTypeError(f"range takes int32, int64, float32 or float64, not {end.dtype}{at_user_line()}")
     wide = order[max(order.index(x.dtype) for x in ends)] if dtype is None else as_dtype(dtype)
     numbers: Tensor = arange(*(x if x.dtype == wide else cast(x, wide) for x in ends), name=name)
     return numbers
@@ -84,8 +86,7 @@ def _along(axis: int, rank: int) -> list[int]:
 
 @one_hot_code.shape
 def _(indices: Spec, depth: Spec, on_value: Any, off_value: Any, axis: int, dtype: DType) -> Spec:
-    if not is_integer(indices.dtype):
-        raise GraphError(f"indices are integers, not {indices.dtype.name}")
+    need_integers(indices, "indices")
     if indices.shape is None:
         return Spec(dtype, None)
     at = normal_axis(axis, len(indices.shape) + 1)
@@ -127,8 +128,9 @@ def invert_permutation(x):
 
 @invert_permutation.shape
 def _(x: Spec) -> Spec:
-    if x.rank not in (1, None) or not is_integer(x.dtype):
-        raise GraphError("a permutation is a vector of integers")
+    need_integers(x, "the elements of a permutation")
+    if x.rank not in (1, None):
+        raise GraphError(f"a permutation is a vector, not of shape {format_dims(x.shape)}")
     return Spec(x.dtype, x.shape)
 
 

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, InvalidTypeError
 from paraflow.graph.dtypes import DType, int32, is_integer
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, TensorShape, known
+from paraflow.graph.shape import Spec, TensorShape, format_dims, known, need_integers
 from paraflow.ops.array import Array, reshape
 from paraflow.ops.gathering import gather, scatter_add
 from paraflow.ops.joining import concat
@@ -32,7 +32,7 @@ class IndexedSlices:
         self.indices: Tensor = convert(indices)
         self.dense_shape: Tensor | None = None if dense_shape is None else convert(dense_shape)
         if not is_integer(self.indices.dtype):
-            raise GraphError(f"the indices of IndexedSlices are integers, not {self.indices!r}")
+            raise InvalidTypeError(f"the indices of IndexedSlices are integers, not {self.indices!r}")
 
     def __tensor__(self) -> Tensor:
         """The whole tensor, the rows of one index added up."""
@@ -160,8 +160,9 @@ def unique_rows(values, indices):
 
 @unique_rows.shape
 def _(values: Spec, indices: Spec) -> tuple[Spec, ...]:
-    if not is_integer(indices.dtype) or indices.rank not in (1, None):
-        raise GraphError(f"indices of rows are a vector of integers, not {indices.dtype.name} {indices.shape}")
+    need_integers(indices, "indices of rows")
+    if indices.rank not in (1, None):
+        raise GraphError(f"indices of rows are a vector, not {format_dims(indices.shape)}")
     count = None if indices.shape is None else indices.shape[0]
     rows = None if values.shape is None else (None, *values.shape[1:])
     return Spec(values.dtype, rows), Spec(indices.dtype, (None,)), Spec(int32, (count,))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.context import Runner, session_or_default
 from paraflow.graph.dtypes import DType, as_dtype, int64, is_bool
 from paraflow.graph.graph import Graph, get_default_graph, name_scope
@@ -151,7 +151,7 @@ def _int64(value: Any, what: str) -> Tensor:
         value = value.astype(np.int64)
     tensor = convert(value, int64)
     if tensor.dtype != int64:
-        raise GraphError(f"the {what} of a SparseTensor are int64, not {tensor.dtype.name}{at_user_line()}")
+        raise InvalidTypeError(f"the {what} of a SparseTensor are int64, not {tensor.dtype.name}{at_user_line()}")
     return tensor
 
 

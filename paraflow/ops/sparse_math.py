@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import bool_, float32, int64, is_bfloat16, is_complex, real_dtype
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
@@ -292,5 +292,5 @@ def sparse_matmul(
         x, y = convert(a, float32), convert(b, float32)
         if any(t.dtype != float32 and not is_bfloat16(t.dtype) for t in (x, y)):
             dtypes = f"{x.dtype} and {y.dtype}"
-            raise InvalidArgumentError(f"sparse_matmul takes float32 and bfloat16, not {dtypes}{at_user_line()}")
+            raise InvalidTypeError(f"sparse_matmul takes float32 and bfloat16, not {dtypes}{at_user_line()}")
         return matmul(cast(x, float32), cast(y, float32), transpose_a, transpose_b)

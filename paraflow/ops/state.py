@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, InvalidTypeError
 from paraflow.graph.context import Runner
 from paraflow.graph.dtypes import DType, as_dtype
 from paraflow.graph.graph import Graph, VariableSpec, get_default_graph, innermost
@@ -157,7 +157,9 @@ class Variable:
                 self.initial_value = convert(value, None if dtype is None else as_dtype(dtype), "initial_value")
             spec = self.initial_value.spec
             if dtype is not None and spec.dtype != as_dtype(dtype):
-                raise GraphError(f"variable '{name}' is {as_dtype(dtype).name}, its initial value {spec.dtype.name}")
+                raise InvalidTypeError(
+                    f"variable '{name}' is {as_dtype(dtype).name}, its initial value {spec.dtype.name}"
+                )
             self.graph: Graph = graph
             self.constraint = constraint
             self.spec = graph.add_variable(name, spec.dtype, spec.shape, trainable, slot_of)
@@ -205,7 +207,9 @@ class Variable:
         graph.last_reads.pop(self.spec.name, None)
         tensor = convert(value, self.spec.dtype)
         if tensor.dtype != self.spec.dtype:
-            raise GraphError(f"variable '{self.spec.name}' is {self.spec.dtype.name}, the value {tensor.dtype.name}")
+            raise InvalidTypeError(
+                f"variable '{self.spec.name}' is {self.spec.dtype.name}, the value {tensor.dtype.name}"
+            )
         attrs = {"variable": self.spec.name, "shape": self.spec.shape}
         with graph.as_default():
             if name is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.graph import get_default_graph, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -125,7 +125,7 @@ def image_summary(images, tag="", max_outputs=3):
 @image_summary.shape
 def _(images: Spec, tag: str, max_outputs: int) -> Spec:
     if images.dtype.name not in ("uint8", "float16", "float32", "float64"):
-        raise GraphError(f"images are uint8 or floating point, not {images.dtype.name}")
+        raise InvalidTypeError(f"images are uint8 or floating point, not {images.dtype.name}")
     if max_outputs < 1:
         raise GraphError(f"max_outputs must be at least 1, not {max_outputs}")
     if images.shape is not None and (len(images.shape) != 4 or images.shape[-1] not in (1, 3, 4, None)):

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import float32
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec
+from paraflow.graph.shape import Spec, format_dims
 from paraflow.ops import philox
 from paraflow.ops.candidates import (
     Array,
@@ -78,8 +78,10 @@ def _(
     true_classes: Spec, weights: Spec, num_sampled: int, unique: bool, seed: Seeds | None, sharded: bool
 ) -> tuple[Spec, Spec, Spec]:
     specs = candidate_specs(true_classes, num_sampled)
-    if weights.dtype != float32 or weights.rank != 1:
-        raise GraphError("weights are a vector of float32")
+    if weights.dtype != float32:
+        raise InvalidTypeError(f"weights are float32, not {weights.dtype.name}")
+    if weights.rank != 1:
+        raise GraphError(f"weights are a vector, not of shape {format_dims(weights.shape)}")
     return specs
 
 

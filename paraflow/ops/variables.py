@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, OutOfRangeError
+from paraflow.errors import GraphError, InvalidTypeError, OutOfRangeError
 from paraflow.graph.dtypes import DType, is_floating, is_integer
 from paraflow.graph.graph import control_dependencies, get_default_graph, innermost, name_scope
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, compatible, format_dims
+from paraflow.graph.shape import Spec, compatible, format_dims, need_integers
 from paraflow.ops.array import cast, zeros_like
 from paraflow.ops.gathering import multi_index
 from paraflow.ops.joining import stack
@@ -93,8 +93,10 @@ def _(counter: Spec, limit: int) -> tuple[Spec, ...]:
 
 def count_up_to(ref: Variable, limit: int, name: str | None = None) -> Tensor:
     """Add 1 to the integer scalar ``ref``; the output is its value before. Raises OutOfRangeError at ``limit``."""
-    if not is_integer(ref.dtype) or ref.spec.shape:
-        raise GraphError(f"count_up_to needs an integer scalar, not {ref!r}{at_user_line()}")
+    if not is_integer(ref.dtype):
+        raise InvalidTypeError(f"count_up_to counts in integers, not in {ref!r}{at_user_line()}")
+    if ref.spec.shape:
+        raise GraphError(f"count_up_to needs a scalar, not {ref!r}{at_user_line()}")
     with name_scope(name or "CountUpTo") as scope, control_dependencies([below_limit(ref, limit=limit)]):
         one = np.ones((), ref.dtype)
         counted: Tensor = convert(ref.assign_add(one)) - one
@@ -127,10 +129,9 @@ def scattered(value, updates, indices, how="update"):
 
 @scattered.shape
 def _(value: Spec, updates: Spec, indices: Spec, how: str) -> Spec:
-    if not is_integer(indices.dtype):
-        raise GraphError(f"indices are integers, not {indices.dtype.name}")
+    need_integers(indices, "indices")
     if how == "div" and not is_floating(value.dtype):
-        raise GraphError(f"scatter_div of {value.dtype.name}: it is for floating point")
+        raise InvalidTypeError(f"scatter_div of {value.dtype.name}: it is for floating point")
     if value.shape is None or indices.shape is None or not indices.shape or indices.shape[-1] is None:
         return Spec(value.dtype, value.shape)
     depth = indices.shape[-1]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, ShapeError
 from paraflow.graph.shape import Dims, format_dims
 
 Array = np.ndarray[Any, Any]
@@ -66,7 +66,7 @@ def check_windows(rank: int, strides: Any, padding: Any, dilations: Any = None) 
 
 
 def place(size: int, window: int, stride: int, padding: str | Sequence[int], dilation: int) -> Axis:
-    """The places of a window over one axis; raises GraphError where it does not fit.
+    """The places of a window over one axis; raises ShapeError where it does not fit once.
 
     Without padding ("VALID") the window stays inside. "SAME" pads so that there are ceil(size / stride) places, the odd
     element after the last.
@@ -79,8 +79,8 @@ def place(size: int, window: int, stride: int, padding: str | Sequence[int], dil
     else:
         before, after = (0, 0) if padding == "VALID" else (int(padding[0]), int(padding[1]))
         places = (size + before + after - extent) // stride + 1
-        if places < 0:
-            raise GraphError(f"a window that spans {extent} elements does not fit an axis of {size + before + after}")
+        if places < 1:
+            raise ShapeError(f"a window that spans {extent} elements does not fit an axis of {size + before + after}")
     return Axis(size, window, stride, dilation, before, after, places)
 
 

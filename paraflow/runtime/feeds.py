@@ -10,7 +10,7 @@ import numpy as np
 
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
-from paraflow.errors import InvalidArgumentError, InvalidTypeError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import (
     DType,
     is_bool,
@@ -121,7 +121,10 @@ def feed_tensors(graph: Graph, key: Any) -> list[Tensor]:
 
     Raises InvalidArgumentError for what cannot be fed.
     """
-    element = graph.as_graph_element(key)
+    try:
+        element = graph.as_graph_element(key)
+    except GraphError as error:
+        raise InvalidTypeError(f"cannot interpret {key!r} as a tensor to be fed: {error}") from None
     if isinstance(element, Tensor) and element.op.record.reads and key is not element and key != element.name:
         return _reads(graph, element.op.attrs["variable"])
     if isinstance(element, Operation):

@@ -20,7 +20,7 @@ from paraflow.compiler.options import BUCKET_BYTES, Options
 from paraflow.compiler.pipeline import CompilerOptions, collecting_later, compile_plan
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
-from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree
+from paraflow.errors import ClosedSessionError, FailedPreconditionError, InvalidArgumentError, RanksDisagree
 from paraflow.graph.context import stacks
 from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.graph_def import GraphDef
@@ -186,6 +186,8 @@ class Session:
         """
         tensors: list[Tensor] = []
         arrays: list[Array] = []
+        if feed_dict is not None and not isinstance(feed_dict, Mapping):
+            raise TypeError(f"feed_dict is a dictionary of tensors and their values, not {feed_dict!r}")
         for key, value in (feed_dict or {}).items():
             tensor = self._feeds.get(key)
             if tensor is None:
@@ -237,7 +239,7 @@ class Session:
     def _run(self, fetches: Any, key: Any, tensors: tuple[Tensor, ...], arrays: list[Array]) -> Any:
         with self._lock:
             if self._closed:
-                raise FailedPreconditionError("this session is closed")
+                raise ClosedSessionError("attempted to use a closed Session; make another one")
             # What can be said of the feeds' shapes has been said when the plan for them was made.
             known = tuple([a.shape or given(t, a) for t, a in zip(tensors, arrays, strict=True)])
             loaded = self._plans.get((key, tensors, known))

@@ -192,7 +192,7 @@ _LATER = {
 def __getattr__(name: str) -> Any:
     """Load what is in ``_LATER`` when it is first used (PEP 562)."""
     if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise importlib.import_module("paraflow.absent").refusal(__name__, name)
     thing = getattr(importlib.import_module(_LATER[name]), name)
     globals()[name] = thing
     return thing

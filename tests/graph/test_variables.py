@@ -111,7 +111,7 @@ def test_count_up_to_returns_the_value_before_and_ends(session):
     with pytest.raises(OutOfRangeError, match="reached limit of 2"):
         session.run(counted)
     assert session.run(v) == 2
-    with pytest.raises(GraphError, match="integer scalar"):
+    with pytest.raises(GraphError, match="counts in integers"):
         pf.count_up_to(pf.Variable(0.0), 2)
 
 

@@ -19,7 +19,6 @@ COPIES = "a variable lies in the ranks' plane: the strategy says how it is kept 
 KERAS = "what Keras's models and files need of a layer"
 NODES = "Keras's record of calls, which tf.layers does not keep either: TensorFlow raises AttributeError"
 CALLED = "which losses and updates depend on which inputs is not kept: losses and updates have all of them"
-FUNCTION = "an initializer is a function of shape and dtype here, configured by its arguments alone"
 CELLS = "a cell's regularizers add to the collection REGULARIZATION_LOSSES"
 EVENTS = "there are no such protocol buffers here: add_event takes any event of TensorBoard's"
 
@@ -61,7 +60,6 @@ MISSING = {
     **dict.fromkeys(("Variable.aggregation", "Variable.synchronization"), COPIES),
     "VariableScope.get_variable": "it takes TensorFlow's own store: pf.get_variable finds ours",
     # networks
-    "initializers.*": FUNCTION,
     **dict.fromkeys(("*.*_at", "*.input", "*.output", "*.input_shape", "*.output_shape", "*.input_mask",
                      "*.output_mask", "*.*bound_nodes"), NODES),
     "*.get_*_for": CALLED,

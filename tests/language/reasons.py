@@ -4,54 +4,57 @@ MISSING has patterns, the first that fits counts; test_symbols.py asks for a rea
 no line speaks of a symbol that is there, so whoever adds one takes its line out.
 """
 
+from paraflow.absent import (
+    CLUSTER,
+    CONFIGURED,
+    EAGER,
+    FILES,
+    FUNCTION,
+    IMAGES,
+    INITIALIZERS,
+    KERAS,
+    KERNELS,
+    NO_GRADIENT,
+    OPTIMIZERS,
+    OTHERS,
+    PARTS,
+    PLATFORM,
+    PROFILES,
+    PROTOBUF,
+    QUANTISED,
+    QUEUES,
+    RAGGED,
+    SAVING,
+    SESSIONS,
+    SETS,
+    STRINGS,
+    SWITCH,
+    TESTING,
+)
+
 NEWER = "came after TensorFlow 1.15"
-SWITCH = "switches TensorFlow to its second version; there is one kind of graph, session and variable here"
-FILES = "reading and decoding of files: pf.data has datasets, sources and batches"
 CROSSES = "crosses of features are for feature columns, and strings: features are made before they are fed"
 SERIALISED = "a tensor as a string: there are none, and ranks exchange arrays"
 SPECS = "describes what tf.function and tf.data take; placeholders have dtypes and shapes"
-STRINGS = "there are no tensors of strings: text becomes numbers before it is fed"
-RAGGED = "there are no ragged tensors: sparse tensors or lengths say where rows end"
-SETS = "there are no sets in rows: compare one_hot codes, or give np.intersect1d and the like to py_func"
-QUANTISED = "there are no quantised dtypes"
-PROTOBUF = "graphs, configurations and summaries are no protocol buffers here"
-PLATFORM = "compilers and devices of TensorFlow's own; paraflow compiles plans for CPUs"
-KERAS = "a library of its own, beside the graph; layers, losses, metrics and train build and train networks"
-OTHERS = "a part of another package that TensorFlow left: distributions are written of random numbers and lgamma"
-CONFIGURED = "Session(threads=...), ConfigProto and CompilerOptions say how a session runs"
-PROFILES = "session.trace, train.trace and paraflow graph --time show what each operation takes"
 RAW = "operations are called by their own names"
 HANDLES = "values stay in a session as variables, and there are no tensors of handles"
 BESIDE = "importlib.resources and __file__ find files beside a program"
 DEVICES = "names of devices are strings, see device"
 SDCA = "TensorFlow's own solver for linear models; train.FtrlOptimizer and train.Proximal* regularise these"
-QUEUES = "queues and their runners: pf.data.Batches gives each rank its part of a batch"
-SESSIONS = "train.MonitoredTrainingSession, which came after it, does the same"
-CLUSTER = "clusters of TensorFlow servers: ranks are MPI processes, parallel.mode says what they do"
 PLACEMENT = "operations are placed on no devices"
 DEFAULTS = "initial values of 0 and 1 are written None, and one number stands for all axes"
-IMAGES = "images are read and changed as arrays before they are fed; extract_image_patches and pooling are there"
 FRACTIONAL = "its regions are drawn by a sequence of TensorFlow's kernel alone; avg_pool and max_pool have fixed ones"
-INITIALIZERS = "there are no tables: a dictionary turns words into numbers before they are fed"
 OPERATORS = "linear operators are classes over the functions of tf.linalg, which are here"
-EAGER = "its function computes on eager tensors; py_func gives it arrays, and custom_gradient a gradient"
-FUNCTION = "a Python function adds operations to the graph when it is called; it needs no decorator"
 ALONE = "a run's effects are in program order, so nothing is concurrent: call the function itself"
-PARTS = "a node has every variable once, in shared memory, and it is not partitioned: leave the partitioner out"
 CREATORS = "variable_scope(custom_getter=...) is asked for every variable of get_variable and of layers"
 REPLICAS = "parallel.mode says how the ranks' values of a variable are kept equal"
 RESOURCES = "a session's variables are its own: no server has containers that sessions would share"
 CONSTANTS = "the compiler folds what depends on constants alone; identity is the same"
 CONVERSION = "a class says by a method __tensor__() which tensor stands for it"
-NO_GRADIENT = "an operation of one's own (paraflow.op) without a gradient rule has none; stop_gradient cuts one off"
 ROWS = "map_fn gives the same values; it takes the rows one after the other"
 CLOCK = "time.time() between runs: an operation would give each rank another value"
 VERSION = "of TensorFlow; paraflow's own is importlib.metadata.version('paraflow')"
-KERNELS = "paraflow.native_kernel compiles and loads operations in C and C++"
-TESTING = "unittest or pytest serve; paraflow.testing.check_op tests operations"
 COMPATIBLE = "graphs need no versions to be compatible with: files of earlier versions are read"
-SAVING = "checkpoints are safetensors files of variables by name: train.Saver writes, restores and lists them"
-OPTIMIZERS = "needs TensorFlow's servers: parallel.mode says how gradients are gathered"
 LOCKING = "updates of variables are never concurrent, so there is no use_locking"
 
 # Functions whose values or gradients are not TensorFlow's for the arguments of generated.py.

@@ -1,14 +1,18 @@
 """The table of symbols is honest: what is missing or differs has its reason, and no reason outlives it."""
 
 import fnmatch
+import importlib
 import inspect
 
 import pytest
 
+import paraflow
+from paraflow.absent import ABSENT
+
 from . import member_reasons, members
 from .reasons import DIFFERS, MISSING, VALUES
 from .signatures import alike, difference, found, reference, split
-from .symbols import table, values_of
+from .symbols import reason, table, values_of
 
 TABLE = list(table())
 MEMBERS = list(members.table())
@@ -27,6 +31,20 @@ def test_no_reason_is_left_of_what_is_there():
     missing = [symbol for symbol, how in STATES.items() if how == "missing"]
     assert [p for p in MISSING if not any(fnmatch.fnmatchcase(symbol, p) for symbol in missing)] == []
     assert [symbol for symbol in DIFFERS if STATES.get(symbol) != "differs"] == []
+
+
+def test_programs_are_told_why_a_name_is_missing():
+    """In the words of this table, where TensorFlow 2.21 still has the name."""
+    told = {symbol: why for symbol, why in ABSENT.items() if symbol in STATES}
+    assert told == {symbol: reason(symbol) for symbol in told}
+    assert len(told) > 80
+    for symbol, why in ABSENT.items():
+        module, _, name = f"paraflow.{symbol}".rpartition(".")
+        with pytest.raises(AttributeError) as caught:
+            getattr(importlib.import_module(module), name)
+        assert str(caught.value).endswith(f"tf.{symbol} is not here: {why}")
+    with pytest.raises(AttributeError, match=r"has no attribute 'reduce_sun'$"):
+        _ = paraflow.reduce_sun
 
 
 def test_a_symbol_named_without_a_pattern_is_missing():

@@ -146,3 +146,71 @@ def test_the_graphs_seed_gives_each_variable_numbers_of_its_own(graph):
     assert not np.array_equal(one, other)
     np.testing.assert_array_equal(kernels(1), [one, other])
     assert not np.array_equal(kernels(2)[0], one)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pf.zeros_initializer, pf.ones_initializer, pf.constant_initializer, pf.random_normal_initializer,
+        pf.random_uniform_initializer, pf.truncated_normal_initializer, pf.variance_scaling_initializer,
+        pf.glorot_uniform_initializer, pf.glorot_normal_initializer, pf.uniform_unit_scaling_initializer,
+        pf.orthogonal_initializer, pf.initializers.identity,
+    ],
+)  # fmt: skip
+def test_a_class_stands_for_an_initializer_of_it_and_a_config_for_an_equal_one(graph, kind):
+    pf.set_random_seed(5)
+    a = pf.get_variable("a", [3, 3], initializer=kind)
+    with pf.variable_scope("scope", initializer=kind):
+        b = pf.get_variable("b", [3, 3])
+    again = kind.from_config(kind().get_config())
+    assert isinstance(again, kind)
+    assert again.get_config() == kind().get_config()
+    with pf.Session() as session:
+        session.run(pf.global_variables_initializer())
+        first, second = session.run([a, b])
+    assert first.shape == second.shape == (3, 3)
+    with pf.Graph().as_default(), pf.Session() as session:
+        pf.set_random_seed(5)
+        same = pf.get_variable("a", [3, 3], initializer=kind())
+        session.run(pf.global_variables_initializer())
+        np.testing.assert_array_equal(session.run(same), first)
+
+
+def test_configs_are_tensorflows():
+    config = pf.variance_scaling_initializer(2.0, "fan_out", "uniform", 7, pf.float64).get_config()
+    assert config == {"scale": 2.0, "mode": "fan_out", "distribution": "uniform", "seed": 7, "dtype": "float64"}
+    assert pf.glorot_uniform_initializer(3).get_config() == {"seed": 3, "dtype": "float32"}
+    assert pf.constant_initializer([1, 2]).get_config() == {"value": [1, 2], "dtype": "float32", "verify_shape": False}
+
+
+# Standard deviation and largest number of tf.layers.dense's kernel [200, 200] in TensorFlow 2.21 (tf_keras).
+NAMED = {
+    "zeros": (0, 0), "ones": (0, 1), "constant": (0, 0), "identity": (0.0705, 1), "orthogonal": (0.0707, 0.29),
+    "random_normal": (0.05, 0.20), "random_uniform": (0.0289, 0.05), "truncated_normal": (0.0440, 0.1),
+    "variance_scaling": (0.0707, 0.161), "glorot_uniform": (0.0707, 0.1225), "glorot_normal": (0.0707, 0.161),
+    "he_uniform": (0.1, 0.1732), "he_normal": (0.1, 0.2274), "lecun_uniform": (0.0707, 0.1225),
+    "lecun_normal": (0.0707, 0.161),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_layers_take_the_names_of_keras(graph, name):
+    pf.set_random_seed(3)
+    pf.layers.dense(pf.zeros([1, 200]), 200, kernel_initializer=name)
+    with pf.Session() as session:
+        session.run(pf.global_variables_initializer())
+        kernel = session.run(pf.trainable_variables()[0])
+    spread, largest = NAMED[name]
+    np.testing.assert_allclose(kernel.std(), spread, rtol=0.02)
+    np.testing.assert_allclose(kernel.max(), largest, rtol=0.02 if "normal" not in name else 0.2)
+
+
+def test_a_name_that_is_no_initializers_is_answered_with_those_there_are(graph):
+    for build in (
+        lambda: pf.layers.dense(pf.zeros([1, 2]), 3, kernel_initializer="he_norma"),
+        lambda: pf.layers.conv2d(pf.zeros([1, 2, 2, 1]), 3, 1, bias_initializer="he_norma"),
+        lambda: pf.nn.rnn_cell.LSTMCell(3, initializer="he_norma")(pf.zeros([1, 3]), [pf.zeros([1, 3])] * 2),
+        lambda: pf.get_variable("v", [2], initializer="he_norma"),
+    ):
+        with pytest.raises(ValueError, match=r"one of zeros, .*he_normal.* not 'he_norma' at .*test_initializers\.py"):
+            build()

@@ -37,6 +37,44 @@ def test_names_of_variables_and_operations():
     assert pf.get_variable_scope().name == ""
 
 
+def test_names_of_operations_in_scopes_that_are_made_unique_or_have_several_parts():
+    """TensorFlow's names: the scope of operations is counted by itself, from the name that was given."""
+    names = []
+
+    def note(variable="v"):
+        names.append(f"{pf.constant(1.0, name='x').op.name} {pf.get_variable(variable, [1]).op.name}")
+
+    with pf.variable_scope("a") as scope:
+        note()
+    with pf.variable_scope(scope):
+        note("w")
+    with pf.variable_scope(None, "a"):
+        note()
+    with pf.variable_scope(None, "a") as scope:
+        note()
+    with pf.variable_scope(scope):
+        note("w")
+    with pf.name_scope("a"):
+        note()
+    with pf.variable_scope("p/q"):
+        note()
+    with pf.variable_scope(None, "p/q") as scope:
+        note()
+    with pf.variable_scope(scope):
+        note("w")
+    with pf.variable_scope("p"):
+        with pf.variable_scope(None, "q"):
+            note()
+        with pf.variable_scope("q"):
+            note("w")
+    with pf.variable_scope(None, "a", auxiliary_name_scope=False):
+        note()
+    assert names == [
+        "a/x a/v", "a_1/x a/w", "a_2/x a_1/v", "a_3/x a_2/v", "a_2_1/x a_2/w", "a_4/x v", "p/q/x p/q/v",
+        "p/q_1/x p/q_1/v", "q_1/x p/q_1/w", "p/q_2/x p/q_2/v", "p/q_3/x p/q/w", "x a_3/v",
+    ]  # fmt: skip
+
+
 def test_default_names_are_counted_from_the_start_in_a_scope_that_is_opened_again():
     names = []
     for _ in range(2):

@@ -101,7 +101,7 @@ MAKING = [
     Row(sequences.range, (np.array(4, np.int32),), lambda n: np.array([0, 1, 2, 3]), exact=False),
     Row(
         sequences.range,
-        tuple(np.array(n, np.int32) for n in (3, 0, 1)),
+        tuple(np.array(n, np.int32) for n in (3, 3, 1)),
         lambda *ends: np.array([], int),
         constant=(0, 1, 2),
     ),

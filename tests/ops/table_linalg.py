@@ -7,6 +7,7 @@ from paraflow.ops import contraction, linalg, norms, products
 from .oracles import NUMERIC, elements, ranked
 from .rows import Row, nonzero, normal
 
+KINDS = ("int32", "float32", "float64", "complex64")
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -103,6 +104,23 @@ PRODUCTS = [
     einsum_row("ijk->ki", (2, 3, 2)),
     einsum_row("ij,k->k", (2, 3), (2,)),
     einsum_row(",i->i", (), (3,)),
+    einsum_row("...ij,jk->...ik", (2, 2, 3), (3, 4), dtypes=KINDS),
+    einsum_row("...ij,...jk", (2, 1, 2, 3), (3, 3, 2), dtypes=KINDS),
+    einsum_row("...ab,...cb->...ac", (1, 2, 3), (3, 2, 3)),
+    einsum_row("i...->...i", (2, 3, 2)),
+    einsum_row("...,...", (2, 1), (3,)),
+    einsum_row("...->...", (2, 3)),
+    einsum_row("...i,ij,...j->...", (2, 3), (3, 2), (2, 2)),
+    einsum_row("ii", (3, 3), dtypes=KINDS),
+    einsum_row("ii->i", (3, 3), dtypes=KINDS),
+    einsum_row("i...i->...", (2, 3, 2), dtypes=KINDS),
+    einsum_row("ijij->ij", (2, 3, 2, 3)),
+    einsum_row("iij,jk->ik", (2, 2, 3), (3, 2)),
+    einsum_row("iii->i", (2, 2, 2)),
+    einsum_row(" b a ", (2, 3)),
+    einsum_row("ij,jk", (2, 3), (3, 2), dtypes=KINDS),
+    einsum_row("Ba", (2, 3)),
+    einsum_row("ijk,ijl->kl", (2, 3, 2), (2, 3, 2), dtypes=KINDS),
     Row(
         ranked(contraction.tensordot, 3, 3),
         (normal(2, 3, 4), normal(4, 3, 2)),

@@ -11,6 +11,7 @@ from paraflow.ops import math as ops
 
 from .rows import Row, each, given, nonzero, normal, positive, uniform
 
+SIGN = each(lambda x: (x > 0) - (x < 0), of_complex=lambda z: z / abs(z) if z else 0)
 MASK = np.array([[True, False, True], [False, False, True]])
 INTEGERS = ("int32", "int64")
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -93,8 +94,8 @@ ROWS = [
     Row(ops.negative, (normal(2, 3),), operator.neg),
     Row(ops.abs, (nonzero(2, 3),), np.abs, dtypes=(*FLOATS, *INTEGERS)),
     Row(ops.abs, (nonzero(2, 3),), lambda x: np.hypot(x.real, x.imag), dtypes=("complex64",)),
-    Row(ops.sign, (given([-2, 0, 3, -1]),), each(lambda x: (x > 0) - (x < 0)), differentiable=()),
-    Row(ops.sign, (nonzero(4),), each(lambda x: (x > 0) - (x < 0)), dtypes=("float64",)),
+    Row(ops.sign, (given([-2, 0, 3, -1]),), SIGN, differentiable=()),
+    Row(ops.sign, (nonzero(4),), SIGN, dtypes=("float64", "complex64")),
     Row(ops.square, (normal(2, 3),), lambda x: x**2),
     Row(ops.squared_difference, (normal(2, 3), normal(2, 1)), lambda x, y: (x - y) ** 2, tolerance=64,
         dtypes=(*FLOATS, *INTEGERS), empty=(normal(0, 3), normal(0, 1))),

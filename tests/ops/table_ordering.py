@@ -150,6 +150,7 @@ BATCHES = [
         empty=None),
     Row(stitched_from, (np.array([2, 0]), np.array([2, 4]), normal(2, 3), normal(2, 3)), stitched, dtypes=FLOATS,
         exact=False, empty=None, differentiable=()),
+    Row(batches.below, (np.array([1, 0, 2]),), lambda x, limit: x, {"limit": 3}, empty=(np.zeros(0, np.int32),)),
     Row(batches.stitch, (np.array([2, 0]), normal(2, 3)), lambda at, x: np.stack([x[1], 0 * x[0], x[0]]),
         exact=False, dtypes=FLOATS, empty=None),
     Row(batches.tensor_scatter_nd_update, (normal(4, 2, 3), AT, normal(2, 3)), put,

@@ -65,12 +65,22 @@ def test_a_function_without_results_is_an_operation(session):
         (lambda a: a.astype(np.float64), pf.float32, "is float64, but expects float32"),
         (lambda a: 3.0, pf.int64, "is float64, but expects int64"),
         (lambda a: (a, a), [pf.float32], "returns 2 values, but expects to see 1"),
-        (lambda a: {}["boom"], pf.float32, r"call_python, made at .*test_python.py:.*'boom'"),
+        (lambda a: float("boom"), pf.float32, r"lambda>> has raised ValueError: .*'boom'"),
     ],
 )
 def test_functions_that_fail(session, function, dtypes, message):
     with pytest.raises(InvalidArgumentError, match=message):
         session.run(pf.py_func(function, [pf.constant([1.0])], dtypes))
+
+
+def test_a_reader_s_end_is_out_of_range_and_names_its_line(session):
+    rows = iter([1.0, 2.0])
+    row = pf.py_func(lambda: np.float32(next(rows)), [], pf.float32)
+    assert [session.run(row), session.run(row)] == [1.0, 2.0]
+    with pytest.raises(pf.errors.OutOfRangeError, match="has raised StopIteration") as caught:
+        session.run(row)
+    assert "test_python.py" in "".join(caught.value.__notes__)
+    assert isinstance(caught.value.__cause__, StopIteration)
 
 
 def test_a_gradient_of_one_s_own(session):

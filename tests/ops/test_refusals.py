@@ -136,6 +136,17 @@ def test_values_that_do_not_fit(build, value, message):
         (lambda: pf.complex(vector(1, dtype="float16"), vector(1, dtype="float16")), "no complex numbers of float16"),
         (lambda: pf.constant([1, 2], shape=[3], verify_shape=True), rf"has shape \(2,\), not \(3,\).*{HERE}"),
         (lambda: pf.where_v2([True], 1.0), "where_v2 needs both"),
+        (lambda: pf.einsum("ii", pf.zeros([2, 3])), rf"einsum 'ii': an axis has size 2 in .*, 3 in .*{HERE}"),
+        (lambda: pf.einsum("i->ii", pf.zeros([2])), "each once"),
+        (lambda: pf.einsum("...ij->ij", pf.zeros([2, 2, 2])), "all of an ellipsis"),
+        (lambda: pf.einsum("...ijk", pf.zeros([2, 2])), r"has 2 axes, not '\.\.\.ijk'"),
+        (lambda: pf.einsum("..i", pf.zeros([2])), "letters and one '...' can stand"),
+        (lambda: pf.einsum("...i...", pf.zeros([2])), "letters and one '...' can stand"),
+        (lambda: pf.einsum("i1", pf.zeros([2, 2])), "letters and one '...' can stand"),
+        (lambda: pf.einsum("ij", pf.zeros([2, 2, 2])), "has 3 axes, not 'ij'"),
+        (lambda: pf.einsum("...i", unknown_rank()), "an unknown number of axes"),
+        (lambda: pf.einsum("...i,...i", pf.zeros([2, 3]), pf.zeros([3, 3])), "size 2 in one tensor, 3 in another"),
+        (lambda: pf.einsum("i"), "needs tensors"),
     ],
 )
 def test_arguments_of_the_vocabulary_that_do_not_fit(build, message):
@@ -166,6 +177,67 @@ def test_values_of_the_vocabulary_that_do_not_fit(build, value, message):
     y = build(x)
     with pf.Session() as session, pytest.raises(InvalidArgumentError, match=message):
         session.run(y, {x: value})
+
+
+IMAGES = {
+    "conv1d": ((1, 3, 2), lambda x: pf.nn.conv1d(x, pf.zeros([4, 2, 1]), 1, "VALID")),
+    "conv2d": ((1, 3, 9, 2), lambda x: pf.nn.conv2d(x, pf.zeros([4, 4, 2, 1]), [1, 2, 2, 1], "VALID")),
+    "conv2d with holes": (
+        (1, 4, 9, 2),
+        lambda x: pf.nn.conv2d(x, pf.zeros([3, 3, 2, 1]), [1, 1, 1, 1], "VALID", dilations=[1, 2, 2, 1]),
+    ),
+    "conv2d with padding": (
+        (1, 3, 9, 2),
+        lambda x: pf.nn.conv2d(x, pf.zeros([6, 6, 2, 1]), [1, 1, 1, 1], [[0, 0], [1, 1], [0, 0], [0, 0]]),
+    ),
+    "conv3d": ((1, 9, 3, 9, 2), lambda x: pf.nn.conv3d(x, pf.zeros([4, 4, 4, 2, 1]), [1] * 5, "VALID")),
+    "depthwise": ((1, 3, 9, 2), lambda x: pf.nn.depthwise_conv2d(x, pf.zeros([4, 4, 2, 1]), [1] * 4, "VALID")),
+    "separable": (
+        (1, 3, 9, 2),
+        lambda x: pf.nn.separable_conv2d(x, pf.zeros([4, 4, 2, 1]), pf.zeros([1, 1, 2, 1]), [1] * 4, "VALID"),
+    ),
+    "max_pool": ((1, 3, 9, 2), lambda x: pf.nn.max_pool(x, [1, 4, 4, 1], [1, 2, 2, 1], "VALID")),
+    "avg_pool": ((1, 3, 9, 2), lambda x: pf.nn.avg_pool(x, [1, 4, 4, 1], [1, 5, 5, 1], "VALID")),
+    "layer": ((1, 9, 3, 2), lambda x: pf.layers.max_pooling2d(x, 4, 4)),
+    "an axis of nothing": ((1, 0, 3, 2), lambda x: pf.nn.max_pool(x, [1, 1, 1, 1], [1, 1, 1, 1], "VALID")),
+}
+
+
+@pytest.mark.parametrize(("shape", "build"), IMAGES.values(), ids=IMAGES)
+def test_windows_that_fit_nowhere(shape, build):
+    """TensorFlow: "Negative dimension size caused by subtracting 4 from 3"."""
+    message = r"a window that spans \d elements does not fit an axis of \d"
+    with pytest.raises(ValueError, match=f"{HERE}.*{message}"):
+        build(pf.placeholder(pf.float32, (None, *shape[1:])))
+    x = pf.placeholder(pf.float32, (*(None for _ in shape[1:]), shape[-1]))
+    y = build(x)
+    slope = pf.gradients(y, x)
+    with pf.Session() as session:
+        for fetch in (y, slope):
+            with pytest.raises(InvalidArgumentError, match=message):
+                session.run(fetch, {x: np.zeros(shape)})
+        assert session.run(y, {x: np.ones((0, *(9 for _ in shape[2:]), shape[-1]))}).shape[0] == 0
+
+
+def test_a_window_beyond_the_image_fits_with_padding():
+    y = pf.nn.max_pool(pf.constant(np.arange(9.0).reshape(1, 3, 3, 1)), [1, 4, 4, 1], [1, 2, 2, 1], "SAME")
+    assert interpret(y, {})[0, :, :, 0].tolist() == [[8, 8], [8, 8]]
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("ii", [(2, 3)]),
+        ("ij,jk", [(2, 3), (4, 2)]),
+        ("ij,ij", [(2, 3), (3, 2)]),
+        ("ijk,ijl->kl", [(3, 4, 2), (2, 6, 2)]),
+    ],
+)
+def test_sizes_of_an_einsum_that_only_the_run_knows(equation, shapes):
+    tensors = [pf.placeholder(pf.float32, [None] * len(shape)) for shape in shapes]
+    y = pf.einsum(equation, *tensors)
+    with pf.Session() as session, pytest.raises(InvalidArgumentError):
+        session.run(y, {t: np.zeros(shape) for t, shape in zip(tensors, shapes, strict=True)})
 
 
 def test_gradient_is_none_where_there_is_none():

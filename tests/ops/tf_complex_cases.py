@@ -30,7 +30,7 @@ _CASES = {
     **{name: unary(name) for name in (
         "real", "imag", "conj", "angle", "abs", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan",
         "sinh", "cosh", "tanh", "asinh", "square", "reciprocal", "negative", "sigmoid", "identity",
-        "reduce_sum", "reduce_mean", "reduce_prod", "cumsum", "diag", "math.reciprocal_no_nan", "norm",
+        "reduce_sum", "reduce_mean", "reduce_prod", "cumsum", "diag", "math.reciprocal_no_nan", "norm", "sign",
     )},
     **{name: unary(name, S) for name in ("acosh", "atanh", "asin", "acos", "atan")},
     **{name: binary(name) for name in (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from paraflow.graph.node import Tensor
 from paraflow.nn import initializers
+from paraflow.nn.activations import as_activation
 from paraflow.nn.initializers import Initializer
 from paraflow.nn.layer import Activation
 from paraflow.nn.rnn_cell.cell import RNNCell, depth_of
@@ -25,7 +27,7 @@ class UnitsCell(RNNCell):
     ) -> None:  # fmt: skip
         super().__init__(name=name, dtype=dtype, _reuse=reuse, **kwargs)
         self._num_units = num_units
-        self._activation: Activation = activation or tanh
+        self._activation: Callable[[Tensor], Tensor] = as_activation(activation) or tanh
 
     @property
     def state_size(self) -> Any:

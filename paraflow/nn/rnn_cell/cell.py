@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from paraflow.control.structure import flatten, mapped
-from paraflow.errors import GraphError
+from paraflow.errors import GraphError, InvalidTypeError
 from paraflow.graph.dtypes import as_dtype, float32
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
@@ -45,7 +45,7 @@ class RNNCell(WithWeights):
         if kwargs:
             raise TypeError(f"{type(self).__name__} has no argument {next(iter(kwargs))!r}{at_user_line()}")
         if self.dtype is not None and self.dtype.kind not in "fc":
-            raise GraphError(f"recurrent cells are of floating point, not {self.dtype.name}{at_user_line()}")
+            raise InvalidTypeError(f"recurrent cells are of floating point, not {self.dtype.name}{at_user_line()}")
 
     def __call__(self, inputs: Any, state: Any, scope: Any = None) -> tuple[Any, Any]:
         """The outputs and the next state; see the class. ``scope`` names the cell's scope where it has none yet."""

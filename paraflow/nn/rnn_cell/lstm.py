@@ -67,6 +67,8 @@ class BasicLSTMCell(UnitsCell):
 
     def call(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         """The outputs and the next state."""
+        if self._state_is_tuple and not isinstance(state, (tuple, list)):
+            raise TypeError(f"the state of {self.name} is a pair (c, h), not {state!r}{at_user_line()}")
         c, h = state if self._state_is_tuple else split(state, [self._num_units, self.output_size], 1)
         c, h = self._step(split(affine(inputs, h, self._kernel, self._bias), 4, 1), c)
         return h, LSTMStateTuple(c, h) if self._state_is_tuple else concat([c, h], 1)
