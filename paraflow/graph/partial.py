@@ -17,7 +17,7 @@ import numpy as np
 
 from paraflow.errors import InvalidArgumentError
 from paraflow.graph.dtypes import DType, is_signed
-from paraflow.graph.shape import Dims, Spec, known, num_elements
+from paraflow.graph.shape import Dims, Spec, compatible, known
 
 if TYPE_CHECKING:
     from paraflow.graph.record import OpRecord
@@ -56,54 +56,55 @@ def entries(spec: Spec) -> Any:
     return np.full(known(spec.shape), None).tolist() if spec.static else None
 
 
-def evaluated(record: OpRecord, specs: tuple[Spec, ...], attrs: Mapping[str, Any], found: tuple[Spec, ...]) -> Any:
+def evaluated(
+    record: OpRecord, specs: tuple[Spec, ...], attrs: Mapping[str, Any], found: tuple[Spec, ...]
+) -> tuple[Spec, ...]:
     """``found``, what the shape rule says of the outputs, with what is known of their elements."""
-    operands = _operands(record, specs)
-    if operands is None or any((num_elements(spec.shape) or 0) > EARLY or not spec.static for spec in found):
+    arrays = _operands(record, specs)
+    if arrays is None or not all(spec.static and math.prod(known(spec.shape)) <= EARLY for spec in found):
         return found
-    arrays, whole = operands
     try:
         with np.errstate(all="ignore"):
             made = record.body(*arrays, **attrs)
     except (ValueError, InvalidArgumentError):  # the run says what is wrong, and where
         return found
-    parts = made if isinstance(made, tuple) else (made,)
-    if whole:
-        return tuple(Spec(s.dtype, s.shape, np.asarray(part)) for s, part in zip(found, parts, strict=True))
-    return tuple(_settled(s, np.asarray(part)) for s, part in zip(found, parts, strict=True))
+    whole = all(spec.value is not None for spec in specs)
+    parts = map(np.asarray, made if isinstance(made, tuple) else (made,))
+    return tuple(
+        Spec(s.dtype, s.shape, part) if whole else _settled(s, part) for s, part in zip(found, parts, strict=True)
+    )
 
 
-def _operands(record: OpRecord, specs: tuple[Spec, ...]) -> tuple[list[Array], bool] | None:
-    """What the body is given, and whether all of it is known; None where nothing comes of it."""
-    unknown: list[int] = []
+def _operands(record: OpRecord, specs: tuple[Spec, ...]) -> list[Array] | None:
+    """What the body is given; None where nothing comes of it."""
     arrays: list[Any] = []
-    some = False
-    for i, spec in enumerate(specs):
+    for spec in specs:
         value = spec.value
         if value is None:
-            # Only what is computed with or moved can be known in part, not what says how.
-            if not record.early or not is_signed(spec.dtype) or (record.same is not None and i not in record.same):
+            if not record.early or not is_signed(spec.dtype):
                 return None
-            unknown.append(i)
-            value = spec.partial
-            some = some or value is not None
-        elif not _counts(record, value):
-            return None
+            arrays.append(spec.partial)
+        elif _counts(record, value):
+            arrays.append(value)
         else:
-            some = some or record.same is None or i in record.same
-        arrays.append(value)
-    if not unknown:
-        return arrays, True
-    if not some:
+            return None
+    missing = {i for i, spec in enumerate(specs) if spec.value is None}
+    if not missing:
+        return arrays
+    # What is computed with or moved about can be known in part, what says how cannot.
+    given = range(len(specs)) if record.same is None else record.same
+    model = next((arrays[i].shape for i in given if arrays[i] is not None), None)
+    if model is None or not missing.issubset(given):
         return None
-    for i in unknown:
+    for i in given:
         if arrays[i] is None:
-            dims = specs[i].shape or ()  # of unknown rank: a scalar, or the body refuses it
-            if None in dims or math.prod(known(dims)) > EARLY:
+            # Without a static shape it is of use only where it has that of its neighbour, as in a stack.
+            dims = known(specs[i].shape) if specs[i].static else model
+            if math.prod(dims) > EARLY or not compatible(dims, specs[i].shape):
                 return None
-            arrays[i] = np.full(known(dims), np.nan)
-    given = range(len(arrays)) if record.same is None else record.same
-    return [np.asarray(a, np.float64) if i in given else a for i, a in enumerate(arrays)], False
+            arrays[i] = np.full(dims, np.nan)
+        arrays[i] = arrays[i].astype(np.float64)
+    return arrays
 
 
 def _counts(record: OpRecord, value: Array) -> bool:
@@ -113,8 +114,10 @@ def _counts(record: OpRecord, value: Array) -> bool:
 
 
 def _settled(spec: Spec, numbers: Array) -> Spec:
-    """``spec`` with the elements that are ``numbers``, as far as they are some that its dtype has."""
+    """``spec`` with the elements that are ``numbers``, where these are integers that its dtype has."""
+    if not is_signed(spec.dtype) or numbers.shape != spec.shape:
+        return spec
     sure = np.abs(numbers) <= min(_EXACT, float(np.iinfo(spec.dtype).max))
     if sure.all():
         return Spec(spec.dtype, spec.shape, numbers.astype(spec.dtype))
-    return Spec(spec.dtype, spec.shape, partial=np.where(sure, numbers, np.nan) if sure.any() else None)
+    return Spec(spec.dtype, spec.shape, partial=np.where(sure, numbers, np.nan)) if sure.any() else spec
