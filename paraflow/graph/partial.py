@@ -50,10 +50,15 @@ def entries(spec: Spec) -> Any:
     if spec.value is not None:
         return spec.value.tolist()
     if spec.partial is not None:
-        found = np.nan_to_num(spec.partial).astype(np.int64).astype(object)
-        found[np.isnan(spec.partial)] = None
-        return found.tolist()
+        return _listed(spec.partial.tolist())
     return np.full(known(spec.shape), None).tolist() if spec.static else None
+
+
+def _listed(numbers: Any) -> Any:
+    """Floats, in lists or alone, as ints; None for NaN."""
+    if isinstance(numbers, list):
+        return [_listed(n) for n in numbers]
+    return None if math.isnan(numbers) else int(numbers)
 
 
 def evaluated(

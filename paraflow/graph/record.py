@@ -44,6 +44,7 @@ from paraflow.graph.dtypes import (
     is_bool,
     is_element,
     is_integer,
+    is_signed,
     kind_of,
     widened,
 )
@@ -117,7 +118,7 @@ class OpRecord:
         self._read_signature()
         # Whether the outputs depend on the inputs and attributes alone, so equal uses can be merged.
         self.pure = not (random or reads or writes or collective or effect or self.runtime)
-        self.folds = self.pure and (early or elementwise) and bool(self.inputs or self.variadic)
+        self.folds = self.pure and (early or elementwise)
         self.shape_rule: Rule | None = None
         self.gradient_rule: Rule | None = None
 
@@ -273,7 +274,9 @@ class OpRecord:
             found = (Spec(dtype, broadcast(*[s.shape for s in specs])),)
         else:
             raise GraphError(f"op record '{self.name}' has no shape rule")
-        return evaluated(self, specs, attrs, found) if self.folds else found
+        # Most operations are on floats that are not known: they are past this at once.
+        worth = self.folds and specs and (specs[0].value is not None or is_signed(specs[0].dtype))
+        return evaluated(self, specs, attrs, found) if worth else found
 
     def __repr__(self) -> str:
         return f"<paraflow op {self.name}({self._usage()})>"
