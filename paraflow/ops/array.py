@@ -362,7 +362,6 @@ def _filled_like(tensor: Any, value: int, dtype: Any, name: str) -> Tensor:
     x = convert(tensor)
     scalar = make_constant(np.array(value, as_dtype(dtype) if dtype is not None else x.dtype))
     filled: Tensor = broadcast_to(scalar, known_shape(x), name=name)
-    filled.set_shape(x.spec.shape)
     return filled
 
 

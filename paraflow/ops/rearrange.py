@@ -92,9 +92,7 @@ def flatten(inputs: Any, name: str = "flatten") -> Tensor:
     x = convert(inputs)
     dims = x.spec.shape
     merged = None if dims is None else num_elements(dims[1:])
-    # With -1 the other size stays known while the graph is built, as weights need it.
-    rows = -1 if merged and dims is not None and dims[0] is None else size_along(x, 0)
-    flat: Tensor = reshape(x, [rows, -1 if merged is None else merged], name=name)
+    flat: Tensor = reshape(x, [size_along(x, 0), -1 if merged is None else merged], name=name)
     return flat
 
 
