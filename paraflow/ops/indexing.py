@@ -233,7 +233,8 @@ def _block_size(n: int | None, start: int | None, size: int | None) -> int | Non
     """The size of a block along an axis of ``n`` elements; raises GraphError where it cannot lie in it."""
     first, count = start or 0, size or 0
     if first < 0 or count < -1 or (n is not None and first + max(count, 0) > n):
-        raise GraphError(f"slice: {size} elements from {start} on do not lie inside an axis of size {n}")
+        begin, extent, whole = ("?" if known is None else known for known in (start, size, n))
+        raise GraphError(f"begin {begin} and size {extent} do not lie inside an axis of size {whole}")
     if size != -1:
         return size
     return None if n is None or start is None else n - start

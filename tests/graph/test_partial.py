@@ -115,7 +115,11 @@ def test_shapes_known_in_part_are_checked():
         pf.broadcast_to(pf.zeros([4, 6]), [count, 5])
     with pytest.raises(pf.errors.GraphError, match=r"negative size: \(\?, -5\)"):
         pf.zeros([count, -5])
-    with pytest.raises(pf.errors.GraphError, match="7 elements from 0 on do not lie inside an axis of size 6"):
+    with pytest.raises(pf.errors.GraphError, match=r"begin \? and size 5 do not lie inside an axis of size 4"):
+        pf.slice(pf.zeros([4, 6]), [count, 0], [5, 1])
+    with pytest.raises(pf.errors.GraphError, match=r"begin -1 and size \? do not lie inside an axis of size 6"):
+        pf.slice(pf.zeros([4, 6]), [0, -1], [1, count])
+    with pytest.raises(pf.errors.GraphError, match="begin 0 and size 7 do not lie inside an axis of size 6"):
         pf.slice(pf.zeros([4, 6]), [0, 0], [count, 7])
 
 
