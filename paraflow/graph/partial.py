@@ -76,7 +76,7 @@ def evaluated(
     whole = all(spec.value is not None for spec in specs)
     parts = map(np.asarray, made if isinstance(made, tuple) else (made,))
     return tuple(
-        Spec(s.dtype, s.shape, part) if whole else _settled(s, part) for s, part in zip(found, parts, strict=True)
+        Spec(s.dtype, s.shape, part) if whole else settled(s, part) for s, part in zip(found, parts, strict=True)
     )
 
 
@@ -118,7 +118,7 @@ def _counts(record: OpRecord, value: Array) -> bool:
     return few and (is_signed(value.dtype) or (record.early and value.dtype.kind not in "cV"))
 
 
-def _settled(spec: Spec, numbers: Array) -> Spec:
+def settled(spec: Spec, numbers: Array) -> Spec:
     """``spec`` with the elements that are ``numbers``, where these are integers that its dtype has."""
     if not is_signed(spec.dtype) or numbers.shape != spec.shape:
         return spec

@@ -18,13 +18,14 @@ from paraflow.graph.dtypes import (
     is_bool,
     is_complex,
     is_differentiable,
+    is_floating,
     is_integer,
     is_real,
     is_signed,
 )
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Tensor
-from paraflow.graph.partial import EARLY, entries, sizes_spec
+from paraflow.graph.partial import EARLY, entries, settled, sizes_spec
 from paraflow.graph.record import at_user_line, convert, literal, op
 from paraflow.graph.shape import Dims, Spec, TensorShape, as_dims, compatible, format_dims, known, num_elements
 
@@ -157,10 +158,14 @@ def drops_imaginary(source: DType, dtype: DType) -> bool:
 
 @cast.shape
 def _(x: Spec, dtype: DType) -> Spec:
-    partial = x.partial if is_signed(dtype) else None
-    if x.value is None or x.value.size > EARLY or not np.isfinite(x.value).all():
-        return Spec(dtype, x.shape, partial=partial)
-    return Spec(dtype, x.shape, cast.body(x.value, dtype))
+    if x.partial is not None:
+        return settled(Spec(dtype, x.shape), x.partial)
+    if x.value is None or x.value.size > EARLY:
+        return Spec(dtype, x.shape)
+    # What lies outside the integers of a dtype, and NaN, is left to the run.
+    fits = is_floating(x.dtype) and is_signed(dtype) and bool(np.all(np.abs(x.value) < float(np.iinfo(dtype).max)))
+    known_now = fits or is_integer(x.dtype) or is_bool(x.dtype)
+    return Spec(dtype, x.shape, cast.body(x.value, dtype) if known_now else None)
 
 
 @cast.gradient

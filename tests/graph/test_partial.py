@@ -102,6 +102,18 @@ def test_what_does_not_fit_the_dtype_is_not_known():
     assert entries((pf.cast(x, pf.int64) * 4).spec) == [None, 2**32, 12]
 
 
+def test_fractions_become_numbers_that_are_known():
+    height = pf.shape(pf.placeholder(pf.float32, [None, 7]))[1]
+    assert entries(pf.cast(pf.cast(height, pf.float32) * -1.5, pf.int32).spec) == -10
+    for much in (2.0**31, 1e30, float("inf"), float("nan")):
+        assert pf.cast(pf.constant([much, 1.0]), pf.int32).spec.value is None
+    part = pf.stack([height * 40, pf.placeholder(pf.int32, [])])
+    assert entries(part.spec) == [280, None]
+    assert entries(pf.cast(part, pf.int16).spec) == [280, None]
+    assert entries(pf.cast(part, pf.int8).spec) == [None, None]
+    assert entries(pf.cast(part, pf.float32).spec) == [None, None]
+
+
 def test_a_division_by_zero_is_left_to_the_run():
     x = pf.stack([pf.placeholder(pf.int32, []), 6, 6])
     assert entries((x // [2, 2, 0]).spec) == [None, 3, None]
