@@ -152,8 +152,7 @@ class Tensor:
 
     def set_shape(self, shape: Any) -> None:
         """Add what the author knows about the shape; raises GraphError when it contradicts what is known."""
-        dims = merge(self.spec.shape, as_dims(shape))
-        self.spec = Spec(self.spec.dtype, dims, self.spec.value, self.spec.element)
+        self.spec = self.spec.reshaped(merge(self.spec.shape, as_dims(shape)))
 
     def eval(self, feed_dict: Mapping[Any, Any] | None = None, session: Runner | None = None) -> Any:
         """The value of this tensor in ``session`` or in the default session."""

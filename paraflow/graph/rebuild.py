@@ -68,7 +68,7 @@ class Program:
             found = operation.record.infer_at(operation.source, inputs, operation.attrs)
             for tensor, spec in zip(operation.outputs, found, strict=True):
                 # What the author said of a shape is known beside what follows from the inputs'.
-                known.setdefault(tensor, Spec(spec.dtype, merge(spec.shape, tensor.spec.shape), spec.value))
+                known.setdefault(tensor, spec.reshaped(merge(spec.shape, tensor.spec.shape)))
         return [known[t] for t in self.fetches]
 
     def text(self) -> str:
@@ -317,7 +317,7 @@ def has_equals(program: Program) -> bool:
 
 def _alike(a: Spec, b: Spec) -> bool:
     """Whether as much, and the same, is known of two tensors; without a look at values."""
-    return a.shape == b.shape and a.dtype == b.dtype and a.value is b.value
+    return a.shape == b.shape and a.dtype == b.dtype and a.value is b.value and a.partial is b.partial
 
 
 def _full(record: OpRecord, attrs: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -52,14 +52,12 @@ from paraflow.graph.dtypes import (
 )
 from paraflow.graph.graph import get_default_graph, innermost
 from paraflow.graph.node import Operation, Tensor, operators, records
+from paraflow.graph.partial import evaluated
 from paraflow.graph.shape import Spec, broadcast, format_dims
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 Rule = Callable[..., Any]
-
-# Integers that are known while the graph is built are computed with at once, where they are no more than this.
-EARLY = 64
 
 # What TensorFlow 1 called arguments before; it took both names to its end.
 _OLDER_NAMES = {
@@ -92,6 +90,7 @@ class OpRecord:
         effect: bool = False,
         python: bool = False,
         itself: bool = False,
+        early: bool = False,
         holomorphic: bool = True,
     ) -> None:
         self.name = body.__name__
@@ -111,6 +110,7 @@ class OpRecord:
         self.effect = effect
         self.python = python
         self.itself = itself
+        self.early = early
         self.holomorphic = holomorphic
         self.inputs: list[str]
         self.variadic: bool
@@ -120,6 +120,7 @@ class OpRecord:
         self._read_signature()
         # Whether the outputs depend on the inputs and attributes alone, so equal uses can be merged.
         self.pure = not (random or reads or writes or collective or effect or self.runtime)
+        self.folds = self.pure and (early or elementwise)
         self.shape_rule: Rule | None = None
         self.gradient_rule: Rule | None = None
 
@@ -266,29 +267,21 @@ class OpRecord:
             raise type(error)(f"{self.name}({shapes}){place}: {error}") from None
 
     def infer(self, specs: tuple[Spec, ...], attrs: Mapping[str, Any]) -> tuple[Spec, ...]:
-        """Dtype and shape of every output, by the shape rule or, for elementwise records, by broadcasting."""
+        """Dtype and shape of every output, by the shape rule or, for elementwise records, by broadcasting.
+
+        What is known of few integers, as shapes, axes and the like are made of, is computed with.
+        """
         if self.shape_rule is not None:
             result = self.shape_rule(*specs, **attrs)
-            return result if isinstance(result, tuple) else (result,)
-        if not self.elementwise:
+            found: tuple[Spec, ...] = result if isinstance(result, tuple) else (result,)
+        elif self.elementwise:
+            dtype: DType = self.result or specs[self.same[0] if self.same else 0].dtype
+            found = (Spec(dtype, broadcast(*[s.shape for s in specs])),)
+        else:
             raise GraphError(f"op record '{self.name}' has no shape rule")
-        dtype: DType = self.result or specs[self.same[0] if self.same else 0].dtype
-        return (Spec(dtype, broadcast(*[s.shape for s in specs]), self._early(specs, attrs)),)
-
-    def _early(self, specs: tuple[Spec, ...], attrs: Mapping[str, Any]) -> np.ndarray[Any, Any] | None:
-        """The value of arithmetic on few integers that are known, as shapes, axes and the like are made of."""
-        if not self.pure or not specs:
-            return None
-        values = []
-        for spec in specs:
-            if spec.value is None or not is_signed(spec.dtype) or spec.value.size > EARLY:
-                return None
-            values.append(spec.value)
-        try:
-            with np.errstate(all="ignore"):
-                return np.asarray(self.body(*values, **attrs))
-        except (ValueError, InvalidArgumentError):  # the run says what is wrong, and where
-            return None
+        # Most operations are on floats that are not known: they are past this at once.
+        worth = self.folds and specs and (specs[0].value is not None or is_signed(specs[0].dtype))
+        return evaluated(self, specs, attrs, found) if worth else found
 
     def __repr__(self) -> str:
         return f"<paraflow op {self.name}({self._usage()})>"
@@ -304,7 +297,8 @@ def op(body: Callable[..., Any] | None = None, **properties: Any) -> Any:
     ``writes`` (of the variable named by the attribute ``variable``, or of those named by ``variables``),
     ``collective`` (all ranks take part), ``effect`` (must run when asked for, never merged), ``python`` (among its
     attributes is a Python function, so that no graph definition can have it), ``itself`` (the body computes with
-    bfloat16 itself, see `body_of`), ``holomorphic`` (False where the gradient rule sees to the conjugates of complex
+    bfloat16 itself, see `body_of`), ``early`` (of integers known in part it computes what is known of the result, see
+    `paraflow.graph.partial`), ``holomorphic`` (False where the gradient rule sees to the conjugates of complex
     numbers itself, see `paraflow.ops.complexes`).
     """
     if body is None:

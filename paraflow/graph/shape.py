@@ -22,24 +22,35 @@ Dims = tuple[int | None, ...] | None
 class Spec:
     """What is known of one output of an operation: its dtype, its shape and, for constants, its value.
 
-    Of a list (dtype `items`) it is what is known of each ``element``. ``static`` says whether every size is known.
+    ``partial`` is what is known of a few integers of which some are not (`paraflow.graph.partial`). Of a list (dtype
+    `items`) it is what is known of each ``element``. ``static`` says whether every size is known.
     """
 
-    __slots__ = ("dtype", "element", "shape", "static", "value")
+    __slots__ = ("dtype", "element", "partial", "shape", "static", "value")
 
     def __init__(
-        self, dtype: DType, shape: Dims, value: np.ndarray[Any, Any] | None = None, element: Spec | None = None
+        self,
+        dtype: DType,
+        shape: Dims,
+        value: np.ndarray[Any, Any] | None = None,
+        element: Spec | None = None,
+        partial: np.ndarray[Any, Any] | None = None,
     ) -> None:
         self.dtype: Final = dtype
         self.shape: Final = shape
         self.value: Final = value
         self.element: Final = element
+        self.partial: Final = partial
         self.static: Final = shape is not None and None not in shape
 
     @property
     def rank(self) -> int | None:
         """The number of dimensions, or None."""
         return None if self.shape is None else len(self.shape)
+
+    def reshaped(self, shape: Dims) -> Spec:
+        """The same, but for the shape."""
+        return Spec(self.dtype, shape, self.value, self.element, self.partial)
 
 
 def need_integers(spec: Spec, what: str) -> None:

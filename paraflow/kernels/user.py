@@ -17,7 +17,8 @@ import numpy as np
 
 from paraflow.errors import CompileError, GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import DType, as_dtype
-from paraflow.graph.record import EARLY, OpRecord, at_user_line, user_line
+from paraflow.graph.partial import EARLY
+from paraflow.graph.record import OpRecord, at_user_line, user_line
 from paraflow.graph.shape import Spec, format_dims, known
 from paraflow.kernels.numpy import KERNELS, Array, Call, Kernel
 from paraflow.native import INCLUDE, Source, build, compiler

@@ -170,7 +170,6 @@ class Conv2DTranspose(Conv2D):
         y = convolution_gradients.conv_transpose(
             inputs, self.kernel, convert(shape), self.strides, self.padding, self._layout
         )
-        y.set_shape([n if isinstance(n, int) else None for n in shape])
         return self._finished(y)
 
 

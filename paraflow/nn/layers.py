@@ -152,7 +152,6 @@ class Dense(Layer):
     def call(self, inputs: Tensor) -> Tensor:
         """The product, the bias, the activation."""
         outputs: Tensor = matmul(inputs, self.kernel) if inputs.spec.rank == 2 else tensordot(inputs, self.kernel, 1)
-        outputs.set_shape([*inputs.shape.as_list()[:-1], self.units])
         return finished(outputs, self.bias, self.activation)
 
 

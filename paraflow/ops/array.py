@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -17,13 +18,16 @@ from paraflow.graph.dtypes import (
     is_bool,
     is_complex,
     is_differentiable,
+    is_floating,
     is_integer,
     is_real,
+    is_signed,
 )
 from paraflow.graph.graph import get_default_graph
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import EARLY, at_user_line, convert, literal, op
-from paraflow.graph.shape import Dims, Spec, TensorShape, as_dims, compatible, format_dims, num_elements
+from paraflow.graph.partial import EARLY, entries, settled, sizes_spec
+from paraflow.graph.record import at_user_line, convert, literal, op
+from paraflow.graph.shape import Dims, Spec, TensorShape, as_dims, compatible, format_dims, known, num_elements
 
 Array = np.ndarray[Any, Any]
 
@@ -107,7 +111,7 @@ def identity(input):
 
 @identity.shape
 def _(input: Spec) -> Spec:
-    return Spec(input.dtype, input.shape, input.value)
+    return input
 
 
 @identity.gradient
@@ -123,7 +127,7 @@ def stop_gradient(input):
 
 @stop_gradient.shape
 def _(input: Spec) -> Spec:
-    return Spec(input.dtype, input.shape, input.value)
+    return input
 
 
 def make_placeholder_with_default(input: Any, shape: Any, name: str = "PlaceholderWithDefault") -> Tensor:
@@ -174,8 +178,14 @@ def drops_imaginary(source: DType, dtype: DType) -> bool:
 
 @cast.shape
 def _(x: Spec, dtype: DType) -> Spec:
-    small = x.value is not None and x.value.size <= EARLY and (is_integer(x.dtype) or is_bool(x.dtype))
-    return Spec(dtype, x.shape, x.value.astype(dtype) if small and x.value is not None else None)
+    if x.partial is not None:
+        return settled(Spec(dtype, x.shape), x.partial)
+    if x.value is None or x.value.size > EARLY:
+        return Spec(dtype, x.shape)
+    # What lies outside the integers of a dtype, and NaN, is left to the run.
+    fits = is_floating(x.dtype) and is_signed(dtype) and bool(np.all(np.abs(x.value) < float(np.iinfo(dtype).max)))
+    known_now = fits or is_integer(x.dtype) or is_bool(x.dtype)
+    return Spec(dtype, x.shape, cast.body(x.value, dtype) if known_now else None)
 
 
 @cast.gradient
@@ -192,8 +202,7 @@ def shape(input, name=None, out_type=int32):
 
 @shape.shape
 def _(input: Spec, out_type: Any) -> Spec:
-    value = np.array(input.shape, out_type) if input.static else None
-    return Spec(as_dtype(out_type), (None,) if input.shape is None else (len(input.shape),), value)
+    return sizes_spec(as_dtype(out_type), input.shape)
 
 
 @op(shape_only=True, same=())
@@ -233,21 +242,29 @@ def value_dims(sizes: Spec) -> Dims:
 
     Raises GraphError for what is no vector of integers and for a negative size.
     """
-    known = vector_value(sizes)
-    if known is None:
-        return None if sizes.shape is None or sizes.shape[0] is None else (None,) * sizes.shape[0]
-    if min(known, default=0) < 0:
-        raise GraphError(f"a shape has a negative size: {list(known)}")
-    return known
+    dims = vector_entries(sizes)
+    if any(n is not None and n < 0 for n in dims or ()):
+        raise GraphError(f"a shape has a negative size: {format_dims(dims)}")
+    return dims
 
 
-def vector_value(sizes: Spec) -> tuple[int, ...] | None:
-    """The elements of an integer vector, where they are known; raises GraphError when it is something else."""
+def vector_entries(sizes: Spec) -> tuple[int | None, ...] | None:
+    """The elements of an integer vector, None for those that are not known; None where their number is not known.
+
+    Raises GraphError when it is something else.
+    """
     if sizes.rank not in (1, None):
         raise GraphError(f"a vector of integers is needed, not one of shape {format_dims(sizes.shape)}")
     if not is_integer(sizes.dtype) and sizes.shape != (0,):
         raise InvalidTypeError(f"a vector of integers is needed, not of {sizes.dtype.name}")
-    return None if sizes.value is None else tuple(int(n) for n in sizes.value)
+    found = entries(sizes)
+    return None if found is None else tuple(found)
+
+
+def vector_value(sizes: Spec) -> tuple[int, ...] | None:
+    """The elements of an integer vector, where all are known; raises GraphError when it is something else."""
+    found = vector_entries(sizes)
+    return None if found is None or None in found else known(found)
 
 
 def shape_tensor(sizes: Any) -> Tensor:
@@ -276,7 +293,7 @@ def known_shape(x: Tensor) -> Tensor:
     return tensor
 
 
-@op(view=True, same=(0,))
+@op(view=True, same=(0,), early=True)
 def reshape(tensor, shape):
     """The same elements in row-major order under another shape; one size may be -1 and is then worked out."""
     return np.reshape(tensor, tuple(shape))
@@ -284,22 +301,18 @@ def reshape(tensor, shape):
 
 @reshape.shape
 def _(tensor: Spec, shape: Spec) -> Spec:
-    known_sizes = vector_value(shape)
-    if known_sizes is None:
-        return Spec(tensor.dtype, value_dims(shape))
-    sizes = list(known_sizes)
-    if sizes.count(-1) > 1 or min(sizes, default=0) < -1:
-        raise ShapeError(f"{sizes} is no shape: one size may be -1, the others are 0 or more")
-    total = num_elements(tensor.shape)
-    known = int(np.prod([n for n in sizes if n != -1], dtype=np.int64))
-    if -1 in sizes:
-        if total is not None and (total % known if known else total):
-            raise GraphError(f"{total} elements cannot be reshaped to {sizes}")
-        free = None if total is None or not known else total // known
-        return Spec(tensor.dtype, tuple(free if n == -1 else n for n in sizes))
-    if total is not None and total != known:
-        raise GraphError(f"{total} elements cannot be reshaped to {sizes}")
-    return Spec(tensor.dtype, tuple(sizes))
+    sizes = vector_entries(shape)
+    if sizes is None:
+        return Spec(tensor.dtype, None)
+    given = [n for n in sizes if n is not None and n != -1]
+    if sizes.count(-1) > 1 or min(given, default=0) < 0:
+        raise ShapeError(f"{format_dims(sizes)} is no shape: one size may be -1, the others are 0 or more")
+    total, placed = num_elements(tensor.shape), math.prod(given)
+    free = len(sizes) - len(given)
+    if total is not None and (total != placed if not free else total % placed if placed else total):
+        raise GraphError(f"{total} elements cannot be reshaped to {format_dims(sizes)}")
+    rest = total // placed if total is not None and placed and free == 1 else None
+    return Spec(tensor.dtype, tuple(rest if n in (-1, None) else n for n in sizes))
 
 
 @reshape.gradient
@@ -307,7 +320,7 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None]:
     return reshape(dy, known_shape(y.op.inputs[0])), None
 
 
-@op(view=True, same=(0,))
+@op(view=True, same=(0,), early=True)
 def broadcast_to(input, shape):
     """``input`` repeated along axes of size 1, by numpy's broadcasting rule, until it has ``shape``."""
     return np.broadcast_to(input, tuple(shape))
@@ -322,7 +335,7 @@ def _(input: Spec, shape: Spec) -> Spec:
             n in (1, None) or m in (n, None) for n, m in zip(input.shape, tail, strict=True)
         )
         if not fits:
-            raise GraphError(f"cannot be broadcast to {dims}")
+            raise GraphError(f"cannot be broadcast to {format_dims(dims)}")
     return Spec(input.dtype, dims)
 
 
@@ -374,7 +387,6 @@ def _filled_like(tensor: Any, value: int, dtype: Any, name: str) -> Tensor:
     x = convert(tensor)
     scalar = make_constant(np.array(value, as_dtype(dtype) if dtype is not None else x.dtype))
     filled: Tensor = broadcast_to(scalar, known_shape(x), name=name)
-    filled.set_shape(x.spec.shape)
     return filled
 
 

@@ -48,7 +48,7 @@ class Source:
             return Spec(written.dtype, common(written.shape, outer.shape)) if changed else written
         if not changed and not compatible(written.shape, outer.shape):
             raise ValueError(f"a feed of shape {format_dims(written.shape)} gets {format_dims(outer.shape)}")
-        return Spec(written.dtype, outer.shape if changed else written.shape, outer.value, outer.element)
+        return outer.reshaped(outer.shape if changed else written.shape)
 
 
 def sources_of_branches(inputs: Sequence[Tensor], takes: Any, followed: Any) -> list[list[Source]]:

@@ -11,7 +11,7 @@ from paraflow.graph.dtypes import DType, real_dtype
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Dims, Spec, format_dims
-from paraflow.ops.array import cast, shape, shape_tensor, vector_value
+from paraflow.ops.array import cast, shape, shape_tensor, vector_entries
 from paraflow.ops.complexes import complex, real
 from paraflow.ops.indexing import slice
 from paraflow.ops.joining import concat, stack
@@ -68,10 +68,10 @@ def real_transform(input, fft_length, rank=1):
 
 def _transformed(x: Spec, lengths: Spec, rank: int, dtype: DType, half: bool) -> Spec:
     _need(x, rank)
-    known = vector_value(lengths)
+    known = vector_entries(lengths)
     if known is not None and len(known) != rank:
         raise GraphError(f"fft_length has {rank} numbers, not {list(known)}")
-    sizes: list[int | None] = [None] * rank if known is None else list(known)
+    sizes = [None] * rank if known is None else list(known)
     if half and sizes[-1] is not None:
         sizes[-1] = sizes[-1] // 2 + 1
     dims: Dims = None if x.shape is None else (*x.shape[: len(x.shape) - rank], *sizes)

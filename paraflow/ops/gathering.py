@@ -11,7 +11,7 @@ from paraflow.graph.dtypes import int32
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims, merge, need_integers, normal_axis, num_elements
-from paraflow.ops.array import Array, known_shape, reshape, size_along, vector_value
+from paraflow.ops.array import Array, known_shape, reshape, size_along, value_dims
 from paraflow.ops.logic import true_indices
 
 
@@ -22,7 +22,7 @@ def check_indices(indices: Array, size: int, what: str) -> None:
         raise InvalidArgumentError(f"{what}: index {worst} is not in [0, {size})")
 
 
-@op(same=(0,), holomorphic=False)
+@op(same=(0,), holomorphic=False, early=True)
 def gather(params, indices, axis=0):
     """The slices of ``params`` at ``indices`` along ``axis``; the axes of ``indices`` take that axis's place.
 
@@ -74,7 +74,7 @@ def scatter_add(updates, indices, shape, axis=0):
 @scatter_add.shape
 def _(updates: Spec, indices: Spec, shape: Spec, axis: int) -> Spec:
     _integers(indices)
-    return Spec(updates.dtype, vector_value(shape))
+    return Spec(updates.dtype, value_dims(shape))
 
 
 @scatter_add.gradient
@@ -82,7 +82,7 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None, None]:
     return gather(dy, y.op.inputs[1], y.op.attrs["axis"]), None, None
 
 
-@op(same=(0,), holomorphic=False)
+@op(same=(0,), holomorphic=False, early=True)
 def gather_nd(params, indices):
     """The slices of ``params`` at the multi-indices in the last axis of ``indices``, which name leading axes.
 
@@ -135,7 +135,7 @@ def scatter_nd(indices, updates, shape):
 @scatter_nd.shape
 def _(indices: Spec, updates: Spec, shape: Spec) -> Spec:
     _integers(indices)
-    dims = vector_value(shape)
+    dims = value_dims(shape)
     if dims is not None and indices.shape and indices.shape[-1] is not None:
         merge(updates.shape, (*indices.shape[:-1], *dims[indices.shape[-1] :]))
     return Spec(updates.dtype, dims)
@@ -199,7 +199,7 @@ def add_along(values, indices, shape):
 
 @add_along.shape
 def _(values: Spec, indices: Spec, shape: Spec) -> Spec:
-    return Spec(values.dtype, vector_value(shape))
+    return Spec(values.dtype, value_dims(shape))
 
 
 @add_along.gradient

@@ -258,7 +258,7 @@ class _Reader:
                 raise ValueError(
                     f"its output is {spec.dtype.name}{format_dims(spec.shape)}, not {dtype.name}{format_dims(dims)}"
                 )
-            specs.append(Spec(dtype, dims, spec.value, spec.element))
+            specs.append(Spec(dtype, dims, spec.value, spec.element, spec.partial))
         return tuple(specs)
 
 
@@ -341,7 +341,7 @@ def _feed_spec(node: Mapping[str, Any]) -> Spec:
     """What is written of a feed of a branch or of a loop's turn."""
     ((name, sizes, *element),) = node["output"]
     known = [Spec(_dtype(of), _dims(dims)) for of, dims in element]
-    return Spec(_dtype(name), _dims(sizes), None, *known)
+    return Spec(_dtype(name), _dims(sizes), element=known[0] if known else None)
 
 
 def _dtype(name: Any) -> DType:

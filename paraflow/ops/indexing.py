@@ -13,7 +13,7 @@ from paraflow.graph.dtypes import is_bool, is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec
-from paraflow.ops.array import known_early, known_shape, vector_value
+from paraflow.ops.array import known_shape, value_dims, vector_entries
 from paraflow.ops.gathering import boolean_mask, gather
 
 # A key is what stands between the brackets in a form that can be hashed: a tuple of ints, None, Ellipsis and
@@ -142,7 +142,7 @@ def numpy_key(key: Key, bounds: Iterable[Any]) -> tuple[Any, ...]:
     return items if Ellipsis in key else (*items, Ellipsis)
 
 
-@op(view=True, same=(0,))
+@op(view=True, same=(0,), early=True)
 def basic_index(tensor, *bounds, key=()):
     """``tensor[key]``; ``bounds`` are the numbers of the key that come as operands, in order."""
     return tensor[numpy_key(key, bounds)]
@@ -151,9 +151,7 @@ def basic_index(tensor, *bounds, key=()):
 @basic_index.shape
 def _(tensor: Spec, *bounds: Spec, key: Key) -> Spec:
     known = filled(key, (BOUND if n.value is None else int(n.value) for n in bounds))
-    dims = indexed_dims(tensor.shape, known)
-    value = tensor.value[numpy_key(key, ())] if tensor.value is not None and not bounds else None
-    return Spec(tensor.dtype, dims, value)
+    return Spec(tensor.dtype, indexed_dims(tensor.shape, known))
 
 
 def indexed_dims(dims: Dims, key: Key) -> Dims:
@@ -206,7 +204,7 @@ def basic_scatter(values, shape, *bounds, key=()):
 
 @basic_scatter.shape
 def _(values: Spec, shape: Spec, *bounds: Spec, key: Key) -> Spec:
-    return Spec(values.dtype, vector_value(shape))
+    return Spec(values.dtype, value_dims(shape))
 
 
 @basic_scatter.gradient
@@ -215,7 +213,7 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor | None, ...]:
     return basic_index(dy, *bounds, key=y.op.attrs["key"]), None, *(None for _ in bounds)
 
 
-@op(view=True, same=(0,))
+@op(view=True, same=(0,), early=True)
 def slice(input_, begin, size):
     """The block of ``size`` elements that starts at ``begin``, two vectors; a size of -1 is all that is left."""
     return input_[_block(input_.shape, begin.tolist(), size.tolist())]
@@ -233,19 +231,25 @@ def _block(dims: Sequence[int], begin: Sequence[int], size: Sequence[int]) -> tu
 
 @slice.shape
 def _(input_: Spec, begin: Spec, size: Spec) -> Spec:
-    starts, sizes = vector_value(begin), vector_value(size)
-    count = None if size.shape is None else size.shape[0]
-    dims = input_.shape if input_.shape is not None or count is None else (None,) * count
-    if dims is None:
+    starts, sizes = vector_entries(begin), vector_entries(size)
+    rank = next((len(given) for given in (input_.shape, starts, sizes) if given is not None), None)
+    if rank is None:
         return Spec(input_.dtype, None)
-    if len(starts or dims) != len(dims) or count not in (len(dims), None):
-        raise GraphError(f"begin and size need {len(dims)} elements each")
-    if starts is not None and sizes is not None and None not in dims:
-        with known_early():
-            block = _block([n for n in dims if n is not None], starts, sizes)
-        return Spec(input_.dtype, tuple(s.stop - s.start for s in block))
-    sizes = sizes or (-1,) * len(dims)
-    return Spec(input_.dtype, tuple(None if s == -1 else s for s in sizes))
+    dims, starts, sizes = ((None,) * rank if given is None else given for given in (input_.shape, starts, sizes))
+    if not len(starts) == len(sizes) == rank:
+        raise GraphError(f"begin and size need {rank} elements each")
+    return Spec(input_.dtype, tuple(map(_block_size, dims, starts, sizes)))
+
+
+def _block_size(n: int | None, start: int | None, size: int | None) -> int | None:
+    """The size of a block along an axis of ``n`` elements; raises GraphError where it cannot lie in it."""
+    first, count = start or 0, size or 0
+    if first < 0 or count < -1 or (n is not None and first + max(count, 0) > n):
+        begin, extent, whole = ("?" if known is None else known for known in (start, size, n))
+        raise GraphError(f"begin {begin} and size {extent} do not lie inside an axis of size {whole}")
+    if size != -1:
+        return size
+    return None if n is None or start is None else n - start
 
 
 @slice.gradient
@@ -264,7 +268,7 @@ def place(block, begin, shape):
 
 @place.shape
 def _(block: Spec, begin: Spec, shape: Spec) -> Spec:
-    return Spec(block.dtype, vector_value(shape))
+    return Spec(block.dtype, value_dims(shape))
 
 
 @place.gradient

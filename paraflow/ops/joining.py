@@ -10,8 +10,8 @@ import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import EARLY, at_user_line, convert, op
-from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, normal_axis
+from paraflow.graph.record import at_user_line, convert, op
+from paraflow.graph.shape import Dims, Spec, compatible, format_dims, known, merge, normal_axis
 from paraflow.ops.array import (
     Array,
     fill,
@@ -20,21 +20,12 @@ from paraflow.ops.array import (
     reshape,
     shape_tensor,
     size_along,
-    vector_value,
+    vector_entries,
     zeros_like,
 )
 
 
-def _folded(body: Any, specs: Sequence[Spec], **attributes: Any) -> Array | None:
-    """The value of a join whose operands are all known and few."""
-    values = [spec.value for spec in specs]
-    if any(value is None or value.size > EARLY for value in values):
-        return None
-    folded: Array = body(values, **attributes)
-    return folded
-
-
-@op
+@op(early=True)
 def pack(*values, axis=0):
     """Tensors of one shape joined along a new axis."""
     return np.stack(values, axis=axis)
@@ -50,7 +41,7 @@ def _(*values: Spec, axis: int) -> Spec:
     if dims is None:
         return Spec(values[0].dtype, None)
     at = normal_axis(axis, len(dims) + 1)
-    return Spec(values[0].dtype, (*dims[:at], len(values), *dims[at:]), _folded(np.stack, values, axis=axis))
+    return Spec(values[0].dtype, (*dims[:at], len(values), *dims[at:]))
 
 
 @pack.gradient
@@ -89,7 +80,7 @@ def _outputs(parts: list[Array]) -> tuple[Array, ...] | Array:
     return copies if len(copies) != 1 else copies[0]
 
 
-@op
+@op(early=True)
 def unpack(value, num=0, axis=0):
     """The ``num`` slices of ``value`` along ``axis``, without that axis."""
     if value.shape[axis] != num:
@@ -130,7 +121,7 @@ def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unst
     return list(parts) if isinstance(parts, tuple) else [parts]
 
 
-@op
+@op(early=True)
 def concatenate(*values, axis=0):
     """Tensors joined along an axis they have; their other sizes are equal."""
     return np.concatenate(values, axis=axis)
@@ -153,7 +144,7 @@ def _(*values: Spec, axis: int) -> Spec:
     if dims is None:
         return Spec(values[0].dtype, None)
     dims = tuple(total if i == axis % len(dims) else n for i, n in enumerate(dims))
-    return Spec(values[0].dtype, dims, _folded(np.concatenate, values, axis=axis))
+    return Spec(values[0].dtype, dims)
 
 
 @concatenate.gradient
@@ -175,7 +166,7 @@ def concat(values: Any, axis: Any, name: str = "concat") -> Tensor:
     return joined
 
 
-@op(same=(0,))
+@op(same=(0,), early=True)
 def split_sizes(value, sizes, axis=0):
     """``value`` cut along ``axis`` into parts of the given sizes, one of which may be -1: what is left."""
     at = (slice(None),) * (axis % value.ndim)
@@ -194,19 +185,17 @@ def _part_sizes(total: int, sizes: Sequence[int]) -> list[int]:
 
 @split_sizes.shape
 def _(value: Spec, sizes: Spec, axis: int) -> tuple[Spec, ...]:
-    given = vector_value(sizes)
-    if sizes.shape is None or sizes.shape[0] is None:
+    given = vector_entries(sizes)
+    if given is None:
         raise GraphError("the number of parts must be known")
     if value.shape is None:
-        return (Spec(value.dtype, None),) * sizes.shape[0]
+        return (Spec(value.dtype, None),) * len(given)
     at = normal_axis(axis, len(value.shape))
     total = value.shape[at]
-    parts: list[int | None] = [None] * sizes.shape[0]
-    if given is not None and total is not None:
+    parts: list[int | None] = [None if n == -1 else n for n in given]
+    if total is not None and None not in given:
         with known_early():
-            parts = list(_part_sizes(total, given))
-    elif given is not None:
-        parts = [None if n == -1 else n for n in given]
+            parts = list(_part_sizes(total, known(given)))
     return tuple(Spec(value.dtype, (*value.shape[:at], n, *value.shape[at + 1 :])) for n in parts)
 
 

@@ -19,7 +19,7 @@ from paraflow.ops.logic import greater, greater_equal, less, less_equal, not_equ
 Pair = tuple[Tensor | None, Tensor | None]
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", early=True)
 def add(x, y):
     """x + y."""
     return np.add(x, y)
@@ -31,7 +31,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dz, x), unbroadcast(dz, y)
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", early=True)
 def subtract(x, y):
     """x - y."""
     return np.subtract(x, y)
@@ -43,7 +43,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dz, x), unbroadcast(-dz, y)
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", early=True)
 def multiply(x, y):
     """x * y."""
     return np.multiply(x, y)
@@ -62,7 +62,7 @@ def quotient_dtype(dtype: DType) -> DType:
     return dtype
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", early=True)
 def divide(x, y):
     """x / y in floating point; integers become float64 (those of up to 16 bits float32)."""
     return np.divide(x, y, dtype=quotient_dtype(x.dtype))
@@ -111,7 +111,7 @@ def refuse_zero(divisor: Any) -> None:
         raise InvalidArgumentError("integer division by zero")
 
 
-@op(elementwise=True, dtypes="real")
+@op(elementwise=True, dtypes="real", early=True)
 def floordiv(x, y):
     """The largest integer not above x / y, as Python's //; raises InvalidArgumentError for an integer zero in y."""
     refuse_zero(y)
@@ -132,7 +132,7 @@ def div(x: Any, y: Any, name: str | None = None) -> Tensor:
     return quotient
 
 
-@op(elementwise=True, dtypes="real")
+@op(elementwise=True, dtypes="real", early=True)
 def floormod(x, y):
     """x - floor(x / y) * y, with the sign of y as Python's %; raises InvalidArgumentError for an integer zero in y."""
     refuse_zero(y)
@@ -174,7 +174,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dz, x), unbroadcast(-dz * truncatediv(x, y), y)
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", early=True)
 def negative(x):
     """-x."""
     return np.negative(x)
@@ -185,7 +185,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return -dy
 
 
-@op(elementwise=True, dtypes="numeric", holomorphic=False)
+@op(elementwise=True, dtypes="numeric", holomorphic=False, early=True)
 def abs(x):
     """The absolute value, of complex numbers too; its derivative at 0 is 0."""
     return np.abs(x)
@@ -218,7 +218,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return y * complex(zeros_like(turn), turn)
 
 
-@op(elementwise=True, dtypes="numeric")
+@op(elementwise=True, dtypes="numeric", early=True)
 def square(x):
     """x * x."""
     return np.square(x)
@@ -229,7 +229,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return dy * (2 * y.op.inputs[0])
 
 
-@op(elementwise=True, dtypes="numeric", holomorphic=False)
+@op(elementwise=True, dtypes="numeric", holomorphic=False, early=True)
 def squared_difference(x, y):
     """(x - y) squared; of complex numbers the square of its absolute value."""
     difference = np.subtract(x, y)
@@ -310,7 +310,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return dy / y.op.inputs[0]
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float", early=True)
 def floor(x):
     """The largest integer not above x; no gradient."""
     return np.floor(x)
@@ -321,7 +321,7 @@ def _(y: Tensor, dy: Tensor) -> None:
     return None
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float", early=True)
 def ceil(x):
     """The smallest integer not below x; no gradient."""
     return np.ceil(x)
@@ -332,7 +332,7 @@ def _(y: Tensor, dy: Tensor) -> None:
     return None
 
 
-@op(elementwise=True, dtypes="real")
+@op(elementwise=True, dtypes="real", early=True)
 def round(x):
     """The nearest integer, the even one of two equally near; no gradient."""
     return np.array(x) if is_integer(x.dtype) else np.rint(x)
@@ -343,7 +343,7 @@ def _(y: Tensor, dy: Tensor) -> None:
     return None
 
 
-@op(elementwise=True, dtypes="float")
+@op(elementwise=True, dtypes="float", early=True)
 def rint(x):
     """The nearest integer, the even one of two equally near; no gradient."""
     return np.rint(x)
@@ -366,7 +366,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return unbroadcast(dz, x1), zeros_like(x2)
 
 
-@op(elementwise=True, dtypes="real")
+@op(elementwise=True, dtypes="real", early=True)
 def maximum(x, y):
     """The larger of x and y; NaN if one is. Where they are equal the gradient goes to x."""
     return np.maximum(x, y)
@@ -378,7 +378,7 @@ def _(z: Tensor, dz: Tensor) -> Pair:
     return _chosen(greater_equal(x, y), dz, x, y)
 
 
-@op(elementwise=True, dtypes="real")
+@op(elementwise=True, dtypes="real", early=True)
 def minimum(x, y):
     """The smaller of x and y; NaN if one is. Where they are equal the gradient goes to x."""
     return np.minimum(x, y)

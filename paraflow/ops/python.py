@@ -198,7 +198,7 @@ def with_gradient(*tensors, outputs=1, gradient=None):
 
 @with_gradient.shape
 def _(*tensors: Spec, outputs: int, gradient: Named) -> tuple[Spec, ...]:
-    return tuple(Spec(t.dtype, t.shape, t.value) for t in tensors[:outputs])
+    return tuple(Spec(t.dtype, t.shape, t.value, partial=t.partial) for t in tensors[:outputs])
 
 
 @with_gradient.gradient

@@ -9,13 +9,14 @@ import numpy as np
 
 from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError, ShapeError
 from paraflow.graph.node import Tensor
+from paraflow.graph.partial import entries
 from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Dims, Spec, compatible, need_integers, normal_axes, normal_axis, num_elements
-from paraflow.ops.array import known_early, known_shape, reshape, size_along, vector_value
+from paraflow.ops.array import known_early, known_shape, reshape, size_along, value_dims, vector_entries
 from paraflow.ops.indexing import slice
 
 
-@op(view=True)
+@op(view=True, early=True)
 def transpose(a, perm=None):
     """The axes in the order ``perm``; reversed when it is left out."""
     return np.transpose(a, perm)
@@ -42,7 +43,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return back
 
 
-@op(view=True)
+@op(view=True, early=True)
 def expand_dims(input, axis=None, name=None):
     """A new axis of size 1 at position ``axis``, a number or a list of one."""
     return np.expand_dims(input, axis)
@@ -70,7 +71,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return back
 
 
-@op(view=True)
+@op(view=True, early=True)
 def squeeze(input, axis=None):
     """Without the axes of size 1: those named, or all."""
     return np.squeeze(input, axis)
@@ -98,13 +99,11 @@ def flatten(inputs: Any, name: str = "flatten") -> Tensor:
     x = convert(inputs)
     dims = x.spec.shape
     merged = None if dims is None else num_elements(dims[1:])
-    # With -1 the other size stays known while the graph is built, as weights need it.
-    rows = -1 if merged and dims is not None and dims[0] is None else size_along(x, 0)
-    flat: Tensor = reshape(x, [rows, -1 if merged is None else merged], name=name)
+    flat: Tensor = reshape(x, [size_along(x, 0), -1 if merged is None else merged], name=name)
     return flat
 
 
-@op(same=(0,))
+@op(same=(0,), early=True)
 def tile(input, multiples):
     """``input`` repeated ``multiples[i]`` times along axis i."""
     return np.tile(input, tuple(multiples))
@@ -117,17 +116,15 @@ def _(input: Spec, multiples: Spec) -> Spec:
 
 def _tiled(dims: Dims, multiples: Spec, size: Any) -> Dims:
     """The shape of a tiling, or, with division for ``size``, of what was tiled."""
-    times = vector_value(multiples)
-    count = None if multiples.shape is None else multiples.shape[0]
-    if dims is None or count is None:
-        return dims and (None,) * len(dims)
-    if count != len(dims):
-        raise GraphError(f"{count} multiples for {len(dims)} axes")
-    if times is None:
-        return (None,) * len(dims)
-    if min(times, default=0) < 0:
+    times = vector_entries(multiples)
+    if dims is None or times is None:
+        either = times if dims is None else dims
+        return None if either is None else (None,) * len(either)
+    if len(times) != len(dims):
+        raise GraphError(f"{len(times)} multiples for {len(dims)} axes")
+    if any(m is not None and m < 0 for m in times):
         raise ShapeError(f"multiples {list(times)} must not be negative")
-    return tuple(None if n is None else size(n, m) for n, m in zip(dims, times, strict=True))
+    return tuple(None if n is None or m is None else size(n, m) for n, m in zip(dims, times, strict=True))
 
 
 @tile.gradient
@@ -144,8 +141,8 @@ def sum_tiles(x, multiples, shape):
 
 @sum_tiles.shape
 def _(x: Spec, multiples: Spec, shape: Spec) -> Spec:
-    sizes = vector_value(shape)
-    return Spec(x.dtype, sizes or (x.shape and (None,) * len(x.shape)))
+    sizes = value_dims(shape)
+    return Spec(x.dtype, (None,) * len(x.shape) if sizes is None and x.shape is not None else sizes)
 
 
 @sum_tiles.gradient
@@ -153,7 +150,7 @@ def _(y: Tensor, dy: Tensor) -> tuple[Tensor, None, None]:
     return tile(dy, y.op.inputs[1]), None, None
 
 
-@op(view=True)
+@op(view=True, early=True)
 def reverse(tensor, axis=None):
     """The elements in reverse order along the given axes."""
     return np.flip(tensor, axis)
@@ -272,12 +269,12 @@ def _padded(dims: Dims, paddings: Spec, mode: str, sign: int) -> Dims:
         return None if paddings.shape is None or paddings.shape[0] is None else (None,) * paddings.shape[0]
     if paddings.shape is not None and paddings.shape[0] not in (len(dims), None):
         raise GraphError(f"paddings for {paddings.shape[0]} axes, but the tensor has {len(dims)}")
-    if paddings.value is None:
+    widths = entries(paddings)
+    if widths is None:
         return (None,) * len(dims)
-    widths = [(int(before), int(after)) for before, after in paddings.value]
-    padded = tuple(None if n is None else n + sign * sum(w) for n, w in zip(dims, widths, strict=True))
+    padded = tuple(None if n is None or None in w else n + sign * sum(w) for n, w in zip(dims, widths, strict=True))
     with known_early():
-        _check_widths(dims if sign > 0 else padded, widths, mode)
+        _check_widths(dims if sign > 0 else padded, [w if None not in w else (0, 0) for w in widths], mode)
     return padded
 
 

@@ -29,6 +29,7 @@ from paraflow.graph.dtypes import (
 )
 from paraflow.graph.graph import name_scope
 from paraflow.graph.node import Tensor
+from paraflow.graph.partial import sizes_spec
 from paraflow.graph.record import convert, op
 from paraflow.graph.shape import Dims, Spec, normal_axes
 from paraflow.ops.array import broadcast_to, cast, known_shape, reshape, size
@@ -65,9 +66,7 @@ def kept_shape(x, axis=None):
 
 @kept_shape.shape
 def _(x: Spec, axis: Any) -> Spec:
-    kept = reduced_dims(x.shape, axis, True)
-    value = np.array(kept, np.int32) if x.static else None
-    return Spec(np.dtype("int32"), (None if kept is None else len(kept),), value)
+    return sizes_spec(np.dtype("int32"), reduced_dims(x.shape, axis, True))
 
 
 def keep_axes(t: Tensor, x: Tensor, axis: Any) -> Tensor:
@@ -88,7 +87,7 @@ def reduced_count(x: Tensor, y: Tensor) -> Tensor:
     return count
 
 
-@op(dtypes="numeric")
+@op(dtypes="numeric", early=True)
 def reduce_sum(input_tensor, axis=None, keepdims=False):
     """The sum over ``axis`` in the tensor's own dtype, of 16 bits made in float32; 0 over no elements."""
     dtype = input_tensor.dtype
@@ -133,7 +132,7 @@ def _(y: Tensor, dy: Tensor) -> Tensor:
     return spread(dy / reduced_count(x, y), x, y.op.attrs["axis"])
 
 
-@op(dtypes="numeric")
+@op(dtypes="numeric", early=True)
 def reduce_prod(input_tensor, axis=None, keepdims=False):
     """The product over ``axis``, in the tensor's own dtype; 1 over no elements."""
     return np.prod(input_tensor, axis=axis, keepdims=keepdims, dtype=input_tensor.dtype)
@@ -175,13 +174,13 @@ def highest(dtype: DType) -> Any:
     return np.inf if is_floating(dtype) else limits(dtype).max
 
 
-@op(dtypes="real")
+@op(dtypes="real", early=True)
 def reduce_max(input_tensor, axis=None, keepdims=False):
     """The largest element over ``axis``; -inf (the smallest integer) over none. Ties share the gradient equally."""
     return np.max(input_tensor, axis=axis, keepdims=keepdims, initial=lowest(input_tensor.dtype))
 
 
-@op(dtypes="real")
+@op(dtypes="real", early=True)
 def reduce_min(input_tensor, axis=None, keepdims=False):
     """The smallest element over ``axis``; inf (the largest integer) over none. Ties share the gradient equally."""
     return np.min(input_tensor, axis=axis, keepdims=keepdims, initial=highest(input_tensor.dtype))

@@ -10,7 +10,8 @@ import numpy as np
 from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
 from paraflow.graph.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64, is_integer
 from paraflow.graph.node import Tensor
-from paraflow.graph.record import EARLY, at_user_line, convert, literal, op
+from paraflow.graph.partial import EARLY
+from paraflow.graph.record import at_user_line, convert, literal, op
 from paraflow.graph.shape import Spec, format_dims, need_integers, normal_axis, num_elements
 from paraflow.ops.array import Array, broadcast_to, cast, known_early, reshape, size
 from paraflow.ops.rearrange import expand_dims

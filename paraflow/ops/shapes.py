@@ -10,9 +10,10 @@ import numpy as np
 from paraflow.errors import GraphError, InvalidArgumentError
 from paraflow.graph.dtypes import int32
 from paraflow.graph.node import Tensor
+from paraflow.graph.partial import sizes_spec
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, TensorShape, as_dims, broadcast, compatible, format_dims, merge
-from paraflow.ops.array import identity, shape, vector_value
+from paraflow.ops.array import identity, shape, vector_entries
 
 
 @op(view=True)
@@ -25,7 +26,7 @@ def require_shape(x, dims=None):
 
 @require_shape.shape
 def _(x: Spec, dims: Dims) -> Spec:
-    return Spec(x.dtype, merge(x.shape, dims), x.value)
+    return x.reshaped(merge(x.shape, dims))
 
 
 @require_shape.gradient
@@ -58,13 +59,7 @@ def broadcast_dynamic_shape(shape_x, shape_y):
 
 @broadcast_dynamic_shape.shape
 def _(shape_x: Spec, shape_y: Spec) -> Spec:
-    a, b = vector_value(shape_x), vector_value(shape_y)
-    if a is not None and b is not None:
-        value = np.array(broadcast(a, b), shape_x.dtype)
-        return Spec(shape_x.dtype, value.shape, value)
-    sizes = [None if s.shape is None else s.shape[0] for s in (shape_x, shape_y)]
-    lengths = [n for n in sizes if n is not None]
-    return Spec(shape_x.dtype, (max(lengths) if len(lengths) == 2 else None,))
+    return sizes_spec(shape_x.dtype, broadcast(vector_entries(shape_x), vector_entries(shape_y)))
 
 
 def shape_n(input: Sequence[Any], out_type: Any = int32, name: str | None = None) -> list[Tensor]:

@@ -11,6 +11,7 @@ from paraflow.errors import GraphError, InvalidTypeError
 from paraflow.graph.dtypes import DType, int32, is_integer
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.partial import entries
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, TensorShape, format_dims, known, need_integers
 from paraflow.ops.array import Array, reshape
@@ -64,8 +65,7 @@ class IndexedSlices:
     @property
     def shape(self) -> TensorShape:
         """The static shape of the whole."""
-        value = None if self.dense_shape is None else self.dense_shape.spec.value
-        return TensorShape(None if value is None else tuple(int(n) for n in value))
+        return TensorShape(None if self.dense_shape is None else entries(self.dense_shape.spec))
 
     @property
     def device(self) -> str:

@@ -19,8 +19,9 @@ from paraflow.graph.context import Runner, session_or_default
 from paraflow.graph.dtypes import DType, as_dtype, int64, is_bool
 from paraflow.graph.graph import Graph, get_default_graph, name_scope
 from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.partial import entries
 from paraflow.graph.record import at_user_line, convert, op
-from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims
+from paraflow.graph.shape import Spec, TensorShape, as_dims, compatible, format_dims, merge
 from paraflow.ops import array
 from paraflow.ops.array import (
     Array,
@@ -88,11 +89,8 @@ class SparseTensor:
     @property
     def shape(self) -> TensorShape:
         """The static shape of the whole."""
-        value = self.dense_shape.spec.value
-        if value is not None:
-            return TensorShape(tuple(int(n) for n in value))
-        rank = next((s.shape[-1] for s in (self.dense_shape.spec, self.indices.spec) if s.shape and s.shape[-1]), None)
-        return TensorShape(None if rank is None else (None,) * rank)
+        rank = self.indices.spec.shape and self.indices.spec.shape[-1]
+        return TensorShape(merge(entries(self.dense_shape.spec), (None,) * rank if rank else None))
 
     def get_shape(self) -> TensorShape:
         """The static shape of the whole."""

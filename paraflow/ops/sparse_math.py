@@ -86,7 +86,6 @@ def sparse_add(a: Any, b: Any, threshold: Any = None, thresh: Any = None) -> Any
             dense = convert(b, first.dtype)
             sizes = covering_sizes(first.dense_shape, cast(known_shape(dense), int64), exact=True)
             placed = scatter_nd(first.indices, first.values, sizes)
-            placed.set_shape(dense.spec.shape)
             return add(placed, dense)
         indices, ours, theirs, both = _side_by_side(first, as_sparse(b, "b"))
         total = add(ours, theirs)
@@ -270,8 +269,6 @@ def sparse_tensor_dense_matmul(
         products = expand_dims(values, 1) * gather(dense, a.indices[:, column])
         sizes = convert([a.dense_shape[row], cast(size_along(dense, 1), int64)])
         product: Tensor = scatter_add(products, a.indices[:, row], sizes, name=scope)
-        if dense.spec.rank == 2:
-            product.set_shape((None, dense.shape.as_list()[1]))
         return product
 
 

@@ -203,7 +203,7 @@ VECTOR, INDEX = np.arange(4.0), np.array([1, 4])
         (lambda x, i: unsorted_segment_sum(x[:2], i, 3), (VECTOR, INDEX), r"index 4 is not in \[0, 3\)"),
         (lambda x, i: x[i[1]], (VECTOR, INDEX), "out of bounds"),
         (lambda x, i: block_of(x, i[:1], [4]), (VECTOR, INDEX), r"begin \[1\] and size \[4\] do not lie inside"),
-        (lambda x, i: block_of(x, [-1], i[:1]), (VECTOR, INDEX), r"begin \[-1\]"),
+        (lambda x, i: block_of(x, i[:1] - 2, [1]), (VECTOR, INDEX), r"begin \[-1\]"),
         (invert_permutation, (INDEX,), "is no permutation"),
         (lambda x, i: top_k(x, 5)[0], (VECTOR, INDEX), "there are no 5 largest"),
         (lambda x: split(x, 3)[0], (VECTOR,), r"\[1, 1, 1\] do not add up to 4"),

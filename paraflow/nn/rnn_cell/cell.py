@@ -15,8 +15,7 @@ from paraflow.graph.record import at_user_line, convert
 from paraflow.graph.shape import TensorShape
 from paraflow.nn.layer import Regularizer, WithWeights
 from paraflow.nn.variable_scope import get_variable, variable_scope
-from paraflow.ops.array import shape_tensor, size_along, zeros
-from paraflow.ops.joining import concat
+from paraflow.ops.array import size_along, zeros
 from paraflow.ops.state import Variable
 
 
@@ -162,11 +161,7 @@ def zeros_of(sizes: Any, batch_size: Any, dtype: Any) -> Any:
 
     def one(size: Any) -> Tensor:
         rest = size.as_list() if isinstance(size, TensorShape) else [size]
-        if isinstance(batch_size, int):
-            return zeros([batch_size, *rest], dtype)
-        made = zeros(concat([shape_tensor([batch_size]), shape_tensor(rest)], 0), dtype)
-        made.set_shape([None, *rest])
-        return made
+        return zeros([batch_size, *rest], dtype)
 
     return mapped(one, sizes)
 
