@@ -94,7 +94,7 @@ class Graph:
         full = self.unique_name(name)
         if not _NAME.fullmatch(full):
             place = f" at {source[0]}:{source[1]}" if source else ""
-            raise GraphError(f"'{full}' is not a valid name of an operation: {_LETTERS}{place}")
+            raise GraphError(f"{full!r} is not a valid name of an operation: {_LETTERS}{place}")
         operation = Operation(self, len(self.operations), full, record, inputs, attrs, control, source, specs)
         if self._devices:
             operation.device = resolve(self._devices, operation)
@@ -115,8 +115,6 @@ class Graph:
         own = name.endswith("/")
         full = name[:-1] if own else self._scope + name
         counts = self._name_counts if mark_as_used else dict(self._name_counts)
-        if not _NAME.fullmatch(full):
-            raise GraphError(f"{full!r} is not a valid name: letters, digits and _.\\-/ make one")
         key = full if full.islower() else full.lower()
         if own and full not in self._named():
             counts.setdefault(key, 1)

@@ -11,7 +11,7 @@ from paraflow.graph.dtypes import int32
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Spec, compatible, format_dims, merge, need_integers, normal_axis, num_elements
-from paraflow.ops.array import Array, known_shape, reshape, size_along, value_dims
+from paraflow.ops.array import Array, known_shape, reshape, size_along, value_dims, vector_value
 from paraflow.ops.logic import true_indices
 
 
@@ -135,10 +135,10 @@ def scatter_nd(indices, updates, shape):
 @scatter_nd.shape
 def _(indices: Spec, updates: Spec, shape: Spec) -> Spec:
     _integers(indices)
-    dims = value_dims(shape)
-    if dims is not None and indices.shape and indices.shape[-1] is not None:
-        merge(updates.shape, (*indices.shape[:-1], *dims[indices.shape[-1] :]))
-    return Spec(updates.dtype, dims)
+    sizes = vector_value(shape)
+    if sizes is not None and indices.shape and indices.shape[-1] is not None:
+        merge(updates.shape, (*indices.shape[:-1], *sizes[indices.shape[-1] :]))
+    return Spec(updates.dtype, value_dims(shape))
 
 
 @scatter_nd.gradient

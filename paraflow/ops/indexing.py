@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError
+from paraflow.errors import GraphError, InvalidArgumentError, InvalidTypeError, ShapeError
 from paraflow.graph.dtypes import is_bool, is_integer
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import at_user_line, convert, op
@@ -242,11 +242,11 @@ def _(input_: Spec, begin: Spec, size: Spec) -> Spec:
 
 
 def _block_size(n: int | None, start: int | None, size: int | None) -> int | None:
-    """The size of a block along an axis of ``n`` elements; raises GraphError where it cannot lie in it."""
+    """The size of a block along an axis of ``n`` elements; raises ShapeError where it cannot lie in it."""
     first, count = start or 0, size or 0
     if first < 0 or count < -1 or (n is not None and first + max(count, 0) > n):
         begin, extent, whole = ("?" if known is None else known for known in (start, size, n))
-        raise GraphError(f"begin {begin} and size {extent} do not lie inside an axis of size {whole}")
+        raise ShapeError(f"begin {begin} and size {extent} do not lie inside an axis of size {whole}")
     if size != -1:
         return size
     return None if n is None or start is None else n - start

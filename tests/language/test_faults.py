@@ -17,7 +17,6 @@ def reference():
 
 DIFFERS = {
     "dtypes: range of bool": "an assertion inside of TensorFlow",
-    "dtypes: convert float tensor to int": "a tensor is taken as it is, and cast changes its dtype",
     "shapes: constant verified to have another shape": "a shape that does not fit is a ValueError here",
     "shapes: confusion_matrix out of range": "values are looked at in the run",
     "networks: conv2d with strides over the batch": "known while building, and no operation that is to come",
