@@ -15,9 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from paraflow.comm import Communicator, solo
-from paraflow.compiler.accumulate import adding_program, closing_program
 from paraflow.compiler.options import BUCKET_BYTES, Options
-from paraflow.compiler.pipeline import CompilerOptions, collecting_later, compile_plan
+from paraflow.compiler.pipeline import CompilerOptions, collecting_later
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.specialise import Given
 from paraflow.errors import ClosedSessionError, FailedPreconditionError, InvalidArgumentError, RanksDisagree
@@ -25,9 +24,7 @@ from paraflow.graph.context import stacks
 from paraflow.graph.graph import Graph, get_default_graph
 from paraflow.graph.graph_def import GraphDef
 from paraflow.graph.node import Operation, Tensor
-from paraflow.graph.rebuild import Program, dependents
-from paraflow.ops.collective import EXCHANGES
-from paraflow.ops.recompute import RECOMPUTED
+from paraflow.graph.rebuild import Program
 from paraflow.runtime import control  # noqa: F401  (it says how branches and loops run)
 from paraflow.runtime.accumulation import Accumulation
 from paraflow.runtime.config import ConfigProto
@@ -49,13 +46,13 @@ from paraflow.runtime.feeds import (
     given,
     weighs_samples,
 )
+from paraflow.runtime.planning import Feeds, Planner
 from paraflow.runtime.store import VariableStore, listed
 from paraflow.runtime.trace import Trace
 from paraflow.runtime.tuning import Tuning, buckets, candidates, choose, measure, put_back
-from paraflow.runtime.watch import observer, time_steps
+from paraflow.runtime.watch import time_steps
 
 Array = np.ndarray[Any, Any]
-Feeds = Mapping[Tensor, Given]
 
 
 class Strategy(Protocol):
@@ -158,7 +155,9 @@ class Session:
         self.autotune = autotune and synchronous  # until it is done
         self.common_runs = 0  # so far, of those that every rank makes: training steps, and what ranks compute together
         self.compiler = compiler or CompilerOptions()
-        self._options = Options(threads, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
+        options = Options(threads, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
+        rewrite, accumulate = (None, 1) if strategy is None else (strategy.rewrite, strategy.accumulate)
+        self._planner = Planner(self.graph, options, rewrite, accumulate, dumps=not comm.rank)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
         self._fetches: dict[Any, Fetches] = {}
         self._feeds: dict[Any, Tensor] = {}
@@ -300,7 +299,7 @@ class Session:
         wanted = self._fetches[key]
         self.store.allocate(self.graph.variables)
         feeds = dict(zip(tensors, known, strict=True))
-        plan, trains = self._compile(wanted, feeds)
+        plan, trains = self._planner.plan(wanted, feeds, self.compiler)
         check_variables(self.graph, tensors, plan)
         starts = bool(trains) and trains not in self._started
         if starts:
@@ -313,7 +312,7 @@ class Session:
                 self._started.add(trains)
                 self.strategy.start(self, [self.graph.get_operation_by_name(name) for name in trains])
             if private != [name for name in plan.writes if self.store.private(name)]:
-                plan, _ = self._compile(wanted, feeds)
+                plan, _ = self._planner.plan(wanted, feeds, self.compiler)
         samples = count_samples(tensors, shapes)
         accumulates = bool(trains) and self.strategy is not None and self.strategy.accumulate > 1
         if samples is None and (accumulates or weighs_samples(plan)):
@@ -341,7 +340,7 @@ class Session:
         exchanged = sum(self.store[name].nbytes for names in buckets(first.plan) for name in names)
         tried = {BUCKET_BYTES: first}
         for size in candidates(exchanged):
-            plan, _ = self._compile(wanted, feeds, bucket_bytes=size)
+            plan, _ = self._planner.plan(wanted, feeds, self.compiler, bucket_bytes=size)
             if all(buckets(plan) != buckets(other.plan) for other in tried.values()):
                 tried[size] = self._executable(plan, trains, loaded.samples, first)
         rounds: dict[int, list[float]] = {}
@@ -354,7 +353,7 @@ class Session:
                 rounds = measure(self.context.comm, runs)
         chosen = choose(rounds)
         loaded.executable = tried[chosen]
-        self._options = replace(self._options, bucket_bytes=chosen)
+        self._planner.options = replace(self._planner.options, bucket_bytes=chosen)
         counts = {size: len(buckets(executable.plan)) for size, executable in tried.items()}
         self.tuning = Tuning(chosen, counts, rounds, perf_counter() - began)
 
@@ -366,7 +365,7 @@ class Session:
         if trains not in self._accumulations:
             self._accumulations[trains] = Accumulation(self.strategy.accumulate)
         accumulation = self.context.accumulation = self._accumulations[trains]
-        plan_of_adding, _ = self._compile(wanted, feeds, adding=True)
+        plan_of_adding, _ = self._planner.plan(wanted, feeds, self.compiler, adding=True)
         adding = Executable(plan_of_adding, self.context, disable=self.compiler.disable)
         adding.common = True
         time_steps(adding)
@@ -384,39 +383,6 @@ class Session:
         executable = Executable(plan, self.context, trains, kept, beside, self.compiler.disable)
         time_steps(executable)
         return executable
-
-    def _compile(
-        self, wanted: Fetches, feeds: Feeds, adding: bool = False, bucket_bytes: int | None = None
-    ) -> tuple[Plan, tuple[str, ...]]:
-        """The plan, and the names of `training_step`; with ``adding`` that of runs which only accumulate gradients."""
-        strategy = self.strategy
-        trains: tuple[str, ...] = ()
-
-        def rewrite(program: Program) -> Program:
-            nonlocal trains
-            assert strategy is not None
-            trains = training_step(program)
-            if trains and strategy.accumulate > 1:
-                program = adding_program(program) if adding else closing_program(program)
-            return strategy.rewrite(program)
-
-        _, plan = compile_plan(
-            self.graph,
-            wanted.tensors,
-            wanted.operations,
-            feeds,
-            replace(
-                self._options,
-                bucket_bytes=bucket_bytes or self._options.bucket_bytes,
-                rewrite=rewrite if strategy is not None else None,
-                rematerialise=self.compiler.rematerialise,
-                memory_budget=self.compiler.budget,
-                recomputed=tuple(self.graph.get_collection(RECOMPUTED)),
-            ),
-            self.compiler.disable,
-            observer(self.compiler, writes=not self.comm.rank),
-        )
-        return plan, trains
 
     def connect(self, exchanged: Sequence[str], shared_memory: bool) -> str | None:
         """Share the variables with the other ranks of the node, for a synchronous strategy; collective.
@@ -489,7 +455,7 @@ class Session:
                 check_shape(tensor, array.shape)
                 feeds[tensor] = given(tensor, array)
         wanted = Fetches(self.graph, fetches)
-        return self._compile(wanted, feeds)[0]
+        return self._planner.plan(wanted, feeds, self.compiler)[0]
 
     @contextmanager
     def trace(self, path: str | os.PathLike[str]) -> Iterator[Trace]:
@@ -547,11 +513,3 @@ class Session:
             self.close()
         else:
             self.abandon()
-
-
-def training_step(program: Program) -> tuple[str, ...]:
-    """The names of a program's exchanges and of the assignments that follow them; nothing where it trains nothing."""
-    operations = program.operations()
-    exchanges = [o for o in operations if o.type in EXCHANGES]
-    below = dependents(operations, exchanges)
-    return tuple(o.name for o in [*exchanges, *(o for o in operations if o.record.writes and o in below)])

@@ -489,7 +489,7 @@ def test_sessions_are_made_as_tensorflow_makes_them(graph):
     with pytest.raises(TypeError, match="inter_op_threads"):
         pf.ConfigProto(inter_op_threads=2)
     with pf.Session(config=pf.ConfigProto(inter_op_parallelism_threads=2)) as session:
-        assert session._options.threads == 2
+        assert session._planner.options.threads == 2
     with pytest.raises(InvalidArgumentError, match="strategy="):
         pf.Session("grpc://localhost:2222")
 
