@@ -11,7 +11,7 @@ import paraflow as pf
 from paraflow.comm import run_threads
 from paraflow.errors import RanksDisagree
 from paraflow.parallel import AllReduce
-from paraflow.runtime import session as session_module
+from paraflow.runtime import planning
 
 from . import tuning_cases
 
@@ -35,8 +35,8 @@ def test_each_size_is_compiled_once(monkeypatch):
         compiled[threading.current_thread().name].append(options.bucket_bytes)
         return compile_plan(graph, tensors, operations, feeds, options, disable, observe)
 
-    compile_plan = session_module.compile_plan
-    monkeypatch.setattr(session_module, "compile_plan", counting)
+    compile_plan = planning.compile_plan
+    monkeypatch.setattr(planning, "compile_plan", counting)
 
     def rank(comm):
         with pf.Graph().as_default():
