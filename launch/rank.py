@@ -97,7 +97,7 @@ def guarded(program: Callable[[], int]) -> int:
                 file=sys.stderr,
                 flush=True,
             )
-            guardian.exit_world(6)
+            _end_world(6, failure)
     error: BaseException | None = None
     try:
         code = program()
