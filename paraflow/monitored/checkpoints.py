@@ -11,13 +11,7 @@ from collections.abc import Sequence
 from paraflow import logging
 from paraflow.errors import GraphError
 from paraflow.graph.graph import get_default_graph
-from paraflow.monitored.hook import (
-    SessionRunArgs,
-    SessionRunContext,
-    SessionRunHook,
-    SessionRunValues,
-    global_step_for,
-)
+from paraflow.monitored.hook import GlobalStepHook, SessionRunContext, SessionRunValues
 from paraflow.monitored.scaffold import Scaffold
 from paraflow.monitored.timers import SecondOrStepTimer
 from paraflow.ops.state import GraphKeys
@@ -43,7 +37,7 @@ class CheckpointSaverListener:
         """Called at the end, after the last saving."""
 
 
-class CheckpointSaverHook(SessionRunHook):
+class CheckpointSaverHook(GlobalStepHook):
     """Saves a checkpoint at the start, every ``save_steps`` steps or ``save_secs`` seconds, and at the end.
 
     Files are ``checkpoint_dir/checkpoint_basename`` followed by ``-`` and the global step, see `Saver`, which is
@@ -78,7 +72,7 @@ class CheckpointSaverHook(SessionRunHook):
 
     def begin(self) -> None:
         """Find the global step; raises RuntimeError where there is none."""
-        self._global_step = global_step_for(self)
+        super().begin()
         for listener in self._listeners:
             listener.begin()
 
@@ -88,20 +82,16 @@ class CheckpointSaverHook(SessionRunHook):
             os.makedirs(self._directory, exist_ok=True)
             if self._save_graph:
                 _keep_graph(session, self._directory)
-        step = int(session.run(self._global_step))
+        step = self._value(session)
         self._save(session, step)
         self._timer.update_last_triggered_step(step)
-
-    def before_run(self, run_context: SessionRunContext) -> SessionRunArgs:
-        """Have the global step fetched."""
-        return SessionRunArgs(self._global_step)
 
     def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
         """Save where it is due."""
         self._check(run_context.session)
         if not self._timer.should_trigger_for_step(int(run_values.results) + 1):
             return
-        step = int(run_context.session.run(self._global_step))
+        step = self._value(run_context.session)
         if self._timer.should_trigger_for_step(step):
             self._timer.update_last_triggered_step(step)
             if self._save(run_context.session, step):
@@ -109,7 +99,7 @@ class CheckpointSaverHook(SessionRunHook):
 
     def end(self, session: Session) -> None:
         """Save the last step, unless that is done."""
-        step = int(session.run(self._global_step))
+        step = self._value(session)
         if step != self._timer.last_triggered_step():
             self._save(session, step)
         for listener in self._listeners:

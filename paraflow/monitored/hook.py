@@ -78,13 +78,24 @@ class SessionRunHook:
         """Called at the end of the session, unless that is an error."""
 
 
-def global_step_for(hook: SessionRunHook) -> Any:
-    """The graph's global step, which ``hook`` counts by; raises RuntimeError where there is none.
+class GlobalStepHook(SessionRunHook):
+    """A hook that counts by the graph's global step, and has it fetched with every run.
 
     Fetched beside a training step a variable has its new value. A tensor may have that of before, so a hook that is to
     act takes the value of a run of its own.
     """
-    step: Variable | Any = get_global_step()
-    if step is None:
-        raise RuntimeError(f"Global step should be created to use {type(hook).__name__}.")
-    return step
+
+    def begin(self) -> None:
+        """Find the global step; raises RuntimeError where there is none."""
+        step: Variable | Any = get_global_step()
+        if step is None:
+            raise RuntimeError(f"Global step should be created to use {type(self).__name__}.")
+        self._global_step = step
+
+    def before_run(self, run_context: SessionRunContext) -> SessionRunArgs | None:
+        """Have the global step fetched."""
+        return SessionRunArgs(self._global_step)
+
+    def _value(self, session: Session) -> int:
+        """The global step now."""
+        return int(session.run(self._global_step))

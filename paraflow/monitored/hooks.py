@@ -15,11 +15,11 @@ from paraflow import logging
 from paraflow.errors import FailedPreconditionError, GraphError, OutOfRangeError
 from paraflow.graph.graph import get_default_graph
 from paraflow.monitored.hook import (
+    GlobalStepHook,
     SessionRunArgs,
     SessionRunContext,
     SessionRunHook,
     SessionRunValues,
-    global_step_for,
 )
 from paraflow.monitored.timers import SecondOrStepTimer
 from paraflow.runtime.session import Session
@@ -28,7 +28,7 @@ from paraflow.train.coordinator import Coordinator
 _WAIT_SECONDS = 0.5  # between two looks at the global step
 
 
-class StopAtStepHook(SessionRunHook):
+class StopAtStepHook(GlobalStepHook):
     """Asks to stop once the global step is ``last_step``, or ``num_steps`` more than at the start.
 
     Raises ValueError unless exactly one of both is given.
@@ -42,25 +42,17 @@ class StopAtStepHook(SessionRunHook):
         self._num_steps = num_steps
         self._last_step = last_step
 
-    def begin(self) -> None:
-        """Find the global step; raises RuntimeError where there is none."""
-        self._global_step = global_step_for(self)
-
     def after_create_session(self, session: Session, coord: Coordinator) -> None:
         """Find out which step is the last one, the first time."""
         if self._last_step is None:
             assert self._num_steps is not None
-            self._last_step = int(session.run(self._global_step)) + self._num_steps
-
-    def before_run(self, run_context: SessionRunContext) -> SessionRunArgs:
-        """Have the global step fetched."""
-        return SessionRunArgs(self._global_step)
+            self._last_step = self._value(session) + self._num_steps
 
     def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
         """Ask to stop after the last step."""
         assert self._last_step is not None
         near = run_values.results + 1 >= self._last_step
-        if near and run_context.session.run(self._global_step) >= self._last_step:
+        if near and self._value(run_context.session) >= self._last_step:
             run_context.request_stop()
 
 
@@ -212,7 +204,7 @@ class FinalOpsHook(SessionRunHook):
             raise
 
 
-class GlobalStepWaiterHook(SessionRunHook):
+class GlobalStepWaiterHook(GlobalStepHook):
     """Lets the first run wait until the global step is ``wait_until_step``, which another thread has to bring about.
 
     Ranks that step together would wait for each other: there it raises FailedPreconditionError.
@@ -223,13 +215,13 @@ class GlobalStepWaiterHook(SessionRunHook):
 
     def begin(self) -> None:
         """Find the global step; raises RuntimeError where there is none."""
+        super().begin()
         self._started = False
-        self._global_step = global_step_for(self)
 
     def before_run(self, run_context: SessionRunContext) -> SessionRunArgs | None:
         """Wait, the first time."""
         session = run_context.session
-        while not self._started and session.run(self._global_step) < self._wait_until_step:
+        while not self._started and self._value(session) < self._wait_until_step:
             if session.comm.size > 1:
                 raise FailedPreconditionError(
                     f"no other rank takes the global step of rank {session.comm.rank} to {self._wait_until_step}: "

@@ -11,13 +11,7 @@ from typing import Any
 from paraflow import logging
 from paraflow.comm import solo
 from paraflow.errors import MissingPackageError
-from paraflow.monitored.hook import (
-    SessionRunArgs,
-    SessionRunContext,
-    SessionRunHook,
-    SessionRunValues,
-    global_step_for,
-)
+from paraflow.monitored.hook import GlobalStepHook, SessionRunArgs, SessionRunContext, SessionRunValues
 from paraflow.monitored.scaffold import Scaffold
 from paraflow.monitored.timers import SecondOrStepTimer
 from paraflow.ops.summaries import Summary
@@ -27,7 +21,7 @@ from paraflow.summary.writer import FileWriter, FileWriterCache
 from paraflow.train.coordinator import Coordinator
 
 
-class StepCounterHook(SessionRunHook):
+class StepCounterHook(GlobalStepHook):
     """Says by `logging.info`, and writes as a summary, how many steps a second there were.
 
     Every ``every_n_steps`` steps or ``every_n_secs`` seconds, exactly one of which is given; into ``summary_writer``,
@@ -50,7 +44,7 @@ class StepCounterHook(SessionRunHook):
 
     def begin(self) -> None:
         """Find the global step; raises RuntimeError where there is none."""
-        self._global_step = global_step_for(self)
+        super().begin()
         self._tag = f"{self._global_step.op.name}/sec"
 
     def after_create_session(self, session: Session, coord: Coordinator) -> None:
@@ -62,15 +56,11 @@ class StepCounterHook(SessionRunHook):
             except MissingPackageError as error:
                 logging.warning("%s is not written down: %s", self._tag, error)
 
-    def before_run(self, run_context: SessionRunContext) -> SessionRunArgs:
-        """Have the global step fetched."""
-        return SessionRunArgs(self._global_step)
-
     def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
         """Say and write where it is due."""
         session, fetched = run_context.session, int(run_values.results)
         if self._timer.should_trigger_for_step(fetched + 1):
-            step = int(session.run(self._global_step))
+            step = self._value(session)
             if self._timer.should_trigger_for_step(step):
                 seconds, steps = self._timer.update_last_triggered_step(step)
                 if seconds and self._says:
@@ -93,7 +83,7 @@ class StepCounterHook(SessionRunHook):
         logging.info("%s: %g", self._tag, rate)
 
 
-class SummarySaverHook(SessionRunHook):
+class SummarySaverHook(GlobalStepHook):
     """Writes summaries, of the first run and then of every ``save_steps`` steps or ``save_secs`` seconds.
 
     They are ``summary_op``, a tensor or a list of them, or that of ``scaffold``, and go into ``summary_writer``, or the
@@ -122,8 +112,8 @@ class SummarySaverHook(SessionRunHook):
 
     def begin(self) -> None:
         """Find the global step; raises RuntimeError where there is none."""
+        super().begin()
         self._next_step: int | None = None
-        self._global_step = global_step_for(self)
 
     def after_create_session(self, session: Session, coord: Coordinator) -> None:
         """Open the event file, if there is anything to write."""
@@ -142,7 +132,7 @@ class SummarySaverHook(SessionRunHook):
         """Write them."""
         step, summaries = run_values.results
         if self._due:
-            step = int(run_context.session.run(self._global_step))
+            step = self._value(run_context.session)
             self._timer.update_last_triggered_step(step)
             if self._summary_writer is not None:
                 for summary in summaries:
@@ -155,7 +145,7 @@ class SummarySaverHook(SessionRunHook):
             self._summary_writer.flush()
 
 
-class ProfilerHook(SessionRunHook):
+class ProfilerHook(GlobalStepHook):
     """Writes ``output_dir/timeline-STEP.json``, what a run did and when, now and then but not in the first run.
 
     Every ``save_steps`` steps or ``save_secs`` seconds, exactly one of which is given. The file is one of
@@ -176,12 +166,12 @@ class ProfilerHook(SessionRunHook):
 
     def begin(self) -> None:
         """Find the global step; raises RuntimeError where there is none."""
+        super().begin()
         self._next_step: int | None = None
-        self._global_step = global_step_for(self)
 
     def after_create_session(self, session: Session, coord: Coordinator) -> None:
         """Count from here."""
-        self._timer.update_last_triggered_step(int(session.run(self._global_step)))
+        self._timer.update_last_triggered_step(self._value(session))
 
     def before_run(self, run_context: SessionRunContext) -> SessionRunArgs:
         """Record the run where one is due, unless it is recorded already."""
@@ -197,7 +187,7 @@ class ProfilerHook(SessionRunHook):
         session, step = run_context.session, int(run_values.results)
         if self._trace is not None:
             session.tracer = None
-            step = int(session.run(self._global_step))
+            step = self._value(session)
             self._timer.update_last_triggered_step(step)
             if session.comm.rank == 0:
                 path = os.path.join(self._directory, f"timeline-{step}.json")

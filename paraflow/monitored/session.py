@@ -209,22 +209,19 @@ class MonitoredSession:
     def _close(self, clean: bool) -> None:
         if self._closed:
             raise RuntimeError("Session is already closed.")
-        session, told = self._session, False
+        session, ended = self._session, False
         try:
             try:
                 if clean and session is not None:
                     self._finish(session)
-                told = clean
             finally:
                 self._coordinator.request_stop()
                 self._coordinator.join(stop_grace_period_secs=self._grace, ignore_live_threads=True)
-        except BaseException:
-            told = False
-            raise
+            ended = clean
         finally:
             self._session, self._closed = None, True
             if session is not None:
-                (session.close if told else session.abandon)()
+                (session.close if ended else session.abandon)()
             if not self._was_finalized:
                 self._graph.unfinalize()
 
@@ -265,7 +262,7 @@ class SingularMonitoredSession(MonitoredSession):
         return self._session
 
 
-def _merged(asked: Sequence[Mapping[Any, Any] | None], own: Mapping[Any, Any] | None) -> dict[Any, Any] | None:
+def _merged(asked: Sequence[Mapping[Any, Any] | None], own: Mapping[Any, Any] | None) -> dict[Any, Any]:
     """What the hooks and the program feed; raises RuntimeError for what comes twice."""
     merged: dict[Any, Any] = {}
     for feeds in asked:

@@ -274,7 +274,6 @@ def get_variable(
     dtype other than that of the one that is there, and where the shape is not known.
     """
     scope = get_variable_scope()
-    initializer = initializers.as_initializer(initializer)
     keywords: dict[str, Any] = {
         "shape": shape,
         "dtype": scope.dtype if dtype is None else as_dtype(dtype),

@@ -15,7 +15,7 @@ from paraflow.graph.record import at_user_line, convert, op
 from paraflow.graph.shape import Dims, Spec, compatible, format_dims, merge, need_integers, normal_axis
 from paraflow.ops import gathering
 from paraflow.ops.array import broadcast_to, cast, known_shape, reshape, size_along
-from paraflow.ops.gathering import boolean_mask, multi_index, scatter_nd
+from paraflow.ops.gathering import boolean_mask, check_indices, multi_index, scatter_nd
 from paraflow.ops.joining import concat
 from paraflow.ops.logic import equal
 from paraflow.ops.ordering import searchsorted
@@ -124,9 +124,7 @@ def repeat(input: Any, repeats: Any, axis: int | None = None, name: str | None =
 @op(dtypes="int")
 def below(numbers, limit=0):
     """``numbers``; raises InvalidArgumentError unless all are in [0, limit)."""
-    if numbers.size and not 0 <= numbers.min() <= numbers.max() < limit:
-        worst = numbers.min() if numbers.min() < 0 else numbers.max()
-        raise InvalidArgumentError(f"dynamic_partition: {worst} is not in [0, {limit})")
+    check_indices(numbers, limit, "dynamic_partition")
     return numbers.copy()
 
 

@@ -32,13 +32,9 @@ def gather(params, indices, axis=0):
     return np.take(params, indices, axis)
 
 
-def _integers(indices: Spec) -> None:
-    need_integers(indices, "indices")
-
-
 @gather.shape
 def _(params: Spec, indices: Spec, axis: int) -> Spec:
-    _integers(indices)
+    need_integers(indices, "indices")
     if params.shape is None or indices.shape is None:
         return Spec(params.dtype, None)
     at = normal_axis(axis, len(params.shape))
@@ -73,7 +69,7 @@ def scatter_add(updates, indices, shape, axis=0):
 
 @scatter_add.shape
 def _(updates: Spec, indices: Spec, shape: Spec, axis: int) -> Spec:
-    _integers(indices)
+    need_integers(indices, "indices")
     return Spec(updates.dtype, value_dims(shape))
 
 
@@ -106,7 +102,7 @@ def multi_index(indices: Array, array: Array, what: str) -> tuple[Array, tuple[A
 
 @gather_nd.shape
 def _(params: Spec, indices: Spec) -> Spec:
-    _integers(indices)
+    need_integers(indices, "indices")
     if indices.shape == ():
         raise GraphError("indices need at least one dimension")
     depth = None if indices.shape is None else indices.shape[-1]
@@ -134,7 +130,7 @@ def scatter_nd(indices, updates, shape):
 
 @scatter_nd.shape
 def _(indices: Spec, updates: Spec, shape: Spec) -> Spec:
-    _integers(indices)
+    need_integers(indices, "indices")
     sizes = vector_value(shape)
     if sizes is not None and indices.shape and indices.shape[-1] is not None:
         merge(updates.shape, (*indices.shape[:-1], *sizes[indices.shape[-1] :]))
@@ -177,7 +173,7 @@ def take_along(x, indices):
 
 @take_along.shape
 def _(x: Spec, indices: Spec) -> Spec:
-    _integers(indices)
+    need_integers(indices, "indices")
     return Spec(x.dtype, indices.shape)
 
 

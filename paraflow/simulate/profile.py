@@ -80,10 +80,14 @@ class Compression:
 
     kind: Literal["gathered", "swapped", "reduced"]
     nbytes: int
-    pack: float
-    unpack: float
+    pack: float = 0.0
     encode: float = 0.0
     decode: float = 0.0
+
+    @property
+    def unpack(self) -> float:
+        """For each rank's message; where sums arrive there is nothing to unpack but them, which ``pack`` has."""
+        return self.decode if self.kind == "gathered" else 0.0
 
 
 @dataclass(frozen=True)
@@ -363,9 +367,9 @@ class _Measured:
 
         encoding, decoding = _typical(lambda: [compressor.encode(*pair) for pair in pairs]), _typical(unpack)
         if isinstance(compressor, TopK | OneBit):  # a rank alone packs, and unpacks its own message
-            return Compression("gathered", nbytes, max(everything - decoding, 0.0), decoding, encoding, decoding)
+            return Compression("gathered", nbytes, max(everything - decoding, 0.0), encoding, decoding)
         kind: Literal["swapped", "reduced"] = "swapped" if isinstance(compressor, Float16 | BFloat16) else "reduced"
-        return Compression(kind, nbytes, everything, 0.0, encoding, decoding)
+        return Compression(kind, nbytes, everything, encoding, decoding)
 
 
 def _typical(call: Callable[[], object]) -> float:

@@ -171,28 +171,14 @@ __all__ = [
 ]
 
 
-# Public name -> the module that has it, where few programs ask for it. Sessions with hooks stand above sessions, and so
-# above this part: only their names are here.
-_LATER = {
-    **dict.fromkeys(("Coordinator", "LooperThread"), "paraflow.train.coordinator"),
-    **dict.fromkeys(
-        (
-            "CheckpointSaverHook", "CheckpointSaverListener", "ChiefSessionCreator", "FeedFnHook", "FinalOpsHook",
-            "GlobalStepWaiterHook", "LoggingTensorHook", "MonitoredSession", "MonitoredTrainingSession",
-            "NanLossDuringTrainingError", "NanTensorHook", "ProfilerHook", "Scaffold", "SecondOrStepTimer",
-            "SessionCreator", "SessionRunArgs", "SessionRunContext", "SessionRunHook", "SessionRunValues",
-            "SingularMonitoredSession", "StepCounterHook", "StopAtStepHook", "SummarySaverHook",
-            "WorkerSessionCreator",
-        ),
-        "paraflow.monitored",
-    ),
-}
-
-
 def __getattr__(name: str) -> Any:
-    """Load what is in ``_LATER`` when it is first used (PEP 562)."""
-    if name not in _LATER:
+    """Load a name of ``__all__`` for which few programs ask when it is first used (PEP 562).
+
+    Sessions with hooks stand above sessions, and so above this part: only their names are here.
+    """
+    if name not in __all__:
         raise importlib.import_module("paraflow.absent").refusal(__name__, name)
-    thing = getattr(importlib.import_module(_LATER[name]), name)
-    globals()[name] = thing
+    threads = name in ("Coordinator", "LooperThread")
+    module = importlib.import_module("paraflow.train.coordinator" if threads else "paraflow.monitored")
+    thing = globals()[name] = getattr(module, name)
     return thing

@@ -196,18 +196,18 @@ def test_complete_gossip_costs_more_than_a_ring():
 
 
 def test_compression_sends_fewer_bytes_and_unpacks_every_message():
-    how = Compression("gathered", 1000, pack=2e-4, unpack=1e-5)
+    how = Compression("gathered", 1000, pack=2e-4, decode=1e-5)
     found = run(profile(update=1e-4, compression=how), machine(4, 2), compress="topk")
     exchange = world_all_gather(machine(4, 2), 1000) + world_all_reduce(machine(4, 2), 8)
     assert found.step_seconds == pytest.approx(1.3e-3 + 4e-5 + exchange)
     assert found.wire_bytes == 2 * 1000
-    halves = Compression("swapped", 500_000, 2e-4, 0.0)
+    halves = Compression("swapped", 500_000, pack=2e-4)
     assert run(profile(compression=halves), machine(2, 2), compress="fp16").wire_bytes == pytest.approx(5e5)
 
 
 @pytest.mark.parametrize("mode", ["local_sgd", "easgd"])
 def test_averagings_are_compressed(mode):
-    how = Compression("gathered", 1000, pack=2e-4, unpack=1e-5)
+    how = Compression("gathered", 1000, pack=2e-4, decode=1e-5)
     found = run(profile(compression=how), machine(4, 2), mode=mode, period=5, compress="topk")
     exchange = world_all_gather(machine(4, 2), 1000) + world_all_reduce(machine(4, 2), 16)
     own = 5e6 / 1e10 + 2e-4 + 4 * 1e-5
@@ -216,7 +216,7 @@ def test_averagings_are_compressed(mode):
 
 
 def test_gossip_packs_for_each_neighbour():
-    how = Compression("gathered", 1000, 0.0, 0.0, encode=2e-4, decode=5e-5)
+    how = Compression("gathered", 1000, encode=2e-4, decode=5e-5)
     found = run(profile(compression=how), machine(2, 2), mode="gossip", compress="topk")
     assert found.step_seconds == pytest.approx(1e-3 + LINK.seconds(1e3) + 3e6 / 1e10 + 2e-4 + 2 * 5e-5)
     assert found.wire_bytes == 1000

@@ -42,7 +42,7 @@ def test_a_lone_worker_waits_for_the_way_there_and_back():
 
 
 def test_pushes_are_compressed_and_answers_are_not():
-    how = Compression("gathered", 1000, 0.0, 0.0, encode=2e-4, decode=5e-5)
+    how = Compression("gathered", 1000, encode=2e-4, decode=5e-5)
     found = run(profile(update=1e-4, compression=how), machine(2, 2), mode="parameter_server", compress="topk")
     copy = 2e6 / 1e10
     assert found.wait_seconds == pytest.approx(LINK.seconds(1e3) + 5e-5 + 1e-4 + 2 * copy + LINK.seconds(1e6))

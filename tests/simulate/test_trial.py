@@ -18,7 +18,7 @@ from .cases import Machine, Parallel, machine, profile, run
 DIGITS = "configs/digits_sync.toml"
 HERE = machine(2, cores=2, link=None, messages=Link(1e-5, 1e9))
 OVERHEAD = Overhead(3e-4, 1e-4)
-TOPK = Compression("gathered", 1000, 1e-4, 1e-5)
+TOPK = Compression("gathered", 1000, pack=1e-4, decode=1e-5)
 
 TABLES = [
     {"mode": "parameter_server"},
