@@ -187,7 +187,7 @@ def test_mpi4py_is_imported_where_there_are_several_ranks_only():
         for path in FILES
         if any(name.partition(".")[0] == "mpi4py" for name, _ in imports(ast.parse(path.read_text())))
     }
-    assert users <= {f"paraflow/comm/{name}.py" for name in ("mpi", "departures", "last_words")}
+    assert users <= {f"paraflow/comm/{name}.py" for name in ("mpi", "mpi_requests", "departures", "last_words")}
     program = "import paraflow, sys; print('mpi4py' in sys.modules)"
     solo = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert solo.stdout.strip() == b"False"

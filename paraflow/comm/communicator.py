@@ -54,8 +54,11 @@ class Request(Protocol):
     def wait(self, progress: Progress = None) -> None:
         """Block until the operation is complete; a second wait returns at once.
 
-        What ``progress`` raises ends the wait, not the operation.
+        What ``progress`` raises ends the wait, not the operation, which it leaves alone.
         """
+
+    def test(self) -> bool:
+        """Let the operation come on, without waiting for it; whether it is complete."""
 
 
 class Waited(NamedTuple):
@@ -186,6 +189,14 @@ class Communicator(ABC):
         Messages of one source and tag arrive in the order of sending. Raises RanksDisagree, naming the source and
         both sizes, for a message of another size; the message is dropped. The dtype of a message is known, and
         checked, in the worlds of one process only.
+        """
+
+    @abstractmethod
+    def irecv(self, buffer: Buffer, source: int, tag: int = 0) -> Request:
+        """Start to take a message into ``buffer``, which has its exact size and its dtype.
+
+        The message is looked for in ``test`` and ``wait``, which raise what ``recv`` does: requests for messages of one
+        source and tag have to be tested in the order in which these are sent.
         """
 
     @abstractmethod

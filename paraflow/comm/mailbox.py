@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from paraflow.comm.checks import check_fits
@@ -58,3 +59,27 @@ class Complete:
 
     def wait(self, progress: Progress = None) -> None:
         """Return at once."""
+
+    def test(self) -> bool:
+        """It is."""
+        return True
+
+
+class Receiving:
+    """The request of a message: ``find`` looks whether it is there, ``take`` waits for it and takes it."""
+
+    def __init__(self, find: Callable[[], Envelope | None], take: Callable[[Progress], object]) -> None:
+        self._find, self._take = find, take
+        self._complete = False
+
+    def wait(self, progress: Progress = None) -> None:
+        """Wait for the message, the first time."""
+        if not self._complete:
+            self._take(progress)
+            self._complete = True
+
+    def test(self) -> bool:
+        """Take the message if it is there; whether it has been taken."""
+        if not self._complete and self._find() is not None:
+            self.wait()
+        return self._complete

@@ -9,8 +9,7 @@ import os
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NoReturn, Self
 
@@ -18,7 +17,7 @@ import mpi4py
 import numpy as np
 
 from paraflow.comm import checks
-from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Progress, Request, SharedMemory
+from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Request, SharedMemory
 from paraflow.comm.environment import Claim, remedy
 from paraflow.comm.node_allreduce import NodeAllreduce
 from paraflow.comm.shared import share_memory
@@ -34,15 +33,24 @@ from mpi4py import MPI  # noqa: E402 - reads the settings above
 # These import it too.
 from paraflow.comm.departures import Departures, Path  # noqa: E402
 from paraflow.comm.last_words import abort_on_exception, hand_over_output  # noqa: E402
+from paraflow.comm.mpi_requests import (  # noqa: E402
+    PART_BYTES,
+    Receiving,
+    Requests,
+    as_message,
+    bytes_of,
+    complete,
+    done,
+    envelope_of,
+    parts_of,
+    pattern,
+)
 
 _OPS = {"sum": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
-_MAX_COUNT = 2**31 - 1  # of items in one call of MPI 3
-_PART_BYTES = 2**26  # of one collective, which may need as much memory again
 _BLOCK_BYTES = 2**20  # stays in cache
 _ONE_ROUND_BYTES = 2**14
 _IN_FLIGHT = 0.5  # seconds that messages of a rank may take which has left
 
-_abandoned: list[MPI.Request] = []  # what nobody waits for any more may still use its buffers
 
 
 def connect(claim: Claim) -> Communicator:
@@ -170,7 +178,7 @@ class MPICommunicator(Communicator):
         checks.check_reducible(buffer, op)
         keys, decode = _encode(buffer.reshape(-1), op)
         datatype = _datatype(keys)
-        for part in _parts(keys):
+        for part in parts_of(keys):
             self._collective(
                 part.nbytes, self._comm.Allreduce, self._comm.Iallreduce, MPI.IN_PLACE, [part, datatype], _OPS[op]
             )
@@ -181,15 +189,15 @@ class MPICommunicator(Communicator):
         checks.check_reducible(buffer, op)
         keys, decode = _encode(buffer.reshape(-1), op)
         datatype = _datatype(keys)
-        requests = [self._comm.Iallreduce(MPI.IN_PLACE, [part, datatype], _OPS[op]) for part in _parts(keys)]
+        requests = [self._comm.Iallreduce(MPI.IN_PLACE, [part, datatype], _OPS[op]) for part in parts_of(keys)]
         number = self._calls[self._path] = self._calls[self._path] + 1
-        return _Requests(requests, decode, partial(self._listen, "MPI_Iallreduce", number), sleeps=self._crowded)
+        return Requests(requests, decode, partial(self._listen, "MPI_Iallreduce", number), sleeps=self._crowded)
 
     def broadcast(self, buffer: Buffer, root: int = 0) -> None:
         """MPI_Bcast of the bytes, in parts of 64 MiB."""
         checks.check_buffer(buffer, written=True)
         checks.check_rank(root, self.size, "root")
-        for part in _parts(_bytes(buffer)):
+        for part in parts_of(bytes_of(buffer)):
             self._collective(part.nbytes, self._comm.Bcast, self._comm.Ibcast, part, root)
 
     def allgather(self, value: object) -> list[Any]:
@@ -206,9 +214,9 @@ class MPICommunicator(Communicator):
     def allgather_into(self, part: Buffer, whole: Buffer) -> None:
         """MPI_Allgather of the bytes, in parts of 64 MiB."""
         checks.check_gather(part, whole, self.size)
-        own, rows = _bytes(part), _bytes(whole).reshape(self.size, -1) if whole.size else _bytes(whole)
-        for start in range(0, own.size, _PART_BYTES):
-            sent = own[start : start + _PART_BYTES]
+        own, rows = bytes_of(part), bytes_of(whole).reshape(self.size, -1) if whole.size else bytes_of(whole)
+        for start in range(0, own.size, PART_BYTES):
+            sent = own[start : start + PART_BYTES]
             # The parts of a cut are not side by side in ``whole``.
             taken = rows if sent.size == own.size else np.empty((self.size, sent.size), np.uint8)
             self._collective(taken.nbytes, self._comm.Allgather, self._comm.Iallgather, sent, taken)
@@ -229,26 +237,25 @@ class MPICommunicator(Communicator):
     def isend(self, buffer: Buffer, dest: int, tag: int = 0) -> Request:
         """MPI_Isend of the bytes."""
         checks.check_message(buffer, dest, tag, self.size)
-        with _as_message(buffer) as message:
+        with as_message(buffer) as message:
             request = self._comm.Isend(message, dest, tag)
-        return _Requests([request], _done, self._listen_for([dest], "MPI_Send"), sleeps=True)
+        return Requests([request], done, self._listen_for([dest], "MPI_Send"), sleeps=True)
 
     def recv(self, buffer: Buffer, source: int = ANY, tag: int = ANY) -> Envelope:
         """MPI_Improbe, then MPI_Imrecv: other threads of the rank may receive at the same time."""
         checks.check_buffer(buffer, written=True)
         checks.check_pattern(source, tag, self.size)
-        status = MPI.Status()
-        listen = self._listen_for([] if source == ANY else [source], "MPI_Recv")
-        message = wait_until(lambda: self._comm.Improbe(*_pattern(source, tag), status), listen)
-        assert message is not None
-        envelope = _envelope(status)
-        fits = envelope.nbytes == buffer.nbytes
-        # A matched message has to be received, also where it is dropped.
-        with _as_message(buffer if fits else np.empty(envelope.nbytes, np.uint8)) as target:
-            request = message.Irecv(target)
-        wait_until(request.Test)
-        checks.check_fits(envelope, buffer)
-        return envelope
+        receiving = Receiving(self._comm, buffer, source, tag)
+        wait_until(receiving.Test, self._listen_for([] if source == ANY else [source], "MPI_Recv"))
+        assert receiving.envelope is not None
+        return receiving.envelope
+
+    def irecv(self, buffer: Buffer, source: int, tag: int = 0) -> Request:
+        """MPI_Improbe and MPI_Imrecv, as ``recv`` does."""
+        checks.check_buffer(buffer, written=True)
+        checks.check_pattern(source, tag, self.size)
+        receiving = Receiving(self._comm, buffer, source, tag)
+        return Requests([receiving], done, self._listen_for([source], "MPI_Recv"), sleeps=self._crowded)
 
     def probe(self, source: int = ANY, tag: int = ANY, awaited: Collection[int] = ()) -> Envelope:
         """MPI_Iprobe until there is a message."""
@@ -257,14 +264,14 @@ class MPICommunicator(Communicator):
             source = left
         status = MPI.Status()
         listen = self._listen_for(awaited if source == ANY else [source], "MPI_Probe")
-        wait_until(lambda: self._comm.Iprobe(*_pattern(source, tag), status), listen)
-        return _envelope(status)
+        wait_until(lambda: self._comm.Iprobe(*pattern(source, tag), status), listen)
+        return envelope_of(status)
 
     def iprobe(self, source: int = ANY, tag: int = ANY) -> Envelope | None:
         """MPI_Iprobe."""
         checks.check_pattern(source, tag, self.size)
         status = MPI.Status()
-        return _envelope(status) if self._comm.Iprobe(*_pattern(source, tag), status) else None
+        return envelope_of(status) if self._comm.Iprobe(*pattern(source, tag), status) else None
 
     def node(self) -> tuple[int, int]:
         """The place in MPI_COMM_TYPE_SHARED."""
@@ -300,7 +307,7 @@ class MPICommunicator(Communicator):
         number = self._calls[self._path] = self._calls[self._path] + 1
         listen = partial(self._listen, f"MPI_{blocking.__name__}", number)
         alone = nbytes <= _ONE_ROUND_BYTES
-        _complete(polled(*args) if alone else self._comm.Ibarrier(), listen, sleeps=self._crowded)
+        complete(polled(*args) if alone else self._comm.Ibarrier(), listen, sleeps=self._crowded)
         if alone:
             return
         if self._crowded:
@@ -370,43 +377,6 @@ def _is_crowded(comm: MPI.Intracomm) -> bool:
     return crowded
 
 
-class _Requests:
-    def __init__(
-        self, requests: list[MPI.Request], finish: Callable[[], None], listen: Callable[[], None], *, sleeps: bool
-    ) -> None:
-        self._requests = requests
-        self._finish = finish
-        self._listen = listen
-        self._sleeps = sleeps
-
-    def wait(self, progress: Progress = None) -> None:
-        for request in self._requests:
-            _complete(request, self._listen, self._sleeps, progress)
-        self._finish()
-        self._finish = _done
-
-
-def _complete(request: MPI.Request, listen: Callable[[], None], sleeps: bool, progress: Progress = None) -> None:
-    """Wait for the operation; what ``listen`` raises ends the wait."""
-    try:
-        ready = request.Test if progress is None else partial(_test, request, progress)
-        (wait_until if sleeps else yield_until)(ready, listen)
-    except BaseException:
-        _abandoned.append(request)
-        raise
-
-
-def _test(request: MPI.Request, progress: Callable[[], object]) -> bool:
-    done: bool = request.Test()
-    if not done:
-        progress()
-    return done
-
-
-def _done() -> None:
-    pass
-
-
 def _encode(flat: Buffer, op: Op) -> tuple[Buffer, Callable[[], None]]:
     """What to reduce in the place of ``flat``, and how to turn the result back.
 
@@ -416,13 +386,13 @@ def _encode(flat: Buffer, op: Op) -> tuple[Buffer, Callable[[], None]]:
     if checks.is_bfloat16(flat):
         return _encode_wide(flat, op)
     if op == "sum" or flat.dtype.kind != "f":
-        return flat, _done
+        return flat, done
     keys = flat.view(f"i{flat.itemsize}")
-    for block in _parts(flat, _BLOCK_BYTES):
+    for block in parts_of(flat, _BLOCK_BYTES):
         block[np.isnan(block)] = np.nan if op == "max" else -np.nan
 
     def flip() -> None:
-        for block in _parts(keys, _BLOCK_BYTES):
+        for block in parts_of(keys, _BLOCK_BYTES):
             block ^= (block >> (8 * block.itemsize - 1)) & np.iinfo(block.dtype).max
 
     flip()
@@ -445,37 +415,3 @@ def _datatype(buffer: Buffer) -> MPI.Datatype:
         return MPI.Datatype.fromcode(buffer.dtype.char)
     except ValueError:
         raise InvalidArgumentError(f"{_implementation()} has no type for dtype {buffer.dtype}; use float32") from None
-
-
-def _parts(flat: Buffer, nbytes: int = _PART_BYTES) -> Iterator[Buffer]:
-    step = nbytes // flat.itemsize
-    return (flat[start : start + step] for start in range(0, flat.size, step))
-
-
-def _bytes(buffer: Buffer) -> Buffer:
-    return buffer.reshape(-1).view(np.uint8)
-
-
-@contextmanager
-def _as_message(buffer: Buffer) -> Iterator[list[Any]]:
-    """All bytes of ``buffer`` for one call of MPI, of any number: those beyond 32 bits are one item of a type."""
-    flat = _bytes(buffer)
-    if flat.nbytes <= _MAX_COUNT:
-        yield [flat, MPI.BYTE]
-        return
-    parts, rest = divmod(flat.nbytes, _PART_BYTES)
-    part = MPI.BYTE.Create_contiguous(_PART_BYTES)
-    whole = MPI.Datatype.Create_struct([parts, rest], [0, parts * _PART_BYTES], [part, MPI.BYTE]).Commit()
-    part.Free()
-    try:
-        yield [flat, 1, whole]
-    finally:
-        whole.Free()  # by MPI, when the operations that use it are complete
-
-
-def _pattern(source: int, tag: int) -> tuple[int, int]:
-    return MPI.ANY_SOURCE if source == ANY else source, MPI.ANY_TAG if tag == ANY else tag
-
-
-def _envelope(status: MPI.Status) -> Envelope:
-    return Envelope(status.source, status.tag, status.Get_elements(MPI.BYTE))  # a count would be 32 bits wide

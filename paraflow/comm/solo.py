@@ -11,7 +11,7 @@ import numpy as np
 
 from paraflow.comm import checks
 from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Progress, Request, SharedMemory, Waited
-from paraflow.comm.mailbox import Complete, Mailbox
+from paraflow.comm.mailbox import Complete, Mailbox, Receiving
 
 
 class SoloCommunicator(Communicator):
@@ -72,6 +72,12 @@ class SoloCommunicator(Communicator):
         if message is None:
             raise _endless("recv", source, tag)
         return message.deliver(buffer)
+
+    def irecv(self, buffer: Buffer, source: int, tag: int = 0) -> Request:
+        """Take the message when it is there; a wait raises TimeoutError where it is not."""
+        checks.check_buffer(buffer, written=True)
+        checks.check_pattern(source, tag, 1)
+        return Receiving(lambda: self.iprobe(source, tag), lambda progress: self.recv(buffer, source, tag))
 
     def probe(self, source: int = ANY, tag: int = ANY, awaited: Collection[int] = ()) -> Envelope:
         """The first message that matches; raises TimeoutError where there is none."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from paraflow.comm import checks
 from paraflow.comm.communicator import ANY, Buffer, Communicator, Envelope, Op, Progress, Request, SharedMemory, Waited
-from paraflow.comm.mailbox import Complete
+from paraflow.comm.mailbox import Complete, Receiving
 from paraflow.comm.solo import allocate_parts
 from paraflow.comm.thread_world import Collective, ThreadGroup, ThreadWorld
 from paraflow.errors import InvalidArgumentError
@@ -84,10 +84,17 @@ class _Pending:
 
     def __init__(self, group: ThreadGroup, rank: int, call: str, collective: Collective) -> None:
         self._finish = partial(group.finish, rank, f"wait of {call}", collective)
+        self._collective = collective
 
     def wait(self, progress: Progress = None) -> None:
         """Block until every rank has called the operation."""
         self._finish(progress)
+
+    def test(self) -> bool:
+        """Whether every rank has called the operation."""
+        if self._collective.settled:
+            self.wait()
+        return self._collective.settled
 
 
 class ThreadCommunicator(Communicator):
@@ -167,10 +174,20 @@ class ThreadCommunicator(Communicator):
         """Wait for a message and copy it into ``buffer``."""
         checks.check_buffer(buffer, written=True)
         checks.check_pattern(source, tag, self.size)
+        return self._take(buffer, source, tag)
+
+    def irecv(self, buffer: Buffer, source: int, tag: int = 0) -> Request:
+        """Copy the message into ``buffer`` when it is there."""
+        checks.check_buffer(buffer, written=True)
+        checks.check_pattern(source, tag, self.size)
+        return Receiving(partial(self.iprobe, source, tag), partial(self._take, buffer, source, tag))
+
+    def _take(self, buffer: Buffer, source: int, tag: int, progress: Progress = None) -> Envelope:
         mailbox = self._group.mailboxes[self.rank]
         call = checks.describe_pattern("recv", source, tag)
         take = partial(mailbox.take, source, tag)
-        return self._group.wait(self.rank, call, lambda: self._unless_left(take, source, call)).deliver(buffer)
+        look = partial(self._unless_left, take, source, call)
+        return self._group.wait(self.rank, call, look, progress).deliver(buffer)
 
     def probe(self, source: int = ANY, tag: int = ANY, awaited: Collection[int] = ()) -> Envelope:
         """Wait for a message."""

@@ -40,8 +40,9 @@ class Journal:
       ``staleness_mean``, ``staleness_max``, ...
       With compression, ``gradient_bytes`` that rank 0 has sent since the start (of gradients, or of what its mode
       sends in their place), and ``uncompressed_gradient_bytes`` that it would have sent without.
-    - "autotune", once, where bucket sizes are measured: the ``bucket_bytes`` chosen; by size, how many ``buckets``
-      there are, and the times of a step on the slowest rank in the ``rounds``; and the ``seconds`` that it all took.
+    - "autotune", once, where buckets are chosen by measuring: the ``bucket_bytes`` and the ``algorithm`` chosen; by
+      size, how many ``buckets`` there are, and the times of a step on the slowest rank in the ``rounds``; these times
+      by algorithm in ``algorithm_rounds``; and the ``seconds`` that it all took.
     - "evaluate": loss and metrics over the test samples.
     - "end": the last of both, the latter as ``test_loss`` and so on; ``unix_time``; and in ``ranks`` what `end` was
       given for each, among it ``waited_for``: the seconds that the rank has waited for others, by rank;

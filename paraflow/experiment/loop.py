@@ -75,6 +75,7 @@ def train(config: Config, communicator: Communicator) -> None:
             strategy=strategy,
             threads=config.experiment.threads,
             bucket_bytes=config.parallel.bucket_bytes,
+            algorithm=config.parallel.algorithm,
             autotune=config.parallel.autotune,
             compiler=config.compiler.options(),
         ) as session:
@@ -298,7 +299,8 @@ class _Worker:
         self._paused += tuning.seconds
         self._journal.tuned(tuning)
         if self._run.communicator.rank == 0:
-            chosen = {"bucket_bytes": tuning.bucket_bytes, "autotune": False}
+            algorithm = tuning.algorithm if tuning.algorithm_rounds else None
+            chosen = {"bucket_bytes": tuning.bucket_bytes, "algorithm": algorithm, "autotune": False}
             parallel = self._run.config.parallel.model_copy(update=chosen)
             save_config(self._directory, self._run.config.model_copy(update={"parallel": parallel}))
 

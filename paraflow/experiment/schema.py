@@ -107,7 +107,7 @@ class Train(Table):
 
 _EXCHANGING = ("allreduce", "parameter_server", "backup_workers", "local_sgd", "easgd", "gossip")
 _MODES_OF: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("bucket_bytes", "autotune", "shared_memory"), ("allreduce",)),
+    **dict.fromkeys(("bucket_bytes", "algorithm", "autotune", "shared_memory"), ("allreduce",)),
     **dict.fromkeys(("servers", "staleness", "scale_by_staleness", "delay_compensation"), ("parameter_server",)),
     **dict.fromkeys(("backup", "late"), ("backup_workers",)),
     "period": ("local_sgd", "easgd", "gossip"),
@@ -138,9 +138,16 @@ class Parallel(Table):
         default=None,
         description="allreduce: bytes of gradients that are exchanged together; not set: 4 MiB, or what autotune finds",
     )
+    algorithm: Literal["mpi", "ring"] | None = Field(
+        default=None,
+        description="allreduce: how several nodes sum gradients; mpi: as the MPI library does; ring: by messages on a "
+        "ring of the nodes, which on 3, 5, 6, 7, ... nodes and a slow wire can be faster; not set: mpi, or what "
+        "autotune finds",
+    )
     autotune: bool = Field(
         default=False,
-        description="allreduce: try several bucket_bytes before the first step and go on with the fastest; the run's "
+        description="allreduce: before the first step try several bucket_bytes, and between nodes each algorithm, and "
+        "go on with the fastest; the run's "
         "own config.toml then has that one, and repeats the run bit by bit",
     )
     shared_memory: bool = Field(
@@ -248,11 +255,11 @@ class Parallel(Table):
 
     @model_validator(mode="after")
     def _tunes_what_is_open(self) -> "Parallel":
-        if self.autotune and self.bucket_bytes is not None:
-            raise ValueError(
-                f"autotune = true chooses bucket_bytes, but bucket_bytes = {self.bucket_bytes} is set: leave one of "
-                "the two out"
-            )
+        for key in ("bucket_bytes", "algorithm"):
+            if self.autotune and (value := getattr(self, key)) is not None:
+                raise ValueError(
+                    f"autotune = true chooses {key}, but {key} = {json.dumps(value)} is set: leave one of the two out"
+                )
         if self.autotune and self.compress != "none":
             raise ValueError(
                 f"autotune = true chooses bucket_bytes, but compress = '{self.compress}' makes no buckets: leave one "

@@ -1,9 +1,13 @@
 """Sizes in bytes as people write and read them, and what was found out about those of buckets."""
 
 import re
+from collections.abc import Mapping
+from typing import TypeVar
 
 from paraflow.errors import ConfigError
 from paraflow.runtime.tuning import Tuning
+
+T = TypeVar("T", bound=str)
 
 _UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -38,12 +42,18 @@ def _size(text: str) -> int:
 
 
 def tuning_text(tuning: Tuning) -> str:
-    """The choice and the times of all sizes that were tried, on one line."""
-    chosen = size_text(tuning.bucket_bytes)
-    if not tuning.rounds:
-        return f"buckets of {chosen}: the gradients are one bucket with any size, nothing was measured"
-    times = (
-        f"{tuning.buckets[size]} of {size_text(size)} {seconds * 1e3:.3g} ms"
-        for size, seconds in sorted(tuning.step_seconds.items())
-    )
-    return f"buckets of {chosen}: a step takes with {', '.join(times)}; measured in {tuning.seconds:.1f} s"
+    """The choice and the times of all sizes and algorithms that were tried, on one line."""
+    text = f"buckets of {size_text(tuning.bucket_bytes)}: "
+    if tuning.rounds:
+        sizes = {f"{tuning.buckets[size]} of {size_text(size)}": s for size, s in sorted(tuning.step_seconds.items())}
+        text += f"a step takes with {_times(sizes)}"
+    else:
+        text += "the gradients are one bucket with any size"
+    if tuning.algorithm_rounds:
+        text += f"; summed over nodes by {tuning.algorithm}: a step takes with {_times(tuning.algorithm_seconds)}"
+    measured = tuning.rounds or tuning.algorithm_rounds
+    return text + (f"; measured in {tuning.seconds:.1f} s" if measured else ", nothing was measured")
+
+
+def _times(seconds: Mapping[T, float]) -> str:
+    return ", ".join(f"{choice} {time * 1e3:.3g} ms" for choice, time in seconds.items())

@@ -118,7 +118,8 @@ class AllReduce(Strategy):
 
         On each node the variables then move into memory that its ranks share; where that cannot be, rank 0 warns.
         """
-        lines = [f"{k} = {v!r}" for k, v in {**self.agreement, "autotune": session.autotune}.items()]
+        agreed = {**self.agreement, "autotune": session.autotune, "algorithm": session.algorithm}
+        lines = [f"{k} = {v!r}" for k, v in agreed.items()]
         lines += [f"training step with {o.name}" for o in operations]
         check_agreement(session.comm, lines + graph_lines(reachable(operations)))
         broadcast_variables(session.comm, session, root=0)

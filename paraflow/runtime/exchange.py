@@ -33,7 +33,7 @@ from paraflow.runtime.common import variables_in_common
 from paraflow.runtime.ending import difference, end_by, error_of
 from paraflow.runtime.headers import NUMBERS, headers_of
 from paraflow.runtime.store import Stretch, VariableStore
-from paraflow.runtime.wire import Wire
+from paraflow.runtime.wire import Algorithm, Wire
 
 Array = np.ndarray[Any, Any]
 
@@ -52,10 +52,12 @@ class Exchange:
     blame for. Nodes have no common clock: the sum over nodes that carries the samples also tells for how long the
     slowest rank of each node was busy in the step before, and what a node has waited in sums over nodes is put down to
     the slowest of all, as far as it was busy for longer than the node's own slowest. (The last step's is not.)
+    ``algorithm`` sums buckets over nodes; it may change between steps, on all ranks alike.
     """
 
-    def __init__(self, comm: Communicator, store: VariableStore) -> None:
+    def __init__(self, comm: Communicator, store: VariableStore, algorithm: Algorithm) -> None:
         self.comm = comm
+        self.algorithm = algorithm
         self.waits: dict[int, float] = {}
         self.wire_seconds = 0.0
         self.lanes, self.lane = 1, 0
@@ -217,7 +219,7 @@ class Exchange:
         while not bucket.complete:
             first = self._under_way.pop(0)
             for under_way in first.sums:
-                under_way.wait()
+                under_way.wait(self._advance_sums)
             assert first.reduction is not None
             first.reduction.finish()
             first.complete = True
@@ -387,9 +389,12 @@ class Exchange:
         """Let the sums over nodes come on; for the thread that posts and waits, between other work."""
         if self._pending:
             self._progress()
-        if self._under_way:
-            assert self._wire is not None
-            self._wire.advance()
+        self._advance_sums()
+
+    def _advance_sums(self) -> None:
+        for bucket in self._under_way:
+            for under_way in bucket.sums:
+                under_way.advance()
 
     def _progress(self) -> None:
         """Sum what is complete on the node and send it on, in the order of the buckets."""
@@ -406,7 +411,7 @@ class Exchange:
         self._check()
         self._tell_totals()
         bucket.reduction()
-        bucket.sums = [self._wire.sum(run) for run in bucket.reduction.runs]
+        bucket.sums = [self._wire.sum(run, self.algorithm) for run in bucket.reduction.runs]
         bucket.reduced = True
         self._under_way.append(bucket)
 

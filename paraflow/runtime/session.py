@@ -49,8 +49,9 @@ from paraflow.runtime.feeds import (
 from paraflow.runtime.planning import Feeds, Planner
 from paraflow.runtime.store import VariableStore, listed
 from paraflow.runtime.trace import Trace
-from paraflow.runtime.tuning import Tuning, buckets, candidates, choose, measure, put_back
+from paraflow.runtime.tuning import Tuning, buckets, by_algorithm, candidates, choose, measure, put_back
 from paraflow.runtime.watch import time_steps
+from paraflow.runtime.wire import ALGORITHMS, Algorithm
 
 Array = np.ndarray[Any, Any]
 
@@ -101,10 +102,12 @@ class Session:
     together (none: this process alone). ``threads`` above 1 runs independent steps of a plan at the same time
     (`paraflow.device` chooses a thread).
     ``bucket_bytes`` is the size of the buckets in which synchronous ranks exchange gradients (default: 4 MiB; the first
-    bucket is a quarter as large, but 1 MiB where the others are). With ``autotune`` it is chosen by measuring before
-    the first training step, for which that step runs some times on its first batch; all ranks choose alike, results are
-    those of a session that was given the size, and ``tuning`` then has what was measured. ``compiler`` says which
-    passes are left out, and what is written of them; it may be replaced, and then counts for plans made from then on.
+    bucket is a quarter as large, but 1 MiB where the others are), and ``algorithm`` how nodes sum them: by
+    MPI_Iallreduce ('mpi', the default), or on a 'ring' of messages. With ``autotune`` both are chosen by measuring
+    before the first training step, for which that step runs some times on its first batch; all ranks choose alike,
+    results are those of a session that was given the choice, and ``tuning`` then has what was measured. ``compiler``
+    says which passes are left out, and what is written of them; it may be replaced, and then counts for plans made from
+    then on.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class Session:
         strategy: Strategy | None = None,
         threads: int | None = None,
         bucket_bytes: int | None = None,
+        algorithm: Algorithm | None = None,
         autotune: bool = False,
         compiler: CompilerOptions | None = None,
     ) -> None:
@@ -128,8 +132,11 @@ class Session:
             threads = (config.inter_op_parallelism_threads if config is not None else None) or 1
         if threads < 1:
             raise InvalidArgumentError(f"threads must be at least 1, not {threads}")
-        if autotune and bucket_bytes is not None:
-            raise InvalidArgumentError(f"autotune chooses bucket_bytes, which is {bucket_bytes}: leave out one of both")
+        for name, value in {"bucket_bytes": bucket_bytes, "algorithm": algorithm}.items():
+            if autotune and value is not None:
+                raise InvalidArgumentError(f"autotune chooses {name}, which is {value!r}: leave out one of both")
+        if algorithm not in (None, *ALGORITHMS):
+            raise InvalidArgumentError(f"algorithm is one of {', '.join(map(repr, ALGORITHMS))}, not {algorithm!r}")
         if bucket_bytes is not None and bucket_bytes < 1:
             raise InvalidArgumentError(f"bucket_bytes must be at least 1, not {bucket_bytes}")
         if not isinstance(graph, Graph | None):
@@ -145,7 +152,7 @@ class Session:
         entropy: Any = comm.broadcast_object(int.from_bytes(os.urandom(8)))
         self.store = VariableStore()
         synchronous = strategy is not None and strategy.synchronous
-        exchange = Exchange(comm, self.store) if synchronous else None
+        exchange = Exchange(comm, self.store, algorithm or "mpi") if synchronous else None
         self.part = Part(comm, exchange.end if exchange is not None else None)
         self.context = RunContext(
             self.store, comm, entropy, shard=comm.rank, strategy=strategy, exchange=exchange
@@ -153,6 +160,7 @@ class Session:
         self.tuning: Tuning | None = None
         self.tracer: Trace | None = None  # while there is one, runs are recorded
         self.autotune = autotune and synchronous  # until it is done
+        self.algorithm = algorithm  # as it was asked for
         self.common_runs = 0  # so far, of those that every rank makes: training steps, and what ranks compute together
         self.compiler = compiler or CompilerOptions()
         options = Options(threads, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
@@ -333,7 +341,7 @@ class Session:
     def _tune(
         self, loaded: Loaded, wanted: Fetches, feeds: Feeds, arrays: list[Array], trains: tuple[str, ...]
     ) -> None:
-        """Measure the training step with buckets of several sizes, and go on with the best; once, on all ranks."""
+        """Measure the training step with several buckets and algorithms; all ranks go on with the same."""
         began = perf_counter()
         self.autotune = False
         first = loaded.executable
@@ -343,19 +351,22 @@ class Session:
             plan, _ = self._planner.plan(wanted, feeds, self.compiler, bucket_bytes=size)
             if all(buckets(plan) != buckets(other.plan) for other in tried.values()):
                 tried[size] = self._executable(plan, trains, loaded.samples, first)
-        rounds: dict[int, list[float]] = {}
-        if len(tried) > 1:
-            if loaded.accumulation is not None:
-                loaded.accumulation.begin(loaded.samples)
-            self.context.batch_samples = loaded.samples
-            with put_back(self.context, (*first.plan.writes, *first.plan.may_write)):
-                runs = {size: partial(self._execute, e, loaded.samples, arrays) for size, e in tried.items()}
-                rounds = measure(self.context.comm, runs)
-        chosen = choose(rounds)
+        if loaded.accumulation is not None:
+            loaded.accumulation.begin(loaded.samples)
+        self.context.batch_samples = loaded.samples
+        comm, exchange = self.context.comm, self.context.exchange
+        assert exchange is not None
+        with put_back(self.context, (*first.plan.writes, *first.plan.may_write)):
+            runs = {size: partial(self._execute, e, loaded.samples, arrays) for size, e in tried.items()}
+            rounds = measure(comm, runs)
+            chosen = choose(rounds, BUCKET_BYTES)
+            algorithm_rounds = measure(comm, by_algorithm(exchange, runs[chosen]))
+        exchange.algorithm = choose(algorithm_rounds, "mpi")
         loaded.executable = tried[chosen]
         self._planner.options = replace(self._planner.options, bucket_bytes=chosen)
         counts = {size: len(buckets(executable.plan)) for size, executable in tried.items()}
-        self.tuning = Tuning(chosen, counts, rounds, perf_counter() - began)
+        seconds = perf_counter() - began
+        self.tuning = Tuning(chosen, exchange.algorithm, counts, rounds, algorithm_rounds, seconds)
 
     def _load_accumulating(
         self, wanted: Fetches, feeds: Feeds, plan: Plan, trains: tuple[str, ...], samples: int

@@ -1,8 +1,9 @@
-"""Choosing the size of buckets by measuring it: the first training step runs with each size before it counts.
+"""Choosing the size of buckets, and how nodes sum them, by measuring: the first training step runs with each choice.
 
-Which size is fastest depends on the wire, on MPI and on how long backward takes, so it is the step itself that is
-timed, on the first batch, with the sizes in turn so that a busy moment hits all alike. What a step changes is put back
-afterwards: a run has the bits of one that was told the size from the start. A size counts as slow as it is for its
+Which is fastest depends on the wire, on MPI and on how long backward takes, so it is the step itself that is timed, on
+the first batch, with the choices in turn so that a busy moment hits all alike: first the sizes, then, where there are
+several nodes, the algorithms with the size that was chosen. What a step changes is put back
+afterwards: a run has the bits of one that was told the choice from the start. A choice counts as slow as it is for its
 slowest rank, which all ranks come to know, so they choose alike without being told.
 """
 
@@ -11,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,10 +24,14 @@ from paraflow.compiler.options import BUCKET_BYTES
 from paraflow.compiler.plan import Plan
 from paraflow.compiler.planes import first_bucket_bytes
 from paraflow.runtime.context import RunContext
+from paraflow.runtime.exchange import Exchange
+from paraflow.runtime.wire import ALGORITHMS, Algorithm
+
+T = TypeVar("T")
 
 SMALLEST = 256 << 10
 MOST_BUCKETS = 32
-MARGIN = 0.05  # by which another size has to be faster than BUCKET_BYTES: less is a matter of chance
+MARGIN = 0.05  # by which something else has to be faster than the usual: less is a matter of chance
 BUDGET = 1.0  # seconds
 ROUNDS = 10
 
@@ -33,19 +40,27 @@ ROUNDS = 10
 class Tuning:
     """What was measured and chosen.
 
-    ``bucket_bytes`` is the size chosen, ``buckets`` how many there are by the size in bytes, ``seconds`` what it took
-    to find out. ``rounds`` are the times of a training step by size, none where all gradients are one bucket with any.
+    ``bucket_bytes`` and ``algorithm`` are the choice, ``buckets`` is how many there are by the size in bytes,
+    ``seconds`` what it took to find out. ``rounds`` are the times of a training step by size, none where all gradients
+    are one bucket with any; ``algorithm_rounds`` those by algorithm, none where there is one node.
     """
 
     bucket_bytes: int
+    algorithm: Algorithm
     buckets: dict[int, int]
     rounds: dict[int, list[float]]
+    algorithm_rounds: dict[Algorithm, list[float]]
     seconds: float
 
     @property
     def step_seconds(self) -> dict[int, float]:
         """The median time of a training step, by size."""
         return {size: median(times) for size, times in self.rounds.items()}
+
+    @property
+    def algorithm_seconds(self) -> dict[Algorithm, float]:
+        """The median time of a training step, by algorithm."""
+        return {algorithm: median(times) for algorithm, times in self.algorithm_rounds.items()}
 
 
 def buckets(plan: Plan) -> list[tuple[str, ...]]:
@@ -68,13 +83,15 @@ def candidates(exchanged: int) -> list[int]:
     return [size for size in sizes if size != BUCKET_BYTES]
 
 
-def measure(comm: Communicator, steps: Mapping[int, Callable[[], object]]) -> dict[int, list[float]]:
+def measure(comm: Communicator, steps: Mapping[T, Callable[[], object]]) -> dict[T, list[float]]:
     """The seconds of each step on its slowest rank, in interleaved rounds; collective, the same on all ranks.
 
-    A first round warms up. One more takes place in any case, and a further one while all together took less than a
-    second and there were fewer than ten.
+    Nothing where there is no choice. A first round warms up. One more takes place in any case, and a further one while
+    all together took less than a second and there were fewer than ten.
     """
     rounds: list[list[float]] = []
+    if len(steps) < 2:
+        return {}
     while len(rounds) < 2 or (len(rounds) < ROUNDS and sum(map(sum, rounds)) < BUDGET):
         own = []
         for step in steps.values():
@@ -86,13 +103,23 @@ def measure(comm: Communicator, steps: Mapping[int, Callable[[], object]]) -> di
     return dict(zip(steps, map(list, zip(*rounds[1:], strict=True)), strict=True))
 
 
-def choose(rounds: Mapping[int, Sequence[float]]) -> int:
-    """The size with the fastest median; BUCKET_BYTES where it is not clearly faster, in its best round as well."""
-    best = min(rounds, key=lambda size: median(rounds[size]), default=BUCKET_BYTES)
-    if best == BUCKET_BYTES:
+def choose(rounds: Mapping[T, Sequence[float]], usual: T) -> T:
+    """What has the fastest median; the ``usual`` where that is not clearly faster, in its best round as well."""
+    best = min(rounds, key=lambda choice: median(rounds[choice]), default=usual)
+    if best == usual:
         return best
-    clearly = all(of(rounds[best]) < (1 - MARGIN) * of(rounds[BUCKET_BYTES]) for of in (median, min))
-    return best if clearly else BUCKET_BYTES
+    clearly = all(of(rounds[best]) < (1 - MARGIN) * of(rounds[usual]) for of in (median, min))
+    return best if clearly else usual
+
+
+def by_algorithm(exchange: Exchange, step: Callable[[], object]) -> dict[Algorithm, Callable[[], object]]:
+    """The step with each algorithm for sums over nodes; empty where there is one node."""
+
+    def run(algorithm: Algorithm) -> None:
+        exchange.algorithm = algorithm
+        step()
+
+    return {algorithm: partial(run, algorithm) for algorithm in ALGORITHMS} if exchange.several_nodes else {}
 
 
 @contextmanager

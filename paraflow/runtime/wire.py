@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from paraflow.comm import Communicator, Request
-from paraflow.errors import RankEnded
+from paraflow.comm.communicator import Progress
+from paraflow.comm.ring import Ring
+from paraflow.errors import ParaflowError, RankEnded
 from paraflow.runtime.ending import STEP_BYTES, end_in, error_of
 
 Array = np.ndarray[Any, Any]
+
+Algorithm: TypeAlias = Literal["mpi", "ring"]
+"""How buckets are summed over nodes: as the MPI library chooses (MPI_Iallreduce), or on a ring of the nodes."""
+
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 
 
 class Sum:
@@ -19,12 +26,22 @@ class Sum:
     def __init__(self, request: Request, ranks: list[int]) -> None:
         self._request, self._ranks = request, ranks
 
-    def wait(self) -> None:
+    def advance(self) -> bool:
+        """Let its messages come on, without waiting; whether it is there. Raises what ``wait`` does."""
+        try:
+            return self._request.test()
+        except RankEnded as ended:
+            raise self._error_of(ended) from None
+
+    def wait(self, progress: Progress = None) -> None:
         """Return when it is there; raises where a rank has ended without having taken part in it."""
         try:
-            self._request.wait()
+            self._request.wait(progress)
         except RankEnded as ended:
-            raise error_of(end_in(ended, self._ranks[ended.rank])) from None
+            raise self._error_of(ended) from None
+
+    def _error_of(self, ended: RankEnded) -> ParaflowError:
+        return error_of(end_in(ended, self._ranks[ended.rank]))
 
 
 class Wire:
@@ -37,15 +54,13 @@ class Wire:
         self.place = peers.rank
         self._peers = peers
         self._ranks: list[int] = peers.allgather(rank)
+        self._ring = Ring(peers.split(0))
         self._told: tuple[Array, Sum] | None = None
 
-    def sum(self, values: Array) -> Sum:
+    def sum(self, values: Array, algorithm: Algorithm = "mpi") -> Sum:
         """Start to replace ``values`` by their sum over nodes."""
-        return Sum(self._peers.iallreduce(values), self._ranks)
-
-    def advance(self) -> None:
-        """MPI moves its messages while it is called, by whatever name."""
-        self._peers.iprobe()
+        start = self._ring.iallreduce if algorithm == "ring" else self._peers.iallreduce
+        return Sum(start(values), self._ranks)
 
     def tell(self, *numbers: float) -> None:
         """Start to tell all nodes these numbers of this rank's, as many as the others."""

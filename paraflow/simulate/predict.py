@@ -132,7 +132,7 @@ def _tuned(profile: Profile, machine: Machine, table: Parallel, noise: Noise, st
             known.add(buckets)
             own = replace(one, tried={}, overheads=profile.overheads)
             found[size] = predict(own, machine, table, noise, steps)
-    chosen = choose({size: [prediction.step_seconds] for size, prediction in found.items()})
+    chosen = choose({size: [prediction.step_seconds] for size, prediction in found.items()}, BUCKET_BYTES)
     return replace(found[chosen], bucket_bytes=chosen)
 
 

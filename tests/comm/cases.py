@@ -230,6 +230,47 @@ def messages_around_a_ring(comm: Communicator) -> None:
             np.testing.assert_array_equal(received, held_by(left, count, dtype))
 
 
+def messages_are_taken_when_they_come(comm: Communicator) -> None:
+    right, left = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+    for count in [0, 17, 300_000]:
+        first, second = np.zeros(count, np.int64), np.zeros(3, np.float32)
+        requests = [comm.irecv(first, left, 4), comm.irecv(second, left, 5)]
+        assert not any([request.test() for request in requests])
+        comm.barrier()
+        sent = [comm.isend(np.ones(3, np.float32), right, 5), comm.isend(held_by(comm.rank, count, "int64"), right, 4)]
+        requests[0].wait()
+        while not requests[1].test():
+            pass
+        for request in [*requests, *sent]:
+            request.wait()
+            assert request.test()
+        np.testing.assert_array_equal(first, held_by(left, count, "int64"))
+        np.testing.assert_array_equal(second, np.ones(3))
+        comm.barrier()
+    sending = comm.isend(np.zeros(3), right)
+    receiving = comm.irecv(np.zeros(5), left)
+    with pytest.raises(RanksDisagree, match=rf"40 bytes .*5 float64.* rank {left} with tag 0 has 24 bytes"):
+        receiving.wait()
+    sending.wait()
+
+
+def a_look_at_an_iallreduce_does_not_wait(comm: Communicator) -> None:
+    """Rank 0 takes part only when all others have looked."""
+    sums = np.full(70_000, comm.rank + 1.0)
+    if comm.rank == 0:
+        for other in range(1, comm.size):
+            comm.recv(np.empty(1), other, 7)
+        request = comm.iallreduce(sums)
+    else:
+        request = comm.iallreduce(sums)
+        assert not request.test()
+        comm.send(np.zeros(1), 0, 7)
+    while not request.test():
+        pass
+    np.testing.assert_array_equal(sums, np.full(70_000, comm.size * (comm.size + 1) / 2))
+    request.wait()
+
+
 def a_sent_buffer_may_change(comm: Communicator) -> None:
     if comm.rank == 0:
         for dest in range(1, comm.size):
@@ -316,6 +357,8 @@ def bad_arguments_are_refused_before_anything_is_sent(comm: Communicator) -> Non
         ("tag -1 ", lambda: comm.isend(np.zeros(3), 0, -1)),
         ("tag 32768 ", lambda: comm.isend(np.zeros(3), 0, 32768)),
         ("source 99 ", lambda: comm.recv(np.zeros(3), 99)),
+        ("source 99 ", lambda: comm.irecv(np.zeros(3), 99)),
+        ("read-only", lambda: comm.irecv(fixed, 0)),
         ("tag -2 ", lambda: comm.probe(0, -2)),
     ]
     for message, call in refused:
@@ -433,6 +476,8 @@ CASES = [
     objects,
     barrier_lets_nobody_pass_early,
     messages_around_a_ring,
+    messages_are_taken_when_they_come,
+    a_look_at_an_iallreduce_does_not_wait,
     a_sent_buffer_may_change,
     messages_keep_their_order_within_a_tag,
     a_server_takes_messages_of_any_source_and_size,

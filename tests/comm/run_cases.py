@@ -5,6 +5,7 @@ import sys
 
 import cases
 import memory_cases
+import ring_cases
 
 from paraflow.comm import shared, world
 
@@ -19,7 +20,7 @@ def main() -> None:
     comm = world()
     assert world() is comm
     node = comm if comm.node()[1] == comm.size else comm.split_node()
-    for case in cases.CASES + cases.CASES_OF_SEVERAL_RANKS + memory_cases.CASES:
+    for case in cases.CASES + cases.CASES_OF_SEVERAL_RANKS + ring_cases.CASES + memory_cases.CASES:
         case(node if case in cases.CASES_OF_ONE_NODE + memory_cases.CASES else comm)
         comm.barrier()
         if comm.rank == 0:

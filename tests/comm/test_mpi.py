@@ -7,10 +7,10 @@ from mpirun import mpirun_command, python_command, rank_environment, run_command
 
 from paraflow.comm.pages import huge_page_settings
 
-from . import cases, memory_cases
+from . import cases, memory_cases, ring_cases
 
 RUN_CASES = Path(__file__).with_name("run_cases.py")
-EVERY_CASE = [*cases.CASES, *cases.CASES_OF_SEVERAL_RANKS, *memory_cases.CASES]
+EVERY_CASE = [*cases.CASES, *cases.CASES_OF_SEVERAL_RANKS, *ring_cases.CASES, *memory_cases.CASES]
 PROGRAMS = Path(__file__).with_name("programs")
 
 

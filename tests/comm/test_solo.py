@@ -7,10 +7,10 @@ import pytest
 
 from paraflow.comm import Communicator, solo
 
-from . import cases, memory_cases
+from . import cases, memory_cases, ring_cases
 
 
-@pytest.mark.parametrize("case", cases.CASES + memory_cases.CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", cases.CASES + ring_cases.CASES + memory_cases.CASES, ids=lambda case: case.__name__)
 def test_case(case):
     case(solo())
 
