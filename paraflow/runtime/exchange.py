@@ -392,9 +392,13 @@ class Exchange:
         self._advance_sums()
 
     def _advance_sums(self) -> None:
-        for bucket in self._under_way:
-            for under_way in bucket.sums:
-                under_way.advance()
+        try:
+            for bucket in self._under_way:
+                for under_way in bucket.sums:
+                    under_way.advance()
+        except RanksDisagree:
+            self._settle_totals()  # which knows more of it
+            raise
 
     def _progress(self) -> None:
         """Sum what is complete on the node and send it on, in the order of the buckets."""

@@ -42,10 +42,11 @@ def test_one_process_has_nothing_to_choose(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "fault"),
     [
-        ({"bucket_bytes": 4096}, "bucket_bytes = 4096 is set: leave one of the two out"),
-        ({"compress": "topk"}, "compress = 'topk' makes no buckets: leave one of the two out"),
+        ({"bucket_bytes": 4096}, "bucket_bytes, but bucket_bytes = 4096 is set: leave one of the two out"),
+        ({"algorithm": "ring"}, 'algorithm, but algorithm = "ring" is set: leave one of the two out'),
+        ({"compress": "topk"}, "bucket_bytes, but compress = 'topk' makes no buckets: leave one of the two out"),
     ],
 )
 def test_what_leaves_nothing_to_choose_is_refused(keys, fault):
-    with pytest.raises(ValidationError, match=f"autotune = true chooses bucket_bytes, but {fault}"):
+    with pytest.raises(ValidationError, match=f"autotune = true chooses {fault}"):
         Parallel(autotune=True, **keys)

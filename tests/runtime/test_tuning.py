@@ -35,7 +35,7 @@ def test_sizes_reach_from_many_buckets_to_one(exchanged, sizes):
     ],
 )
 def test_another_size_than_the_usual_has_to_be_clearly_faster(rounds, chosen):
-    assert choose(rounds) == chosen
+    assert choose(rounds, 4 * MIB) == chosen
 
 
 def test_what_is_given_is_not_measured():
@@ -43,3 +43,7 @@ def test_what_is_given_is_not_measured():
         pf.Session(bucket_bytes=4096, autotune=True)
     with pytest.raises(pf.errors.InvalidArgumentError, match=r"bucket_bytes must be at least 1, not 0"):
         pf.Session(bucket_bytes=0)
+    with pytest.raises(pf.errors.InvalidArgumentError, match=r"autotune chooses algorithm, which is 'mpi'"):
+        pf.Session(algorithm="mpi", autotune=True)
+    with pytest.raises(pf.errors.InvalidArgumentError, match=r"algorithm is one of 'mpi', 'ring', not 'tree'"):
+        pf.Session(algorithm="tree")

@@ -17,12 +17,15 @@ from paraflow.parallel import EASGD, AllReduce, BackupWorkers, Gossip, LocalSGD,
 from paraflow.parallel.compression import TopK
 
 Step = Callable[..., Any]
+Way = tuple[bool, str]
+"""Whether ranks share memory, and how nodes sum their gradients."""
+WAYS: list[Way] = [(True, "mpi"), (False, "mpi"), (False, "ring")]
 
 
 class Steps:
     """A session that trains two variables and a table of rows, and the steps that it can run, by name."""
 
-    def __init__(self, strategy: AllReduce) -> None:
+    def __init__(self, strategy: AllReduce, algorithm: str) -> None:
         self.x = pf.placeholder(pf.float64, (None, 2), name="x")
         self.word = pf.placeholder(pf.int32, (None,), name="word")
         w, v = pf.Variable(np.ones(2), name="w"), pf.Variable(np.ones(300), name="v")
@@ -44,7 +47,7 @@ class Steps:
             "assignment": v.assign(v * 2.0).op,
             "own gradient": [whole, [gradient.op.inputs[0] for gradient, _ in pairs]],
         }
-        self.session = pf.Session(strategy=strategy)
+        self.session = pf.Session(strategy=strategy, algorithm=algorithm)
 
     def __call__(self, name: str, samples: int = 2, word: int = 1) -> Any:
         feed = {self.x: np.ones((samples, 2)), self.word: np.full(samples, word)}
@@ -52,30 +55,31 @@ class Steps:
 
 
 @contextmanager
-def steps(comm: Communicator, shared_memory: bool) -> Iterator[Steps]:
+def steps(comm: Communicator, way: Way) -> Iterator[Steps]:
     with pf.Graph().as_default():
-        run = Steps(AllReduce(comm, shared_memory=shared_memory))
+        shared_memory, algorithm = way
+        run = Steps(AllReduce(comm, shared_memory=shared_memory), algorithm)
         with run.session as session:
             session.run(pf.global_variables_initializer())
             yield run
 
 
-def both_ways(case: Callable[[Communicator, bool], None]) -> Callable[[Communicator], None]:
-    """The case on ranks that share memory where they can, and on ranks that are nodes of their own."""
+def in_every_way(case: Callable[[Communicator, Way], None]) -> Callable[[Communicator], None]:
+    """The case on ranks that share memory where they can, and on ranks that are nodes of their own, on a ring too."""
 
     def run(comm: Communicator) -> None:
-        for shared_memory in (True, False):
-            case(comm, shared_memory)
+        for way in WAYS:
+            case(comm, way)
             comm.barrier()
 
     run.__name__ = case.__name__
     return run
 
 
-@both_ways
-def a_rank_that_ends_early_is_named(comm: Communicator, shared_memory: bool) -> None:
+@in_every_way
+def a_rank_that_ends_early_is_named(comm: Communicator, way: Way) -> None:
     last = comm.size - 1
-    with steps(comm, shared_memory) as run:
+    with steps(comm, way) as run:
         run("whole")
         if comm.rank == last:
             return
@@ -83,10 +87,10 @@ def a_rank_that_ends_early_is_named(comm: Communicator, shared_memory: bool) -> 
             run("whole")
 
 
-@both_ways
-def a_rank_that_ends_after_another_step_is_named(comm: Communicator, shared_memory: bool) -> None:
+@in_every_way
+def a_rank_that_ends_after_another_step_is_named(comm: Communicator, way: Way) -> None:
     """It took part in everything but the others' last step, in which rows are exchanged by all at once."""
-    with steps(comm, shared_memory) as run:
+    with steps(comm, way) as run:
         for name in ("rows", "whole", "rows and more"):
             run(name)
         if comm.rank == 0:
@@ -95,10 +99,10 @@ def a_rank_that_ends_after_another_step_is_named(comm: Communicator, shared_memo
             run("rows")
 
 
-@both_ways
-def a_rank_whose_step_fails_takes_no_further_part(comm: Communicator, shared_memory: bool) -> None:
+@in_every_way
+def a_rank_whose_step_fails_takes_no_further_part(comm: Communicator, way: Way) -> None:
     last = comm.size - 1
-    with steps(comm, shared_memory) as run:
+    with steps(comm, way) as run:
         run("rows and more")
         run("whole")
         if comm.rank == last:
@@ -112,15 +116,15 @@ def a_rank_whose_step_fails_takes_no_further_part(comm: Communicator, shared_mem
                 run("rows and more")
 
 
-@both_ways
-def rows_of_which_one_rank_has_none_are_waited_for_by_nobody(comm: Communicator, shared_memory: bool) -> None:
+@in_every_way
+def rows_of_which_one_rank_has_none_are_waited_for_by_nobody(comm: Communicator, way: Way) -> None:
     """A rank fails after it has met the others in the step, and before it gathers the rows with them."""
     last = comm.size - 1
 
     def gather(*arguments: Any) -> None:
         raise OSError("no rows today")
 
-    with steps(comm, shared_memory) as run:
+    with steps(comm, way) as run:
         run("rows and more")
         if comm.rank == last:
             run.session.comm.allgather_into = gather
@@ -139,10 +143,10 @@ def whole_four_times() -> tuple[float, float]:
     return w, v
 
 
-@both_ways
-def what_a_rank_fetches_beside_is_its_own_affair(comm: Communicator, shared_memory: bool) -> None:
+@in_every_way
+def what_a_rank_fetches_beside_is_its_own_affair(comm: Communicator, way: Way) -> None:
     """Its gradient before it is exchanged, in any place."""
-    with steps(comm, shared_memory) as run:
+    with steps(comm, way) as run:
         for number in range(4):
             run("own gradient" if (number + comm.rank) % 2 else "whole")
         np.testing.assert_allclose(run.session.run("w:0"), [whole_four_times()[0]] * 2, rtol=1e-12)
@@ -152,9 +156,9 @@ def what_a_rank_fetches_beside_is_its_own_affair(comm: Communicator, shared_memo
 def different(first: str, second: str, known: bool) -> Callable[[Communicator], None]:
     """Rank 0 runs another step than the others; where they are ``known``, all have run both before."""
 
-    @both_ways
-    def case(comm: Communicator, shared_memory: bool) -> None:
-        with steps(comm, shared_memory) as run:
+    @in_every_way
+    def case(comm: Communicator, way: Way) -> None:
+        with steps(comm, way) as run:
             run("whole")
             for name in (first, second) if known else ():
                 run(name)

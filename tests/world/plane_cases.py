@@ -103,6 +103,13 @@ def without_shared_memory_it_is_the_same(comm: Communicator) -> None:
     assert_trained_alike(comm, AllReduce(comm, shared_memory=False), bucket_bytes=4096)
 
 
+def nodes_that_sum_on_a_ring_train_as_one_process(comm: Communicator) -> None:
+    assert_trained_alike(comm, AllReduce(comm), bucket_bytes=4096, algorithm="ring")
+    assert_trained_alike(comm, AllReduce(comm, shared_memory=False), clipped, bucket_bytes=1, algorithm="ring")
+    with pytest.raises(RanksDisagree, match=r"algorithm = '(ring|mpi)'"):
+        trained(AllReduce(comm), [comm.rank], algorithm="mpi" if comm.rank else "ring")
+
+
 def gradients_are_clipped_once_after_the_average(comm: Communicator) -> None:
     assert_trained_alike(comm, AllReduce(comm), clipped)
 
@@ -428,6 +435,7 @@ CASES: list[Callable[[Communicator], None]] = [
     small_buckets_train_as_one_process,
     several_threads_train_as_one_process,
     without_shared_memory_it_is_the_same,
+    nodes_that_sum_on_a_ring_train_as_one_process,
     gradients_are_clipped_once_after_the_average,
     norms_of_layers_are_those_of_one_process,
     all_kinds_of_reductions_are_those_of_one_process,
