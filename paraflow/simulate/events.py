@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from paraflow.experiment.schema import Parallel
+from paraflow.runtime.wire import Algorithm
 from paraflow.simulate.model import (
     Machine,
     all_reduce,
     all_reduce_bytes,
+    ring_all_reduce,
+    ring_all_reduce_bytes,
     world_all_gather,
     world_all_reduce,
     world_all_to_all,
@@ -103,10 +106,10 @@ def synchronous(profile: Profile, machine: Machine, table: Parallel, factors: Ar
     if profile.compression is not None:
         found = _compressed(profile, profile.compression, machine, *updates, meeting)
     elif table.shared_memory:
-        found = _Planes(profile, machine, meetings).run(*updates)
+        found = _Planes(profile, machine, meetings, table.algorithm).run(*updates)
     else:
         wire_ranks = machine.node_size if machine.nodes > 1 else 0
-        found = _Planes(profile, machine.apart(), meetings).run(*updates, wire_ranks)
+        found = _Planes(profile, machine.apart(), meetings, table.algorithm).run(*updates, wire_ranks)
     batches = table.accumulate
     return replace(
         found, seconds=found.seconds / batches, waits=(found.waits + waited) / batches, wire=found.wire / batches,
@@ -117,7 +120,13 @@ def synchronous(profile: Profile, machine: Machine, table: Parallel, factors: Ar
 class _Planes:
     """The costs of each bucket, and a step of all ranks."""
 
-    def __init__(self, profile: Profile, machine: Machine, meetings: Sequence[tuple[float, float]] = ()) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        machine: Machine,
+        meetings: Sequence[tuple[float, float]],
+        algorithm: Algorithm | None,
+    ) -> None:
         self._profile = profile = profile.sharing(machine.lanes)
         self._meetings = meetings
         self._machine = machine
@@ -129,7 +138,10 @@ class _Planes:
         self._peers = machine.starts[:, None] + np.arange(lanes)  # [nodes, lanes]
         self._neighbours = counts - 1
         link = machine.wire.shared(lanes)
-        self._wires = [all_reduce(machine.nodes, b.nbytes / lanes, link) for b in profile.buckets]
+        ring = algorithm == "ring"
+        sum_of, self._wire_bytes = (ring_all_reduce, ring_all_reduce_bytes) if ring else (all_reduce, all_reduce_bytes)
+        self._wires = [sum_of(machine.nodes, b.nbytes / lanes, link) for b in profile.buckets]
+        self._rounds = 2 * (machine.nodes - 1) if ring else 2
         self._totals = all_reduce(machine.nodes, _TOTALS_BYTES * machine.nodes, link)
         self._sums = [self._reading(b) for b in profile.buckets]
         self._updates = [self._update(b) for b in profile.buckets]
@@ -166,7 +178,7 @@ class _Planes:
         return Trace(
             float(now.max()) / steps,
             waits / steps,
-            all_reduce_bytes(machine.nodes, nbytes) * wire_ranks,
+            self._wire_bytes(machine.nodes, nbytes) * wire_ranks,
             slices + profile.whole * (machine.node_size - 1),
         )
 
@@ -207,8 +219,8 @@ class _Planes:
 
         A rank sums its slice of a bucket on its node when it finds that all have posted: it looks when it posts, at
         ``looks`` [times, ranks], and while it waits. From then on the wire works beside it. The sums of a lane follow
-        each other, in two halves, reduce-scatter and all-gather, and the second begins when all have seen the end of
-        the first: at their next look, unless messages advance by themselves.
+        each other, in two halves, reduce-scatter and all-gather, or in the rounds of the ring, and each begins when all
+        have seen the end of the one before: at their next look, unless messages advance by themselves.
         """
         done, free = [], np.zeros(self._machine.lanes)
         spent = np.zeros(self._machine.ranks)
@@ -217,12 +229,14 @@ class _Planes:
             begun = np.where(seen <= post, post, _next(looks + spent, ready[k])) + sums
             spent = spent + sums
             meeting = begun[self._peers].max(axis=0)
-            free = np.maximum(free, meeting) + self._wires[k] / 2
+            one = self._wires[k] / self._rounds
+            free = np.maximum(free, meeting) + one
             if k == 0:
                 free = np.maximum(free, meeting + self._totals)
-            if not self._machine.progress:
-                free = _next(looks + spent, free[self._lane])[self._peers].max(axis=0)
-            free = free + self._wires[k] / 2
+            for _ in range(1, self._rounds):
+                if not self._machine.progress:
+                    free = _next(looks + spent, free[self._lane])[self._peers].max(axis=0)
+                free = free + one
             done.append(free[self._lane])
         return done, np.maximum(at + spent, begun)
 

@@ -171,24 +171,39 @@ def ring_all_reduce(n: int, nbytes: float, link: Link) -> float:
     return 2 * (n - 1) * link.seconds(nbytes / n)
 
 
+def ring_all_reduce_bytes(n: int, nbytes: float) -> float:
+    """What each rank sends on a ring: no all-reduce sends less."""
+    return 2 * (n - 1) / n * nbytes
+
+
 def doubling_all_reduce(n: int, nbytes: float, link: Link) -> float:
     """Recursive doubling: log2 n messages of everything (Thakur et al. 2005, section 4.4)."""
-    return _rounds(n) * link.seconds(nbytes)
+    power, others = _folded(n)
+    return (_rounds(power) + 2 * others) * link.seconds(nbytes)
 
 
 def halving_all_reduce(n: int, nbytes: float, link: Link) -> float:
     """Rabenseifner's: reduce-scatter by recursive halving, then all-gather (Thakur et al. 2005, section 4.4)."""
-    return 2 * _rounds(n) * link.latency + 2 * (n - 1) / n * nbytes / link.bandwidth
+    power, others = _folded(n)
+    halves = 2 * _rounds(power) * link.latency + ring_all_reduce_bytes(power, nbytes) / link.bandwidth
+    return halves + 2 * others * link.seconds(nbytes)
 
 
 def all_reduce(n: int, nbytes: float, link: Link) -> float:
-    """The fastest of the three, as MPI chooses by size; 0 for one rank."""
-    return min(f(n, nbytes, link) for f in (ring_all_reduce, doubling_all_reduce, halving_all_reduce))
+    """The faster of the two, as MPICH chooses by size; 0 for one rank."""
+    return min(f(n, nbytes, link) for f in (doubling_all_reduce, halving_all_reduce))
 
 
 def all_reduce_bytes(n: int, nbytes: float) -> float:
-    """What each rank sends in a bandwidth-optimal all-reduce."""
-    return 2 * (n - 1) / n * nbytes
+    """What the busiest rank sends in one of many bytes."""
+    power, others = _folded(n)
+    return ring_all_reduce_bytes(power, nbytes) + others * nbytes
+
+
+def _folded(n: int) -> tuple[int, bool]:
+    """The largest power of two up to ``n``, and whether there are others: these hand over all, and get all."""
+    power = 1 << n.bit_length() - 1
+    return power, power < n
 
 
 def _rounds(n: int) -> int:

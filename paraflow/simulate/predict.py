@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,11 +13,14 @@ from paraflow.errors import ConfigError
 from paraflow.experiment.schema import Parallel
 from paraflow.experiment.strategies import workers_of
 from paraflow.runtime.tuning import choose
+from paraflow.runtime.wire import Algorithm
 from paraflow.simulate.events import Trace, alone, averaging, gossip, synchronous
 from paraflow.simulate.model import Machine
 from paraflow.simulate.noise import Noise
 from paraflow.simulate.profile import Profile
 from paraflow.simulate.servers import backup_workers, parameter_server
+
+T = TypeVar("T")
 
 Array = np.ndarray[Any, Any]
 Simulate = Callable[[Profile, Machine, Parallel, Array], Trace]
@@ -45,8 +48,8 @@ class Prediction:
     ``efficiency`` is the throughput against ``ranks`` times that of one rank alone with as many samples in its batch.
     ``wait_seconds`` are those of a worker in a step on average, ``longest_wait_seconds`` those of the one that waits
     longest. ``wire_bytes`` are sent in a step by the busiest node, ``memory_bytes`` read by a rank of others on its
-    node. ``staleness`` counts pushes by the updates that they are behind. ``bucket_bytes`` are those that autotune
-    would choose.
+    node. ``staleness`` counts pushes by the updates that they are behind. ``bucket_bytes`` and ``algorithm`` are
+    those that autotune would choose.
     """
 
     mode: str
@@ -64,6 +67,7 @@ class Prediction:
     useful: float
     staleness: dict[int, int]
     bucket_bytes: int | None = None
+    algorithm: Algorithm | None = None
 
     @property
     def staleness_mean(self) -> float:
@@ -123,7 +127,10 @@ def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, s
 
 
 def _tuned(profile: Profile, machine: Machine, table: Parallel, noise: Noise, steps: int) -> Prediction:
-    """With the buckets that autotune would choose by the same steps; profiles of equal buckets are one."""
+    """With the buckets and the algorithm that autotune would choose by the same steps.
+
+    Profiles of equal buckets are one.
+    """
     found: dict[int, Prediction] = {}
     known: set[tuple[int, ...]] = set()
     for size, one in {BUCKET_BYTES: profile, **profile.tried}.items():
@@ -132,8 +139,18 @@ def _tuned(profile: Profile, machine: Machine, table: Parallel, noise: Noise, st
             known.add(buckets)
             own = replace(one, tried={}, overheads=profile.overheads)
             found[size] = predict(own, machine, table, noise, steps)
-    chosen = choose({size: [prediction.step_seconds] for size, prediction in found.items()}, BUCKET_BYTES)
-    return replace(found[chosen], bucket_bytes=chosen)
+    chosen = _choose(found, BUCKET_BYTES)
+    if machine.nodes == 1:
+        return replace(found[chosen], bucket_bytes=chosen)
+    own = replace(profile.tried.get(chosen, profile), tried={}, overheads=profile.overheads)
+    ring = predict(own, machine, table.model_copy(update={"algorithm": "ring"}), noise, steps)
+    algorithms: dict[Algorithm, Prediction] = {"mpi": found[chosen], "ring": ring}
+    algorithm = _choose(algorithms, "mpi")
+    return replace(algorithms[algorithm], bucket_bytes=chosen, algorithm=algorithm)
+
+
+def _choose(found: Mapping[T, Prediction], usual: T) -> T:
+    return choose({choice: [prediction.step_seconds] for choice, prediction in found.items()}, usual)
 
 
 def scaling(profile: Profile, machine: Machine, table: Parallel, noise: Noise, steps: int) -> list[Prediction]:

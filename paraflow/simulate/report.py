@@ -47,7 +47,8 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
         "Times, bytes and waits are those of a step; wire: sent by the busiest node; memory: read by a rank of others.",
     ]
     if last.bucket_bytes is not None:
-        lines.append(f"autotune would choose bucket_bytes = {last.bucket_bytes}")
+        by = "" if last.algorithm is None else f", algorithm = '{last.algorithm}'"
+        lines.append(f"autotune would choose bucket_bytes = {last.bucket_bytes}{by}")
     if last.staleness:
         lines.append(f"staleness {last.staleness_mean:.2f} on average, {max(last.staleness)} at most")
     if last.useful < 1:

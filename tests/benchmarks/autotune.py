@@ -1,7 +1,7 @@
-"""A training step with buckets of 4 MiB, and of the size that `parallel.autotune` finds on the same ranks.
+"""A training step with buckets of 4 MiB that MPI sums, and with what `parallel.autotune` finds on the same ranks.
 
-Both sides train the same perceptron in turns, in one process a rank. With --megabits the ranks run on two hosts, made
-of namespaces of this machine (root), whose wire is throttled to that. Each try is a new session that measures and
+Both sides train the same perceptron in turns, in one process a rank. With --megabits the ranks run on --hosts hosts,
+made of namespaces of this machine (root), whose wire is throttled to that. Each try is a new session that measures and
 chooses anew; the table has what it chose, what choosing took, and medians of the rounds.
 """
 
@@ -37,7 +37,7 @@ def main() -> int:
                 await_quiet(options.patience)
                 found += [{"megabits": megabits, **measured} for measured in run(json.dumps(settings))]
     print(table([row(measured) for measured in found], [
-        "wire Mbit/s", "model", "chosen MiB", "choosing s", "4 MiB ms", "chosen ms", "ratio",
+        "wire Mbit/s", "model", "chosen MiB", "by", "choosing s", "4 MiB ms", "chosen ms", "ratio",
     ]))  # fmt: skip
     write_json(options.json, {"machine": machine(), "tries": found})
     return 0
@@ -49,7 +49,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("-n", "--ranks", type=int, default=2, help="ranks in all (default: %(default)s)")
     parser.add_argument("--models", default=MODELS, metavar="LAYERS:BATCH,...", help="(default: %(default)s)")
     parser.add_argument("--megabits", type=lambda text: [float(n) for n in wires(text)], metavar="LIST",
-                        help="million bits a second between two hosts, 0 for all it gives (default: one host)")
+                        help="million bits a second between hosts, 0 for all it gives (default: one host)")
+    parser.add_argument("--hosts", type=int, default=2, help="among which the ranks are (default: %(default)s)")
     parser.add_argument("--tries", type=int, default=3, help="how often to choose (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=3, help="in a round (default: %(default)s)")
     rounds_options(parser, rounds=8)
@@ -65,11 +66,10 @@ def ranks_of(megabits: float, options: argparse.Namespace) -> Iterator[Any]:
             launch = [paraflow_command(sys.executable), "launch", "-n", str(options.ranks), "--logs", logs, str(script)]
             yield lambda text: answer(subprocess.run([*launch, text], capture_output=True, text=True, check=False))
         return
-    with start_hosts(2) as hosts:
+    with start_hosts(options.hosts) as hosts:
         if megabits:
             hosts.throttle(megabits)
-        share = options.ranks // 2
-        ranks = options.ranks - share, share
+        ranks = [len(range(host, options.ranks, options.hosts)) for host in range(options.hosts)]
         yield lambda text: answer(run_ranks_on(hosts, script, text, ranks=ranks, timeout=900))
 
 
@@ -87,6 +87,7 @@ def row(measured: dict[str, Any]) -> list[str]:
         f"{measured['megabits']:g}" if measured["megabits"] else "",
         measured["model"],
         f"{measured['bucket_bytes'] / 2**20:g}",
+        measured["algorithm"],
         f"{measured['seconds']:.2f}",
         f"{fixed * 1e3:.2f}",
         f"{chosen * 1e3:.2f}",

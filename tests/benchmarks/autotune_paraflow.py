@@ -48,6 +48,7 @@ for _ in range(settings["tries"]):
     found.append({
         "model": settings["model"],
         "bucket_bytes": tuned.tuning.bucket_bytes,
+        "algorithm": tuned.tuning.algorithm,
         "step_seconds": tuned.tuning.step_seconds,
         "seconds": tuned.tuning.seconds,
         "fixed": [a for a, _ in times],

@@ -58,7 +58,7 @@ def ring_sums_under_way_together(comm: Communicator) -> None:
             for number, request in enumerate(requests, 1):
                 request.wait(lambda later=requests[number:]: [other.test() for other in later])
         else:
-            while not all([request.test() for request in requests]):
+            while False in [request.test() for request in requests]:
                 pass
         for request in requests:
             assert request.test()

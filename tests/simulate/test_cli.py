@@ -109,7 +109,8 @@ def test_autotunes_buckets_are_measured_and_chosen(capsys):
     arguments = ["--ranks", "2", "--nodes", "2", "--link", "1us,1GB/s", "--steps", "5", "--noise", "0"]
     assert main(["simulate", "configs/digits_autotune.toml", *MACHINE, *arguments]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert re.fullmatch(r"autotune would choose bucket_bytes = (262144|1048576|4194304|16777216)", last)
+    size = "(262144|1048576|4194304|16777216)"
+    assert re.fullmatch(f"autotune would choose bucket_bytes = {size}, algorithm = 'mpi'", last)
     simulate(*arguments)
     assert "autotune" not in capsys.readouterr().out
 

@@ -8,7 +8,7 @@ import pytest
 from paraflow.compiler.options import BUCKET_BYTES
 from paraflow.parallel.gossip import neighbours
 from paraflow.simulate.events import _partners
-from paraflow.simulate.model import all_reduce, world_all_gather, world_all_reduce
+from paraflow.simulate.model import all_reduce, ring_all_reduce, world_all_gather, world_all_reduce
 from paraflow.simulate.noise import Noise
 from paraflow.simulate.predict import MODES
 from paraflow.simulate.profile import Bucket, Compression, Overhead, Profile, Statistic
@@ -97,7 +97,11 @@ def test_autotune_chooses_the_buckets_of_the_faster_step():
     early = Profile(32, 0.0, 5e-3, (replace(half, after=2e-3), half))
     nodes = machine(2, 2, progress=True)
     found = run(replace(late, tried={1 << 18: early}), nodes)
-    assert found == replace(run(early, nodes), bucket_bytes=1 << 18)
+    assert found == replace(run(early, nodes), bucket_bytes=1 << 18, algorithm="mpi")
+    three = machine(3, 3, progress=True)
+    assert run(replace(late, tried={1 << 18: early}), three) == replace(
+        run(early, three, algorithm="ring"), bucket_bytes=1 << 18, algorithm="ring"
+    )
     slightly = replace(late, compute=4.9e-3)
     assert run(replace(late, tried={1 << 18: slightly}), nodes).bucket_bytes == BUCKET_BYTES  # it has to be clear
     same = replace(late, compute=1e-3)  # equal buckets: what differs is chance
@@ -108,6 +112,10 @@ def test_nodes_all_reduce_each_slice():
     # 3 nodes of 2: each sums half of 1 MB of one neighbour, then two slices of 0.5 MB share the wire.
     wire = all_reduce(3, 5e5, LINK.shared(2))
     found = run(profile(), machine(6, 3))
+    assert found.step_seconds == pytest.approx(1e-3 + 1e-6 + 5e5 / 1e10 + wire + 1e-6)
+    assert found.wire_bytes == pytest.approx(2e6)  # two nodes halve it, and one of them answers the third
+    found = run(profile(), machine(6, 3), algorithm="ring")
+    wire = ring_all_reduce(3, 5e5, LINK.shared(2))
     assert found.step_seconds == pytest.approx(1e-3 + 1e-6 + 5e5 / 1e10 + wire + 1e-6)
     assert found.wire_bytes == pytest.approx(2 * 2 / 3 * 1e6)
 
@@ -122,6 +130,10 @@ def test_the_wire_works_beside_the_rest_of_backward():
     assert run(late, by_itself).step_seconds == pytest.approx(5e-3 + 2 * wire)
     # Without a thread of MPI's own the second half of a sum waits until a rank looks: at the end, or between steps.
     assert run(early, machine(2, 2)).step_seconds == pytest.approx(5e-3 + wire / 2 + wire)
+    # On a ring of three that holds for the second, the third and the fourth round; what is left is that of the other.
+    assert run(early, machine(3, 3), algorithm="ring").step_seconds == pytest.approx(
+        5e-3 + (3 / 4 + 1) * ring_all_reduce(3, 5e5, LINK)
+    )
     looking = replace(early, looks=(1.1e-3, 3e-3))
     assert run(looking, machine(2, 2)).step_seconds == pytest.approx(5e-3 + wire)
     too_late = replace(early, looks=(5e-3 - wire / 4,))

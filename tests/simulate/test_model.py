@@ -10,9 +10,11 @@ from paraflow.simulate.model import (
     Link,
     Memory,
     all_reduce,
+    all_reduce_bytes,
     doubling_all_reduce,
     halving_all_reduce,
     ring_all_reduce,
+    ring_all_reduce_bytes,
     world_all_gather,
     world_all_reduce,
     world_all_to_all,
@@ -32,8 +34,14 @@ def test_small_messages_double_and_large_ones_are_halved():
     assert all_reduce(8, 1000, LINK) == doubling_all_reduce(8, 1000, LINK)
     assert halving_all_reduce(8, 8e8, LINK) == pytest.approx(6e-5 + 2 * 7 / 8 * 0.8)
     assert all_reduce(8, 8e8, LINK) == halving_all_reduce(8, 8e8, LINK)
-    assert all_reduce(5, 10, LINK) == pytest.approx(3 * (1e-5 + 1e-8))  # as many rounds as for 8
-    assert all_reduce(1, 8e8, LINK) == 0
+    assert all_reduce(1, 8e8, LINK) == all_reduce_bytes(1, 8e8) == 0
+
+
+def test_ranks_beyond_a_power_of_two_hand_everything_to_others_and_get_everything():
+    assert all_reduce(5, 10, LINK) == pytest.approx((1 + 2 + 1) * (1e-5 + 1e-8))
+    assert all_reduce(5, 8e8, LINK) == pytest.approx(6e-5 + (1 + 2 * 3 / 4 + 1) * 0.8)
+    assert all_reduce_bytes(5, 8e8) == pytest.approx((2 * 3 / 4 + 1) * 8e8)
+    assert all_reduce_bytes(4, 8e8) == ring_all_reduce_bytes(4, 8e8) == pytest.approx(2 * 3 / 4 * 8e8)
 
 
 def test_all_ranks_reduce_through_the_memory_of_their_nodes():
