@@ -12,8 +12,11 @@ from .runs import CONFIGS, launch
 AUTOTUNE = CONFIGS / "digits_autotune.toml"
 
 
-def test_a_run_tells_what_it_has_chosen_and_its_configuration_repeats_it(tmp_path):
-    run = launch(tmp_path / "first", 2, AUTOTUNE, "train.epochs=1")
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_a_run_tells_what_it_has_chosen_and_its_configuration_repeats_it(tmp_path, nodes):
+    """Ranks that share no memory are nodes, between which algorithms are tried too."""
+    ranks, shared_memory = (2, "true") if nodes == 1 else (3, "false")
+    run = launch(tmp_path / "first", ranks, AUTOTUNE, "train.epochs=1", f"parallel.shared_memory={shared_memory}")
     assert run.code == 0, run.err
     (record,) = run.results.records("autotune")
     assert record["step"] == 0
@@ -21,11 +24,15 @@ def test_a_run_tells_what_it_has_chosen_and_its_configuration_repeats_it(tmp_pat
     assert len(set(record["buckets"].values())) == len(record["buckets"]) > 1
     chosen = record["bucket_bytes"]
     assert f"buckets of {size_text(chosen)}: a step takes with " in run.out.splitlines()[0]
+    if nodes > 1:
+        assert record["algorithm_rounds"].keys() == {"mpi", "ring"}
+        assert f"; summed over nodes by {record['algorithm']}: a step takes with mpi " in run.out.splitlines()[0]
 
     config = run.results.directory / "config.toml"
     table = load_config(config).parallel
     assert (table.autotune, table.bucket_bytes) == (False, chosen)
-    again = launch(tmp_path / "again", 2, config)
+    assert table.algorithm == (record["algorithm"] if nodes > 1 else None)
+    again = launch(tmp_path / "again", ranks, config)
     assert again.code == 0, again.err
     assert again.results.records("autotune") == []
     assert again.results.parameter_bytes == run.results.parameter_bytes
