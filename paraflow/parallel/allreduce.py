@@ -118,6 +118,8 @@ class AllReduce(Strategy):
 
         On each node the variables then move into memory that its ranks share; where that cannot be, rank 0 warns.
         """
+        if self.compress is not None and self.comm.size > 1:
+            self._keep_to(session)
         agreed = {**self.agreement, "autotune": session.autotune, "algorithm": session.algorithm}
         lines = [f"{k} = {v!r}" for k, v in agreed.items()]
         lines += [f"training step with {o.name}" for o in operations]

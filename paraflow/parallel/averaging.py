@@ -108,6 +108,7 @@ class Averaging(Strategy, ABC):
         """Compare graph and configuration over all ranks; the first time, give all ranks the variables of rank 0."""
         if self.alone or not any(o.record.writes for o in operations):
             return  # a look at a gradient is a rank's own affair
+        self._keep_to(session)
         self._part = session.part
         lines = [f"{k} = {v!r}" for k, v in self.agreement.items()]
         lines += [f"training step with {o.name}" for o in operations]
@@ -138,6 +139,7 @@ class Averaging(Strategy, ABC):
         """
         if self.alone:
             return
+        self._keep_to(session)
         if not self._started:
             if check_agreement(session.comm, None):
                 raise FailedPreconditionError(

@@ -205,7 +205,10 @@ class ParameterServer(Strategy):
                 f"rank {self.comm.rank} is the parameter server, and the workers wait for its answers: where is_server "
                 "is true, call serve(session, train_op) in the place of the training loop"
             )
-        if self._started or self.alone:
+        if self.alone:
+            return
+        self._keep_to(session)
+        if self._started:
             return
         self._started, self._part = True, session.part
         needed = reachable(operations)
@@ -232,6 +235,7 @@ class ParameterServer(Strategy):
         if self.alone:
             self.pushes_by_worker = [self.pushes]
             return
+        self._keep_to(session)
         if not self._started:
             if self.is_server:
                 raise FailedPreconditionError(

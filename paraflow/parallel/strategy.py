@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from weakref import ref
 
 from paraflow.comm import Communicator
 from paraflow.errors import FailedPreconditionError, GraphError
@@ -43,6 +44,7 @@ class Strategy:
     dropped = False
     elsewhere: Set[str] = frozenset()
     under_way = False
+    _trains_in: ref[Any] | None = None
 
     def rewrite(self, program: Program) -> Program:
         """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""
@@ -54,6 +56,19 @@ class Strategy:
         Raises RanksDisagree, naming the ranks that differ and the first difference.
         """
         raise NotImplementedError
+
+    def _keep_to(self, session: Any) -> None:
+        """Raise FailedPreconditionError where another session has trained with this object.
+
+        Its links, replicas, error memories and counts of steps are those of that session.
+        """
+        if self._trains_in is None:
+            self._trains_in = ref(session)
+        if self._trains_in() is not session:
+            raise FailedPreconditionError(
+                f"this {type(self).__name__} has trained in another session, of which it keeps what ranks know of each "
+                "other: make a new one, with a new compressor, for each session that trains"
+            )
 
     def next_step(self, step: int) -> int:
         """The global step (from 0) that this worker trains on after ``step``; beyond step + 1 where it skips some."""

@@ -330,6 +330,27 @@ def a_server_that_fails_ends_all_workers(comm: Communicator, strategy: Any) -> N
                 [run() for _ in range(10)]
 
 
+def a_strategy_that_keeps_something_trains_in_one_session(comm: Communicator) -> None:
+    """The other session may still be open, or closed."""
+    for make in (*(MODES[name] for name in MODES if name != "all_reduce"), *SERVERS.values()):
+        strategy = make(comm)
+
+        def train(run: Own, strategy: Any = strategy) -> None:
+            if strategy.is_server:
+                strategy.serve(run.session, run.step)
+            else:
+                run()
+
+        with own(strategy) as first:
+            train(first)
+            strategy.finish(first.session)
+            with own(strategy) as second, pytest.raises(FailedPreconditionError, match="make a new one"):
+                train(second)
+        with own(strategy) as third, pytest.raises(FailedPreconditionError, match="make a new one"):
+            train(third)
+        comm.barrier()
+
+
 def trained(strategy: Any, kind: str, counts: list[int], own: Any) -> dict[str, np.ndarray]:
     """Everything after steps with ``counts`` samples, of which ``own`` takes this rank's."""
     optimizers: dict[str, Callable[[], Any]] = {
@@ -391,6 +412,7 @@ CASES: list[Callable[[Communicator], None]] = [
     a_rank_that_averages_may_leave_out_a_step_that_fails,
     a_worker_that_ends_without_finishing_is_named,
     a_server_that_fails_ends_all_workers,
+    a_strategy_that_keeps_something_trains_in_one_session,
     nothing_moves_in_a_step_without_any_sample,
 ]
 
