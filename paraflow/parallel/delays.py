@@ -1,11 +1,12 @@
 """Who holds up whom where ranks wait for their neighbours only, and lateness spreads from one to the next.
 
 A neighbour that comes late may have waited itself, and then the rank that it waited for is to blame. So ranks tell each
-other, with what they wait for, how long they have waited, and for whom.
+other, in the messages that they wait for, how long they have waited, and for whom.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,35 +18,39 @@ Array = np.ndarray[Any, Any]
 class Delays:
     """What ``rank`` of ``size`` has waited in exchanges of messages with others, by the rank that is to blame.
 
+    ``seconds``, float64 [size], is that, and what a message to another rank has to say.
+
     A message that is w seconds late was sent so much later after the last one from there than this rank came to wait
     after that. Both have computed in the meantime, and both may have waited. As far as the other one has waited longer
     for someone, that one is to blame, and the rest is its own computing. No common clock is needed.
     """
 
     def __init__(self, rank: int, size: int) -> None:
+        self.seconds = np.zeros(size)
         self._rank = rank
-        self._seconds = np.zeros(size)
-        self._when_sent: dict[int, Array] = {}
-        self._when_received: dict[int, Array] = {}
+        # What others told, and by how much they had waited longer when they were last heard of.
+        self._heard = defaultdict[int, Array](lambda: np.zeros((2, size)))
 
     @property
     def waits(self) -> Mapping[int, float]:
         """The seconds that this rank has waited, by the rank that is to blame."""
-        return {rank: float(self._seconds[rank]) for rank in np.flatnonzero(self._seconds).tolist()}
-
-    def tell(self, other: int) -> Array:
-        """What a message to ``other`` has to say: the seconds waited since the last one, by who is to blame, [size]."""
-        since = self._seconds - self._when_sent.get(other, 0.0)
-        self._when_sent[other] = self._seconds.copy()
-        return since
+        return {rank: float(self.seconds[rank]) for rank in np.flatnonzero(self.seconds).tolist()}
 
     def wait(self, waited: float, other: int, told: Array) -> None:
-        """``waited`` seconds went by until a message of ``other`` was here, which ``told`` this."""
-        longer = np.maximum(told - (self._seconds - self._when_received.get(other, 0.0)), 0.0)
+        """``waited`` seconds went by until a message of ``other`` was here, of whose ``seconds`` it ``told``.
+
+        Messages may be received in another order than they were sent in.
+        """
+        newest, ahead = self._heard[other]
+        np.maximum(newest, told, out=newest)
+        longer = newest - self.seconds
+        longer -= ahead
         longer[self._rank] = 0.0  # that others wait for this rank does not make them late here
+        np.maximum(longer, 0.0, out=longer)
         total = float(longer.sum())
         if total > waited:
             longer *= waited / total
-        longer[other] += max(waited - total, 0.0)
-        self._seconds += longer
-        self._when_received[other] = self._seconds.copy()
+        else:
+            longer[other] += waited - total
+        self.seconds += longer
+        np.subtract(newest, self.seconds, out=ahead)

@@ -74,13 +74,13 @@ class Gossip(Averaging):
         self.seed = seed
         self.weight = mixing_weight(topology, self.comm.size)
         self.consensus = consensus or usual_consensus(compress)
-        self._links: Links = Whole() if compress is None else Changes(compress)
+        self._links: Links = Whole(self.comm.size) if compress is None else Changes(self.comm.size, compress)
         self._leaving: tuple[list[Request], list[Request]] = ([], [])  # in even and in odd rounds
         self._delays = Delays(self.comm.rank, self.comm.size)
 
     @property
     def waits(self) -> Mapping[int, float]:
-        """Until neighbours' messages were there, by the rank that had made them late."""
+        """Until neighbours' messages were there, and in `finish` until all were done, by the rank that was late."""
         return self._delays.waits
 
     def _include(self, array: Array, places: Places, trained: bool) -> None:
@@ -95,35 +95,37 @@ class Gossip(Averaging):
         # What left two rounds ago it has received, or it would not have come to the last round.
         leaving = self._leaving[number % 2]
         _wait(leaving)
-        self._links.pack(partners, number)
+        self._links.pack(partners, self._delays.seconds, number)
         for partner in partners:
             leaving += self._send(partner)
         for partner in partners:
             came = perf_counter()
-            told = self._told_by(partner)
-            self._delays.wait(perf_counter() - came, partner, told)
-            self._receive(partner)
+            self._part.comm.probe(partner, REPLICA)
+            self._receive(partner, perf_counter() - came)
+            self._mix(partner)
 
     def _join_until_all_are_done(self) -> None:
         """Answer those who still train. A message is answered when it comes, so that no circle of waits can form."""
         others = [rank for rank in range(self.comm.size) if rank != self.comm.rank]
-        farewell = np.zeros(1, np.uint8)
+        farewell, told = self._delays.seconds.copy(), np.empty(self.comm.size)
         leaving = [self._part.comm.isend(farewell, rank, DONE) for rank in others]
         answers: dict[int, list[Request]] = {}
         training = set(others)
         while training:
+            came = perf_counter()
             message = self._part.comm.probe(awaited=training)
-            partner = message.source
+            partner, waited = message.source, perf_counter() - came
             if message.tag == DONE:
-                self._part.comm.recv(np.empty(1, np.uint8), partner, DONE)
+                self._part.comm.recv(told, partner, DONE)
+                self._delays.wait(waited, partner, told)
                 training.remove(partner)
             else:
-                self._told_by(partner)
+                self._receive(partner, waited)
                 # The answer may be on its way while the next one is given to another rank.
                 _wait(answers.get(partner, []))
-                self._links.pack([partner])
+                self._links.pack([partner], self._delays.seconds)
                 answers[partner] = self._send(partner)
-                self._receive(partner)
+                self._mix(partner)
         for requests in (leaving, *self._leaving, *answers.values()):
             _wait(requests)
         for replica in self._links.replicas:
@@ -132,20 +134,16 @@ class Gossip(Averaging):
 
     def _send(self, partner: int) -> list[Request]:
         """Start to send ``partner`` what is packed for it."""
-        pieces = [piece for array in self._links.outgoing(partner) for piece in _pieces(array)]
-        return [self._part.comm.isend(piece, partner, REPLICA) for piece in (self._delays.tell(partner), *pieces)]
+        return [self._part.comm.isend(p, partner, REPLICA) for p in _pieces(self._links.outgoing(partner))]
 
-    def _told_by(self, partner: int) -> Array:
-        """Wait for what ``partner`` sends; what it tells at the beginning (see `Delays`)."""
-        told = np.empty(self.comm.size)
-        self._part.comm.recv(told, partner, REPLICA)
-        return told
+    def _receive(self, partner: int, waited: float) -> None:
+        """Receive the message of ``partner``, which began to arrive after ``waited`` seconds."""
+        for piece in _pieces(self._links.incoming):
+            self._part.comm.recv(piece, partner, REPLICA)
+        self._delays.wait(waited, partner, self._links.note)
 
-    def _receive(self, partner: int) -> None:
-        """Mix in what ``partner`` sends; it does the opposite with what was sent there."""
-        for message in self._links.incoming:
-            for piece in _pieces(message):
-                self._part.comm.recv(piece, partner, REPLICA)
+    def _mix(self, partner: int) -> None:
+        """Mix in what was received from ``partner``; it does the opposite with what was sent there."""
         self._links.mix(partner, self.consensus * self.weight)
 
 
@@ -177,8 +175,7 @@ def neighbours(topology: Topology, seed: int, number: int, rank: int, size: int)
 
 
 def _pieces(array: Array) -> Iterator[Array]:
-    step = _PIECE_BYTES // array.itemsize
-    return (array[start : start + step] for start in range(0, array.size, step))
+    return (array[start : start + _PIECE_BYTES] for start in range(0, array.size, _PIECE_BYTES))
 
 
 def _wait(requests: list[Request]) -> None:

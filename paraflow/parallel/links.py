@@ -1,4 +1,4 @@
-"""What two gossiping ranks send each other: their parameters, or compressed changes of them."""
+"""What two gossiping ranks send each other: a note, and their parameters or compressed changes of them."""
 
 from __future__ import annotations
 
@@ -18,65 +18,84 @@ Array = np.ndarray[Any, Any]
 class Links(ABC):
     """A rank's links to its partners. In a round each of two partners packs, sends, receives and mixes.
 
-    ``replicas`` are the rank's arrays that are averaged; ``incoming`` has the memory for what a partner sends.
+    A message is one array of bytes, since a second message takes longer than the bytes of a note: it begins with the
+    sender's, float64 [``size``]. ``replicas`` are the rank's arrays that are averaged; ``incoming`` has the memory for
+    what a partner sends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
         self.replicas: list[Array] = []
-        self.incoming: list[Array] = []
+        self._note_bytes = 8 * size
+        self.incoming = np.empty(self._note_bytes, np.uint8)
+
+    @property
+    def note(self) -> Array:
+        """The one in the message that ``incoming`` has."""
+        return self._note(self.incoming)
 
     @abstractmethod
     def include(self, array: Array, places: Places, trained: bool) -> None:
         """Exchange ``array`` too, flat and equal on all ranks now, in which variables lie at ``places``."""
 
     @abstractmethod
-    def pack(self, partners: Sequence[int], number: int | None = None) -> None:
+    def pack(self, partners: Sequence[int], note: Array, number: int | None = None) -> None:
         """Take down what is here now, to be sent to ``partners`` in the round of this number, or at no particular time.
 
-        It stays as it is until round ``number`` + 2: what is packed then may have the same memory.
+        ``note`` goes with it. What is packed stays as it is until round ``number`` + 2, which may use its memory again.
         """
 
     @abstractmethod
-    def outgoing(self, partner: int) -> list[Array]:
-        """What was packed last for ``partner``."""
+    def outgoing(self, partner: int) -> Array:
+        """The message that was packed last for ``partner``."""
 
     @abstractmethod
     def mix(self, partner: int, weight: float) -> None:
         """Go by ``weight`` of the difference towards ``partner``, of whom ``incoming`` has the message."""
 
+    def _note(self, message: Array) -> Array:
+        return message[: self._note_bytes].view(np.float64)
+
 
 class Whole(Links):
     """Parameters as they are; partners of a round share one copy."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._sent: dict[int, list[Array]] = {}
-        self._memories: tuple[list[Array], list[Array]] = ([], [])  # of even and of odd rounds
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._sent: dict[int, Array] = {}
+        self._memories: list[Array] = []  # of even and of odd rounds
 
     def include(self, array: Array, places: Places, trained: bool) -> None:
         """See `Links`."""
         self.replicas.append(array)
-        self.incoming.append(np.empty_like(array))
-        for memory in self._memories:
-            memory.append(np.empty_like(array))
+        nbytes = self._note_bytes + sum(_aligned(replica.nbytes) for replica in self.replicas)
+        self.incoming, *self._memories = (np.zeros(nbytes, np.uint8) for _ in range(3))
 
-    def pack(self, partners: Sequence[int], number: int | None = None) -> None:
+    def pack(self, partners: Sequence[int], note: Array, number: int | None = None) -> None:
         """See `Links`."""
-        values = list(map(np.empty_like, self.replicas)) if number is None else self._memories[number % 2]
-        for value, replica in zip(values, self.replicas, strict=True):
-            value[...] = replica
-        self._sent.update(dict.fromkeys(partners, values))
+        message = np.zeros_like(self.incoming) if number is None else self._memories[number % 2]
+        self._note(message)[:] = note
+        for value, replica in zip(self._values(message), self.replicas, strict=True):
+            value[:] = replica
+        self._sent.update(dict.fromkeys(partners, message))
 
-    def outgoing(self, partner: int) -> list[Array]:
+    def outgoing(self, partner: int) -> Array:
         """See `Links`."""
         return self._sent[partner]
 
     def mix(self, partner: int, weight: float) -> None:
         """The difference is to what was sent: the partner does the opposite."""
-        for replica, theirs, ours in zip(self.replicas, self.incoming, self._sent.pop(partner), strict=True):
+        both = self._values(self.incoming), self._values(self._sent.pop(partner))
+        for replica, theirs, ours in zip(self.replicas, *both, strict=True):
             theirs -= ours
             theirs *= weight
             replica += theirs
+
+    def _values(self, message: Array) -> Iterator[Array]:
+        """The replicas as they lie in a message."""
+        start = self._note_bytes
+        for replica in self.replicas:
+            yield message[start : start + replica.nbytes].view(replica.dtype)
+            start += _aligned(replica.nbytes)
 
 
 class _Part(NamedTuple):
@@ -110,8 +129,8 @@ class Changes(Links):
     Variables are compressed one by one; what is not trained (moving averages) travels as it is.
     """
 
-    def __init__(self, compressor: Compressor) -> None:
-        super().__init__()
+    def __init__(self, size: int, compressor: Compressor) -> None:
+        super().__init__(size)
         self._compressor = compressor
         self._origins: list[Replica] = []
         self._links: dict[int, _Link] = {}
@@ -120,9 +139,10 @@ class Changes(Links):
         """Beliefs begin with what is equal on all ranks now."""
         self.replicas.append(array)
         self._origins.append(Replica(array, places, trained))
-        self.incoming = [np.empty(sum(self._nbytes(part) for part in self._parts(self.replicas)), np.uint8)]
+        nbytes = self._note_bytes + sum(self._nbytes(part) for part in self._parts(self.replicas))
+        self.incoming = np.empty(nbytes, np.uint8)
 
-    def pack(self, partners: Sequence[int], number: int | None = None) -> None:
+    def pack(self, partners: Sequence[int], note: Array, number: int | None = None) -> None:
         """See `Links`."""
         traffic = self._compressor.traffic
         for partner in partners:
@@ -130,7 +150,8 @@ class Changes(Links):
             for origin in self._origins[len(link.ours) :]:
                 link.ours.append(origin.common.copy())
                 link.theirs.append(origin.common.copy())
-            link.message = np.zeros_like(self.incoming[0])
+            link.message = np.zeros_like(self.incoming)
+            self._note(link.message)[:] = note
             parts = self._parts(self.replicas), self._parts(link.ours), self._places(link.message)
             for own, known, place in zip(*parts, strict=True):
                 if own.trained:
@@ -139,16 +160,16 @@ class Changes(Links):
                     place[: own.value.nbytes].view(own.value.dtype)[:] = own.value.reshape(-1)
                     known.value[...] = own.value
                 traffic.uncompressed += own.value.nbytes
-            traffic.sent += link.message.nbytes
+            traffic.sent += link.message.nbytes - self._note_bytes
 
-    def outgoing(self, partner: int) -> list[Array]:
+    def outgoing(self, partner: int) -> Array:
         """See `Links`."""
-        return [self._links[partner].message]
+        return self._links[partner].message
 
     def mix(self, partner: int, weight: float) -> None:
         """The difference is that of the two beliefs."""
         link = self._links[partner]
-        for known, place in zip(self._parts(link.theirs), self._places(self.incoming[0]), strict=True):
+        for known, place in zip(self._parts(link.theirs), self._places(self.incoming), strict=True):
             value = known.value
             if known.trained:
                 self._compressor.decode(place, value)
@@ -165,7 +186,7 @@ class Changes(Links):
 
     def _places(self, message: Array) -> Iterator[Array]:
         """Where each of them lies in a message."""
-        start = 0
+        start = self._note_bytes
         for part in self._parts(self.replicas):
             yield message[start : start + self._nbytes(part)]
             start += self._nbytes(part)
@@ -173,4 +194,8 @@ class Changes(Links):
     def _nbytes(self, part: _Part) -> int:
         if part.trained:
             return self._compressor.payload_bytes(part.value)
-        return -(-part.value.nbytes // ALIGNMENT) * ALIGNMENT
+        return _aligned(part.value.nbytes)
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
