@@ -21,6 +21,7 @@ Topology = Literal["ring", "random", "complete"]
 
 REPLICA, DONE = 1, 2  # tags of messages
 _PIECE_BYTES = 1 << 30  # of one message, which may have 2^31 - 1
+_AT_ONCE_BYTES = 1 << 17  # a larger message takes a while to arrive, which is no waiting for its sender
 
 
 class Gossip(Averaging):
@@ -99,9 +100,7 @@ class Gossip(Averaging):
         for partner in partners:
             leaving += self._send(partner)
         for partner in partners:
-            came = perf_counter()
-            self._part.comm.probe(partner, REPLICA)
-            self._receive(partner, perf_counter() - came)
+            self._receive(partner, perf_counter())
             self._mix(partner)
 
     def _join_until_all_are_done(self) -> None:
@@ -114,13 +113,13 @@ class Gossip(Averaging):
         while training:
             came = perf_counter()
             message = self._part.comm.probe(awaited=training)
-            partner, waited = message.source, perf_counter() - came
+            partner = message.source
             if message.tag == DONE:
                 self._part.comm.recv(told, partner, DONE)
-                self._delays.wait(waited, partner, told)
+                self._delays.wait(perf_counter() - came, partner, told)
                 training.remove(partner)
             else:
-                self._receive(partner, waited)
+                self._receive(partner, came)
                 # The answer may be on its way while the next one is given to another rank.
                 _wait(answers.get(partner, []))
                 self._links.pack([partner], self._delays.seconds)
@@ -136,11 +135,15 @@ class Gossip(Averaging):
         """Start to send ``partner`` what is packed for it."""
         return [self._part.comm.isend(p, partner, REPLICA) for p in _pieces(self._links.outgoing(partner))]
 
-    def _receive(self, partner: int, waited: float) -> None:
-        """Receive the message of ``partner``, which began to arrive after ``waited`` seconds."""
+    def _receive(self, partner: int, came: float) -> None:
+        """Receive the message of ``partner``, for which this rank waits since ``came``."""
+        waited = None
+        if self._links.incoming.nbytes > _AT_ONCE_BYTES:
+            self._part.comm.probe(partner, REPLICA)
+            waited = perf_counter() - came
         for piece in _pieces(self._links.incoming):
             self._part.comm.recv(piece, partner, REPLICA)
-        self._delays.wait(waited, partner, self._links.note)
+        self._delays.wait(perf_counter() - came if waited is None else waited, partner, self._links.note)
 
     def _mix(self, partner: int) -> None:
         """Mix in what was received from ``partner``; it does the opposite with what was sent there."""

@@ -20,18 +20,14 @@ class Links(ABC):
 
     A message is one array of bytes, since a second message takes longer than the bytes of a note: it begins with the
     sender's, float64 [``size``]. ``replicas`` are the rank's arrays that are averaged; ``incoming`` has the memory for
-    what a partner sends.
+    what a partner sends, and ``note`` is the part of it where the partner's note will be.
     """
 
     def __init__(self, size: int) -> None:
         self.replicas: list[Array] = []
         self._note_bytes = 8 * size
         self.incoming = np.empty(self._note_bytes, np.uint8)
-
-    @property
-    def note(self) -> Array:
-        """The one in the message that ``incoming`` has."""
-        return self._note(self.incoming)
+        self.note = self._note(self.incoming)
 
     @abstractmethod
     def include(self, array: Array, places: Places, trained: bool) -> None:
@@ -56,46 +52,57 @@ class Links(ABC):
         return message[: self._note_bytes].view(np.float64)
 
 
+class _Message(NamedTuple):
+    """A message, and views of it: the note, and the replicas."""
+
+    content: Array
+    note: Array
+    values: list[Array]
+
+
 class Whole(Links):
     """Parameters as they are; partners of a round share one copy."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
-        self._sent: dict[int, Array] = {}
-        self._memories: list[Array] = []  # of even and of odd rounds
+        self._sent: dict[int, _Message] = {}
+        self._incoming: _Message
+        self._memories: list[_Message]  # of even and of odd rounds
 
     def include(self, array: Array, places: Places, trained: bool) -> None:
         """See `Links`."""
         self.replicas.append(array)
-        nbytes = self._note_bytes + sum(_aligned(replica.nbytes) for replica in self.replicas)
-        self.incoming, *self._memories = (np.zeros(nbytes, np.uint8) for _ in range(3))
+        self._incoming, *self._memories = (self._new_message() for _ in range(3))
+        self.incoming, self.note, _ = self._incoming
 
     def pack(self, partners: Sequence[int], note: Array, number: int | None = None) -> None:
         """See `Links`."""
-        message = np.zeros_like(self.incoming) if number is None else self._memories[number % 2]
-        self._note(message)[:] = note
-        for value, replica in zip(self._values(message), self.replicas, strict=True):
+        message = self._new_message() if number is None else self._memories[number % 2]
+        message.note[:] = note
+        for value, replica in zip(message.values, self.replicas, strict=True):
             value[:] = replica
         self._sent.update(dict.fromkeys(partners, message))
 
     def outgoing(self, partner: int) -> Array:
         """See `Links`."""
-        return self._sent[partner]
+        return self._sent[partner].content
 
     def mix(self, partner: int, weight: float) -> None:
         """The difference is to what was sent: the partner does the opposite."""
-        both = self._values(self.incoming), self._values(self._sent.pop(partner))
+        both = self._incoming.values, self._sent.pop(partner).values
         for replica, theirs, ours in zip(self.replicas, *both, strict=True):
             theirs -= ours
             theirs *= weight
             replica += theirs
 
-    def _values(self, message: Array) -> Iterator[Array]:
-        """The replicas as they lie in a message."""
-        start = self._note_bytes
-        for replica in self.replicas:
-            yield message[start : start + replica.nbytes].view(replica.dtype)
-            start += _aligned(replica.nbytes)
+    def _new_message(self) -> _Message:
+        ends = np.cumsum([self._note_bytes, *(_aligned(replica.nbytes) for replica in self.replicas)]).tolist()
+        content = np.zeros(ends[-1], np.uint8)
+        values = [
+            content[start : start + replica.nbytes].view(replica.dtype)
+            for start, replica in zip(ends, self.replicas, strict=False)
+        ]
+        return _Message(content, self._note(content), values)
 
 
 class _Part(NamedTuple):
@@ -141,6 +148,7 @@ class Changes(Links):
         self._origins.append(Replica(array, places, trained))
         nbytes = self._note_bytes + sum(self._nbytes(part) for part in self._parts(self.replicas))
         self.incoming = np.empty(nbytes, np.uint8)
+        self.note = self._note(self.incoming)
 
     def pack(self, partners: Sequence[int], note: Array, number: int | None = None) -> None:
         """See `Links`."""
