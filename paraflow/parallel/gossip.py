@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Literal
 
@@ -20,7 +20,6 @@ Array = np.ndarray[Any, Any]
 Topology = Literal["ring", "random", "complete"]
 
 REPLICA, DONE = 1, 2  # tags of messages
-_PIECE_BYTES = 1 << 30  # of one message, which may have 2^31 - 1
 _AT_ONCE_BYTES = 1 << 17  # a larger message takes a while to arrive, which is no waiting for its sender
 
 
@@ -116,7 +115,7 @@ class Gossip(Averaging):
             partner = message.source
             if message.tag == DONE:
                 self._part.comm.recv(told, partner, DONE)
-                self._delays.wait(perf_counter() - came, partner, told)
+                self._delays.wait(perf_counter() - came, partner, told, farewell=True)
                 training.remove(partner)
             else:
                 self._receive(partner, came)
@@ -133,17 +132,17 @@ class Gossip(Averaging):
 
     def _send(self, partner: int) -> list[Request]:
         """Start to send ``partner`` what is packed for it."""
-        return [self._part.comm.isend(p, partner, REPLICA) for p in _pieces(self._links.outgoing(partner))]
+        return [self._part.comm.isend(piece, partner, REPLICA) for piece in self._links.outgoing(partner).pieces]
 
     def _receive(self, partner: int, came: float) -> None:
         """Receive the message of ``partner``, for which this rank waits since ``came``."""
-        waited = None
-        if self._links.incoming.nbytes > _AT_ONCE_BYTES:
+        waited, message = None, self._links.incoming
+        if message.nbytes > _AT_ONCE_BYTES:
             self._part.comm.probe(partner, REPLICA)
             waited = perf_counter() - came
-        for piece in _pieces(self._links.incoming):
+        for piece in message.pieces:
             self._part.comm.recv(piece, partner, REPLICA)
-        self._delays.wait(perf_counter() - came if waited is None else waited, partner, self._links.note)
+        self._delays.wait(perf_counter() - came if waited is None else waited, partner, message.note)
 
     def _mix(self, partner: int) -> None:
         """Mix in what was received from ``partner``; it does the opposite with what was sent there."""
@@ -175,10 +174,6 @@ def neighbours(topology: Topology, seed: int, number: int, rank: int, size: int)
     order = np.random.default_rng((seed, number)).permutation(size).tolist()
     place = order.index(rank) ^ 1  # places 0 and 1 are partners, 2 and 3, and so on
     return [order[place]] if place < size else []
-
-
-def _pieces(array: Array) -> Iterator[Array]:
-    return (array[start : start + _PIECE_BYTES] for start in range(0, array.size, _PIECE_BYTES))
 
 
 def _wait(requests: list[Request]) -> None:

@@ -14,20 +14,36 @@ from paraflow.parallel.compression.base import ALIGNMENT
 
 Array = np.ndarray[Any, Any]
 
+PIECE_BYTES = 1 << 30  # of one message, which may have 2^31 - 1
+
+
+class Message:
+    """Memory of a message with contents of these sizes in bytes and a note, and views of it.
+
+    It travels in ``pieces``. ``contents`` are uint8, each aligned; ``note`` is float64.
+    """
+
+    def __init__(self, sizes: Sequence[int], note_bytes: int) -> None:
+        ends = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]).tolist()
+        self.nbytes = ends[-1] + note_bytes
+        memory = np.zeros(self.nbytes, np.uint8)
+        self.pieces = [memory[start : start + PIECE_BYTES] for start in range(0, self.nbytes, PIECE_BYTES)]
+        self.contents = [memory[start : start + size] for start, size in zip(ends, sizes, strict=False)]
+        self.note = memory[ends[-1] :].view(np.float64)
+
 
 class Links(ABC):
     """A rank's links to its partners. In a round each of two partners packs, sends, receives and mixes.
 
-    A message is one array of bytes, since a second message takes longer than the bytes of a note: it begins with the
-    sender's, float64 [``size``]. ``replicas`` are the rank's arrays that are averaged; ``incoming`` has the memory for
-    what a partner sends, and ``note`` is the part of it where the partner's note will be.
+    A message is one array of bytes, since a second message takes longer than the bytes of a note: it ends with the
+    sender's, float64 [``size``]. ``replicas`` are the rank's arrays that are averaged; ``incoming`` is the message that
+    a partner sends.
     """
 
     def __init__(self, size: int) -> None:
         self.replicas: list[Array] = []
         self._note_bytes = 8 * size
-        self.incoming = np.empty(self._note_bytes, np.uint8)
-        self.note = self._note(self.incoming)
+        self.incoming: Message
 
     @abstractmethod
     def include(self, array: Array, places: Places, trained: bool) -> None:
@@ -41,23 +57,20 @@ class Links(ABC):
         """
 
     @abstractmethod
-    def outgoing(self, partner: int) -> Array:
-        """The message that was packed last for ``partner``."""
+    def outgoing(self, partner: int) -> Message:
+        """What was packed last for ``partner``."""
 
     @abstractmethod
     def mix(self, partner: int, weight: float) -> None:
         """Go by ``weight`` of the difference towards ``partner``, of whom ``incoming`` has the message."""
 
-    def _note(self, message: Array) -> Array:
-        return message[: self._note_bytes].view(np.float64)
 
+class _Replicas(Message):
+    """A message whose contents are ``values`` like some replicas."""
 
-class _Message(NamedTuple):
-    """A message, and views of it: the note, and the replicas."""
-
-    content: Array
-    note: Array
-    values: list[Array]
+    def __init__(self, replicas: Sequence[Array], note_bytes: int) -> None:
+        super().__init__([replica.nbytes for replica in replicas], note_bytes)
+        self.values = [part.view(like.dtype) for part, like in zip(self.contents, replicas, strict=True)]
 
 
 class Whole(Links):
@@ -65,44 +78,34 @@ class Whole(Links):
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
-        self._sent: dict[int, _Message] = {}
-        self._incoming: _Message
-        self._memories: list[_Message]  # of even and of odd rounds
+        self._sent: dict[int, _Replicas] = {}
+        self.incoming: _Replicas
+        self._memories: list[_Replicas]  # of even and of odd rounds
 
     def include(self, array: Array, places: Places, trained: bool) -> None:
         """See `Links`."""
         self.replicas.append(array)
-        self._incoming, *self._memories = (self._new_message() for _ in range(3))
-        self.incoming, self.note, _ = self._incoming
+        self.incoming, *self._memories = (_Replicas(self.replicas, self._note_bytes) for _ in range(3))
 
     def pack(self, partners: Sequence[int], note: Array, number: int | None = None) -> None:
         """See `Links`."""
-        message = self._new_message() if number is None else self._memories[number % 2]
+        message = _Replicas(self.replicas, self._note_bytes) if number is None else self._memories[number % 2]
         message.note[:] = note
         for value, replica in zip(message.values, self.replicas, strict=True):
             value[:] = replica
         self._sent.update(dict.fromkeys(partners, message))
 
-    def outgoing(self, partner: int) -> Array:
+    def outgoing(self, partner: int) -> Message:
         """See `Links`."""
-        return self._sent[partner].content
+        return self._sent[partner]
 
     def mix(self, partner: int, weight: float) -> None:
         """The difference is to what was sent: the partner does the opposite."""
-        both = self._incoming.values, self._sent.pop(partner).values
+        both = self.incoming.values, self._sent.pop(partner).values
         for replica, theirs, ours in zip(self.replicas, *both, strict=True):
             theirs -= ours
             theirs *= weight
             replica += theirs
-
-    def _new_message(self) -> _Message:
-        ends = np.cumsum([self._note_bytes, *(_aligned(replica.nbytes) for replica in self.replicas)]).tolist()
-        content = np.zeros(ends[-1], np.uint8)
-        values = [
-            content[start : start + replica.nbytes].view(replica.dtype)
-            for start, replica in zip(ends, self.replicas, strict=False)
-        ]
-        return _Message(content, self._note(content), values)
 
 
 class _Part(NamedTuple):
@@ -122,7 +125,7 @@ class _Link:
     def __init__(self) -> None:
         self.ours: list[Array] = []
         self.theirs: list[Array] = []
-        self.message = np.empty(0, np.uint8)
+        self.message: Message
 
 
 class Changes(Links):
@@ -146,9 +149,7 @@ class Changes(Links):
         """Beliefs begin with what is equal on all ranks now."""
         self.replicas.append(array)
         self._origins.append(Replica(array, places, trained))
-        nbytes = self._note_bytes + sum(self._nbytes(part) for part in self._parts(self.replicas))
-        self.incoming = np.empty(nbytes, np.uint8)
-        self.note = self._note(self.incoming)
+        self.incoming = self._new_message()
 
     def pack(self, partners: Sequence[int], note: Array, number: int | None = None) -> None:
         """See `Links`."""
@@ -158,9 +159,9 @@ class Changes(Links):
             for origin in self._origins[len(link.ours) :]:
                 link.ours.append(origin.common.copy())
                 link.theirs.append(origin.common.copy())
-            link.message = np.zeros_like(self.incoming)
-            self._note(link.message)[:] = note
-            parts = self._parts(self.replicas), self._parts(link.ours), self._places(link.message)
+            link.message = self._new_message()
+            link.message.note[:] = note
+            parts = self._parts(self.replicas), self._parts(link.ours), link.message.contents
             for own, known, place in zip(*parts, strict=True):
                 if own.trained:
                     self._compressor.encode_change(f"{own.name} for {partner}", own.value, known.value, place)
@@ -170,14 +171,14 @@ class Changes(Links):
                 traffic.uncompressed += own.value.nbytes
             traffic.sent += link.message.nbytes - self._note_bytes
 
-    def outgoing(self, partner: int) -> Array:
+    def outgoing(self, partner: int) -> Message:
         """See `Links`."""
         return self._links[partner].message
 
     def mix(self, partner: int, weight: float) -> None:
         """The difference is that of the two beliefs."""
         link = self._links[partner]
-        for known, place in zip(self._parts(link.theirs), self._places(self.incoming), strict=True):
+        for known, place in zip(self._parts(link.theirs), self.incoming.contents, strict=True):
             value = known.value
             if known.trained:
                 self._compressor.decode(place, value)
@@ -192,18 +193,9 @@ class Changes(Links):
             for name, value in origin.variables(array).items():
                 yield _Part(name, value, origin.trained)
 
-    def _places(self, message: Array) -> Iterator[Array]:
-        """Where each of them lies in a message."""
-        start = self._note_bytes
-        for part in self._parts(self.replicas):
-            yield message[start : start + self._nbytes(part)]
-            start += self._nbytes(part)
-
-    def _nbytes(self, part: _Part) -> int:
-        if part.trained:
-            return self._compressor.payload_bytes(part.value)
-        return _aligned(part.value.nbytes)
-
-
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+    def _new_message(self) -> Message:
+        sizes = [
+            self._compressor.payload_bytes(part.value) if part.trained else part.value.nbytes
+            for part in self._parts(self.replicas)
+        ]
+        return Message(sizes, self._note_bytes)

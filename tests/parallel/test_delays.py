@@ -82,7 +82,7 @@ def test_a_farewell_that_is_read_late_makes_no_old_delay_new():
     """Rank 1 said what it had waited by then, and more in messages that were read before."""
     delays = Delays(0, 3)
     delays.wait(5.0, 1, np.array([0.0, 0.0, 5.0]))
-    delays.wait(0.0, 1, np.array([0.0, 0.0, 2.0]))
+    delays.wait(0.0, 1, np.array([0.0, 0.0, 2.0]), farewell=True)
     delays.wait(1.0, 1, np.array([0.0, 0.0, 5.0]))
     assert delays.waits == {1: 1.0, 2: 5.0}
 

@@ -13,7 +13,8 @@ from paraflow.parallel.compression.wire import Wire
 
 Array = np.ndarray[Any, Any]
 
-_PIECE = 1 << 14  # elements of a message: MPI libraries send messages of 64 KiB and more only when they are awaited
+_PIECE = 1 << 14  # elements at least: MPI libraries send messages of up to 64 KiB at once, larger ones when asked for
+_PIECES = 16  # of a slice: enough to overlap, and more would only cost time themselves
 _PART, _SUM = 7, 8  # tags of messages
 
 
@@ -54,7 +55,8 @@ class _Half(Compressor):
         """
         size, dtype = sum(g.size for g in gradients), gradients[0].dtype
         slice_size = -(-size // wire.ranks)
-        pieces = [slice(at, min(at + _PIECE, slice_size)) for at in range(0, slice_size, _PIECE)]
+        step = max(_PIECE, slice_size // _PIECES)
+        pieces = [slice(at, min(at + step, slice_size)) for at in range(0, slice_size, step)]
         others = [(wire.rank + i) % wire.ranks for i in range(1, wire.ranks)]
         owed = [self._corrected(n, g).reshape(-1) for n, g in zip(names, gradients, strict=True)] if share else []
 
