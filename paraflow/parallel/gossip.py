@@ -77,6 +77,7 @@ class Gossip(Averaging):
         self._links: Links = Whole(self.comm.size) if compress is None else Changes(self.comm.size, compress)
         self._leaving: tuple[list[Request], list[Request]] = ([], [])  # in even and in odd rounds
         self._delays = Delays(self.comm.rank, self.comm.size)
+        self._neighbours = self._neighbours_in(0)
 
     @property
     def waits(self) -> Mapping[int, float]:
@@ -90,7 +91,7 @@ class Gossip(Averaging):
         if self.steps % self.period:
             return
         number = self.steps // self.period
-        partners = neighbours(self.topology, self.seed, number, self.comm.rank, self.comm.size)
+        partners = self._neighbours if self.topology != "random" else self._neighbours_in(number)
         # A neighbour may still wait for another one before it receives what it is sent, and nobody waits for that here.
         # What left two rounds ago it has received, or it would not have come to the last round.
         leaving = self._leaving[number % 2]
@@ -129,6 +130,9 @@ class Gossip(Averaging):
         for replica in self._links.replicas:
             self._part.comm.allreduce(replica)
             replica /= self.comm.size
+
+    def _neighbours_in(self, number: int) -> list[int]:
+        return neighbours(self.topology, self.seed, number, self.comm.rank, self.comm.size)
 
     def _send(self, partner: int) -> list[Request]:
         """Start to send ``partner`` what is packed for it."""
