@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 Topology = Literal["ring", "random", "complete"]
 
 REPLICA, DONE = 1, 2  # tags of messages
-_PIECE_BYTES = 1 << 30  # of one message, which may have 2^31 - 1
+_AT_ONCE_BYTES = 1 << 17  # a larger message takes a while to arrive, which is no waiting for its sender
 
 
 class Gossip(Averaging):
@@ -74,13 +74,14 @@ class Gossip(Averaging):
         self.seed = seed
         self.weight = mixing_weight(topology, self.comm.size)
         self.consensus = consensus or usual_consensus(compress)
-        self._links: Links = Whole() if compress is None else Changes(compress)
+        self._links: Links = Whole(self.comm.size) if compress is None else Changes(self.comm.size, compress)
         self._leaving: tuple[list[Request], list[Request]] = ([], [])  # in even and in odd rounds
         self._delays = Delays(self.comm.rank, self.comm.size)
+        self._neighbours = self._neighbours_in(0)
 
     @property
     def waits(self) -> Mapping[int, float]:
-        """Until neighbours' messages were there, by the rank that had made them late."""
+        """Until neighbours' messages were there, and in `finish` until all were done, by the rank that was late."""
         return self._delays.waits
 
     def _include(self, array: Array, places: Places, trained: bool) -> None:
@@ -90,62 +91,65 @@ class Gossip(Averaging):
         if self.steps % self.period:
             return
         number = self.steps // self.period
-        partners = neighbours(self.topology, self.seed, number, self.comm.rank, self.comm.size)
+        partners = self._neighbours if self.topology != "random" else self._neighbours_in(number)
         # A neighbour may still wait for another one before it receives what it is sent, and nobody waits for that here.
         # What left two rounds ago it has received, or it would not have come to the last round.
         leaving = self._leaving[number % 2]
         _wait(leaving)
-        self._links.pack(partners, number)
+        self._links.pack(partners, self._delays.seconds, number)
         for partner in partners:
             leaving += self._send(partner)
         for partner in partners:
-            came = perf_counter()
-            told = self._told_by(partner)
-            self._delays.wait(perf_counter() - came, partner, told)
-            self._receive(partner)
+            self._receive(partner, perf_counter())
+            self._mix(partner)
 
     def _join_until_all_are_done(self) -> None:
         """Answer those who still train. A message is answered when it comes, so that no circle of waits can form."""
         others = [rank for rank in range(self.comm.size) if rank != self.comm.rank]
-        farewell = np.zeros(1, np.uint8)
+        farewell, told = self._delays.seconds.copy(), np.empty(self.comm.size)
         leaving = [self._part.comm.isend(farewell, rank, DONE) for rank in others]
         answers: dict[int, list[Request]] = {}
         training = set(others)
         while training:
+            came = perf_counter()
             message = self._part.comm.probe(awaited=training)
             partner = message.source
             if message.tag == DONE:
-                self._part.comm.recv(np.empty(1, np.uint8), partner, DONE)
+                self._part.comm.recv(told, partner, DONE)
+                self._delays.wait(perf_counter() - came, partner, told, farewell=True)
                 training.remove(partner)
             else:
-                self._told_by(partner)
+                self._receive(partner, came)
                 # The answer may be on its way while the next one is given to another rank.
                 _wait(answers.get(partner, []))
-                self._links.pack([partner])
+                self._links.pack([partner], self._delays.seconds)
                 answers[partner] = self._send(partner)
-                self._receive(partner)
+                self._mix(partner)
         for requests in (leaving, *self._leaving, *answers.values()):
             _wait(requests)
         for replica in self._links.replicas:
             self._part.comm.allreduce(replica)
             replica /= self.comm.size
 
+    def _neighbours_in(self, number: int) -> list[int]:
+        return neighbours(self.topology, self.seed, number, self.comm.rank, self.comm.size)
+
     def _send(self, partner: int) -> list[Request]:
         """Start to send ``partner`` what is packed for it."""
-        pieces = [piece for array in self._links.outgoing(partner) for piece in _pieces(array)]
-        return [self._part.comm.isend(piece, partner, REPLICA) for piece in (self._delays.tell(partner), *pieces)]
+        return [self._part.comm.isend(piece, partner, REPLICA) for piece in self._links.outgoing(partner).pieces]
 
-    def _told_by(self, partner: int) -> Array:
-        """Wait for what ``partner`` sends; what it tells at the beginning (see `Delays`)."""
-        told = np.empty(self.comm.size)
-        self._part.comm.recv(told, partner, REPLICA)
-        return told
+    def _receive(self, partner: int, came: float) -> None:
+        """Receive the message of ``partner``, for which this rank waits since ``came``."""
+        waited, message = None, self._links.incoming
+        if message.nbytes > _AT_ONCE_BYTES:
+            self._part.comm.probe(partner, REPLICA)
+            waited = perf_counter() - came
+        for piece in message.pieces:
+            self._part.comm.recv(piece, partner, REPLICA)
+        self._delays.wait(perf_counter() - came if waited is None else waited, partner, message.note)
 
-    def _receive(self, partner: int) -> None:
-        """Mix in what ``partner`` sends; it does the opposite with what was sent there."""
-        for message in self._links.incoming:
-            for piece in _pieces(message):
-                self._part.comm.recv(piece, partner, REPLICA)
+    def _mix(self, partner: int) -> None:
+        """Mix in what was received from ``partner``; it does the opposite with what was sent there."""
         self._links.mix(partner, self.consensus * self.weight)
 
 
@@ -174,11 +178,6 @@ def neighbours(topology: Topology, seed: int, number: int, rank: int, size: int)
     order = np.random.default_rng((seed, number)).permutation(size).tolist()
     place = order.index(rank) ^ 1  # places 0 and 1 are partners, 2 and 3, and so on
     return [order[place]] if place < size else []
-
-
-def _pieces(array: Array) -> Iterator[Array]:
-    step = _PIECE_BYTES // array.itemsize
-    return (array[start : start + step] for start in range(0, array.size, step))
 
 
 def _wait(requests: list[Request]) -> None:

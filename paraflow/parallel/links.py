@@ -1,4 +1,4 @@
-"""What two gossiping ranks send each other: their parameters, or compressed changes of them."""
+"""What two gossiping ranks send each other: a note, and their parameters or compressed changes of them."""
 
 from __future__ import annotations
 
@@ -14,30 +14,50 @@ from paraflow.parallel.compression.base import ALIGNMENT
 
 Array = np.ndarray[Any, Any]
 
+PIECE_BYTES = 1 << 30  # of one message, which may have 2^31 - 1
+
+
+class Message:
+    """Memory of a message with contents of these sizes in bytes and a note, and views of it.
+
+    It travels in ``pieces``. ``contents`` are uint8, each aligned; ``note`` is float64.
+    """
+
+    def __init__(self, sizes: Sequence[int], note_bytes: int) -> None:
+        ends = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]).tolist()
+        self.nbytes = ends[-1] + note_bytes
+        memory = np.zeros(self.nbytes, np.uint8)
+        self.pieces = [memory[start : start + PIECE_BYTES] for start in range(0, self.nbytes, PIECE_BYTES)]
+        self.contents = [memory[start : start + size] for start, size in zip(ends, sizes, strict=False)]
+        self.note = memory[ends[-1] :].view(np.float64)
+
 
 class Links(ABC):
     """A rank's links to its partners. In a round each of two partners packs, sends, receives and mixes.
 
-    ``replicas`` are the rank's arrays that are averaged; ``incoming`` has the memory for what a partner sends.
+    A message is one array of bytes, since a second message takes longer than the bytes of a note: it ends with the
+    sender's, float64 [``size``]. ``replicas`` are the rank's arrays that are averaged; ``incoming`` is the message that
+    a partner sends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
         self.replicas: list[Array] = []
-        self.incoming: list[Array] = []
+        self._note_bytes = 8 * size
+        self.incoming: Message
 
     @abstractmethod
     def include(self, array: Array, places: Places, trained: bool) -> None:
         """Exchange ``array`` too, flat and equal on all ranks now, in which variables lie at ``places``."""
 
     @abstractmethod
-    def pack(self, partners: Sequence[int], number: int | None = None) -> None:
+    def pack(self, partners: Sequence[int], note: Array, number: int | None = None) -> None:
         """Take down what is here now, to be sent to ``partners`` in the round of this number, or at no particular time.
 
-        It stays as it is until round ``number`` + 2: what is packed then may have the same memory.
+        ``note`` goes with it. What is packed stays as it is until round ``number`` + 2, which may use its memory again.
         """
 
     @abstractmethod
-    def outgoing(self, partner: int) -> list[Array]:
+    def outgoing(self, partner: int) -> Message:
         """What was packed last for ``partner``."""
 
     @abstractmethod
@@ -45,35 +65,44 @@ class Links(ABC):
         """Go by ``weight`` of the difference towards ``partner``, of whom ``incoming`` has the message."""
 
 
+class _Replicas(Message):
+    """A message whose contents are ``values`` like some replicas."""
+
+    def __init__(self, replicas: Sequence[Array], note_bytes: int) -> None:
+        super().__init__([replica.nbytes for replica in replicas], note_bytes)
+        self.values = [part.view(like.dtype) for part, like in zip(self.contents, replicas, strict=True)]
+
+
 class Whole(Links):
     """Parameters as they are; partners of a round share one copy."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._sent: dict[int, list[Array]] = {}
-        self._memories: tuple[list[Array], list[Array]] = ([], [])  # of even and of odd rounds
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._sent: dict[int, _Replicas] = {}
+        self.incoming: _Replicas
+        self._memories: list[_Replicas]  # of even and of odd rounds
 
     def include(self, array: Array, places: Places, trained: bool) -> None:
         """See `Links`."""
         self.replicas.append(array)
-        self.incoming.append(np.empty_like(array))
-        for memory in self._memories:
-            memory.append(np.empty_like(array))
+        self.incoming, *self._memories = (_Replicas(self.replicas, self._note_bytes) for _ in range(3))
 
-    def pack(self, partners: Sequence[int], number: int | None = None) -> None:
+    def pack(self, partners: Sequence[int], note: Array, number: int | None = None) -> None:
         """See `Links`."""
-        values = list(map(np.empty_like, self.replicas)) if number is None else self._memories[number % 2]
-        for value, replica in zip(values, self.replicas, strict=True):
-            value[...] = replica
-        self._sent.update(dict.fromkeys(partners, values))
+        message = _Replicas(self.replicas, self._note_bytes) if number is None else self._memories[number % 2]
+        message.note[:] = note
+        for value, replica in zip(message.values, self.replicas, strict=True):
+            value[:] = replica
+        self._sent.update(dict.fromkeys(partners, message))
 
-    def outgoing(self, partner: int) -> list[Array]:
+    def outgoing(self, partner: int) -> Message:
         """See `Links`."""
         return self._sent[partner]
 
     def mix(self, partner: int, weight: float) -> None:
         """The difference is to what was sent: the partner does the opposite."""
-        for replica, theirs, ours in zip(self.replicas, self.incoming, self._sent.pop(partner), strict=True):
+        both = self.incoming.values, self._sent.pop(partner).values
+        for replica, theirs, ours in zip(self.replicas, *both, strict=True):
             theirs -= ours
             theirs *= weight
             replica += theirs
@@ -96,7 +125,7 @@ class _Link:
     def __init__(self) -> None:
         self.ours: list[Array] = []
         self.theirs: list[Array] = []
-        self.message = np.empty(0, np.uint8)
+        self.message: Message
 
 
 class Changes(Links):
@@ -110,8 +139,8 @@ class Changes(Links):
     Variables are compressed one by one; what is not trained (moving averages) travels as it is.
     """
 
-    def __init__(self, compressor: Compressor) -> None:
-        super().__init__()
+    def __init__(self, size: int, compressor: Compressor) -> None:
+        super().__init__(size)
         self._compressor = compressor
         self._origins: list[Replica] = []
         self._links: dict[int, _Link] = {}
@@ -120,9 +149,9 @@ class Changes(Links):
         """Beliefs begin with what is equal on all ranks now."""
         self.replicas.append(array)
         self._origins.append(Replica(array, places, trained))
-        self.incoming = [np.empty(sum(self._nbytes(part) for part in self._parts(self.replicas)), np.uint8)]
+        self.incoming = self._new_message()
 
-    def pack(self, partners: Sequence[int], number: int | None = None) -> None:
+    def pack(self, partners: Sequence[int], note: Array, number: int | None = None) -> None:
         """See `Links`."""
         traffic = self._compressor.traffic
         for partner in partners:
@@ -130,8 +159,9 @@ class Changes(Links):
             for origin in self._origins[len(link.ours) :]:
                 link.ours.append(origin.common.copy())
                 link.theirs.append(origin.common.copy())
-            link.message = np.zeros_like(self.incoming[0])
-            parts = self._parts(self.replicas), self._parts(link.ours), self._places(link.message)
+            link.message = self._new_message()
+            link.message.note[:] = note
+            parts = self._parts(self.replicas), self._parts(link.ours), link.message.contents
             for own, known, place in zip(*parts, strict=True):
                 if own.trained:
                     self._compressor.encode_change(f"{own.name} for {partner}", own.value, known.value, place)
@@ -139,16 +169,16 @@ class Changes(Links):
                     place[: own.value.nbytes].view(own.value.dtype)[:] = own.value.reshape(-1)
                     known.value[...] = own.value
                 traffic.uncompressed += own.value.nbytes
-            traffic.sent += link.message.nbytes
+            traffic.sent += link.message.nbytes - self._note_bytes
 
-    def outgoing(self, partner: int) -> list[Array]:
+    def outgoing(self, partner: int) -> Message:
         """See `Links`."""
-        return [self._links[partner].message]
+        return self._links[partner].message
 
     def mix(self, partner: int, weight: float) -> None:
         """The difference is that of the two beliefs."""
         link = self._links[partner]
-        for known, place in zip(self._parts(link.theirs), self._places(self.incoming[0]), strict=True):
+        for known, place in zip(self._parts(link.theirs), self.incoming.contents, strict=True):
             value = known.value
             if known.trained:
                 self._compressor.decode(place, value)
@@ -163,14 +193,9 @@ class Changes(Links):
             for name, value in origin.variables(array).items():
                 yield _Part(name, value, origin.trained)
 
-    def _places(self, message: Array) -> Iterator[Array]:
-        """Where each of them lies in a message."""
-        start = 0
-        for part in self._parts(self.replicas):
-            yield message[start : start + self._nbytes(part)]
-            start += self._nbytes(part)
-
-    def _nbytes(self, part: _Part) -> int:
-        if part.trained:
-            return self._compressor.payload_bytes(part.value)
-        return -(-part.value.nbytes // ALIGNMENT) * ALIGNMENT
+    def _new_message(self) -> Message:
+        sizes = [
+            self._compressor.payload_bytes(part.value) if part.trained else part.value.nbytes
+            for part in self._parts(self.replicas)
+        ]
+        return Message(sizes, self._note_bytes)

@@ -171,6 +171,18 @@ def test_a_ring_names_the_rank_for_which_not_all_wait_themselves(tmp_path):
     assert f"\nrank 1 held the others up: they waited {end['straggler']['waited_seconds']:.2f} s for it, " in run.out
 
 
+def test_gossiping_ranks_that_are_done_early_have_waited_for_the_slow_one(tmp_path):
+    """They meet only after their last step, and then on a ring of four not all have the slow one for a neighbour."""
+    run = straggle(tmp_path, "parallel.mode=gossip", f"parallel.period={STEPS + 1}", ranks=4)
+    end = run.results.end
+    assert end["straggler"]["rank"] == 1
+    assert end["ranks"][1]["waited_seconds"] < 0.25 * end["ranks"][0]["waited_seconds"]
+    for rank in (0, 2, 3):
+        account = end["ranks"][rank]
+        assert 0.6 * 0.04 * STEPS < account["waited_for"]["1"] <= account["finish_seconds"]
+    assert f"\nrank 1 held the others up: they waited {end['straggler']['waited_seconds']:.2f} s for it, " in run.out
+
+
 def test_ranks_of_one_speed_wait_little(tmp_path):
     end = straggle(tmp_path, factor=1.0).results.end
     assert end["waiting_share"] < 0.4  # as it is above: there it would be 0.53

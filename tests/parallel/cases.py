@@ -94,6 +94,24 @@ def all_ranks_get_the_same_bits(comm: Communicator) -> None:
             assert len(set(comm.allgather(b"".join(a.tobytes() for a in got)))) == 1, method
 
 
+def slices_that_travel_in_pieces_are_their_simulation(comm: Communicator) -> None:
+    """Variables and slices begin and end within pieces, and one rank has no share."""
+    shapes = {"long": (150, 701), "short": (7,), "wide": (3, 20_001)}
+    rng = np.random.default_rng(17)
+    shares = [0.0, *([1 / (comm.size - 1)] * (comm.size - 1))]
+    gradients = [[rng.normal(size=shape) * (share or np.nan) for share in shares] for shape in shapes.values()]
+    for method in ("fp16", "fp16 without feedback", "bf16"):
+        make, simulated = METHODS[method]
+        expected = simulated(list(shapes), [(shares, gradients)] * 3)
+        compressor = make()
+        for wanted in expected:
+            own = [of_ranks[comm.rank] for of_ranks in gradients]
+            got = compressor.all_reduce(comm, shares[comm.rank], list(shapes), own)
+            for name, average, value in zip(shapes, got, wanted, strict=True):
+                np.testing.assert_allclose(average, value, rtol=1e-7, atol=1e-12, err_msg=f"{method}, {name}")
+            assert len(set(comm.allgather(b"".join(a.tobytes() for a in got)))) == 1, method
+
+
 def nothing_is_lost_only_late(comm: Communicator) -> None:
     """With equal shares, what has arrived and what is owed make up all that was given."""
     rng = np.random.default_rng(11)
@@ -217,6 +235,7 @@ def one_name_stands_for_one_gradient(comm: Communicator) -> None:
 CASES = [
     every_method_is_its_simulation,
     all_ranks_get_the_same_bits,
+    slices_that_travel_in_pieces_are_their_simulation,
     nothing_is_lost_only_late,
     a_restored_state_goes_on_as_if_nothing_had_been,
     no_nan_and_no_infinity_is_hidden,

@@ -18,13 +18,13 @@ def judged(costs, topology="ring"):
     for number, cost in enumerate(costs):
         now = now + cost
         partners = [neighbours(topology, 7, number, rank, size) for rank in range(size)]
-        told = [{other: ranks[rank].tell(other) for other in partners[rank]} for rank in range(size)]
+        told = [delays.seconds.copy() for delays in ranks]
         came = now.copy()
         for rank, delays in enumerate(ranks):
             for other in partners[rank]:
                 waited = max(came[other] - now[rank], 0.0)
                 now[rank] += waited
-                delays.wait(waited, other, told[other][rank])
+                delays.wait(waited, other, told[other])
     waited = [sum(delays.waits.values()) for delays in ranks]
     np.testing.assert_allclose(waited, now - costs.sum(axis=0), err_msg="all waiting is someone's fault", atol=1e-9)
     return Waits(
@@ -69,14 +69,22 @@ def test_an_old_delay_excuses_nobody_again():
     """Rank 2 held up rank 1 when rank 0 was as late itself; for what rank 1 is late later there is no such excuse."""
     delays = Delays(0, 3)
     delays.wait(0.0, 1, np.array([0.0, 0.0, 10.0]))
-    delays.wait(3.0, 1, np.zeros(3))
+    delays.wait(3.0, 1, np.array([0.0, 0.0, 10.0]))
     assert delays.waits == {1: 3.0}
-    delays.wait(4.0, 1, np.array([7.0, 0.0, 1.0]))
+    delays.wait(4.0, 1, np.array([7.0, 0.0, 11.0]))
     assert delays.waits == {1: 6.0, 2: 1.0}
     delays.wait(2.0, 2, np.array([0.0, 9.0, 0.0]))
     assert delays.waits == {1: 8.0, 2: 1.0}
-    np.testing.assert_array_equal(delays.tell(1), [0, 8, 1])
-    np.testing.assert_array_equal(delays.tell(1), [0, 0, 0])
+    np.testing.assert_array_equal(delays.seconds, [0, 8, 1])
+
+
+def test_a_farewell_that_is_read_late_makes_no_old_delay_new():
+    """Rank 1 said what it had waited by then, and more in messages that were read before."""
+    delays = Delays(0, 3)
+    delays.wait(5.0, 1, np.array([0.0, 0.0, 5.0]))
+    delays.wait(0.0, 1, np.array([0.0, 0.0, 2.0]), farewell=True)
+    delays.wait(1.0, 1, np.array([0.0, 0.0, 5.0]))
+    assert delays.waits == {1: 1.0, 2: 5.0}
 
 
 @pytest.mark.parametrize("size", [4, 6])

@@ -5,6 +5,7 @@ One worker sleeps before each step, which stands for a slow machine: what is mea
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -76,6 +77,12 @@ def beyond_the_neighbours_too(comm: Communicator) -> None:
     check(comm, lambda: Gossip(comm))
 
 
+def until_all_are_done_too(comm: Communicator) -> None:
+    """Ranks that do not meet before their last step wait for the slow one after it."""
+    for topology in ("ring", "random"):
+        check(comm, partial(Gossip, comm, period=STEPS + 1, topology=topology))
+
+
 def through_servers_too(comm: Communicator) -> None:
     if comm.size > 2:
         check(comm, lambda: ParameterServer(comm, staleness=0))
@@ -88,6 +95,7 @@ CASES = [
     with_compression_too,
     where_replicas_are_averaged_too,
     beyond_the_neighbours_too,
+    until_all_are_done_too,
     through_servers_too,
 ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,10 @@ from paraflow.parallel.compression.base import ALIGNMENT, CHUNK, Compressor
 from paraflow.parallel.compression.wire import Wire
 
 Array = np.ndarray[Any, Any]
+
+_PIECE = 1 << 14  # elements at least: MPI libraries send messages of up to 64 KiB at once, larger ones when asked for
+_PIECES = 16  # of a slice: enough to overlap, and more would only cost time themselves
+_PART, _SUM = 7, 8  # tags of messages
 
 
 class _Half(Compressor):
@@ -45,28 +48,60 @@ class _Half(Compressor):
     def _average(
         self, wire: Wire, share: float, step: int, names: Sequence[str], gradients: Sequence[Array]
     ) -> list[Array]:
-        dtype = gradients[0].dtype
-        ends = np.cumsum([0, *(g.size for g in gradients)]).tolist()
-        places = [slice(*pair) for pair in pairwise(ends)]
-        slice_size = -(-ends[-1] // wire.ranks)
-        own = np.zeros(slice_size * wire.ranks, np.uint16)
-        if share:
-            for name, gradient, place in zip(names, gradients, places, strict=True):
-                if gradient.size:
-                    self._pack(name, self._corrected(name, gradient), own[place].view(np.uint8))
-        total = self._corrected(f"sum of {names[0]}", self._sum_of_my_slice(wire, share, own, dtype))
-        rounded = np.empty(total.size, np.uint16)
-        self._pack(names[0], total, rounded.view(np.uint8))
-        flat = self._widen(wire.gather(rounded.view(np.uint8)).view(np.uint16).reshape(-1)).astype(dtype, copy=False)
-        return [flat[place].reshape(g.shape) for place, g in zip(places, gradients, strict=True)]
+        """Slices travel in pieces: while one is on the wire, the next is rounded, added up or taken in.
 
-    def _sum_of_my_slice(self, wire: Wire, share: float, own: Array, dtype: Any) -> Array:
-        """The sum over the ranks of share * slice, in rank order; each message is a share and a slice."""
-        messages = np.zeros((wire.ranks, ALIGNMENT + own.nbytes // wire.ranks), np.uint8)
-        messages[:, :ALIGNMENT] = np.array([share]).view(np.uint8)
-        messages[:, ALIGNMENT:] = own.view(np.uint8).reshape(wire.ranks, -1)
-        total = np.zeros(own.size // wire.ranks, dtype)
-        for message in wire.swap(messages):
+        With one message for each slice the wire lay idle in between, and where large messages wait for the receiver's
+        consent, that came late, behind what the receiver itself was sending.
+        """
+        size, dtype = sum(g.size for g in gradients), gradients[0].dtype
+        slice_size = -(-size // wire.ranks)
+        step = max(_PIECE, slice_size // _PIECES)
+        pieces = [slice(at, min(at + step, slice_size)) for at in range(0, slice_size, step)]
+        others = [(wire.rank + i) % wire.ranks for i in range(1, wire.ranks)]
+        owed = [self._corrected(n, g).reshape(-1) for n, g in zip(names, gradients, strict=True)] if share else []
+
+        def part(owner: int, piece: slice) -> Array:
+            """This rank's part of a piece of the owner's slice: a share, and the elements in 16 bits."""
+            message = np.zeros(ALIGNMENT + 2 * (piece.stop - piece.start), np.uint8)
+            message[:ALIGNMENT].view(np.float64)[0] = share
+            self._pack_from(owed, owner * slice_size + piece.start, message[ALIGNMENT:].view(np.uint16))
+            return message
+
+        sent = [wire.send(part(owner, piece), owner, _PART) for piece in pieces for owner in others]
+        total = self._corrected(f"sum of {names[0]}", np.zeros(slice_size, dtype))
+        sums = np.empty((wire.ranks, slice_size), np.uint16)
+        for piece in pieces:
+            total[piece] += self._sum_of_parts(wire, part(wire.rank, piece), dtype)
+            own = sums[wire.rank, piece].view(np.uint8)
+            self._pack(names[0], total[piece], own)
+            sent += [wire.send(own, other, _SUM) for other in others]
+        averages = np.empty(sums.shape, dtype)
+        averages[wire.rank] = self._widen(sums[wire.rank])
+        for piece in pieces:
+            for owner in reversed(others):
+                wire.recv(sums[owner, piece].view(np.uint8), owner, _SUM)
+                averages[owner, piece] = self._widen(sums[owner, piece])
+        for request in sent:
+            request.wait()
+        ends = np.cumsum([g.size for g in gradients])[:-1]
+        flat = np.split(averages.reshape(-1)[:size], ends)
+        return [average.reshape(g.shape) for average, g in zip(flat, gradients, strict=True)]
+
+    def _pack_from(self, owed: Sequence[Array], start: int, numbers: Array) -> None:
+        """Pack as many elements as ``numbers`` has, from ``start`` on, of flat arrays that follow each other."""
+        for flat in owed:
+            begin, end = max(start, 0), min(start + numbers.size, flat.size)
+            if begin < end:
+                self._pack("", flat[begin:end], numbers[begin - start : end - start].view(np.uint8))
+            start -= flat.size
+
+    def _sum_of_parts(self, wire: Wire, own: Array, dtype: Any) -> Array:
+        """The sum over the ranks of share * part, in rank order."""
+        total, theirs = np.zeros((own.size - ALIGNMENT) // 2, dtype), np.empty_like(own)
+        for rank in range(wire.ranks):
+            if rank != wire.rank:
+                wire.recv(theirs, rank, _PART)
+            message = own if rank == wire.rank else theirs
             weight = float(message[:ALIGNMENT].view(np.float64)[0])
             if weight:
                 self._unpack(message[ALIGNMENT:], total, weight)

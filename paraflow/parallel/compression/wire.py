@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from paraflow.comm import Communicator
+from paraflow.comm.communicator import Request
 from paraflow.ops.collective import weigh
 
 Array = np.ndarray[Any, Any]
-
-_SWAP_TAG = 7
 
 
 @dataclass
@@ -49,7 +48,10 @@ def all_reduce_bytes(nbytes: int, ranks: int) -> int:
 
 
 class Wire:
-    """The ranks' exchanges on behalf of one compressor, each counted in ``traffic``; all are collective."""
+    """The ranks' exchanges on behalf of one compressor, each counted in ``traffic``.
+
+    All are collective but for `send` and `recv`.
+    """
 
     def __init__(self, comm: Communicator, traffic: Traffic) -> None:
         self.ranks, self.rank = comm.size, comm.rank
@@ -76,15 +78,11 @@ class Wire:
         self._traffic.sent += (self.ranks - 1) * part.nbytes
         return parts
 
-    def swap(self, parts: Array) -> Array:
-        """Row r of ``parts``, uint8, goes to rank r; the rows that the ranks sent here, in their order."""
-        received = np.empty_like(parts)
-        received[self.rank] = parts[self.rank]
-        others = [(self.rank + i) % self.ranks for i in range(1, self.ranks)]
-        requests = [self._comm.isend(parts[other], other, _SWAP_TAG) for other in others]
-        for other in reversed(others):
-            self._comm.recv(received[other], other, _SWAP_TAG)
-        for request in requests:
-            request.wait()
-        self._traffic.sent += (self.ranks - 1) * parts[0].nbytes
-        return received
+    def send(self, part: Array, other: int, tag: int) -> Request:
+        """Start to send ``part``, uint8, to rank ``other``; it stays untouched until the request is waited for."""
+        self._traffic.sent += part.nbytes
+        return self._comm.isend(part, other, tag)
+
+    def recv(self, part: Array, other: int, tag: int) -> None:
+        """Fill ``part`` with the next message of rank ``other`` with this tag."""
+        self._comm.recv(part, other, tag)
