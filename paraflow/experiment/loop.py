@@ -106,7 +106,7 @@ class _Run:
     def carry_out(self, training: Dataset) -> None:
         """Train, evaluate, and write the final parameters."""
         batches = self._batches(training)
-        total_steps = _total_steps(self.config, batches.steps_per_epoch)
+        total_steps, left_out = _total_steps(self.config, batches.steps_per_epoch)
         trace = None if self.config.train.trace is None else Trace(self.session.context)
         directory = create_run_directory(self.config, self.communicator)
         dump = self.config.compiler.dump
@@ -119,6 +119,8 @@ class _Run:
         with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs, board) as journal:
             for line in self.config.parallel.unused():
                 journal.remark(line)
+            if left_out:
+                journal.remark(_left_out(left_out, total_steps, self.config))
             worker = None
             if self.strategy.is_server:
                 self.strategy.serve(self.session, self.train_op)
@@ -178,16 +180,28 @@ def _place(strategy: Strategy) -> int:
     return min(strategy.worker, strategy.workers - 1)
 
 
-def _total_steps(config: Config, steps_per_epoch: int) -> int:
-    """The steps of the run, as many as make whole updates. Raises ConfigError where they make none."""
+def _total_steps(config: Config, steps_per_epoch: int) -> tuple[int, int]:
+    """The steps of the run, as many as make whole updates, and how many batches are left out after them.
+
+    Raises ConfigError where they make no update.
+    """
     ends = [config.train.steps, config.train.epochs and config.train.epochs * steps_per_epoch]
     steps, accumulate = min(end for end in ends if end is not None), config.parallel.accumulate
     if steps < accumulate:
         raise ConfigError(f"parallel.accumulate = {accumulate}, but the run has only {steps} batches: train longer")
-    steps -= steps % accumulate
+    left_out = steps % accumulate
+    steps -= left_out
     if config.train.trace is not None and config.train.trace[1] > steps:
         raise ConfigError(f"train.trace = {list(config.train.trace)}, but the run has only {steps} steps")
-    return steps
+    return steps, left_out
+
+
+def _left_out(batches: int, steps: int, config: Config) -> str:
+    """What the user has to know of ``batches`` at the end of a run, which make no update."""
+    last = "the last batch" if batches == 1 else f"the last {batches} batches"
+    of = f"of {steps + batches} {'is' if batches == 1 else 'are'} left out"
+    accumulate = config.parallel.accumulate
+    return f"parallel.accumulate = {accumulate}: {last} {of}, as an update takes {accumulate}"
 
 
 class _Worker:

@@ -6,9 +6,9 @@ fault. Reading a file, and saying what is wrong with it, is the work of ``parafl
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
@@ -117,6 +117,26 @@ _MODES_OF: dict[str, tuple[str, ...]] = {
     "compress": _EXCHANGING,
 }
 """The modes in which a key of [parallel] counts, where these are not all."""
+
+
+class _Need(NamedTuple):
+    """``keys`` of [parallel] do not count where the value of ``of`` is ``idle``; ``instead`` says with what they do."""
+
+    keys: tuple[str, ...]
+    of: str
+    idle: Callable[[Any], bool]
+    instead: str
+
+
+_NEEDS = (
+    _Need(("compress_ratio",), "compress", lambda value: value == "none", "'topk', 'randomk'"),
+    _Need(("compress_rank",), "compress", lambda value: value == "none", "'powersgd'"),
+    _Need(("compress_warmup", "error_feedback"), "compress", lambda value: value == "none", "any other"),
+    _Need(("bucket_bytes", "algorithm", "shared_memory"), "compress", lambda value: value != "none", "'none'"),
+    _Need(("outer_learning_rate", "outer_momentum"), "outer", lambda value: value == "average", "'nesterov'"),
+    _Need(("scale_by_staleness", "delay_compensation"), "staleness", lambda value: value == 0, "1 or more, or not set"),
+)
+"""What a key of [parallel] needs of another one, beside its mode."""
 
 
 class Parallel(Table):
@@ -232,17 +252,24 @@ class Parallel(Table):
     )
 
     def unused(self) -> list[str]:
-        """A line for each key that has been set to something and does not count in this mode.
+        """A line for each key that has been set to something and does not count, with its mode or with another key.
 
-        They are no faults, as changing `mode` alone is how the same configuration is run in another mode.
+        They are no faults, as changing that one alone is how the same configuration is run in another way.
         """
-        lines = []
+        lines = {}
         for key, modes in _MODES_OF.items():
-            value, usual = getattr(self, key), type(self).model_fields[key].default
-            if self.mode not in modes and key in self.model_fields_set and value != usual:
-                line = f"parallel.{key} = {json.dumps(value)} means nothing with mode = '{self.mode}'"
-                lines.append(f"{line} (with {', '.join(map(repr, modes))})")
-        return lines
+            if self.mode not in modes and self._is_set(key):
+                lines[key] = f"mode = '{self.mode}' (with {', '.join(map(repr, modes))})"
+        for keys, of, idle, instead in _NEEDS:
+            value = getattr(self, of)
+            for key in keys if idle(value) else ():
+                if self._is_set(key):
+                    lines.setdefault(key, f"{of} = {value!r} (with {instead})")
+        return [f"parallel.{k} = {json.dumps(getattr(self, k))} means nothing with {why}" for k, why in lines.items()]
+
+    def _is_set(self, key: str) -> bool:
+        """Whether the configuration sets ``key`` to another value than it has without."""
+        return key in self.model_fields_set and getattr(self, key) != type(self).model_fields[key].default
 
     @model_validator(mode="after")
     def _accumulates_where_it_can(self) -> "Parallel":

@@ -170,7 +170,7 @@ class MonitoredSession:
                 self._session = None
                 self._coordinator.request_stop()
                 self._coordinator.join(stop_grace_period_secs=self._grace, ignore_live_threads=True)
-                session.close()
+                session.abandon()
 
     def _run(
         self,

@@ -12,6 +12,7 @@ from paraflow.errors import FailedPreconditionError, GraphError
 from paraflow.graph.node import Operation
 from paraflow.graph.rebuild import Program
 from paraflow.ops.collective import STATISTICS
+from paraflow.parallel.compression import Compressor
 from paraflow.parallel.uneven import uneven
 
 Batch = TypeVar("Batch")
@@ -44,6 +45,7 @@ class Strategy:
     dropped = False
     elsewhere: Set[str] = frozenset()
     under_way = False
+    compress: Compressor | None = None
     _trains_in: ref[Any] | None = None
 
     def rewrite(self, program: Program) -> Program:
@@ -58,11 +60,13 @@ class Strategy:
         raise NotImplementedError
 
     def _keep_to(self, session: Any) -> None:
-        """Raise FailedPreconditionError where another session has trained with this object.
+        """Raise FailedPreconditionError where another session has trained with this object, or with its compressor.
 
         Its links, replicas, error memories and counts of steps are those of that session.
         """
         if self._trains_in is None:
+            if self.compress is not None:
+                self.compress.keep_to(session)
             self._trains_in = ref(session)
         if self._trains_in() is not session:
             raise FailedPreconditionError(

@@ -40,9 +40,9 @@ class Accumulation:
         self._before = self.samples if self._taken else 0
 
     @property
-    def open(self) -> bool:
-        """Whether micro-batches wait for the rest of their step."""
-        return self._taken > 0
+    def waiting(self) -> int:
+        """How many micro-batches wait for the rest of their step."""
+        return self._taken
 
     def add(self, variable: str, gradient: Array) -> None:
         """Add the gradient of the current micro-batch, a mean over its samples, to the sum."""

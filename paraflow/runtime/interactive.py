@@ -25,9 +25,9 @@ class InteractiveSession(Session):
 
     def close(self) -> None:
         """End the session; the default session and graph are again those of before."""
-        super().close()
         _remove_last(stacks.sessions, self)
         _remove_last(stacks.graphs, self.graph)
+        super().close()
 
 
 def _remove_last(stack: list[Any], item: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -416,7 +417,7 @@ class Session:
     @property
     def accumulating(self) -> bool:
         """Whether gradients of earlier runs wait for those of the next ones, to be applied together."""
-        return any(accumulation.open for accumulation in self._accumulations.values())
+        return any(accumulation.waiting for accumulation in self._accumulations.values())
 
     @contextmanager
     def values_to_keep(self, names: Sequence[str]) -> Iterator[Mapping[str, Array]]:
@@ -489,9 +490,22 @@ class Session:
         trace.save(path, self.comm)
 
     def close(self) -> None:
-        """End the session: its threads stop and its variables are lost."""
+        """End the session: its threads stop and its variables are lost.
+
+        Where gradients have been added up that no update has applied, rank 0 warns (RuntimeWarning), at its end.
+        """
+        waiting = 0 if self._closed else sum(a.waiting for a in self._accumulations.values())
         self.part.close()
         self.abandon()
+        if waiting and self.part.broken is None and self.comm.rank == 0:
+            assert self.strategy is not None
+            warnings.warn(
+                f"this session ends with the gradients of {waiting} {'batch' if waiting == 1 else 'batches'} added up "
+                f"and not applied, as accumulate = {self.strategy.accumulate} applies those of "
+                f"{self.strategy.accumulate} together: run the training step a multiple of so many times",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def abandon(self) -> None:
         """End the session because of an error that is about to end all ranks.

@@ -27,6 +27,22 @@ def test_a_run_ends_with_a_whole_update(tmp_path):
     assert [record["step"] for record in run.results.records("train")] == list(range(1, 9))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["train.epochs=1"], ["parallel.accumulate = 4: the last 3 batches of 23 are left out, as an update takes 4"]),
+        (["train.steps=9"], ["parallel.accumulate = 4: the last batch of 9 is left out, as an update takes 4"]),
+        (["train.steps=8"], []),
+        (["train.epochs=1", "parallel.accumulate=1"], []),
+    ],
+)
+def test_batches_that_make_no_update_are_told_at_the_start(tmp_path, overrides, told):
+    run = launch(tmp_path, 2, LAMB, *overrides)
+    assert run.code == 0, run.err
+    assert [line for line in run.out.splitlines() if "left out" in line] == told
+    assert "not applied" not in run.err  # they are not added up either
+
+
 def test_a_run_too_short_for_an_update_is_refused(tmp_path):
     run = launch(tmp_path, 1, LAMB, "train.steps=3")
     assert run.code == 2

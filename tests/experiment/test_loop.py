@@ -3,6 +3,7 @@
 import re
 import sys
 import threading
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -371,6 +372,52 @@ def test_keys_of_other_modes_are_told(run, capsys):
     run("parallel.mode=gossip", "parallel.backup=2", 'parallel.late="drop"', "parallel.period=2", ranks=3)
     told = [line for line in capsys.readouterr().out.splitlines() if "means nothing" in line]
     assert told == ["parallel.backup = 2 means nothing with mode = 'gossip' (with 'backup_workers')"]
+
+
+@pytest.mark.parametrize(
+    ("value", "others", "instead"),
+    [
+        ("compress_ratio = 0.1", "compress = 'none'", "'topk', 'randomk'"),
+        ("compress_rank = 2", "compress = 'none'", "'powersgd'"),
+        ("compress_warmup = 5", "compress = 'none'", "any other"),
+        ("error_feedback = false", "compress = 'none'", "any other"),
+        ("bucket_bytes = 1000", "compress = 'topk'", "'none'"),
+        ('algorithm = "ring"', "compress = 'fp16'", "'none'"),
+        ("shared_memory = false", "compress = 'onebit'", "'none'"),
+        ("outer_learning_rate = 0.5", "mode = 'local_sgd', outer = 'average'", "'nesterov'"),
+        ("outer_momentum = 0.5", "mode = 'local_sgd', outer = 'average'", "'nesterov'"),
+        ("scale_by_staleness = true", "mode = 'parameter_server', staleness = 0", "1 or more, or not set"),
+        ("delay_compensation = 0.5", "mode = 'parameter_server', staleness = 0", "1 or more, or not set"),
+    ],
+)
+def test_keys_that_another_key_makes_idle_are_told(value, others, instead):
+    set_to = ", ".join((value, others)).split(", ")
+    parallel = Parallel(**tomllib.loads("\n".join(set_to)))
+    assert parallel.unused() == [f"parallel.{value} means nothing with {set_to[-1]} (with {instead})"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "compress = 'topk', compress_ratio = 0.1, compress_warmup = 5, error_feedback = false",
+        "compress = 'powersgd', compress_rank = 2",
+        "bucket_bytes = 1000, algorithm = 'ring', shared_memory = false",
+        "mode = 'local_sgd', outer = 'nesterov', outer_learning_rate = 0.5, outer_momentum = 0.5",
+        "mode = 'parameter_server', staleness = 1, scale_by_staleness = true, delay_compensation = 0.5",
+        "mode = 'parameter_server', scale_by_staleness = true, delay_compensation = 0.5",
+        "compress = 'none', compress_ratio = 0.01, compress_rank = 4, compress_warmup = 0, error_feedback = true",
+    ],
+)
+def test_keys_that_count_or_have_their_defaults_are_not_told(text):
+    assert Parallel(**tomllib.loads(text.replace(", ", "\n"))).unused() == []
+
+
+def test_a_key_of_another_mode_is_told_once():
+    parallel = Parallel(mode="gossip", bucket_bytes=1000, compress="topk", outer_momentum=0.5)
+    assert parallel.unused() == [
+        "parallel.bucket_bytes = 1000 means nothing with mode = 'gossip' (with 'allreduce')",
+        "parallel.outer_momentum = 0.5 means nothing with mode = 'gossip' (with 'local_sgd')",
+    ]
 
 
 @pytest.mark.parametrize("key", sorted(_MODES_OF))

@@ -81,6 +81,39 @@ def test_what_depends_on_exchanged_gradients_cannot_be_fetched():
             session.run([step, doubled], {x: [1.0]})
 
 
+def after(runs, count=3):
+    """A session in which a training step has run so often, ``count`` for an update."""
+    x = pf.placeholder(pf.float64, (None,))
+    w = pf.Variable(np.float64(0))
+    step = pf.train.GradientDescentOptimizer(1.0).minimize(pf.reduce_mean(x) * w)
+    session = accumulating(count)
+    session.run(pf.global_variables_initializer())
+    for _ in range(runs):
+        session.run(step, {x: [1.0]})
+    return session
+
+
+def end(session, error=None):
+    with session:
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize(("runs", "lost"), [(4, "1 batch"), (5, "2 batches")])
+@pytest.mark.parametrize("way", [pf.Session.close, end])
+def test_a_session_warns_of_gradients_that_its_end_loses(runs, lost, way):
+    session = after(runs)
+    with pytest.warns(RuntimeWarning, match=f"the gradients of {lost} added up and not applied, as accumulate = 3"):
+        way(session)
+    session.close()  # it has been told: a second warning would be an error
+
+
+def test_a_session_warns_of_nothing_after_whole_updates_or_an_error():  # warnings are errors
+    end(after(6))
+    with pytest.raises(KeyError, match="of the program"):
+        end(after(1), KeyError("of the program"))
+
+
 def test_accumulate_has_to_be_positive():
     with pytest.raises(InvalidArgumentError, match="accumulate must be at least 1, not 0"):
         AllReduce(solo(), accumulate=0)

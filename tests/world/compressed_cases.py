@@ -15,8 +15,8 @@ from parallel.cases import METHODS
 
 import paraflow as pf
 from paraflow.comm import Communicator, world
-from paraflow.errors import InvalidArgumentError, RanksDisagree
-from paraflow.parallel import EASGD, BackupWorkers, Gossip, LocalSGD, ParameterServer
+from paraflow.errors import FailedPreconditionError, InvalidArgumentError, RanksDisagree
+from paraflow.parallel import EASGD, AllReduce, BackupWorkers, Gossip, LocalSGD, ParameterServer
 from paraflow.parallel import compression as c
 from paraflow.parallel.gossip import mixing_weight, neighbours
 
@@ -335,6 +335,22 @@ def compressors_that_make_no_sense_are_refused(comm: Communicator) -> None:
         EASGD(comm, compress=c.TopK(error_feedback=False))
 
 
+def a_compressor_serves_one_strategy(comm: Communicator) -> None:
+    """What it owes to one training is not added to another one, which with a compressor of its own is the same."""
+    kinds: tuple[Callable[..., Any], ...] = (AllReduce, LocalSGD, partial(ParameterServer, staleness=0))
+    for first, second in zip(kinds, (*kinds[1:], kinds[0]), strict=True):
+        for kind in (first, second):
+            compress = c.TopK(ratio=0.03)
+            _, got = trained(first(comm, compress=compress), 3)
+            memory = {name: array.copy() for name, array in compress.state().items()}
+            with pytest.raises(FailedPreconditionError, match=r"this TopK has compressed.*make a new compressor for"):
+                trained(kind(comm, compress=compress), 3)
+            comm.barrier()
+            np.testing.assert_equal(compress.state(), memory)
+            _, again = trained(first(comm, compress=c.TopK(ratio=0.03)), 3)
+            np.testing.assert_equal(again, got)
+
+
 CASES = [
     asynchronous_pushes_are_their_simulation,
     synchronous_pushes_are_their_simulation,
@@ -348,6 +364,7 @@ CASES = [
     messages_that_leave_nothing_out_change_nothing,
     another_compressor_on_one_rank_is_named,
     compressors_that_make_no_sense_are_refused,
+    a_compressor_serves_one_strategy,
 ]
 
 

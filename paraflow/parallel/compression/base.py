@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
 from paraflow.comm import Communicator
-from paraflow.errors import InvalidArgumentError
+from paraflow.errors import FailedPreconditionError, InvalidArgumentError
 from paraflow.parallel.compression.wire import Traffic, Wire, all_reduce_bytes
 
 Array = np.ndarray[Any, Any]
@@ -54,6 +55,7 @@ class Compressor(ABC):
     warmup: int = 0
     traffic: Traffic = field(default_factory=Traffic, init=False, repr=False)
     _state: dict[str, Array] = field(default_factory=dict, init=False, repr=False)
+    _compresses_in: ref[Any] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.warmup < 0:
@@ -155,6 +157,20 @@ class Compressor(ABC):
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Go on from ``state``, which is copied."""
         self._state = {key: np.array(value) for key, value in state.items()}
+
+    def keep_to(self, session: Any) -> None:
+        """Serve the training of ``session`` alone; raises FailedPreconditionError where another one has had it.
+
+        What is owed to the gradients of one training would be added to those of the other.
+        """
+        if self._compresses_in is None:
+            self._compresses_in = ref(session)
+        if self._compresses_in() is not session:
+            raise FailedPreconditionError(
+                f"this {type(self).__name__} has compressed the gradients of another session, and what it left out "
+                "would be added to those of this one: make a new compressor for each strategy (and give it "
+                "`load_state(old.state())` where this training is to go on from the other)"
+            )
 
     def _count(self, name: str) -> int:
         """How often this was called for ``name`` before."""
