@@ -10,9 +10,10 @@ counts itself.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def measure_overhead(arguments: Sequence[str], config: Config, profile: Profile,
         "train.evaluate_every": 0,
         "train.log_every": window,
     }
-    trial = _run([*arguments, *(f"{key}={value}" for key, value in keys.items())], profile.samples, here)
+    trial = _run([*arguments, *(f"{key}={value}" for key, value in keys.items())], here)
     return None if trial is None else overhead_of(trial, lone, here, table)
 
 
@@ -93,7 +94,7 @@ def _step(profile: Profile, here: Machine, table: Parallel, overhead: Overhead |
     return predict(whole, here, table, Noise(profile.spread), _STEPS).step_seconds
 
 
-def _run(arguments: Sequence[str], samples: int, here: Machine) -> Trial | None:
+def _run(arguments: Sequence[str], here: Machine) -> Trial | None:
     with tempfile.TemporaryDirectory(prefix="paraflow-trial-") as name:
         folder = Path(name)
         directory = f"experiment.directory={folder / 'runs'}"
@@ -101,7 +102,17 @@ def _run(arguments: Sequence[str], samples: int, here: Machine) -> Trial | None:
             return None
         (file,) = folder.glob("runs/*/metrics.jsonl")
         records = read_metrics(file)
-    rates = [record["samples_per_second"][0] for record in records if record["event"] == "train"]
     last = records[-1]["ranks"][-1]
     push = last["busy_seconds"] / last["pushes"] if last["role"] == "server" else 0.0
-    return Trial(samples / float(np.median(rates[1:])), push)
+    return Trial(step_seconds(records), push)
+
+
+def step_seconds(records: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds of a step by the ``records`` of a run's metrics: the median between each two about training.
+
+    That counts steps, whatever became of the samples in them: where a step closes without some workers, their gradients
+    are lost, and the parts of a batch overlap.
+    """
+    marks = np.array([(record["time"], record["step"]) for record in records if record["event"] == "train"])
+    seconds, steps = np.diff(marks, axis=0).T
+    return float(np.median(seconds / steps))
