@@ -26,7 +26,7 @@ from paraflow.simulate.noise import Noise
 from paraflow.simulate.predict import predict
 from paraflow.simulate.profile import Overhead, Profile
 from paraflow.simulate.ranks import run_ranks
-from paraflow.simulate.servers import busy
+from paraflow.simulate.servers import at_work, busy
 
 _SECONDS = 0.7  # of training, as the model has it
 _WINDOWS = 10  # of the trial's steps, each timed by itself; the first has the start of the run in it
@@ -78,7 +78,9 @@ def overhead_of(trial: Trial, profile: Profile, here: Machine, table: Parallel) 
     server = 0.0
     if trial.push:
         push = min(trial.push, trial.step / workers_of(table, here.ranks))
-        server = max(push - busy(profile, here, table), 0.0) / float(here.crowding[-1])
+        model = predict(replace(profile, overheads={}), here, table, Noise(profile.spread), _STEPS)
+        working = at_work(here, table.servers, model.wait_seconds / model.step_seconds)
+        server = max(push - busy(profile, working, table), 0.0) / float(working.crowding[-1])
     beyond = trial.step - _step(profile, here, table, Overhead(0.0, server))
     low, high = 0.0, max(beyond, 0.0) * interval(table)
     for _ in range(_HALVINGS if high else 0):

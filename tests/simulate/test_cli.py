@@ -55,7 +55,8 @@ def test_what_exchanges_cost_is_measured_with_this_machines_memory(capsys):
     server = ["simulate", DIGITS, "--ranks", "4", "--steps", "5", "--cores", "2", "parallel.mode=parameter_server"]
     assert main(server) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"exchanges of ranks with a core each: \S+ .?s more of a rank(, \S+ .?s of a server)?", lines[3])
+    time = r"\S+ .?s"
+    assert re.fullmatch(rf"exchanges of ranks with a core each: {time} more of a rank(, {time} of a server)?", lines[3])
     assert lines[4].startswith("exchanges of 2 ranks that take turns on a core: ")
     assert "not measured" not in lines[3] + lines[4]
     simulate("--ranks", "4", "--cores", "2", "--steps", "5", "parallel.mode=parameter_server")
