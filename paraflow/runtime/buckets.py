@@ -47,17 +47,23 @@ class Bucket:
 
 
 def cut_slice(store: VariableStore, names: Sequence[str], lane: int, lanes: int) -> dict[str, tuple[int, int]]:
-    """The slice of a lane among ``lanes``: (first, past the last) element of each of the variables."""
-    common = [n for n in names if store.in_common(n)]
-    sizes = [-(-store.flat(name).size // _GRAIN) * _GRAIN for name in common]
-    chunk = -(-sum(sizes) // lanes // _GRAIN) * _GRAIN
+    """The slice of a lane among ``lanes``: (first, past the last) element of each of the variables.
+
+    A variable and its slots are cut alike, since one update changes them together: they are divided once.
+    """
+    places = {n: (store.specs[n].owner or n, store.flat(n).size) for n in names if store.in_common(n)}
+    starts, end = {}, 0
+    for place in dict.fromkeys(places.values()):
+        starts[place] = end
+        end += -(-place[1] // _GRAIN) * _GRAIN
+    chunk = -(-end // lanes // _GRAIN) * _GRAIN
     low, high = lane * chunk, (lane + 1) * chunk
     parts = {}
-    offset = 0
-    for name, size in zip(common, sizes, strict=True):
+    for name in names:
         count = store.flat(name).size
-        parts[name] = min(max(low - offset, 0), count), min(max(high - offset, 0), count)
-        offset += size
-    # What is a rank's own is its own to update.
-    parts.update((name, (0, store.flat(name).size)) for name in names if name not in parts)
+        if name not in places:  # what is a rank's own is its own to update
+            parts[name] = 0, count
+            continue
+        start = starts[places[name]]
+        parts[name] = min(max(low - start, 0), count), min(max(high - start, 0), count)
     return parts

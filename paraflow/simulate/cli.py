@@ -73,20 +73,20 @@ def _with_trials(
 ) -> tuple[Machine, Profile]:
     """The messages of this node, and what exchanges cost beyond the model, as a few ranks measure them.
 
-    That is two ranks with cores of their own, where they exchange more than planes. Where ranks are to take turns on a
-    core, as many on each of two cores as are to, at most four; and where that is more than two, also two on each. Where
-    no ranks can be started, all stays as it was. The user's messages stand.
+    That is two ranks with cores of their own. Where ranks are to take turns on a core, as many on each of two cores as
+    are to, at most four; and where that is more than two, also two on each. Where no ranks can be started, all stays as
+    it was. The user's messages stand.
     """
-    by_memory, messages = shares_planes(config.parallel), None
-    if options.ranks > 1 and not by_memory:
+    messages = None
+    if options.ranks > 1 and not shares_planes(config.parallel):
         messages = measure_messages()
         machine = replace(machine, messages=options.messages or messages)
 
     cores, turns = len(os.sched_getaffinity(0)), float(machine.turns.max())
     trials = []  # ranks and cores of each
-    if cores > 1 and (messages is not None or (options.ranks > 1 and profile.statistics)):
+    if cores > 1 and options.ranks > 1:
         trials.append((2, 2))
-    if turns > 1 and (by_memory or messages is not None):
+    if turns > 1:
         some = min(cores, 2)
         trials += [(math.ceil(level * some), some) for level in sorted({min(turns, 2.0), min(turns, _MOST_TURNS)})]
     found = {}

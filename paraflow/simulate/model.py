@@ -83,6 +83,7 @@ class Machine:
     With ``progress`` messages between nodes advance while ranks compute, by a thread or a card of MPI's own; else when
     a rank looks at them between two steps of its plan. ``messages`` are those between two ranks of a node; where they
     are not known, their cost is estimated from the memory's. Ranks in ``whole_turns`` stay on their core for a step.
+    ``awake`` is the part of the ranks that are at work at a time, on average: those that wait leave the cores to them.
 
     Raises ConfigError for more nodes than ranks, and for several nodes without a link.
     """
@@ -95,6 +96,7 @@ class Machine:
     progress: bool = False
     messages: Link | None = None
     whole_turns: bool = False
+    awake: float = 1.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= self.ranks:
@@ -136,7 +138,7 @@ class Machine:
     @property
     def crowding(self) -> Array:
         """By which factor what a rank does takes longer for that [ranks]; in whole turns as on the fullest core."""
-        return np.ceil(self.turns) if self.whole_turns else self.turns
+        return np.ceil(self.turns) if self.whole_turns else np.maximum(1.0, self.turns * self.awake)
 
     @property
     def wire(self) -> Link:

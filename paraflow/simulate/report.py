@@ -58,15 +58,14 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
 
 def _around(last: Prediction, profile: Profile, machine: Machine) -> list[str]:
     """What is said of the overhead of exchanges, where there is one."""
-    by_messages = last.mode not in ("single", "allreduce") or profile.compression is not None
     unknown = "not measured; short steps will take longer than this"
     lines = []
-    if by_messages and 1 not in profile.overheads:
-        lines.append(f"exchanges by messages: {unknown}")
+    if last.ranks > 1 and 1 not in profile.overheads:
+        lines.append(f"exchanges of ranks with a core each: {unknown}")
     for turns, overhead in sorted(profile.overheads.items()):
-        which = "by messages" if turns == 1 else f"of {turns:g} ranks that take turns on a core"
+        which = "ranks with a core each" if turns == 1 else f"{turns:g} ranks that take turns on a core"
         server = f", {_time(overhead.server)} of a server" * (overhead.server > 0)
-        lines.append(f"exchanges {which}: {_time(overhead.worker)} more of a rank{server}")
+        lines.append(f"exchanges of {which}: {_time(overhead.worker)} more of a rank{server}")
     if machine.crowding.max() > 1 and max(profile.overheads, default=1) == 1:
         lines.append(f"exchanges of ranks that take turns on a core: {unknown}")
     return lines

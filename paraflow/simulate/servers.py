@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +19,7 @@ from paraflow.simulate.profile import Profile
 Array = np.ndarray[Any, Any]
 
 _COPY = 2  # a copy reads and writes
+_SETTLING = 3  # simulations, after which no more ranks wait or fewer
 _PASSES = 3  # over a gradient that a step counts: weighted, and added to the others
 
 
@@ -107,18 +111,38 @@ def parameter_server(profile: Profile, machine: Machine, table: Parallel, factor
     if machine.ranks == 1:
         return alone(profile, machine, table, factors)
     workers = machine.ranks - table.servers
-    policy: Policy = Immediate(workers, table.staleness)
+    policy: Callable[[], Policy] = partial(Immediate, workers, table.staleness)
     if table.staleness == 0:
-        policy = Closing(workers, 0, adds=False)
-    return _Servers(profile, machine, profile.shares, policy).run(factors)
+        policy = partial(Closing, workers, 0, adds=False)
+    return _served(profile, machine, profile.shares, policy, factors)
 
 
 def backup_workers(profile: Profile, machine: Machine, table: Parallel, factors: Array) -> Trace:
     """`BackupWorkers`: the last rank collects, and closes steps without the slowest."""
     if machine.ranks == 1:
         return alone(profile, machine, table, factors)
-    policy = Closing(machine.ranks - 1, table.backup, table.late == "add")
-    return _Servers(profile, machine, (1.0,), policy).run(factors)
+    policy = partial(Closing, machine.ranks - 1, table.backup, table.late == "add")
+    return _served(profile, machine, (1.0,), policy, factors)
+
+
+def _served(
+    profile: Profile, machine: Machine, shares: tuple[float, ...], policy: Callable[[], Policy], factors: Array
+) -> Trace:
+    """A run in which ranks that wait for an answer take no turns on a core, servers always do.
+
+    How many wait is what each simulation takes from the one before.
+    """
+    trace = _Servers(profile, machine, shares, policy()).run(factors)
+    for _ in range(_SETTLING if machine.turns.max() > 1 else 0):
+        machine = at_work(machine, len(shares), float(trace.waits.mean()) / trace.seconds)
+        trace = _Servers(profile, machine, shares, policy()).run(factors)
+    return trace
+
+
+def at_work(machine: Machine, servers: int, waiting: float) -> Machine:
+    """The machine where workers are ``waiting`` for that part of their time."""
+    workers = machine.ranks - servers
+    return replace(machine, awake=(servers + workers * min(max(1 - waiting, 0.0), 1.0)) / machine.ranks)
 
 
 class _Server:

@@ -10,9 +10,10 @@ counts itself.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from paraflow.simulate.noise import Noise
 from paraflow.simulate.predict import predict
 from paraflow.simulate.profile import Overhead, Profile
 from paraflow.simulate.ranks import run_ranks
-from paraflow.simulate.servers import busy
+from paraflow.simulate.servers import at_work, busy
 
 _SECONDS = 0.7  # of training, as the model has it
 _WINDOWS = 10  # of the trial's steps, each timed by itself; the first has the start of the run in it
@@ -63,7 +64,7 @@ def measure_overhead(arguments: Sequence[str], config: Config, profile: Profile,
         "train.evaluate_every": 0,
         "train.log_every": window,
     }
-    trial = _run([*arguments, *(f"{key}={value}" for key, value in keys.items())], profile.samples, here)
+    trial = _run([*arguments, *(f"{key}={value}" for key, value in keys.items())], here)
     return None if trial is None else overhead_of(trial, lone, here, table)
 
 
@@ -77,7 +78,9 @@ def overhead_of(trial: Trial, profile: Profile, here: Machine, table: Parallel) 
     server = 0.0
     if trial.push:
         push = min(trial.push, trial.step / workers_of(table, here.ranks))
-        server = max(push - busy(profile, here, table), 0.0) / float(here.crowding[-1])
+        model = predict(replace(profile, overheads={}), here, table, Noise(profile.spread), _STEPS)
+        working = at_work(here, table.servers, model.wait_seconds / model.step_seconds)
+        server = max(push - busy(profile, working, table), 0.0) / float(working.crowding[-1])
     beyond = trial.step - _step(profile, here, table, Overhead(0.0, server))
     low, high = 0.0, max(beyond, 0.0) * interval(table)
     for _ in range(_HALVINGS if high else 0):
@@ -93,7 +96,7 @@ def _step(profile: Profile, here: Machine, table: Parallel, overhead: Overhead |
     return predict(whole, here, table, Noise(profile.spread), _STEPS).step_seconds
 
 
-def _run(arguments: Sequence[str], samples: int, here: Machine) -> Trial | None:
+def _run(arguments: Sequence[str], here: Machine) -> Trial | None:
     with tempfile.TemporaryDirectory(prefix="paraflow-trial-") as name:
         folder = Path(name)
         directory = f"experiment.directory={folder / 'runs'}"
@@ -101,7 +104,17 @@ def _run(arguments: Sequence[str], samples: int, here: Machine) -> Trial | None:
             return None
         (file,) = folder.glob("runs/*/metrics.jsonl")
         records = read_metrics(file)
-    rates = [record["samples_per_second"][0] for record in records if record["event"] == "train"]
     last = records[-1]["ranks"][-1]
     push = last["busy_seconds"] / last["pushes"] if last["role"] == "server" else 0.0
-    return Trial(samples / float(np.median(rates[1:])), push)
+    return Trial(step_seconds(records), push)
+
+
+def step_seconds(records: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds of a step by the ``records`` of a run's metrics: the median between each two about training.
+
+    That counts steps, whatever became of the samples in them: where a step closes without some workers, their gradients
+    are lost, and the parts of a batch overlap.
+    """
+    marks = np.array([(record["time"], record["step"]) for record in records if record["event"] == "train"])
+    seconds, steps = np.diff(marks, axis=0).T
+    return float(np.median(seconds / steps))

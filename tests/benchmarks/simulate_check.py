@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from harness import (
 )
 
 from paraflow.experiment.metrics import read_metrics
+from paraflow.simulate.trial import step_seconds
 
 sys.path.insert(0, str(HERE.parent))
 
@@ -46,14 +48,17 @@ MODES = {
     "allreduce": [],
     "batch_norm": ["model.normalization=synchronized_batch"],
     "backup_workers": ["parallel.mode=backup_workers"],
+    "backup_add": ["parallel.mode=backup_workers", "parallel.late=add"],
     "parameter_server": ["parallel.mode=parameter_server"],
     "local_sgd": ["parallel.mode=local_sgd"],
+    "easgd": ["parallel.mode=easgd"],
     "gossip": ["parallel.mode=gossip"],
     "topk": ["parallel.compress=topk"],
 }
-NOT_SHARING = {"backup_workers": 2, "parameter_server": 1}  # ranks: one serves, and one worker is a backup
+FEWEST = {"backup_workers": 3, "backup_add": 3, "parameter_server": 2}  # ranks: one serves, and one worker is a backup
 TRIES = 3
 WINDOWS = 10  # of a run's steps, each timed by itself; the first has the start of the run in it
+PERIODS = {"local_sgd": 10, "easgd": 10}  # steps between averagings: windows have whole ones
 CONFIG = """
 [experiment]
 name = "check"
@@ -78,7 +83,8 @@ def main() -> int:
     options = parse()
     print(machine())
     os.environ |= {"OMP_NUM_THREADS": "1"}
-    cases = [(model, mode, n) for model in options.models for mode in options.modes for n in options.ranks]
+    named = product(options.models, options.modes, options.ranks)
+    cases = [(model, mode, n) for model, mode, n in named if n >= FEWEST.get(mode, 1)]
     found: dict[str, list[tuple[float, float]]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="check-")))
@@ -86,12 +92,13 @@ def main() -> int:
         if options.megabits:
             hosts = stack.enter_context(start_hosts(2))
             hosts.throttle(options.megabits)
-        for _ in range(options.rounds):
-            for model, mode, n in cases:
-                if n > NOT_SHARING.get(mode, 0):
-                    prediction = undisturbed(partial(predicted, folder, model, mode, n, hosts), options)
-                    real = undisturbed(partial(measured, folder, model, mode, n, options, hosts), options)
-                    found.setdefault(f"{model} {mode} {n}", []).append((prediction, real))
+        for number, (model, mode, n) in enumerate(cases * options.rounds, 1):
+            prediction = undisturbed(partial(predicted, folder, model, mode, n, hosts), options)
+            real = undisturbed(partial(measured, folder, model, mode, n, options, hosts), options)
+            name = f"{model} {mode} {n}"
+            found.setdefault(name, []).append((prediction, real))
+            times = f"predicted {prediction * 1e3:.3f} ms, measured {real * 1e3:.3f} ms, {prediction / real - 1:+.0%}"
+            print(f"{number}/{len(cases) * options.rounds} {name}: {times}", file=sys.stderr, flush=True)
     rows = []
     for name, pairs in found.items():
         sides_seconds = [[pair[i] for pair in pairs] for i in (0, 1)]
@@ -150,12 +157,11 @@ def command(*arguments: str) -> str:
     return done.stdout
 
 
-def config(folder: Path, model: str, steps: int) -> Path:
+def config(folder: Path, model: str, window: int) -> Path:
     layers, _, batch = model.partition(":")
     data = "digits" if layers.startswith("64-") else "fashion_mnist"
     path = folder / "check.toml"
-    window = max(1, steps // WINDOWS)
-    values = {"data": data, "batch": batch, "layers": f"[{layers.replace('-', ', ')}]", "steps": steps}
+    values = {"data": data, "batch": batch, "layers": f"[{layers.replace('-', ', ')}]", "steps": WINDOWS * window}
     path.write_text(CONFIG.format(window=window, **values))
     return path
 
@@ -176,9 +182,9 @@ def predicted(folder: Path, model: str, mode: str, n: int, hosts: Any) -> float:
 
 
 def measured(folder: Path, model: str, mode: str, n: int, options: argparse.Namespace, hosts: Any) -> float:
-    """Seconds of a step of the first rank: the median of the run's windows."""
-    steps = max(5 * WINDOWS, int(options.seconds / LAST[f"{model} {mode} {n}"]))
-    path = config(folder, model, steps)
+    """Seconds of a step, as the first rank counts them: the median of the run's windows."""
+    steps, period = options.seconds / LAST[f"{model} {mode} {n}"] / WINDOWS, PERIODS.get(mode, 1)
+    path = config(folder, model, -(-max(5, int(steps)) // period) * period)
     with tempfile.TemporaryDirectory(dir=folder) as runs:
         keys = [f"experiment.directory={runs}", *MODES[mode]]
         if hosts is None:
@@ -189,10 +195,7 @@ def measured(folder: Path, model: str, mode: str, n: int, options: argparse.Name
             if done.returncode:
                 raise SystemExit(done.stdout + done.stderr)
         (file,) = Path(runs).glob("check-*/metrics.jsonl")
-        windows = [r["samples_per_second"][0] for r in read_metrics(file) if r["event"] == "train"][1:]
-    workers = n - (n > 1 and NOT_SHARING.get(mode, 0))  # those that share out a batch
-    batch = int(model.partition(":")[2])
-    return -(-batch // workers) / median(windows)
+        return step_seconds(read_metrics(file))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ def test_a_table_with_a_row_for_each_number_of_ranks(capsys):
     assert lines[1].startswith("each worker: 6 samples a step; ")
     assert "38.4 kB of gradients in 1 buckets" in lines[1]
     assert lines[2] == "memory: 1 us, 8 GB/s a core, 60 GB/s a node; wire: 10 us, 1 GB/s a node"
-    rows = [line.split() for line in lines[5:11]]
+    assert lines[3].startswith("exchanges of ranks with a core each: not measured")
+    rows = [line.split() for line in lines[6:12]]
     assert rows[0] == ["ranks", "nodes", "step", "samples/s", "efficiency", "wait", "longest", "wire", "memory"]
     assert [row[:2] for row in rows[1:]] == [["1", "1"], ["2", "1"], ["4", "1"], ["8", "2"], ["12", "3"]]
     assert "100.0%" in rows[1]
@@ -54,14 +55,15 @@ def test_what_exchanges_cost_is_measured_with_this_machines_memory(capsys):
     server = ["simulate", DIGITS, "--ranks", "4", "--steps", "5", "--cores", "2", "parallel.mode=parameter_server"]
     assert main(server) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"exchanges by messages: \S+ .?s more of a rank(, \S+ .?s of a server)?", lines[3])
+    time = r"\S+ .?s"
+    assert re.fullmatch(rf"exchanges of ranks with a core each: {time} more of a rank(, {time} of a server)?", lines[3])
     assert lines[4].startswith("exchanges of 2 ranks that take turns on a core: ")
     assert "not measured" not in lines[3] + lines[4]
     simulate("--ranks", "4", "--cores", "2", "--steps", "5", "parallel.mode=parameter_server")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[3] == "exchanges by messages: not measured; short steps will take longer than this"
+    assert lines[3] == "exchanges of ranks with a core each: not measured; short steps will take longer than this"
     assert lines[4].endswith("take turns on a core: not measured; short steps will take longer than this")
-    simulate("--ranks", "4", "--steps", "5")
+    simulate("--ranks", "1", "--steps", "5")
     assert "exchanges" not in capsys.readouterr().out
 
 

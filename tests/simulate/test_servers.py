@@ -63,6 +63,16 @@ def test_on_a_node_both_ends_work_for_a_message():
     assert found.samples_per_second == pytest.approx(32 / (1e-5 + 2e-3 + 2 * copy + 1e-4), rel=0.02)
 
 
+@pytest.mark.parametrize("mode", ["parameter_server", "backup_workers"])
+def test_workers_that_wait_leave_the_server_their_cores(mode):
+    busy = profile(nbytes=0, compute=1e-6, update=1e-3)  # of a server that all wait for
+    crowded, free = (run(busy, machine(9, cores=cores), mode=mode, steps=80) for cores in (3, 9))
+    assert crowded.step_seconds == pytest.approx(free.step_seconds, rel=0.02)
+    own = profile(nbytes=0, compute=1e-3)  # of workers that wait for nobody
+    crowded, free = (run(own, machine(9, cores=cores), mode=mode, steps=80) for cores in (3, 9))
+    assert crowded.step_seconds == pytest.approx(3 * free.step_seconds, rel=0.02)
+
+
 def test_staleness_is_what_others_did_meanwhile():
     found = run(profile(nbytes=0), machine(9), mode="parameter_server", steps=100)
     assert found.staleness == {7: sum(found.staleness.values())}  # in turn, all are as fast

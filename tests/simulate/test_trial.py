@@ -10,7 +10,7 @@ from paraflow.simulate import trial
 from paraflow.simulate.model import Link, Memory
 from paraflow.simulate.profile import Compression, Overhead
 from paraflow.simulate.ranks import run_ranks
-from paraflow.simulate.servers import busy
+from paraflow.simulate.servers import at_work, busy
 from paraflow.simulate.trial import Trial, overhead_of
 
 from .cases import Machine, Parallel, machine, profile, run
@@ -42,8 +42,10 @@ def test_with_the_overhead_the_ranks_take_what_the_trial_took(table, ranks):
     # Small enough that the server of four ranks is not what all wait for: then their own overhead could not be found.
     own = profile(nbytes=1000, update=1e-5, compression=TOPK if "compress" in table else None)
     serves = table["mode"] in ("parameter_server", "backup_workers")
-    push = busy(own, here, Parallel(**table)) + 1e-5 if serves else 0.0
-    with_server = Overhead(0.0, 1e-5 / here.crowding[0])
+    alone = run(own, here, steps=200, **table)
+    working = at_work(here, 1, alone.wait_seconds / alone.step_seconds) if serves else here
+    push = busy(own, working, Parallel(**table)) + 1e-5 if serves else 0.0
+    with_server = Overhead(0.0, 1e-5 / working.crowding[0])
     without = run(replace(own, overheads={turns: with_server} if serves else {}), here, steps=200, **table).step_seconds
     trial = Trial(without + 5e-4, push)
     found = overhead_of(trial, own, here, Parallel(**table))

@@ -387,6 +387,30 @@ def a_node_has_one_copy_of_parameters_and_slots(comm: Communicator) -> None:
                 node.barrier()
 
 
+def the_ranks_of_a_node_divide_the_updates(comm: Communicator) -> None:
+    """Every parameter is cut into slices that make it up; ranks have as many elements, and their slots with them."""
+    with pf.Graph().as_default():
+        x, y, loss = regression((64, 40, 3))
+        train = pf.train.AdamOptimizer(0.01).minimize(loss)
+        with pf.Session(strategy=AllReduce(comm)) as session:
+            session.run(pf.global_variables_initializer())
+            session.run(train, {x: np.ones((2, 20)), y: np.ones((2, 3))})
+            store, exchange = session.store, session.context.exchange
+            parameters = {name: store[name].size for name, spec in store.specs.items() if spec.trainable}
+            names = [*parameters, *(name for name, spec in store.specs.items() if spec.slot_of)]
+            assert len(names) == 3 * len(parameters)
+            slices = [exchange.cut(names, lane) for lane in range(exchange.lanes)]
+            for of_a_rank in slices:
+                for name in names:
+                    assert of_a_rank[name] == of_a_rank[store.specs[name].owner]
+            for name, size in parameters.items():
+                ends = [of_a_rank[name] for of_a_rank in slices]
+                assert [0, *(high for _, high in ends)] == [*(low for low, _ in ends), size]
+            elements = [sum(high - low for low, high in map(s.__getitem__, parameters)) for s in slices]
+            line = 64  # elements, to which slices and the places of variables are rounded
+            assert max(elements) <= sum(parameters.values()) / exchange.lanes + line * len(parameters)
+
+
 def sums_over_nodes_begin_without_a_further_post(comm: Communicator) -> None:
     """As soon as all ranks of the node have posted a bucket, a rank that looks up from its work sends their sum on."""
     with pf.Graph().as_default():
@@ -450,6 +474,7 @@ CASES: list[Callable[[Communicator], None]] = [
     old_values_can_be_fetched_beside_an_update,
     different_learning_rates_are_refused,
     a_node_has_one_copy_of_parameters_and_slots,
+    the_ranks_of_a_node_divide_the_updates,
     sums_over_nodes_begin_without_a_further_post,
     a_rank_looks_up_between_steps_where_there_are_several_nodes,
 ]
