@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
 import os
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 from paraflow.comm import world
-from paraflow.errors import ConfigError, DataError
+from paraflow.errors import DataError
 from paraflow.experiment.cli import Parser
 from paraflow.experiment.config import config_file, load_config
+from paraflow.experiment.pictures import check_picture, drawing
 from paraflow.experiment.schema import Config
 from paraflow.experiment.strategies import check_sizes, parts_of
 from paraflow.simulate.calibrate import measure_link, measure_memory
@@ -36,12 +34,13 @@ def main(argv: list[str]) -> int:
     Raises ConfigError for a faulty command line; ``--help`` raises SystemExit(0).
     """
     options = _parser().parse_intermixed_args(argv[1:])
-    if options.plot is not None and options.plot.suffix != ".svg":
-        raise ConfigError(f"--plot {options.plot}: it draws SVG, so name a file .svg")
     options.config = config_file(options.config)
     config = load_config(options.config, options.overrides)
     check_sizes(config, options.ranks)
-    communicator = world()
+    communicator, draw = world(), None
+    if options.plot is not None:
+        check_picture("--plot", options.plot, [".svg"], communicator)
+        draw = drawing("--plot", "paraflow.simulate.plot")
     link = options.link or measure_link(communicator)
     if communicator.rank:
         return 0  # it was needed for the wire only
@@ -62,9 +61,9 @@ def main(argv: list[str]) -> int:
     slow, factor = options.slow
     noise = Noise(profile.spread if options.noise is None else options.noise, slow, factor, options.seed)
     curve = scaling(profile, machine, config.parallel, noise, options.steps)
-    if options.plot is not None:
-        _plot_module().draw(curve, options.plot)
-    sys.stdout.write((as_json if options.json else as_text)(curve, profile, machine, noise) + "\n")
+    print((as_json if options.json else as_text)(curve, profile, machine, noise), flush=True)
+    if draw is not None:
+        draw(curve, options.plot)
     return 0
 
 
@@ -167,10 +166,3 @@ def _not_negative(text: str) -> float:
 def _slow(text: str) -> tuple[int, float]:
     count, _, factor = text.partition(":")
     return _count(count), _not_negative(factor)
-
-
-def _plot_module() -> ModuleType:
-    try:
-        return importlib.import_module("paraflow.simulate.plot")
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"--plot needs {error.name}: pip install 'paraflow[report]'") from error
