@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from paraflow.comm import world
-from paraflow.errors import DataError
+from paraflow.errors import ConfigError, DataError
 from paraflow.experiment.cli import Parser
 from paraflow.experiment.config import config_file, load_config
 from paraflow.experiment.pictures import check_picture, drawing
 from paraflow.experiment.schema import Config
-from paraflow.experiment.strategies import check_sizes, parts_of
+from paraflow.experiment.strategies import check_sizes, parts_of, workers_of
 from paraflow.simulate.calibrate import measure_link, measure_memory
 from paraflow.simulate.messages import measure_messages
 from paraflow.simulate.model import Link, Machine, Memory
@@ -37,6 +37,11 @@ def main(argv: list[str]) -> int:
     options.config = config_file(options.config)
     config = load_config(options.config, options.overrides)
     check_sizes(config, options.ranks)
+    slow, factor = options.slow
+    if slow > (workers := workers_of(config.parallel, options.ranks)):
+        raise ConfigError(
+            f"--slow {slow}:{factor:g}: more workers than --ranks {options.ranks} has, which is {workers}; name fewer"
+        )
     communicator, draw = world(), None
     if options.plot is not None:
         check_picture("--plot", options.plot, [".svg"], communicator)
@@ -58,7 +63,6 @@ def main(argv: list[str]) -> int:
         machine = replace(machine, memory=measure_memory(profile.nbytes))
         if communicator.size == 1:
             machine, profile = _with_trials(options, config, machine, profile)
-    slow, factor = options.slow
     noise = Noise(profile.spread if options.noise is None else options.noise, slow, factor, options.seed)
     curve = scaling(profile, machine, config.parallel, noise, options.steps)
     print((as_json if options.json else as_text)(curve, profile, machine, noise), flush=True)
@@ -138,7 +142,12 @@ def _parser() -> Parser:
         "--noise", type=_not_negative, help="sigma of the lognormal step times of each worker (default: as measured)"
     )
     parser.add_argument(
-        "--slow", type=_slow, default=(0, 1.0), metavar="COUNT:FACTOR", help="so many workers take so many times longer"
+        "--slow",
+        type=_slow,
+        default=(0, 1.0),
+        metavar="COUNT:FACTOR",
+        help="so many workers take so many times longer; in a row of fewer ranks as many, or all there are. Efficiency "
+        "is by a rank that is not slow, or by a slow one where all are, as in the row of 1 rank",
     )
     parser.add_argument("--steps", type=_count, default=200, help="steps to simulate (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the noise (default: %(default)s)")

@@ -155,6 +155,8 @@ def test_memory_is_measured():
         (["--ranks", "4", "--nodes", "2"], "give --link LATENCY,BANDWIDTH"),
         (["--ranks", "4", "--nodes", "2", "--link", "fast"], "--link 'fast' is not LATENCY,BANDWIDTH"),
         (["--ranks", "4", "--slow", "1:x"], "'x' is not a number from 0"),
+        (["--ranks", "7", "--slow", "9:4"], "--slow 9:4: more workers than --ranks 7 has, which is 7; name fewer"),
+        (["--ranks", "7", "--slow", "7:1.5", "parallel.mode=parameter_server"], "than --ranks 7 has, which is 6"),
         (["--ranks", "4", "--plot", "scaling.png"], "--plot scaling.png: it draws SVG, so name a file .svg"),
         (["--ranks", "4", "--plot", "/nowhere/a.svg"], "--plot /nowhere/a.svg: there is no folder /nowhere; make it"),
         (["--ranks", "4", "parallel.mode=alreduce"], "did you mean 'allreduce'?"),
