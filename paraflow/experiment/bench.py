@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -16,10 +17,13 @@ import numpy as np
 from paraflow.comm import Communicator
 from paraflow.errors import ConfigError
 from paraflow.experiment import timings
+from paraflow.experiment.pictures import check_picture, drawing
 from paraflow.experiment.sizes import parse_sizes, size_text
 
 _ONE_MEASUREMENT = 1 << 24  # bytes, of as many repetitions as that makes
 _MOST_REPETITIONS = 200
+
+PICTURES = (".svg", ".png", ".pdf")
 
 SIDES = {
     "exchange": "paraflow's exchange: gradients to updated parameters",
@@ -69,7 +73,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--sizes", default="1KiB..256MiB", metavar="LIST", help="FIRST..LAST, or sizes with commas (%(default)s)"
     )
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default: %(default)s)")
-    parser.add_argument("--plot", metavar="FILE", help="draw time and bandwidth by size (.svg, .png, .pdf)")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help=f"draw time and bandwidth by size ({', '.join(PICTURES)})"
+    )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON instead of the table")
 
 
@@ -80,7 +86,10 @@ def bench(options: argparse.Namespace, comm: Communicator) -> None:
         raise ConfigError(f"--rounds {options.rounds}: at least one")
     if comm.size == 1:
         raise ConfigError("bench allreduce: one rank exchanges nothing; start two or more with -n")
-    draw = _drawing() if options.plot else None
+    draw = None
+    if options.plot is not None:
+        check_picture("--plot", options.plot, PICTURES, comm)
+        draw = drawing("--plot", "paraflow.experiment.bench_picture")
     report = measure(comm, sizes, options.rounds)
     if comm.rank:
         return
@@ -139,11 +148,3 @@ def _sides(
         tensor = timings.tensor(buffer)
         sides["gloo"] = timings.repeated(lambda: distributed.all_reduce(tensor))
     return sides, exchange.close
-
-
-def _drawing() -> Callable[[Report, str], None]:
-    try:
-        from paraflow.experiment.bench_picture import draw
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"--plot needs matplotlib ({error}): pip install 'paraflow[report]'") from None
-    return draw

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import matplotlib
 from matplotlib.figure import Figure
 
@@ -11,7 +13,7 @@ from paraflow.experiment.sizes import size_text
 _STREAMED = {"exchange": ("tab:blue", "its bytes, streamed"), "allreduce": ("tab:orange", "its bytes, streamed")}
 
 
-def draw(report: Report, path: str) -> None:
+def draw(report: Report, path: Path) -> None:
     """Write the picture; the ending of ``path`` is its format."""
     sizes = list(report.seconds)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "paraflow"}):
@@ -33,4 +35,4 @@ def draw(report: Report, path: str) -> None:
             axes.grid(alpha=0.3)
         figure.suptitle(f"{report.ranks} ranks on {report.nodes} node{'s' * (report.nodes > 1)}")
         figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-        figure.savefig(path, metadata={"Date": None} if path.endswith(".svg") else None)
+        figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)

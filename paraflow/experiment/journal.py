@@ -49,13 +49,15 @@ class Journal:
       ``finish_seconds``: from its own last step until all were done; a server's ``pushes`` and the ``busy_seconds``
       that they took it.
       ``waiting_share`` is what waiting has cost, as a share of all ranks' time; ``straggler`` is the rank that has held
-      the others up, if one has, with its ``rank``, the ``waited_seconds`` of the others for it, their ``share`` and
-      its ``slowdown``: its time for a step, without communication, in medians of the other ranks'.
+      the others up, if one has, or whose gradients they did not wait for (`Straggler`), with its ``rank``, the
+      ``waited_seconds`` of the others for it, their ``share``, its ``slowdown``: its time for a step, without
+      communication, in medians of the other ranks'; and how many ``late_gradients`` were among its ``pushes``.
     """
 
     def __init__(
-        self, rank: int, directory: Path, total_steps: int, epochs: int | None, board: FileWriter | None = None
-    ) -> None:
+        self, rank: int, directory: Path, total_steps: int, epochs: int | None, log_every: int,
+        board: FileWriter | None = None,
+    ) -> None:  # fmt: skip
         self._directory = directory
         self._began = perf_counter()
         self._open = ExitStack()
@@ -64,7 +66,9 @@ class Journal:
         stream = sys.stdout if rank == 0 else None
         self._progress = self._open.enter_context(Progress(stream, total_steps, epochs))
         self._step = self._epoch = self._samples = 0
+        self._log_every = log_every
         self._trained: dict[str, float] = {}
+        self._trained_step = 0
         self._tested: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -80,10 +84,15 @@ class Journal:
         self._step, self._epoch, self._samples = step, epoch, samples
         self._progress.update(step=step, epoch=epoch, samples=samples, **self._values)
 
-    def trained(self, means: Mapping[str, float], **more: object) -> None:
-        """Record means over the samples since the last such record, and what else there is to say of that time."""
+    def trained(self, means: Mapping[str, float], newest: int, **more: object) -> None:
+        """Record means over the samples since the last such record, and what else there is to say of that time.
+
+        ``newest`` is the last step that they are of: before the present one where its worker has skipped some.
+        """
         # An asynchronous worker may have had no sample since the last record.
-        self._trained |= {name: mean for name, mean in means.items() if not math.isnan(mean)}
+        if known := {name: mean for name, mean in means.items() if not math.isnan(mean)}:
+            self._trained |= known
+            self._trained_step = newest
         self._write("train", {**means, **more})
 
     def remark(self, text: str) -> None:
@@ -120,7 +129,10 @@ class Journal:
         workers = [account for account in accounts if account["role"] == "worker"]
         seconds = max(account["seconds"] for account in workers)
         rate = sum(account["samples"] for account in workers) / seconds
-        values = ", ".join(formatted(name, value) for name, value in self._values.items())
+        trained, tested = (", ".join(map(formatted, v, v.values())) for v in (self._trained, self._tested))
+        if trained and self._trained_step <= self._step - self._log_every:
+            trained += f" (rank 0's own, step {self._trained_step})"
+        values = ", ".join(part for part in (trained, tested) if part)
         print(f"{self._step} steps in {seconds:.2f} s, {rate:.0f} samples/s: {values}")
         for remark in (*waits.remarks(), *remarks):
             print(remark)

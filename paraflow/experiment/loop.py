@@ -116,7 +116,10 @@ class _Run:
             unwritten = keep_meta_graph(directory / GRAPH_FILE, self.session.graph, self.saver.to_proto())
             remarks = [] if unwritten is None else [f"no {GRAPH_FILE}: {unwritten}"]
         board = self._board(directory)
-        with Journal(self.communicator.rank, directory, total_steps, self.config.train.epochs, board) as journal:
+        table = self.config.train
+        with Journal(
+            self.communicator.rank, directory, total_steps, table.epochs, table.log_every, board
+        ) as journal:
             for line in self.config.parallel.unused():
                 journal.remark(line)
             if left_out:
@@ -228,7 +231,7 @@ class _Worker:
             self._summarised = run.session.make_callable([*fetches, run.summaries], run.model.feeds)
         self._meter = Meter(list(values), self._group)
         self._log_every = run.config.train.log_every
-        self._step = self._recorded = self._samples = self._steps = 0
+        self._step = self._newest = self._recorded = self._samples = self._steps = 0
         self._first_step_at = 0.0
         self._epoch_seconds: list[float] = []
         self._began, self._paused = perf_counter(), 0.0
@@ -292,6 +295,7 @@ class _Worker:
             self._begun()
         self._samples += 0 if self._run.strategy.dropped else samples
         self._steps += 1
+        self._newest = self._step + 1
         self._step = self._run.strategy.next_step(self._step)
         # Of asynchronous workers it is taken that all are as far as this one.
         self._journal.step(self._step, epoch + 1, self._batches.seen(self._step))
@@ -341,7 +345,7 @@ class _Worker:
         }
         means, by_rank, held_up = self._meter.collect(list(own.values()), waited)
         more = {**dict(zip(own, by_rank, strict=True)), "held_up_seconds": held_up, **self._run.strategy.account()}
-        self._journal.trained(means, **more)
+        self._journal.trained(means, self._newest, **more)
 
     def _evaluate(self) -> None:
         began = perf_counter()

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from paraflow.comm import solo
 from paraflow.compiler.pipeline import STAGES
 from paraflow.compiler.plan import Plan
 from paraflow.errors import ConfigError
 from paraflow.experiment.cli import Parser
+from paraflow.experiment.pictures import check_picture
 from paraflow.experiment.run_directory import STEPS_FILE
 from paraflow.graph.rebuild import Program
 from paraflow.runtime.step_times import read_step_times
@@ -31,6 +33,8 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_intermixed_args(argv[1:])
     if options.format == "svg" and options.output is None:
         raise ConfigError("--format svg needs -o FILE.svg, as a picture is not for the terminal")
+    if options.output is not None:
+        check_picture("-o", options.output, [".svg"] if options.format == "svg" else [], solo())
     plans = _of_run(options) if options.run is not None else _compiled(options)
     target = options.run or options.target
     if options.number is not None and not 0 <= options.number < len(plans):

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
 import os
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 from paraflow.comm import world
 from paraflow.errors import ConfigError, DataError
 from paraflow.experiment.cli import Parser
 from paraflow.experiment.config import config_file, load_config
+from paraflow.experiment.pictures import check_picture, drawing
 from paraflow.experiment.schema import Config
-from paraflow.experiment.strategies import check_sizes, parts_of
+from paraflow.experiment.strategies import check_sizes, parts_of, workers_of
 from paraflow.simulate.calibrate import measure_link, measure_memory
 from paraflow.simulate.messages import measure_messages
 from paraflow.simulate.model import Link, Machine, Memory
@@ -36,12 +34,18 @@ def main(argv: list[str]) -> int:
     Raises ConfigError for a faulty command line; ``--help`` raises SystemExit(0).
     """
     options = _parser().parse_intermixed_args(argv[1:])
-    if options.plot is not None and options.plot.suffix != ".svg":
-        raise ConfigError(f"--plot {options.plot}: it draws SVG, so name a file .svg")
     options.config = config_file(options.config)
     config = load_config(options.config, options.overrides)
     check_sizes(config, options.ranks)
-    communicator = world()
+    slow, factor = options.slow
+    if slow > (workers := workers_of(config.parallel, options.ranks)):
+        raise ConfigError(
+            f"--slow {slow}:{factor:g}: more workers than --ranks {options.ranks} has, which is {workers}; name fewer"
+        )
+    communicator, draw = world(), None
+    if options.plot is not None:
+        check_picture("--plot", options.plot, [".svg"], communicator)
+        draw = drawing("--plot", "paraflow.simulate.plot")
     link = options.link or measure_link(communicator)
     if communicator.rank:
         return 0  # it was needed for the wire only
@@ -59,12 +63,11 @@ def main(argv: list[str]) -> int:
         machine = replace(machine, memory=measure_memory(profile.nbytes))
         if communicator.size == 1:
             machine, profile = _with_trials(options, config, machine, profile)
-    slow, factor = options.slow
     noise = Noise(profile.spread if options.noise is None else options.noise, slow, factor, options.seed)
     curve = scaling(profile, machine, config.parallel, noise, options.steps)
-    if options.plot is not None:
-        _plot_module().draw(curve, options.plot)
-    sys.stdout.write((as_json if options.json else as_text)(curve, profile, machine, noise) + "\n")
+    print((as_json if options.json else as_text)(curve, profile, machine, noise), flush=True)
+    if draw is not None:
+        draw(curve, options.plot)
     return 0
 
 
@@ -139,7 +142,12 @@ def _parser() -> Parser:
         "--noise", type=_not_negative, help="sigma of the lognormal step times of each worker (default: as measured)"
     )
     parser.add_argument(
-        "--slow", type=_slow, default=(0, 1.0), metavar="COUNT:FACTOR", help="so many workers take so many times longer"
+        "--slow",
+        type=_slow,
+        default=(0, 1.0),
+        metavar="COUNT:FACTOR",
+        help="so many workers take so many times longer; in a row of fewer ranks as many, or all there are. Efficiency "
+        "is by a rank that is not slow, or by a slow one where all are, as in the row of 1 rank",
     )
     parser.add_argument("--steps", type=_count, default=200, help="steps to simulate (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the noise (default: %(default)s)")
@@ -167,10 +175,3 @@ def _not_negative(text: str) -> float:
 def _slow(text: str) -> tuple[int, float]:
     count, _, factor = text.partition(":")
     return _count(count), _not_negative(factor)
-
-
-def _plot_module() -> ModuleType:
-    try:
-        return importlib.import_module("paraflow.simulate.plot")
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"--plot needs {error.name}: pip install 'paraflow[report]'") from error

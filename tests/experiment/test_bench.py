@@ -117,6 +117,9 @@ def test_bench_prints_a_table():
         (["allreduce", "--sizes", "1KB"], "'1KB' is not a size"),
         (["allreduce", "--sizes", "1KiB", "--rounds", "0"], "at least one"),
         (["broadcast"], "invalid choice: 'broadcast'"),
+        (["allreduce", "--plot", "/nowhere/a.svg"], "--plot /nowhere/a.svg: there is no folder /nowhere; make it, or "),
+        (["allreduce", "--plot", "a.foo"], "--plot a.foo: it draws SVG, PNG or PDF, so name a file .svg, .png or .pdf"),
+        (["allreduce", "--plot", "a"], "--plot a: it draws SVG, PNG or PDF, so name a file .svg, .png or .pdf"),
     ],
 )
 def test_bench_refuses(arguments, message):
@@ -127,8 +130,10 @@ def test_bench_refuses(arguments, message):
         assert word not in done.stderr
 
 
-def test_what_fails_can_be_run_again_as_it_was_typed():
-    typed = ["bench", "allreduce", "--sizes", "1KiB", "--rounds", "1", "-n", "2", "--plot", "/nowhere/bench.svg"]
+def test_what_fails_can_be_run_again_as_it_was_typed(tmp_path):
+    full = tmp_path / "full.svg"
+    full.symlink_to("/dev/full")
+    typed = ["bench", "allreduce", "--sizes", "1KiB", "--rounds", "1", "-n", "2", "--plot", str(full)]
     done = paraflow(*typed)
     assert done.returncode == 1
     assert done.stderr.endswith(f"run again: paraflow {' '.join(typed)}\n")

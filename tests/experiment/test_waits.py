@@ -1,5 +1,7 @@
 """What a run says of stragglers: accounts made up, and real runs with a slow rank."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -113,6 +115,43 @@ def test_who_is_clearly_slow_is_named():
     assert waits.straggler.slowdown == pytest.approx(1.2)
 
 
+def pushing(late: int, pushes: int, *account: object) -> dict[str, object]:
+    return {**worker(*account, steps=pushes), "late_gradients": late, "pushes": pushes}
+
+
+def test_a_worker_for_which_nobody_waits_is_named_by_its_late_gradients():
+    """Ranks 0 and 2 wait for each other 1 s of 10; rank 1 takes 0.4 s for a step where they take 0.16 and 0.2."""
+    others = pushing(1, 50, 10, 2, {2: 1.0}), pushing(0, 50, 10, 0, {})
+    waits = Waits([others[0], pushing(18, 20, 10, 2, {}), others[1]])
+    found = waits.straggler
+    assert (found.rank, found.late_gradients, found.pushes, found.waited_seconds) == (1, 18, 20, 0.0)
+    assert found.slowdown == pytest.approx(0.4 / 0.18)
+    sentence, *table = waits.remarks()
+    assert sentence == (
+        "rank 1 was left behind: 18 of its 20 gradients came when their step was closed; its steps took 2.2 times the "
+        "median of the others'"
+    )
+    assert len(table) == 4
+    quick = Waits([pushing(0, 50, 10, 0, {}), pushing(18, 20, 10, 0, {}), pushing(0, 50, 10, 0, {})])
+    assert quick.noteworthy
+    assert quick.straggler.rank == 1
+    assert len(quick.remarks()) == 1, "nobody waited"
+
+
+def test_one_may_be_left_behind_and_another_be_waited_for():
+    quick = pushing(0, 50, 10, 6, {2: 5.0})
+    waits = Waits([quick, pushing(18, 20, 10, 0, {}), pushing(1, 50, 10, 0, {}), quick])
+    assert waits.straggler.rank == 1
+    assert [sentence.partition(":")[0] for sentence in waits.remarks()[:2]] == [
+        "rank 1 was left behind", "rank 2 held the others up",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("late", [[10, 24, 8], [40, 40, 3], [1, 20, 0], [0, 0, 0]])
+def test_nobody_is_named_where_gradients_are_late_by_turns(late):
+    assert Waits([pushing(n, 50, 10, 0, {}) for n in late]).straggler is None
+
+
 def test_many_ranks_have_a_sentence_and_a_picture(tmp_path):
     ranks = 40
     waits = Waits([worker(10, 5, {17: 5.0}) for _ in range(17)] + [worker(10, 5, {17: 5.0})] * (ranks - 17))
@@ -149,6 +188,28 @@ def test_a_run_names_its_slow_rank(tmp_path, memory):
     picture = (run.results.directory / "waits.svg").read_text()
     assert "who waited for whom" in picture
     assert "rank 1 held the others up: they waited" in picture
+
+
+def test_backup_workers_name_the_one_that_is_left_behind(tmp_path):
+    run = straggle(tmp_path, "parallel.mode=backup_workers", ranks=5)
+    end = run.results.end
+    late, pushes = end["straggler"]["late_gradients"], end["straggler"]["pushes"]
+    assert end["straggler"]["rank"] == 1
+    assert end["straggler"]["slowdown"] > 2
+    assert (late, pushes) == (end["ranks"][1]["late_gradients"], end["ranks"][1]["pushes"])
+    sentence = f"rank 1 was left behind: {late} of its {pushes} gradients came when their step was closed; "
+    assert f"\n{sentence}" in run.out
+    assert "for no one in particular" not in run.out
+    assert sentence in (run.results.directory / "waits.svg").read_text()
+    assert "rank 0's own" not in run.out
+
+
+def test_a_loss_of_long_ago_says_of_which_step_it_is(tmp_path):
+    """Rank 0 trains on its first batch while the others take all steps."""
+    run = straggle(tmp_path, "parallel.mode=backup_workers", "data.options.slow_rank=0", factor=400.0, ranks=5)
+    (summary,) = (line for line in run.out.splitlines() if line.startswith(f"{STEPS} steps in "))
+    step = int(re.search(r" \(rank 0's own, step (\d+)\), test loss ", summary)[1])
+    assert step <= STEPS - 10
 
 
 def test_an_asynchronous_run_names_the_rank_for_which_the_others_waited_at_its_end(tmp_path):

@@ -212,7 +212,8 @@ def test_a_script_s_error_passes_through_and_its_end_does_not(tmp_path):
         (["--run", "/nowhere"], "--run /nowhere: no steps.json there, which a run leaves that is traced: run it with"),
         ([DIGITS, "--run", "/nowhere"], "leave out CONFIG, --plan, --pass and --time"),
         ([DIGITS, "model.layer=[1]"], "unknown key; did you mean 'layers'"),
-        ([DIGITS, "--format", "dot", "-o", "/nowhere/x.dot"], "-o /nowhere/x.dot: "),
+        ([DIGITS, "--format", "dot", "-o", "/nowhere/x.dot"], "-o /nowhere/x.dot: there is no folder /nowhere; make "),
+        (["missing.toml", "--format", "svg", "-o", "plan.png"], "-o plan.png: it draws SVG, so name a file .svg"),
     ],
 )
 def test_a_faulty_command_line_is_a_configuration_error(arguments, message):

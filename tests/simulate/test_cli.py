@@ -157,7 +157,10 @@ def test_memory_is_measured():
         (["--ranks", "4", "--nodes", "2"], "give --link LATENCY,BANDWIDTH"),
         (["--ranks", "4", "--nodes", "2", "--link", "fast"], "--link 'fast' is not LATENCY,BANDWIDTH"),
         (["--ranks", "4", "--slow", "1:x"], "'x' is not a number from 0"),
-        (["--ranks", "4", "--plot", "scaling.png"], "it draws SVG"),
+        (["--ranks", "7", "--slow", "9:4"], "--slow 9:4: more workers than --ranks 7 has, which is 7; name fewer"),
+        (["--ranks", "7", "--slow", "7:1.5", "parallel.mode=parameter_server"], "than --ranks 7 has, which is 6"),
+        (["--ranks", "4", "--plot", "scaling.png"], "--plot scaling.png: it draws SVG, so name a file .svg"),
+        (["--ranks", "4", "--plot", "/nowhere/a.svg"], "--plot /nowhere/a.svg: there is no folder /nowhere; make it"),
         (["--ranks", "4", "parallel.mode=alreduce"], "did you mean 'allreduce'?"),
         (["--ranks", "4", "parallel.mode=single"], "parallel.mode = 'single' is for one process"),
         (["--ranks", "100"], "data.batch_size = 64, but 100 of 100 ranks share out each batch"),
@@ -171,6 +174,25 @@ def test_what_cannot_be_is_refused(arguments, message):
     with pytest.raises(ConfigError) as caught:
         simulate(*arguments)
     assert message in str(caught.value)
+
+
+def test_a_plot_is_refused_before_anything_is_measured(monkeypatch):
+    def no_time(*_):
+        raise AssertionError("measured")
+
+    monkeypatch.setattr("paraflow.simulate.cli.measure", no_time)
+    with pytest.raises(ConfigError, match="there is no folder /nowhere"):
+        simulate("--ranks", "2", "--plot", "/nowhere/a.svg")
+    with pytest.raises(AssertionError, match="measured"):
+        simulate("--ranks", "2")
+
+
+def test_a_plot_that_cannot_be_written_in_the_end_costs_no_result(capsys, tmp_path):
+    full = tmp_path / "full.svg"
+    full.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        simulate("--ranks", "2", "--steps", "5", "--noise", "0", "--plot", str(full))
+    assert capsys.readouterr().out.startswith("allreduce on 2 ranks; ")
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch, tmp_path):

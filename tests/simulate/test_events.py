@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from paraflow.compiler.options import BUCKET_BYTES
+from paraflow.experiment.schema import Parallel
 from paraflow.parallel.gossip import neighbours
 from paraflow.simulate.events import _partners
 from paraflow.simulate.model import all_reduce, ring_all_reduce, world_all_gather, world_all_reduce
 from paraflow.simulate.noise import Noise
-from paraflow.simulate.predict import MODES
+from paraflow.simulate.predict import MODES, scaling
 from paraflow.simulate.profile import Bucket, Compression, Overhead, Profile, Statistic
 
 from .cases import LINK, machine, profile, run
@@ -240,3 +241,11 @@ def test_noise_is_the_same_for_a_seed_and_a_worker():
     assert run(profile(), machine(8), one) != run(profile(), machine(8), other)
     np.testing.assert_array_equal(one.factors(10, 16)[:, :4], one.factors(10, 4))
     assert np.log(one.factors(2000, 8)).std() == pytest.approx(0.2, rel=0.05)
+
+
+def test_slow_workers_are_in_every_row_and_efficiency_is_by_the_others_where_there_are_any():
+    """Two workers are slow, which in the rows of 1 and 2 ranks are all."""
+    rows = scaling(profile(nbytes=0), machine(4), Parallel(), Noise(slow=2, factor=5.0), 40)
+    assert [one.ranks for one in rows] == [1, 2, 4]
+    assert [one.step_seconds for one in rows] == pytest.approx([5e-3] * 3, rel=0.1)
+    assert [one.efficiency for one in rows] == pytest.approx([1, 1, 1 / 5], rel=0.1)
