@@ -195,13 +195,13 @@ def own_statistics_leave_all_ranks_with_one_average(comm: Communicator) -> None:
 
 def every_mode_keeps_moving_averages(comm: Communicator) -> None:
     """Ranks whose batches are alike, but for noise: whatever the mode, the averages end at those of the data."""
-    compress = pf.parallel.compression.TopK(ratio=0.1)
+    topk = functools.partial(pf.parallel.compression.TopK, ratio=0.1)
     modes: list[Callable[[], Any]] = [
-        lambda: AllReduce(comm, compress=compress),
-        lambda: LocalSGD(comm, period=4, compress=compress),
+        lambda: AllReduce(comm, compress=topk()),
+        lambda: LocalSGD(comm, period=4, compress=topk()),
         lambda: EASGD(comm, period=4),
         lambda: Gossip(comm, period=2),
-        lambda: ParameterServer(comm, delay_compensation=100.0, compress=compress),
+        lambda: ParameterServer(comm, delay_compensation=100.0, compress=topk()),
         lambda: ParameterServer(comm, staleness=0),
         *([lambda: BackupWorkers(comm)] if comm.size > 2 else []),
     ]
