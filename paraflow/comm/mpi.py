@@ -52,7 +52,6 @@ _ONE_ROUND_BYTES = 2**14
 _IN_FLIGHT = 0.5  # seconds that messages of a rank may take which has left
 
 
-
 def connect(claim: Claim) -> Communicator:
     """Initialise MPI and return the world it shows, after checking it against the launcher's claim; collective.
 
