@@ -55,7 +55,7 @@ class Exchange:
     ``algorithm`` sums buckets over nodes; it may change between steps, on all ranks alike.
     """
 
-    def __init__(self, comm: Communicator, store: VariableStore, algorithm: Algorithm) -> None:
+    def __init__(self, comm: Communicator, store: VariableStore, algorithm: Algorithm = "mpi") -> None:
         self.comm = comm
         self.algorithm = algorithm
         self.waits: dict[int, float] = {}
