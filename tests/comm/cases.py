@@ -6,11 +6,12 @@ Each rank knows what the others hold, so it computes what it expects without the
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from paraflow.comm import ANY, Communicator
+from paraflow.comm import ANY, Communicator, Request
 from paraflow.errors import InvalidArgumentError, RankEnded, RanksDisagree
 from paraflow.graph.dtypes import as_dtype
 
@@ -148,22 +149,30 @@ def iallreduce_in_flight_together(comm: Communicator) -> None:
     np.testing.assert_array_equal(tops, np.full(3, comm.size - 1))
 
 
+def iallreduce_last_on_rank_0(comm: Communicator, sums: np.ndarray, meanwhile: Callable[[Request], None]) -> Request:
+    """The request, which on rank 0 is made only when all others have done with theirs what they do ``meanwhile``."""
+    if comm.rank == 0:
+        for other in range(1, comm.size):
+            comm.recv(np.empty(1), other, 7)
+        return comm.iallreduce(sums)
+    request = comm.iallreduce(sums)
+    meanwhile(request)
+    comm.send(np.zeros(1), 0, 7)
+    return request
+
+
 def a_wait_for_an_iallreduce_can_be_given_up_and_taken_up_again(comm: Communicator) -> None:
     """Rank 0 takes part only when all others have had something to do meanwhile, which ended their waits."""
 
     def given_up() -> None:
         raise KeyError("given up")
 
-    sums = np.full(70_000, comm.rank + 1.0)
-    if comm.rank == 0:
-        for other in range(1, comm.size):
-            comm.recv(np.empty(1), other, 7)
-        request = comm.iallreduce(sums)
-    else:
-        request = comm.iallreduce(sums)
+    def give_up(request: Request) -> None:
         with pytest.raises(KeyError, match="given up"):
             request.wait(given_up)
-        comm.send(np.zeros(1), 0, 7)
+
+    sums = np.full(70_000, comm.rank + 1.0)
+    request = iallreduce_last_on_rank_0(comm, sums, give_up)
     seen: list[int] = []
     request.wait(lambda: seen.append(1))
     request.wait(given_up)
@@ -257,14 +266,11 @@ def messages_are_taken_when_they_come(comm: Communicator) -> None:
 def a_look_at_an_iallreduce_does_not_wait(comm: Communicator) -> None:
     """Rank 0 takes part only when all others have looked."""
     sums = np.full(70_000, comm.rank + 1.0)
-    if comm.rank == 0:
-        for other in range(1, comm.size):
-            comm.recv(np.empty(1), other, 7)
-        request = comm.iallreduce(sums)
-    else:
-        request = comm.iallreduce(sums)
+
+    def look(request: Request) -> None:
         assert not request.test()
-        comm.send(np.zeros(1), 0, 7)
+
+    request = iallreduce_last_on_rank_0(comm, sums, look)
     while not request.test():
         pass
     np.testing.assert_array_equal(sums, np.full(70_000, comm.size * (comm.size + 1) / 2))
