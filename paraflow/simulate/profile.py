@@ -94,6 +94,7 @@ class Compression:
 class Overhead:
     """What one exchange costs its ranks' cores beyond the bytes, messages and updates of the model, in seconds.
 
+    Less than nothing where ranks were faster than the model.
     ``worker``: a worker for a push and its answer, whatever the number of servers; a rank for a round of gossip with
     one neighbour, for an averaging, or for an all-reduce. ``server``: each server for a push.
     """
@@ -155,7 +156,7 @@ class Profile:
         part = (most - low) / (high - low)
 
         def between(a: float, b: float) -> float:
-            return max(a + part * (b - a), 0.0)
+            return max(a + part * (b - a), min(a, b))
 
         return Overhead(
             between(known[low].worker, known[high].worker), between(known[low].server, known[high].server)

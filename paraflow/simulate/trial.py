@@ -32,6 +32,7 @@ _SECONDS = 0.7  # of training, as the model has it
 _WINDOWS = 10  # of the trial's steps, each timed by itself; the first has the start of the run in it
 _STEPS = 200  # to simulate
 _HALVINGS = 16  # of the interval in which a worker's overhead lies
+_MOST_OFF = 0.5  # of a rank's work, by which a trial may be faster than the model
 _NO_END = 1 << 40  # epochs
 
 
@@ -71,7 +72,8 @@ def measure_overhead(arguments: Sequence[str], config: Config, profile: Profile,
 def overhead_of(trial: Trial, profile: Profile, here: Machine, table: Parallel) -> Overhead:
     """What ``trial`` has beyond a push, and then beyond a step, as the model has them.
 
-    What is not the server's is the worker's: as much as the model's step needs to be as long as the trial's. A server's
+    What is not the server's is the worker's: as much as the model's step needs to be as long as the trial's, or less
+    than nothing where the trial was faster, as the profile can come from a slow moment of the machine. A server's
     pushes take no longer together than a step does: they are timed by their mean, which has a busy machine's worst
     moments in it, and the step by a median.
     """
@@ -82,8 +84,8 @@ def overhead_of(trial: Trial, profile: Profile, here: Machine, table: Parallel) 
         working = at_work(here, table.servers, model.wait_seconds / model.step_seconds)
         server = max(push - busy(profile, working, table), 0.0) / float(working.crowding[-1])
     beyond = trial.step - _step(profile, here, table, Overhead(0.0, server))
-    low, high = 0.0, max(beyond, 0.0) * interval(table)
-    for _ in range(_HALVINGS if high else 0):
+    low, high = sorted((0.0, max(beyond * interval(table), -_MOST_OFF * profile.work)))
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         longer = _step(profile, here, table, Overhead(middle, server)) > trial.step
         low, high = (low, middle) if longer else (middle, high)

@@ -34,10 +34,11 @@ TABLES = [
 ]
 
 
+@pytest.mark.parametrize("beyond", [5e-4, -2e-5])
 @pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize("table", TABLES, ids=str)
-def test_with_the_overhead_the_ranks_take_what_the_trial_took(table, ranks):
-    """Two ranks with a core each, and four on two cores."""
+def test_with_the_overhead_the_ranks_take_what_the_trial_took(table, ranks, beyond):
+    """Two ranks with a core each, and four on two cores; slower than the model, and faster."""
     here, turns = replace(HERE, ranks=ranks), ranks // 2
     # Small enough that the server of four ranks is not what all wait for: then their own overhead could not be found.
     own = profile(nbytes=1000, update=1e-5, compression=TOPK if "compress" in table else None)
@@ -47,7 +48,7 @@ def test_with_the_overhead_the_ranks_take_what_the_trial_took(table, ranks):
     push = busy(own, working, Parallel(**table)) + 1e-5 if serves else 0.0
     with_server = Overhead(0.0, 1e-5 / working.crowding[0])
     without = run(replace(own, overheads={turns: with_server} if serves else {}), here, steps=200, **table).step_seconds
-    trial = Trial(without + 5e-4, push)
+    trial = Trial(without + beyond, push)
     found = overhead_of(trial, own, here, Parallel(**table))
     if serves:
         assert found.server == pytest.approx(with_server.server)
@@ -86,9 +87,17 @@ def test_pushes_take_no_longer_than_the_step_that_they_are_in():
     assert found.server == pytest.approx(1e-2 - busy(profile(), HERE, table))
 
 
-def test_a_trial_that_was_faster_than_the_model_costs_nothing():
+def test_a_trial_takes_off_no_more_than_half_a_rank_s_work():
     found = overhead_of(Trial(1e-4, 1e-9), profile(), HERE, Parallel(mode="parameter_server"))
-    assert found == Overhead(0.0, 0.0)
+    assert found.server == 0
+    assert found.worker == pytest.approx(-0.5 * profile().work, rel=1e-3)
+
+
+def test_that_a_rank_was_faster_than_the_model_is_not_due_to_its_neighbours():
+    faster = profile(overheads={1: Overhead(-1e-4)})
+    for topology in ("ring", "random", "complete"):
+        steps = [run(one, machine(8), mode="gossip", topology=topology).step_seconds for one in (profile(), faster)]
+        assert steps[0] - steps[1] == pytest.approx(1e-4)
 
 
 @pytest.fixture
