@@ -28,7 +28,6 @@ START_SECONDS = 120
 ORDER_SECONDS = 900
 QUIET_SECONDS = 0.3
 QUIET_SHARE = 0.05  # of the cores' time
-PROBES, PROBE_COUNT = 100, 20_000  # sums, and of how many numbers: about 50 ms on a core
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
@@ -186,22 +185,6 @@ def processor_time() -> tuple[int, int]:
         ticks = [int(field) for field in file.readline().split()[1:]]
     idle, waiting = ticks[3:5]
     return sum(ticks) - idle - waiting, sum(ticks)
-
-
-def core_seconds() -> float:
-    """What a piece of work takes on a core, on average over those of this process: it tells how fast they are now.
-
-    A core may be a thread of one that another guest of the hardware uses too, which no clock of this system tells.
-    """
-    cores, times = os.sched_getaffinity(0), []
-    for core in cores:
-        os.sched_setaffinity(0, {core})
-        start = time.perf_counter()
-        for _ in range(PROBES):
-            sum(range(PROBE_COUNT))
-        times.append(time.perf_counter() - start)
-    os.sched_setaffinity(0, cores)
-    return sum(times) / len(times) / PROBES
 
 
 def ratios(values: Sequence[float], base: Sequence[float]) -> list[float]:

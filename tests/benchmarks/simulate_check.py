@@ -2,11 +2,10 @@
 
 Each round predicts and runs every case once, the two right after each other, with one BLAS thread a rank. With
 --megabits the ranks run on two hosts, made of namespaces of this machine (root), whose wire is throttled to that; it is
-measured by messages between them. The table gives medians of the rounds, the error of one against the other, and by
-which factor the rounds lie apart: a prediction cannot be better than real runs agree. A prediction or a run beside
-which others took more of the cores than --disturbed is made again, twice at most, and the least disturbed counts. These
-others are programs (on one host), and guests of the same hardware, beside whom the cores take longer than at best for a
-piece of work before the run and after it.
+measured by messages between them. The table gives medians of the rounds, and by which factor the rounds lie apart: a
+prediction cannot be better than real runs agree. Its error is the median of the rounds' errors, since guests of the
+same hardware slow cores down by half for a while, and then mostly both. On one host a prediction or a run beside which
+other programs took more of the cores than --disturbed is made again, twice at most, and the least disturbed counts.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from typing import Any
 from harness import (
     HERE,
     await_quiet,
-    core_seconds,
     machine,
     median,
     paraflow_command,
@@ -106,7 +104,8 @@ def main() -> int:
         sides_seconds = [[pair[i] for pair in pairs] for i in (0, 1)]
         prediction, real = map(median, sides_seconds)
         spreads = [f"{max(seconds) / min(seconds):.2f}" for seconds in sides_seconds]
-        cells = f"{prediction * 1e3:.3f}", spreads[0], f"{real * 1e3:.3f}", spreads[1], f"{prediction / real - 1:+.0%}"
+        error = median([one / other for one, other in pairs]) - 1
+        cells = f"{prediction * 1e3:.3f}", spreads[0], f"{real * 1e3:.3f}", spreads[1], f"{error:+.0%}"
         rows.append([*name.split(), *cells])
     print(table(rows, ["model", "mode", "ranks", "predicted ms", "spread", "measured ms", "spread", "error"]))
     write_json(options.json, {"machine": machine(), "seconds": found})
@@ -123,29 +122,24 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--modes", type=names, default=["allreduce"], help=f"of {','.join(MODES)} (default: allreduce)")
     parser.add_argument("--seconds", type=float, default=3, help="of a run, about (default: %(default)s)")
     parser.add_argument("--megabits", type=float, help="million bits a second between two hosts (default: one host)")
-    parser.add_argument("--disturbed", type=float, default=0.1, metavar="SHARE",
-                        help="of the cores' time, that others may take beside a run (default: %(default)s)")
+    parser.add_argument("--disturbed", type=float, default=0.03, metavar="SHARE",
+                        help="of the cores' time, that other programs may take beside a run (default: %(default)s)")
     rounds_options(parser, rounds=3)
     return parser.parse_args()
 
 
-BEST: list[float] = []  # the seconds of a piece of work on a core, when that was fastest
-
-
 def undisturbed(side: Callable[[], float], options: argparse.Namespace) -> float:
-    """What ``side`` returns: of at most three tries the one beside which others took least of the cores."""
+    """What ``side`` returns: of at most three tries the one beside which other programs took least."""
+    if options.megabits:  # what runs on the hosts are not children of this process
+        await_quiet(options.patience)
+        return side()
     tries: list[tuple[float, float]] = []
     while not tries or (len(tries) < TRIES and min(tries)[0] > options.disturbed):
         await_quiet(options.patience)
-        probes = [core_seconds()]
         began, before = time.monotonic(), foreign_seconds()
         seconds = side()
         share = (foreign_seconds() - before) / (time.monotonic() - began) / (os.cpu_count() or 1)
-        probes.append(core_seconds())
-        BEST[:] = [min(BEST + probes)]
-        if options.megabits:  # what runs on the hosts are not children of this process
-            share = 0.0
-        tries.append((share + 1 - BEST[0] / (sum(probes) / 2), seconds))
+        tries.append((share, seconds))
     return min(tries)[1]
 
 
