@@ -95,7 +95,8 @@ def _with_trials(
     found = {}
     for ranks, on_cores in trials:
         here = Machine(ranks, 1, on_cores, machine.memory, messages=messages)
-        found[ranks / on_cores] = measure_overhead([options.config, *options.overrides], config, profile, here)
+        arguments = [options.config, *options.overrides]
+        found[ranks / on_cores] = measure_overhead(arguments, config, options.ranks, profile, here)
     return machine, replace(profile, overheads={n: one for n, one in found.items() if one is not None})
 
 

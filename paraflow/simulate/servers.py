@@ -202,7 +202,7 @@ def busy(profile: Profile, machine: Machine, table: Parallel) -> float:
             server.apply(0)
         server.answer(near=True)
     if closing:
-        server.apply(workers)
+        server.apply(workers - (table.backup if table.mode == "backup_workers" else 0))
     return server.core / workers
 
 

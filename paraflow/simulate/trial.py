@@ -19,7 +19,7 @@ import numpy as np
 
 from paraflow.experiment.metrics import read_metrics
 from paraflow.experiment.schema import Config, Parallel
-from paraflow.experiment.strategies import workers_of
+from paraflow.experiment.strategies import parts_of, workers_of
 from paraflow.simulate.events import interval
 from paraflow.simulate.model import Machine
 from paraflow.simulate.noise import Noise
@@ -28,7 +28,7 @@ from paraflow.simulate.profile import Overhead, Profile
 from paraflow.simulate.ranks import run_ranks
 from paraflow.simulate.servers import at_work, busy
 
-_SECONDS = 0.7  # of training, as the model has it
+_SECONDS = 1.5  # of training, as the model has it: Linux takes a part of it to share ranks out to cores
 _WINDOWS = 10  # of the trial's steps, each timed by itself; the first has the start of the run in it
 _STEPS = 200  # to simulate
 _HALVINGS = 16  # of the interval in which a worker's overhead lies
@@ -44,13 +44,17 @@ class Trial:
     push: float
 
 
-def measure_overhead(arguments: Sequence[str], config: Config, profile: Profile, here: Machine) -> Overhead | None:
+def measure_overhead(
+    arguments: Sequence[str], config: Config, ranks: int, profile: Profile, here: Machine
+) -> Overhead | None:
     """The overhead of the mode of ``config``, which the command line's ``arguments`` say: CONFIG.toml key=value ...
 
-    ``here`` is a part of this node, with the trial's ranks, and ``profile`` that of a worker's step. None where the
-    ranks cannot train (their batches need more samples than there are, say, or no ranks can be started).
+    ``here`` is a part of this node, with the trial's ranks, and ``profile`` that of a worker's step, one of ``ranks``.
+    None where the trial's ranks cannot train (their batches need more samples than there are, say, or no ranks can be
+    started).
     """
-    few: dict[str, object] = {"servers": 1, "backup": 0, "warmup": 0, "compress_warmup": 0}
+    backup = _backup(config.parallel, here.ranks, ranks)
+    few: dict[str, object] = {"servers": 1, "backup": backup, "warmup": 0, "compress_warmup": 0}
     table = config.parallel.model_copy(update=few)
     lone = replace(profile, shares=(1.0,), tried={})
     every = interval(table)
@@ -58,7 +62,7 @@ def measure_overhead(arguments: Sequence[str], config: Config, profile: Profile,
     keys = {
         **{f"parallel.{key}": value for key, value in few.items()},
         "parallel.autotune": "false",
-        "data.batch_size": profile.samples * workers_of(table, here.ranks),
+        "data.batch_size": profile.samples * parts_of(table, here.ranks),
         "data.last": "drop",
         "train.steps": _WINDOWS * window,
         "train.epochs": _NO_END,
@@ -67,6 +71,11 @@ def measure_overhead(arguments: Sequence[str], config: Config, profile: Profile,
     }
     trial = _run([*arguments, *(f"{key}={value}" for key, value in keys.items())], here)
     return None if trial is None else overhead_of(trial, lone, here, table)
+
+
+def _backup(table: Parallel, trial_ranks: int, ranks: int) -> int:
+    """The workers that a step of the trial does not wait for: the same part of them, rounded down."""
+    return table.backup * (trial_ranks - 1) // (ranks - 1) if table.mode == "backup_workers" else 0
 
 
 def overhead_of(trial: Trial, profile: Profile, here: Machine, table: Parallel) -> Overhead:

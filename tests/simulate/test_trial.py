@@ -56,6 +56,18 @@ def test_with_the_overhead_the_ranks_take_what_the_trial_took(table, ranks, beyo
     assert predicted == pytest.approx(trial.step, rel=1e-4)
 
 
+@pytest.mark.parametrize("late", ["drop", "add"])
+def test_backup_workers_take_what_the_trial_took(late):
+    """Three that train, of which a step does not wait for one."""
+    here, own = replace(HERE, ranks=4), profile(nbytes=1000, update=1e-5)
+    table = {"mode": "backup_workers", "backup": 1, "late": late}
+    for beyond in (5e-4, -2e-5):
+        trial = Trial(run(own, here, steps=200, **table).step_seconds + beyond, 1e-6)
+        found = overhead_of(trial, own, here, Parallel(**table))
+        predicted = run(replace(own, overheads={2: found}), here, steps=200, **table).step_seconds
+        assert predicted == pytest.approx(trial.step, rel=1e-4)
+
+
 def test_a_push_keeps_the_server_for_as_long_as_saturated_ones_do():
     # 8 workers of its node, which never let it wait.
     own, near = profile(update=1e-4, overheads={1: OVERHEAD}), replace(HERE, ranks=9, cores=9)
@@ -106,11 +118,11 @@ def trained(monkeypatch, request):
     monkeypatch.chdir(request.config.rootpath)
     monkeypatch.setattr(trial, "_SECONDS", 0.03)
 
-    def measured(mode, ranks, samples=32):
-        arguments = [DIGITS, f"parallel.mode={mode}", "train.epochs=1"]  # the trial is longer than that
+    def measured(mode, ranks, samples=32, keys=()):
+        arguments = [DIGITS, f"parallel.mode={mode}", "train.epochs=1", *keys]  # the trial is longer than that
         here = Machine(ranks, 1, 2, Memory(1e-7, 1e11, 1e11), messages=Link(1e-7, 1e11))
         own = replace(profile(38440, 1e-4 / 3), samples=samples)
-        return trial.measure_overhead(arguments, load_config(arguments[0], arguments[1:]), own, here)
+        return trial.measure_overhead(arguments, load_config(arguments[0], arguments[1:]), 2 * ranks, own, here)
 
     return measured
 
@@ -122,6 +134,23 @@ def test_ranks_train_and_take_longer_than_a_model_of_next_to_nothing(trained, mo
     found = trained(mode, ranks)
     assert found.worker + found.server > 0
     assert (found.server > 0) == (mode == "parameter_server")
+
+
+def test_as_many_of_the_trial_s_workers_are_backup(trained, monkeypatch):
+    commands = []
+
+    def started(ranks, folder, *arguments, cores):
+        commands.append(arguments)
+        return run_ranks(ranks, folder, *arguments, cores=cores)
+
+    monkeypatch.setattr(trial, "run_ranks", started)
+    for ranks, keys in ((3, ["parallel.backup=1"]), (4, ["parallel.backup=4"]), (4, ["parallel.backup=2"])):
+        assert trained("backup_workers", ranks, keys=keys) is not None
+    backup = [[a for a in arguments if a.startswith("parallel.backup=")][-1] for arguments in commands]
+    # Of 5, 7 and 7 workers of the user's; and the part of the batch that each has stays as large.
+    assert backup == ["parallel.backup=0", "parallel.backup=1", "parallel.backup=0"]
+    sizes = [[a for a in arguments if a.startswith("data.batch_size=")][-1] for arguments in commands]
+    assert sizes == ["data.batch_size=64", "data.batch_size=64", "data.batch_size=96"]
 
 
 def test_ranks_that_cannot_train_measure_nothing(trained):
