@@ -101,6 +101,8 @@ class Gossip(Averaging):
             leaving += self._send(partner)
         for partner in partners:
             self._receive(partner, perf_counter())
+            if len(partners) == 1:  # who receives too; what has not arrived yet would wait for the end of the next step
+                _wait(leaving)
             self._mix(partner)
 
     def _join_until_all_are_done(self) -> None:
