@@ -21,6 +21,7 @@ Array = np.ndarray[Any, Any]
 _COPY = 2  # a copy reads and writes
 _SETTLING = 3  # simulations, after which no more ranks wait or fewer
 _PASSES = 3  # over a gradient that a step counts: weighted, and added to the others
+_EAGER_BYTES = 1 << 16  # about: longer messages leave only when they are awaited (rendezvous), and keep both ends busy
 
 
 class Answered(NamedTuple):
@@ -153,7 +154,7 @@ class _Server:
         self.node = int(machine.node_of[rank])
         how = profile.compression
         self.nbytes = share * profile.nbytes
-        pushed = self.nbytes if how is None else share * how.nbytes
+        self.pushed = pushed = self.nbytes if how is None else share * how.nbytes
         wire = machine.wire.shared(beside)
         self.latency, self.transfer = wire.latency, self.nbytes / wire.bandwidth
         self.push = pushed / wire.bandwidth
@@ -174,6 +175,9 @@ class _Server:
         if near:
             self.core = max(self.core, sent + self.message) + self.message + self.near_push + self.take
             return
+        if self.pushed > _EAGER_BYTES:
+            self.core = max(self.core, sent + self.latency) + self.push + self.take
+            return
         arrived = self.inbound = max(self.inbound, sent + self.latency) + self.push
         self.core = max(self.core, arrived) + self.take
 
@@ -188,6 +192,8 @@ class _Server:
             return self.core + self.message
         self.core += self.send
         self.outbound = max(self.outbound, self.core) + self.transfer
+        if self.nbytes > _EAGER_BYTES:
+            self.core = self.outbound
         return self.outbound + self.latency
 
 
