@@ -183,7 +183,7 @@ def test_compression_counts_bytes_and_models_the_wire(tmp_path: Path) -> None:
 
 
 def test_simulate_check_predicts_what_it_runs(tmp_path: Path) -> None:
-    options = ["--rounds", "1", "--seconds", "0.05", "--models", "64-8-10:8", "--ranks", "1,2"]
+    options = ["--rounds", "1", "--seconds", "0.05", "--models", "64-8-10:8", "--ranks", "1,2", "--disturbed", "1"]
     output, written = results(tmp_path, "simulate_check.py", *options, "--modes", "allreduce,parameter_server")
     cases = "allreduce 1", "allreduce 2", "parameter_server 2"
     assert set(written["seconds"]) == {f"64-8-10:8 {case}" for case in cases}
