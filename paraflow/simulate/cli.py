@@ -92,10 +92,9 @@ def _with_trials(
     if turns > 1:
         some = min(cores, 2)
         trials += [(math.ceil(level * some), some) for level in sorted({min(turns, 2.0), min(turns, _MOST_TURNS)})]
-    found = {}
+    found, arguments = {}, [options.config, *options.overrides]
     for ranks, on_cores in trials:
         here = Machine(ranks, 1, on_cores, machine.memory, messages=messages)
-        arguments = [options.config, *options.overrides]
         found[ranks / on_cores] = measure_overhead(arguments, config, options.ranks, profile, here)
     return machine, replace(profile, overheads={n: one for n, one in found.items() if one is not None})
 

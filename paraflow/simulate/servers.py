@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from paraflow.experiment.schema import Parallel
+from paraflow.experiment.strategies import parts_of
 from paraflow.simulate.events import Trace, alone
 from paraflow.simulate.model import Machine
 from paraflow.simulate.profile import Profile
@@ -154,15 +155,15 @@ class _Server:
         self.node = int(machine.node_of[rank])
         how = profile.compression
         self.nbytes = share * profile.nbytes
-        self.pushed = pushed = self.nbytes if how is None else share * how.nbytes
+        self.pushed = self.nbytes if how is None else share * how.nbytes
         wire = machine.wire.shared(beside)
         self.latency, self.transfer = wire.latency, self.nbytes / wire.bandwidth
-        self.push = pushed / wire.bandwidth
+        self.push = self.pushed / wire.bandwidth
         copy = _COPY * self.nbytes / memory.core * crowding
         # A message costs both its ends half of its latency, and one of the same node the copy of its bytes.
         inner = machine.inner
         self.message, self.near = inner.latency / 2 * crowding, self.nbytes / inner.bandwidth * crowding
-        self.near_push = pushed / inner.bandwidth * crowding
+        self.near_push = self.pushed / inner.bandwidth * crowding
         unpack = copy if how is None else share * how.decode * crowding
         self.take = (profile.call + profile.around(machine.turns).server) * crowding + unpack
         self.update = (profile.call + share * profile.update) * crowding
@@ -175,11 +176,9 @@ class _Server:
         if near:
             self.core = max(self.core, sent + self.message) + self.message + self.near_push + self.take
             return
-        if self.pushed > _EAGER_BYTES:
-            self.core = max(self.core, sent + self.latency) + self.push + self.take
-            return
-        arrived = self.inbound = max(self.inbound, sent + self.latency) + self.push
-        self.core = max(self.core, arrived) + self.take
+        free = self.core if self.pushed > _EAGER_BYTES else self.inbound
+        self.inbound = max(free, sent + self.latency) + self.push
+        self.core = max(self.core, self.inbound) + self.take
 
     def apply(self, summed: int) -> None:
         """An update, of the sum of so many gradients, or of one as it came; then the answer is made."""
@@ -208,7 +207,7 @@ def busy(profile: Profile, machine: Machine, table: Parallel) -> float:
             server.apply(0)
         server.answer(near=True)
     if closing:
-        server.apply(workers - (table.backup if table.mode == "backup_workers" else 0))
+        server.apply(parts_of(table, machine.ranks))
     return server.core / workers
 
 
