@@ -22,7 +22,6 @@ Array = np.ndarray[Any, Any]
 _COPY = 2  # a copy reads and writes
 _SETTLING = 3  # simulations, after which no more ranks wait or fewer
 _PASSES = 3  # over a gradient that a step counts: weighted, and added to the others
-_EAGER_BYTES = 1 << 16  # about: longer messages leave only when they are awaited (rendezvous), and keep both ends busy
 
 
 class Answered(NamedTuple):
@@ -148,22 +147,22 @@ def at_work(machine: Machine, servers: int, waiting: float) -> Machine:
 
 
 class _Server:
-    """When a server's core and its wire are free, and what a push takes of them."""
+    """When a server's core and the two directions of its wire are free, and what a push takes of them."""
 
     def __init__(self, profile: Profile, machine: Machine, rank: int, share: float, beside: int) -> None:
         memory, crowding = machine.memory, float(machine.crowding[rank])
         self.node = int(machine.node_of[rank])
         how = profile.compression
         self.nbytes = share * profile.nbytes
-        self.pushed = self.nbytes if how is None else share * how.nbytes
+        pushed = self.nbytes if how is None else share * how.nbytes
         wire = machine.wire.shared(beside)
         self.latency, self.transfer = wire.latency, self.nbytes / wire.bandwidth
-        self.push = self.pushed / wire.bandwidth
+        self.push = pushed / wire.bandwidth
         copy = _COPY * self.nbytes / memory.core * crowding
         # A message costs both its ends half of its latency, and one of the same node the copy of its bytes.
         inner = machine.inner
         self.message, self.near = inner.latency / 2 * crowding, self.nbytes / inner.bandwidth * crowding
-        self.near_push = self.pushed / inner.bandwidth * crowding
+        self.near_push = pushed / inner.bandwidth * crowding
         unpack = copy if how is None else share * how.decode * crowding
         self.take = (profile.call + profile.around(machine.turns).server) * crowding + unpack
         self.update = (profile.call + share * profile.update) * crowding
@@ -176,8 +175,7 @@ class _Server:
         if near:
             self.core = max(self.core, sent + self.message) + self.message + self.near_push + self.take
             return
-        free = self.core if self.pushed > _EAGER_BYTES else self.inbound
-        self.inbound = max(free, sent + self.latency) + self.push
+        self.inbound = max(self.inbound, sent + self.latency) + self.push
         self.core = max(self.core, self.inbound) + self.take
 
     def apply(self, summed: int) -> None:
@@ -185,14 +183,12 @@ class _Server:
         self.core += self.update + summed * self.add + self.write
 
     def answer(self, near: bool) -> float:
-        """When the worker has the parameters."""
+        """When the worker has the parameters; one answer leaves after the other."""
         if near:
-            self.core += self.message + self.near
+            self.core = self.outbound = max(self.outbound, self.core) + self.message + self.near
             return self.core + self.message
         self.core += self.send
         self.outbound = max(self.outbound, self.core) + self.transfer
-        if self.nbytes > _EAGER_BYTES:
-            self.core = self.outbound
         return self.outbound + self.latency
 
 

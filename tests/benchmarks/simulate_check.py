@@ -2,7 +2,7 @@
 
 Each round predicts and runs every case once, the two right after each other, with one BLAS thread a rank. With
 --megabits the ranks run on two hosts, made of namespaces of this machine (root), whose wire is throttled to that; it is
-measured by messages between them. What the kernel's token bucket holds, 64 KiB, passes unhindered, so that models whose
+measured by messages between them. What the kernel's token bucket holds, 20 KiB, passes unhindered, so that models whose
 messages are shorter take less than the wire would let them there. The table gives medians of the rounds, and by which
 factor the rounds lie apart: a prediction cannot be better than real runs agree. Its error is the median of the rounds'
 errors, since guests of the same hardware slow cores down by half for a while, and then mostly both. On one host a

@@ -28,8 +28,8 @@ def test_memory_is_not_shared_between_hosts(hosts):
 
 
 def test_a_throttled_wire_is_slow(hosts):
-    """A megabyte is 8 million bits; 64 KiB of them may pass at once."""
+    """A megabyte is 8 million bits; 20 KiB of them may pass at once."""
     hosts.throttle(megabits=40)
     done = run_ranks_on(hosts, PROGRAMS / "one_megabyte.py", ranks=(1, 1))
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) >= (8e6 - 8 * 65536) / 40e6
+    assert float(done.stdout) >= (8e6 - 8 * 20480) / 40e6

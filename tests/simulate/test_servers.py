@@ -16,12 +16,9 @@ from .cases import LINK, SILENT, Parallel, machine, profile, run
 
 
 def test_a_saturated_server_does_what_its_wire_and_core_allow():
-    # 63 workers on other nodes; a short push takes the wire 60 us each way, at the same time.
-    found = run(profile(nbytes=60_000), machine(64, 64), mode="parameter_server", steps=80)
-    assert found.samples_per_second == pytest.approx(32 / 6e-5, rel=0.02)
-    # The server takes part in longer messages: 1 ms for each, one after the other, and three copies of the bytes.
+    # 63 workers on other nodes; 1 MB takes the wire 1 ms each way, at the same time.
     found = run(profile(), machine(64, 64), mode="parameter_server", steps=80)
-    assert found.samples_per_second == pytest.approx(32 / (2e-3 + 6e6 / 1e10), rel=0.02)
+    assert found.samples_per_second == pytest.approx(32 / 1e-3, rel=0.02)
     # With a tiny wire time the core is the limit: update, three copies of the bytes.
     update = profile(nbytes=1000, update=1e-3, call=1e-5)
     found = run(update, machine(64, 64), mode="parameter_server", steps=80)

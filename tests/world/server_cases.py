@@ -14,6 +14,10 @@ import pytest
 import paraflow as pf
 from paraflow.comm import Communicator, world
 from paraflow.errors import InvalidArgumentError
+from paraflow.parallel.server.messages import DONE, PUSH, Message
+from paraflow.parallel.server.policies import Immediate
+from paraflow.parallel.server.pushes import Pushes
+from paraflow.parallel.server.serving import Server
 from world.cases import OPTIMIZERS, trained
 
 TOKEN = 7
@@ -334,6 +338,37 @@ def a_step_without_samples_moves_nothing(comm: Communicator) -> None:
         assert [count.pushes for count in strategy.pushes_by_worker] == [0] * strategy.workers
 
 
+def pushes_are_taken_while_an_answer_leaves(comm: Communicator) -> None:
+    """Worker 0 takes its answer, which is long, when those of others have pushed what is as long."""
+    size, workers = 1_000_000, comm.size - 1
+    layout = [(np.dtype(np.float64), (size,))]
+    if comm.rank == workers:
+        variable = np.zeros(size)
+        policy = Immediate(workers, lambda g: np.subtract(variable, g, out=variable), [variable])
+        server = Server(comm, workers, policy, 0, Pushes(layout, [None], None), [variable])
+        server.serve()
+        assert server.pushed == workers
+        assert variable[0] == variable[-1] == -workers
+        return
+    message, tag = Pushes(layout, [None], None).write([np.ones(size)], 1)
+    message.header["kind"], message.header["cut"], message.header["samples"] = PUSH, 0, 1
+    if comm.rank != 0:
+        take_token(comm, 0)
+    comm.send(message.buffer, workers, tag)
+    if comm.rank == 0:
+        assert comm.probe(workers).nbytes == message.buffer.nbytes
+        for other in range(1, workers):
+            pass_token(comm, other)
+            take_token(comm, other)
+    else:
+        pass_token(comm, 0)
+    comm.recv(message.buffer, workers)
+    assert message.arrays[0][0] == message.arrays[0][-1] <= -1.0
+    done = Message([])
+    done.header["kind"] = DONE
+    comm.send(done.buffer, workers)
+
+
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
@@ -367,6 +402,7 @@ CASES_OF_SEVERAL_WORKERS = [
     every_rank_ends_with_all_variables,
     a_fast_worker_waits_at_the_bound,
     a_late_gradient_is_added_or_dropped,
+    pushes_are_taken_while_an_answer_leaves,
 ]
 
 

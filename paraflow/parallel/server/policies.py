@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 
 class Policy(Protocol):
-    """What a server does with pushes. Both methods return who is answered now, with the variables as they are then."""
+    """What a server does with pushes: ``push`` and ``leave`` return who is answered now."""
 
     version: int
     """The number of updates so far."""
@@ -36,6 +36,9 @@ class Policy(Protocol):
 
     def leave(self, worker: int) -> list[Answer]:
         """``worker`` pushes nothing more: nobody waits for it from now on."""
+
+    def give(self, worker: int) -> None:
+        """``worker`` gets the variables as they are now: its answer begins to leave."""
 
 
 class Immediate:
@@ -89,11 +92,13 @@ class Immediate:
         del self._clocks[worker]
         return self._released()
 
+    def give(self, worker: int) -> None:
+        """Keep what it is given, for compensation."""
+        _copy(self._pulled[worker], self._variables)
+
     def _released(self) -> list[Answer]:
         slowest = min(self._clocks.values(), default=0)
         within = [w for w in self._held if self._bound is None or self._clocks[w] - slowest <= self._bound]
-        for worker in within:
-            _copy(self._pulled[worker], self._variables)
         return [self._held.pop(worker) for worker in within]
 
     def _update(self, worker: int, staleness: int, gradients: Sequence[Array]) -> None:
@@ -151,6 +156,9 @@ class Closing:
         """Close the step where it waited for this worker alone."""
         self._active.discard(worker)
         return self._closed()
+
+    def give(self, worker: int) -> None:
+        """Nothing is kept of it."""
 
     def _closed(self) -> list[Answer]:
         with_samples = sum(a.outcome == COUNTED for a in self._came.values())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from paraflow.comm import Communicator
+from paraflow.comm import Communicator, Envelope, Request
 from paraflow.errors import GraphError
 from paraflow.parallel.server.messages import ANSWER, DONE, HEADER_BYTES, Message, PushCount
 from paraflow.parallel.server.policies import Answer, Policy
@@ -17,12 +18,22 @@ from paraflow.parallel.server.pushes import Pushes
 Array = np.ndarray[Any, Any]
 
 
+class _Coming(NamedTuple):
+    """A push that is being received."""
+
+    request: Request
+    worker: int
+    tag: int
+
+
 class Server:
     """Serves ``variables`` to the ranks 0..workers-1, which push gradients as ``pushes`` has them, with ``cut``.
 
-    ``counts`` are those of the workers' pushes. ``pushed`` is how many have come in all, and ``busy_seconds`` what they
-    have taken here, from when each was found until the answers that it let go had left. ``last`` is the worker that
-    was done last.
+    While an answer leaves, pushes are taken, one at a time, so that both directions of a wire are used. An answer has
+    the variables as they are when it begins to leave.
+
+    ``counts`` are those of the workers' pushes. ``pushed`` is how many have come in all, and ``busy_seconds`` for how
+    long pushes came and were applied, or answers left. ``last`` is the worker that was done last.
     """
 
     def __init__(
@@ -41,6 +52,8 @@ class Server:
         self._pushes = pushes
         self._answer = Message([(v.dtype, v.shape) for v in variables])
         self._answered_version = -1
+        self._coming: _Coming | None = None
+        self._due: deque[tuple[Answer, float, int]] = deque()  # with what _decide adds: not yet sent
         self._came = [0.0] * workers
         self._working = set(range(workers))
         self.counts = [PushCount() for _ in range(workers)]
@@ -53,33 +66,20 @@ class Server:
         Raises GraphError where a worker pushes gradients of another training operation than this server's.
         """
         while self._working:
-            waiting = self._comm.probe(awaited=self._working)
-            found, worker = perf_counter(), waiting.source
-            push = self._pushes.messages[waiting.tag]
-            if waiting.nbytes not in (HEADER_BYTES, push.buffer.nbytes):
-                raise self._other_operation(worker)
-            self._comm.recv(push.buffer[: waiting.nbytes], worker, waiting.tag)
-            header = push.header
-            if header["kind"] == DONE:
-                self._working.remove(worker)
-                self.last = worker
-                answers = self._policy.leave(worker)
-            elif header["cut"] != self._cut:
-                raise self._other_operation(worker)
-            else:
-                self._came[worker] = found
-                self.pushed += 1
-                samples, gradients = int(header["samples"]), self._pushes.read(waiting.tag)
-                answers = self._policy.push(worker, int(header["version"]), samples, gradients)
-            for answer in answers:
-                self._send(answer, worker)
-            self.busy_seconds += perf_counter() - found
+            self._begin(self._comm.probe(awaited=self._working))
+            began = perf_counter()
+            while self._coming or self._due:
+                if self._due:
+                    self._send(*self._due.popleft())
+                elif self._coming:
+                    self._coming.request.wait()
+                    self._come_on()
+            self.busy_seconds += perf_counter() - began
 
-    def _send(self, answer: Answer, last: int) -> None:
-        """Answer a worker; ``last`` is the one that came just now."""
+    def _send(self, answer: Answer, waited: float, last: int) -> None:
+        """Send an answer, and take pushes until it has left."""
         message, (worker, staleness, outcome) = self._answer, answer
-        waited = perf_counter() - self._came[worker] if worker != last else 0.0
-        self.counts[worker].add(staleness, outcome, waited, last)
+        self._policy.give(worker)
         if self._answered_version != self._policy.version:
             self._answered_version = self._policy.version
             message.write(self._variables)
@@ -88,7 +88,42 @@ class Server:
         header["staleness"], header["outcome"] = staleness, outcome
         header["waited"], header["waited_for"] = waited, last
         # The worker is in recv, or about to come there: it takes the answers of all servers in their order.
-        self._comm.send(message.buffer, worker)
+        self._comm.isend(message.buffer, worker).wait(progress=self._come_on)
+
+    def _come_on(self) -> None:
+        """Let a push come that is there; decide on it when it is here."""
+        if self._coming is None and (found := self._comm.iprobe()) is not None:
+            self._begin(found)
+        if self._coming is not None and self._coming.request.test():
+            coming, self._coming = self._coming, None
+            self._decide(coming)
+
+    def _begin(self, found: Envelope) -> None:
+        worker, tag, nbytes = found.source, found.tag, found.nbytes
+        push = self._pushes.messages[tag]
+        if nbytes not in (HEADER_BYTES, push.buffer.nbytes):
+            raise self._other_operation(worker)
+        request = self._comm.irecv(push.buffer[:nbytes], worker, tag)
+        self._coming = _Coming(request, worker, tag)
+
+    def _decide(self, push: _Coming) -> None:
+        """Give the policy a push that is here; answers are due for those whom it lets go."""
+        worker, header = push.worker, self._pushes.messages[push.tag].header
+        self._came[worker] = perf_counter()
+        if header["kind"] == DONE:
+            self._working.remove(worker)
+            self.last = worker
+            answers = self._policy.leave(worker)
+        elif header["cut"] != self._cut:
+            raise self._other_operation(worker)
+        else:
+            self.pushed += 1
+            samples, gradients = int(header["samples"]), self._pushes.read(push.tag)
+            answers = self._policy.push(worker, int(header["version"]), samples, gradients)
+        for answer in answers:
+            waited = perf_counter() - self._came[answer.worker] if answer.worker != worker else 0.0
+            self.counts[answer.worker].add(answer.staleness, answer.outcome, waited, worker)
+            self._due.append((answer, waited, worker))
 
     def _other_operation(self, worker: int) -> GraphError:
         return GraphError(
