@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from time import perf_counter
 from typing import Any, Literal
 
@@ -19,8 +20,7 @@ from paraflow.parallel.links import Changes, Links, Whole
 Array = np.ndarray[Any, Any]
 Topology = Literal["ring", "random", "complete"]
 
-REPLICA, DONE = 1, 2  # tags of messages
-_AT_ONCE_BYTES = 1 << 17  # a larger message takes a while to arrive, which is no waiting for its sender
+DONE, REPLICA = 1, 2  # tags of messages; the pieces of a replica have that and the following ones
 
 
 class Gossip(Averaging):
@@ -138,17 +138,22 @@ class Gossip(Averaging):
 
     def _send(self, partner: int) -> list[Request]:
         """Start to send ``partner`` what is packed for it."""
-        return [self._part.comm.isend(piece, partner, REPLICA) for piece in self._links.outgoing(partner).pieces]
+        pieces = self._links.outgoing(partner).pieces
+        return [self._part.comm.isend(piece, partner, tag) for tag, piece in enumerate(pieces, REPLICA)]
 
     def _receive(self, partner: int, came: float) -> None:
-        """Receive the message of ``partner``, for which this rank waits since ``came``."""
-        waited, message = None, self._links.incoming
-        if message.nbytes > _AT_ONCE_BYTES:
-            self._part.comm.probe(partner, REPLICA)
-            waited = perf_counter() - came
-        for piece in message.pieces:
-            self._part.comm.recv(piece, partner, REPLICA)
-        self._delays.wait(perf_counter() - came if waited is None else waited, partner, message.note)
+        """Receive the message of ``partner``, for which this rank waits since ``came``.
+
+        MPI sends what is long when it is asked for it, and asks behind what it sends itself: both directions of a wire
+        are used only where the next piece is asked for while one comes.
+        """
+        message = self._links.incoming
+        self._part.comm.probe(partner, REPLICA)
+        waited = perf_counter() - came  # what takes a while to arrive is no waiting for its sender
+        coming = [self._part.comm.irecv(piece, partner, tag) for tag, piece in enumerate(message.pieces, REPLICA)]
+        for piece, following in zip_longest(coming, coming[1:]):
+            piece.wait(progress=None if following is None else following.test)
+        self._delays.wait(waited, partner, message.note)
 
     def _mix(self, partner: int) -> None:
         """Mix in what was received from ``partner``; it does the opposite with what was sent there."""

@@ -14,7 +14,7 @@ from paraflow.parallel.compression.base import ALIGNMENT
 
 Array = np.ndarray[Any, Any]
 
-PIECE_BYTES = 1 << 30  # of one message, which may have 2^31 - 1
+_PIECE_BYTES, _MOST_PIECES = 1 << 20, 64  # of a piece at least, and of a message
 
 
 class Message:
@@ -27,7 +27,8 @@ class Message:
         ends = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)]).tolist()
         self.nbytes = ends[-1] + note_bytes
         memory = np.zeros(self.nbytes, np.uint8)
-        self.pieces = [memory[start : start + PIECE_BYTES] for start in range(0, self.nbytes, PIECE_BYTES)]
+        step = max(_PIECE_BYTES, -(-self.nbytes // _MOST_PIECES))
+        self.pieces = [memory[start : start + step] for start in range(0, self.nbytes, step)]
         self.contents = [memory[start : start + size] for start, size in zip(ends, sizes, strict=False)]
         self.note = memory[ends[-1] :].view(np.float64)
 
