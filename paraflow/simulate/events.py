@@ -328,7 +328,7 @@ def gossip(profile: Profile, machine: Machine, table: Parallel, factors: Array) 
     overhead = profile.around(machine.turns).worker
     own = (passes + packing + max(overhead, 0.0)) * machine.crowding
     faster = min(overhead, 0.0) * machine.crowding  # that is not the neighbours' doing
-    now, waits = np.zeros(ranks), np.zeros(ranks)
+    now, waits, free = np.zeros(ranks), np.zeros(ranks), np.zeros(machine.nodes)
     sent = 0.0
     for step, seconds in enumerate(work, 1):
         now = now + seconds
@@ -336,16 +336,42 @@ def gossip(profile: Profile, machine: Machine, table: Parallel, factors: Array) 
             continue
         partners = _partners(table.topology, step // period, ranks)
         outside, inside = _messages(machine, partners)
-        crossing = np.bincount(machine.node_of, outside, machine.nodes)[machine.node_of]
-        took = outside.astype(bool) * machine.wire.latency + crossing * nbytes / machine.wire.bandwidth
-        took = took + inside * machine.inner.seconds(nbytes) * machine.crowding
-        there = now.max() if partners is None else np.where(partners >= 0, now[partners], 0.0).max(axis=1)
-        met = np.maximum(now, there) + took
+        crossing = np.bincount(machine.node_of, outside, machine.nodes)
+        if partners is None:
+            longest = crossing[machine.node_of] * nbytes / machine.wire.bandwidth
+            met = now.max() + outside.astype(bool) * machine.wire.latency + longest
+        else:
+            met = _met(machine, nbytes, now, partners, free)
+        met = met + inside * machine.inner.seconds(nbytes) * machine.crowding
         waits += met - now
         now = met + (outside + inside) * own + faster
         sent += crossing.max() * nbytes
     steps = len(work)
     return Trace(float(now.mean()) / steps, waits / steps, sent / steps, 0.0)
+
+
+def _met(machine: Machine, nbytes: float, now: Array, partners: Array, free: Array) -> Array:
+    """When the ranks have what partners of other nodes send them, and those of their own node are there.
+
+    Two partners exchange when both are there, and the wires of their nodes are ``free`` (from then; it is changed): one
+    pair after the other, as a rank computes while another one of its node has the wire.
+    """
+    there = partners >= 0
+    met = np.maximum(now, np.where(there, now[partners], 0.0).max(axis=1))
+    nodes = machine.node_of
+    one, place = np.nonzero(there & (nodes[partners] != nodes[:, None]))
+    other = partners[one, place]
+    one, other = one[one < other], other[one < other]
+    ready = np.maximum(now[one], now[other])
+    order = np.argsort(ready, kind="stable")
+    transfer = nbytes / machine.wire.bandwidth
+    ends, frees = met.tolist(), free.tolist()
+    columns = (one, other, nodes[one], nodes[other], ready)
+    for a, b, first, second, begin in zip(*(column[order].tolist() for column in columns), strict=True):
+        end = frees[first] = frees[second] = max(begin, frees[first], frees[second]) + transfer
+        ends[a], ends[b] = (max(ends[r], end + machine.wire.latency) for r in (a, b))
+    free[:] = frees
+    return np.array(ends)
 
 
 def interval(table: Parallel) -> int:

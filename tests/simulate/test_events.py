@@ -208,6 +208,14 @@ def test_complete_gossip_costs_more_than_a_ring():
     assert complete.step_seconds > 10 * ring.step_seconds
 
 
+def test_a_rank_computes_while_another_of_its_node_has_the_wire():
+    # Two of the four links of the ring cross, 10 ms each way; computation and mixing take less.
+    found = run(profile(nbytes=10_000_000), machine(4, 2), mode="gossip", steps=400)
+    assert found.step_seconds == pytest.approx(20e-3, rel=0.02)
+    lone = run(profile(nbytes=10_000_000), machine(2, 2), mode="gossip")
+    assert lone.step_seconds > 11e-3
+
+
 def test_compression_sends_fewer_bytes_and_unpacks_every_message():
     how = Compression("gathered", 1000, pack=2e-4, decode=1e-5)
     found = run(profile(update=1e-4, compression=how), machine(4, 2), compress="topk")
