@@ -104,7 +104,7 @@ def _parser() -> Parser:
         prog="paraflow simulate",
         description="Predict step time, efficiency, waits and traffic of an experiment on any number of ranks, from a "
         "measured step of one rank here and a model of memory and wire. What exchanges by messages cost beyond their "
-        "bytes, and ranks that take turns on a core, is measured by two to eight ranks that train for about a second. "
+        "bytes, and ranks that take turns on a core, is measured by two to eight ranks that train for a second or two. "
         "Under an mpirun over several hosts the wire between the first two is measured; elsewhere several nodes need "
         "--link.",
     )

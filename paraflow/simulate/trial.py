@@ -1,4 +1,4 @@
-"""What exchanges cost beyond the model, from a trial: a few ranks train the experiment in its mode for about a second.
+"""What exchanges cost beyond the model, from a trial: a few ranks train the experiment in its mode for a second or two.
 
 A push, a round of gossip, an averaging or a compressed reduce costs more than its bytes and the latency of its messages
 (packing, headers, policies, calls of MPI and plans, all of it Python). Where ranks take turns on a core, they also wait
