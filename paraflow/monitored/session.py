@@ -143,7 +143,7 @@ class MonitoredSession:
 
         Raises what a thread of the coordinator has raised, and RuntimeError in a closed session.
         """
-        self._close(clean=True)
+        self._close(None)
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +153,7 @@ class MonitoredSession:
     ) -> bool:
         clean = kind is None or issubclass(kind, _CLEAN)
         if clean or not self._closed:
-            self._close(clean)
+            self._close(None if clean else error)
         return clean
 
     def _recovering(self, call: Callable[[Session], Any]) -> Any:
@@ -170,7 +170,7 @@ class MonitoredSession:
                 self._session = None
                 self._coordinator.request_stop()
                 self._coordinator.join(stop_grace_period_secs=self._grace, ignore_live_threads=True)
-                session.abandon()
+                session.abandon(error)
 
     def _run(
         self,
@@ -206,22 +206,26 @@ class MonitoredSession:
     def _wants_to_stop(self) -> bool:
         return self._asked or self._coordinator.should_stop()
 
-    def _close(self, clean: bool) -> None:
+    def _close(self, error: BaseException | None) -> None:
         if self._closed:
             raise RuntimeError("Session is already closed.")
-        session, ended = self._session, False
+        session = self._session
         try:
             try:
-                if clean and session is not None:
+                if error is None and session is not None:
                     self._finish(session)
             finally:
                 self._coordinator.request_stop()
                 self._coordinator.join(stop_grace_period_secs=self._grace, ignore_live_threads=True)
-            ended = clean
+        except BaseException as failure:
+            error = failure
+            raise
         finally:
             self._session, self._closed = None, True
-            if session is not None:
-                (session.close if ended else session.abandon)()
+            if session is not None and error is None:
+                session.close()
+            elif session is not None and error is not None:
+                session.abandon(error)
             if not self._was_finalized:
                 self._graph.unfinalize()
 

@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 CLOSED, DISAGREED, FAILED, TOLD = 1, 2, 3, 4  # TOLD: it has heard of the failure of another rank
 END = np.dtype([("kind", np.int64), ("rank", np.int64), ("text", "S1000")])
-STEP_BYTES = 2000  # of the text of a step
+STEP_BYTES = 16 << 10  # of the text of a step
 
 _LAST_WORDS = 1.0  # seconds that a rank has to report the error of which others hear
 _SAME_STEPS = (
@@ -55,7 +55,7 @@ def error_of(end: Array, what: str = "in a further step", rule: str = _SAME_STEP
         return WorldAborted(text, rank)
     if end["kind"][0] == FAILED:
         time.sleep(_LAST_WORDS)  # the failing rank ends the world, unless its program has caught the error
-        return WorldAborted(f"rank {rank} failed in a step in which this rank waits for it: {text}", rank)
+        return WorldAborted(f"rank {rank} failed, and this rank waits for it {what}: {text}", rank)
     return RanksDisagree(
         f"rank {rank} has ended its session or its program, but this rank waits for it {what}: {rule}"
     )
@@ -63,15 +63,26 @@ def error_of(end: Array, what: str = "in a further step", rule: str = _SAME_STEP
 
 def difference(rank: int, step: str, other: int, other_step: str) -> str:
     """What distinguishes the steps of two ranks, each a text of what it does, separated by commas."""
-    ours, theirs = step.split(", "), other_step.split(", ")
+    ours, theirs = _names(step), _names(other_step)
     parts = []
-    for who, mine, yours in ((rank, ours, theirs), (other, theirs, ours)):
+    for who, mine, (yours, cut) in ((rank, ours[0], theirs), (other, theirs[0], ours)):
+        if cut and yours[-1] in mine:  # what comes after may be behind the cut
+            mine = mine[: mine.index(yours[-1])]
         alone = [what for what in mine if what not in yours]
         if alone:
             more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
             parts.append(f"rank {who} alone has {', '.join(alone[:5])}{more}")
     same = "this step is the same on both, but an earlier one was not, or the sessions have other settings"
+    if ours[1] and theirs[1]:
+        same = f"up to {ours[0][-1]} these are the same on both"
     return "; ".join(parts) or same
+
+
+def _names(step: str) -> tuple[list[str], bool]:
+    """The whole names in as much of a step's text as ranks tell each other, and whether that is not all of it."""
+    told = step.encode()[:STEP_BYTES]
+    names = told.decode(errors="ignore").split(", ")
+    return (names[:-1], True) if len(told) == STEP_BYTES else (names, False)
 
 
 class Part:

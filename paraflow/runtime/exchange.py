@@ -192,7 +192,7 @@ class Exchange:
         self._memory.post(_PASSED, self._count)
         if self._wire is not None and bucket.reduction is not None:
             self._pending.append(bucket)
-            self._progress()
+            self.advance()
 
     def wait(self, bucket: Bucket) -> None:
         """Return when every rank of the node has posted the bucket, and the sum over nodes is there."""

@@ -496,7 +496,7 @@ class Session:
         """
         waiting = 0 if self._closed else sum(a.waiting for a in self._accumulations.values())
         self.part.close()
-        self.abandon()
+        self._stop()
         if waiting and self.part.broken is None and self.comm.rank == 0:
             assert self.strategy is not None
             warnings.warn(
@@ -507,11 +507,16 @@ class Session:
                 stacklevel=2,
             )
 
-    def abandon(self) -> None:
-        """End the session because of an error that is about to end all ranks.
+    def abandon(self, error: BaseException) -> None:
+        """End the session because of ``error``, of which the ranks hear that wait for this one.
 
-        Told of the end of this part, the others would fail of that, and sooner.
+        They give it a moment to end them all. Of SystemExit they hear when it has ended the program.
         """
+        if not isinstance(error, SystemExit):
+            self.part.fail(error)
+        self._stop()
+
+    def _stop(self) -> None:
         if not self._closed and isinstance(self._executor, ReadyQueueExecutor):
             self._executor.close()
         self._closed = True
@@ -531,10 +536,10 @@ class Session:
         stacks.sessions.append(self)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         stacks.sessions.pop()
         stacks.graphs.pop()
-        if kind is None:
+        if error is None:
             self.close()
         else:
-            self.abandon()
+            self.abandon(error)

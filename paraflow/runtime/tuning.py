@@ -130,14 +130,16 @@ def put_back(context: RunContext, names: Iterable[str]) -> Iterator[None]:
     """
     store, exchange = context.store, context.exchange
     assert exchange is not None
-    mine = [n for i, n in enumerate(names) if not store.shared(n) or i % exchange.node_size == store.own]
+    written = sorted(set(names))
+    shared = [name for name in written if store.shared(name)]  # the same on all ranks, unlike what else they write
+    mine = [*shared[store.own :: exchange.node_size], *(name for name in written if not store.shared(name))]
     values = {name: store[name].copy() for name in mine}
-    positions, message_seconds = dict(context.positions), context.message_seconds
+    positions, counts, message_seconds = dict(context.positions), dict(context.counts), context.message_seconds
     context.comm.barrier()
     with exchange.unaccounted():
         yield
     context.comm.barrier()
     for name, value in values.items():
         np.copyto(store[name], value)
-    context.positions, context.message_seconds = positions, message_seconds
+    context.positions, context.counts, context.message_seconds = positions, counts, message_seconds
     context.comm.barrier()

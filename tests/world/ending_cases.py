@@ -248,6 +248,30 @@ def a_rank_that_closes_its_session_early_is_named(comm: Communicator, strategy: 
                 run()
 
 
+def a_rank_whose_program_fails_between_steps_begins_anew_with_the_others(comm: Communicator) -> None:
+    """Its program catches the error, and theirs what they make of it; then all make a new session."""
+    last = comm.size - 1
+
+    def train_until_the_last_fails(strategy: Any) -> None:
+        with own(strategy) as run:
+            if comm.rank != last:
+                [run() for _ in range(10)]
+            elif not strategy.is_server:
+                run()
+            raise FloatingPointError("no number any more")
+
+    for make in (MODES["all_reduce"], MODES["gossip"], SERVERS["asynchronous"]):
+        error, says = (FloatingPointError, "no number") if comm.rank == last else (WorldAborted, f"rank {last} failed")
+        with pytest.raises(error, match=says):
+            train_until_the_last_fails(make(comm))
+        with own(make(comm)) as run:
+            if run.strategy.is_server:
+                run.strategy.serve(run.session, run.step)
+            else:
+                run()
+            run.strategy.finish(run.session)
+
+
 def a_compressed_step_that_fails_on_one_rank_ends_it_on_all(comm: Communicator) -> None:
     last = comm.size - 1
     with own(MODES["compressed"](comm)) as run:
@@ -408,6 +432,7 @@ CASES: list[Callable[[Communicator], None]] = [
     rows_of_which_one_rank_has_none_are_waited_for_by_nobody,
     a_rank_that_closes_its_session_before_it_trains_is_named,
     a_rank_that_closes_its_session_early_is_named,
+    a_rank_whose_program_fails_between_steps_begins_anew_with_the_others,
     a_compressed_step_that_fails_on_one_rank_ends_it_on_all,
     a_rank_that_averages_may_leave_out_a_step_that_fails,
     a_worker_that_ends_without_finishing_is_named,

@@ -50,9 +50,12 @@ def _(rank, *, seconds):
 
 
 def trained(
-    comm: Communicator, delays: Delays, accumulate: int = 1, **options: Any
+    comm: Communicator, delays: Delays, accumulate: int = 1, table: bool = False, **options: Any
 ) -> tuple[dict[str, np.ndarray], pf.Session]:
-    """All variables after four runs of a training step, every other one with a loss, and the session."""
+    """All variables after four runs of a training step, every other one with a loss, and the session.
+
+    Only rank 0 counts samples. With a ``table`` there are two more parameters, of which a batch moves some rows.
+    """
     seconds = delays[0] if comm.rank == 0 else delays[1] if comm.rank == comm.size - 1 else NO_DELAYS[0]
     CALLS[comm.rank] = 0
     with pf.Graph().as_default():
@@ -64,15 +67,20 @@ def trained(
         hidden = [pf.nn.dropout(pf.tanh(x @ w), rate=0.5) for w in weights]
         loss = pf.reduce_mean(pf.square(pf.add_n(hidden)))
         seen = pf.Variable(np.float32(0), trainable=False)
-        step = pf.train.AdamOptimizer(0.01).minimize(loss, pf.train.create_global_step())
         count = seen.assign_add(pf.cast(pf.shape(x)[0], pf.float32))
+        tables = [pf.Variable(rng.normal(size=(9, 64)).astype(np.float32)) for _ in range(2 if table else 0)]
+        words = pf.cast(pf.abs(x[:, 0] * 3), pf.int32) % 9
+        loss += pf.add_n([pf.reduce_mean(pf.gather(t, words) * x) for t in tables]) if table else 0
+        optimizer = pf.train.MomentumOptimizer(0.1, 0.9) if table else pf.train.AdamOptimizer(0.01)
+        step = optimizer.minimize(loss, pf.train.create_global_step())
         with pf.control_dependencies([step]):
             late = linger(who, seconds=tuple(seconds[size] for size in TRIED))
         with pf.Session(strategy=AllReduce(comm, accumulate=accumulate), **options) as session:
             session.run(pf.global_variables_initializer())
             for number in range(4):
                 batch = np.random.default_rng([comm.rank, number]).normal(size=(3 + comm.rank, 64))
-                session.run([step, count, late.op, *([loss] if number % 2 else [])], {x: batch, who: comm.rank})
+                beside = [count] * (comm.rank == 0) + [loss] * (number % 2)
+                session.run([step, late.op, *beside], {x: batch, who: comm.rank})
             return session.run({v.name: v for v in pf.global_variables()}), session
 
 
@@ -92,10 +100,10 @@ def ranks_choose_alike_though_their_times_differ(comm: Communicator) -> None:
 
 def results_are_those_of_the_chosen_size(comm: Communicator) -> None:
     """Also what only a run that counts may change: counters, slots, where random numbers have got to."""
-    for accumulate in (1, 2):
-        found, session = trained(comm, TO_ONE_BUCKET, accumulate, autotune=True)
+    for accumulate, table in ((1, False), (2, False), (1, True)):
+        found, session = trained(comm, TO_ONE_BUCKET, accumulate, table, autotune=True)
         size = session.tuning.bucket_bytes
-        expected, _ = trained(comm, NO_DELAYS, accumulate, bucket_bytes=size)
+        expected, _ = trained(comm, NO_DELAYS, accumulate, table, bucket_bytes=size)
         for name, value in expected.items():
             assert found[name].tobytes() == value.tobytes(), name
 

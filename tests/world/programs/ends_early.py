@@ -17,7 +17,7 @@ for _ in range(3 if ranks.worker == 1 else 4):
     session.run(step, {x: [1.0]})
 if how == "closes":
     session.close()
-elif how == "raises":  # without a word to the exchange, as far as this rank's program goes
+elif how == "raises":
     try:
         with session:
             raise KeyError("found nothing")
