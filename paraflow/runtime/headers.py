@@ -22,6 +22,7 @@ HEADER = np.dtype(
         ("numbers", np.float64, (2, NUMBERS)), ("step", f"S{STEP_BYTES}"), ("end", END),
     ]
 )  # fmt: skip
+HEADER_BYTES = -(-HEADER.itemsize // 4096) * 4096  # of each rank's shared memory, in whole pages
 
 
 def headers_of(memory: SharedMemory) -> list[Array]:

@@ -22,10 +22,9 @@ from paraflow.compiler.memory import ALIGNMENT, aligned
 from paraflow.errors import FailedPreconditionError
 from paraflow.graph.dtypes import DType
 from paraflow.graph.graph import VariableSpec
+from paraflow.runtime.headers import HEADER_BYTES
 
 Array = np.ndarray[Any, Any]
-
-HEADER_BYTES = 8192  # of each rank's shared memory: what the ranks of a node tell each other in a step
 
 
 def aligned_empty(nbytes: int) -> Array:
