@@ -231,7 +231,7 @@ class MonitoredSession:
 
     def _finish(self, session: Session) -> None:
         strategy: Any = session.strategy
-        if strategy is not None and (session.common_runs or strategy.is_server):
+        if strategy is not None and (session.common_runs or strategy.workers < strategy.comm.size):  # servers wait
             strategy.finish(session)
         for hook in self._hooks:
             hook.end(session)

@@ -283,6 +283,7 @@ def every_strategy_ends_with_the_same_variables(comm: Communicator) -> None:
     ):
         with directory(comm) as common, program(comm.rank) as (x, w, step):
             strategy = make()
+            steps = 0 if comm.rank == 0 and isinstance(strategy, ParameterServer) else 6  # one has nothing to train on
             final = pf.train.FinalOpsHook(w)
             with pf.train.MonitoredTrainingSession(
                 checkpoint_dir=common,
@@ -295,7 +296,7 @@ def every_strategy_ends_with_the_same_variables(comm: Communicator) -> None:
                     session.run_step_fn(Server(strategy, step).serve)
                 else:
                     number = 0
-                    while number < 6 and not session.should_stop():
+                    while number < steps and not session.should_stop():
                         session.run(step, {x: samples(comm.rank, number)})
                         number = strategy.next_step(number)
             for other in comm.allgather(final.final_ops_values):
