@@ -31,7 +31,7 @@ mpi4py.rc.finalize = True
 from mpi4py import MPI  # noqa: E402 - reads the settings above
 
 # These import it too.
-from paraflow.comm.departures import Departures, Path  # noqa: E402
+from paraflow.comm.departures import Departures, Path, Use  # noqa: E402
 from paraflow.comm.last_words import abort_on_exception, hand_over_output  # noqa: E402
 from paraflow.comm.mpi_requests import (  # noqa: E402
     PART_BYTES,
@@ -123,8 +123,8 @@ class MPICommunicator(Communicator):
         self._members = _in_world(comm)
         self._path = path
         self._inside = inside
-        self._calls = departures.calls
-        self._calls[path] = 0
+        self._use = departures.uses[path] = Use(comm, self._members)
+        self._has_left = False
         self._parts = 0
         self._through_memory: NodeAllreduce | None = None
         self._settled = False  # whether the ranks have found out if they share memory
@@ -136,7 +136,7 @@ class MPICommunicator(Communicator):
     def allreduce(self, buffer: Buffer, op: Op = "sum") -> None:
         """Through memory that the ranks of a node share, which the first call sets up, else MPI_Allreduce."""
         checks.check_reducible(buffer, op)
-        self._calls[self._path] += 1
+        self._use.calls += 1
         if not self._settled:
             self._through_memory, self._settled = self._share_nodes(), True
         if self._through_memory is None:
@@ -189,8 +189,13 @@ class MPICommunicator(Communicator):
         keys, decode = _encode(buffer.reshape(-1), op)
         datatype = _datatype(keys)
         requests = [self._comm.Iallreduce(MPI.IN_PLACE, [part, datatype], _OPS[op]) for part in parts_of(keys)]
-        number = self._calls[self._path] = self._calls[self._path] + 1
-        return Requests(requests, decode, partial(self._listen, "MPI_Iallreduce", number), sleeps=self._crowded)
+        number = self._begin()
+
+        def finish() -> None:
+            self._use.pending -= 1
+            decode()
+
+        return Requests(requests, finish, partial(self._listen, "MPI_Iallreduce", number), sleeps=self._crowded)
 
     def broadcast(self, buffer: Buffer, root: int = 0) -> None:
         """MPI_Bcast of the bytes, in parts of 64 MiB."""
@@ -238,13 +243,14 @@ class MPICommunicator(Communicator):
         checks.check_message(buffer, dest, tag, self.size)
         with as_message(buffer) as message:
             request = self._comm.Isend(message, dest, tag)
+        self._use.pending += 1
         return Requests([request], done, self._listen_for([dest], "MPI_Send"), sleeps=True)
 
     def recv(self, buffer: Buffer, source: int = ANY, tag: int = ANY) -> Envelope:
         """MPI_Improbe, then MPI_Imrecv: other threads of the rank may receive at the same time."""
         checks.check_buffer(buffer, written=True)
         checks.check_pattern(source, tag, self.size)
-        receiving = Receiving(self._comm, buffer, source, tag)
+        receiving = Receiving(self._use, buffer, source, tag)
         wait_until(receiving.Test, self._listen_for([] if source == ANY else [source], "MPI_Recv"))
         assert receiving.envelope is not None
         return receiving.envelope
@@ -253,7 +259,7 @@ class MPICommunicator(Communicator):
         """MPI_Improbe and MPI_Imrecv, as ``recv`` does."""
         checks.check_buffer(buffer, written=True)
         checks.check_pattern(source, tag, self.size)
-        receiving = Receiving(self._comm, buffer, source, tag)
+        receiving = Receiving(self._use, buffer, source, tag)
         return Requests([receiving], done, self._listen_for([source], "MPI_Recv"), sleeps=self._crowded)
 
     def probe(self, source: int = ANY, tag: int = ANY, awaited: Collection[int] = ()) -> Envelope:
@@ -292,8 +298,10 @@ class MPICommunicator(Communicator):
         return share_memory(self, nbytes, flags)
 
     def leave(self, word: bytes) -> None:
-        """A message to each rank, by a communicator for that alone."""
-        self._departures.leave(self._path, self._members, word)
+        """A message to each rank, by a communicator for that alone. MPI_Comm_free comes in a later `split`."""
+        if not self._has_left:
+            self._has_left = True
+            self._departures.leave(self._path, word)
 
     def abort(self, code: int) -> NoReturn:
         """MPI_Abort, after mpirun has taken what this rank has printed."""
@@ -303,20 +311,26 @@ class MPICommunicator(Communicator):
     def _collective(
         self, nbytes: int, blocking: Callable[..., None], polled: Callable[..., MPI.Request], *args: Any
     ) -> None:
-        number = self._calls[self._path] = self._calls[self._path] + 1
-        listen = partial(self._listen, f"MPI_{blocking.__name__}", number)
+        listen = partial(self._listen, f"MPI_{blocking.__name__}", self._begin())
         alone = nbytes <= _ONE_ROUND_BYTES
         complete(polled(*args) if alone else self._comm.Ibarrier(), listen, sleeps=self._crowded)
-        if alone:
-            return
-        if self._crowded:
+        if not alone and self._crowded:
             yield_until(polled(*args).Test)
-        else:
+        elif not alone:
             blocking(*args)
+        self._use.pending -= 1
+
+    def _begin(self) -> int:
+        """Count a collective, which is pending then; its number."""
+        self._use.pending += 1
+        self._use.calls += 1
+        return self._use.calls
 
     def _part(self, split: Callable[[int, int], MPI.Comm], color: int, inside: Self | None = None) -> MPICommunicator:
-        """What ``split``, which waits inside MPI, makes when all ranks are there."""
-        self.barrier()
+        """What ``split``, which waits inside MPI, makes when all are there. First, what all have left is freed."""
+        over = self.allgather(self._departures.over(self._path))
+        for number in sorted(set.intersection(*map(set, over))):
+            self._departures.free(self._path, number)
         comm = split(color, self.rank)
         self._parts += 1
         path = (*self._path, self._parts, _in_world(comm)[0])
@@ -325,7 +339,7 @@ class MPICommunicator(Communicator):
     def _listen(self, call: str, number: int | None = None) -> None:
         """Raise RankEnded where a rank will not make the collective ``number`` (the last one) of this communicator."""
         self._departures.listen()
-        number = self._calls[self._path] if number is None else number
+        number = self._use.calls if number is None else number
         if gone := self._departures.missing(self._path, self._members, number):
             raise checks.left(self._members[gone[0]], call, *gone)
         if self._inside is not None:

@@ -12,6 +12,7 @@ from mpi4py import MPI
 
 from paraflow.comm import checks
 from paraflow.comm.communicator import ANY, Buffer, Envelope, Progress
+from paraflow.comm.departures import Use
 from paraflow.comm.waiting import wait_until, yield_until
 
 PART_BYTES = 2**26  # of one collective, which may need as much memory again
@@ -23,18 +24,19 @@ _abandoned: list[MPI.Request | Receiving] = []  # what nobody waits for any more
 class Receiving:
     """A message that is received when it is there."""
 
-    def __init__(self, comm: MPI.Comm, buffer: Buffer, source: int, tag: int) -> None:
+    def __init__(self, use: Use, buffer: Buffer, source: int, tag: int) -> None:
         self.envelope: Envelope | None = None
-        self._comm, self._buffer, self._pattern = comm, buffer, pattern(source, tag)
+        self._use, self._buffer, self._pattern = use, buffer, pattern(source, tag)
         self._request: MPI.Request | None = None
 
     def Test(self) -> bool:  # noqa: N802 - the name of MPI
         """Whether the message has been received; raises RanksDisagree for one of another size."""
         if self._request is None:
             status = MPI.Status()
-            message = self._comm.Improbe(*self._pattern, status)
+            message = self._use.comm.Improbe(*self._pattern, status)
             if message is None:
                 return False
+            self._use.pending -= 1
             self.envelope = envelope_of(status)
             fits = self.envelope.nbytes == self._buffer.nbytes
             # A matched message has to be received, also where it is dropped.

@@ -155,12 +155,18 @@ class ThreadGroup:
         return self.members[rank] in self.world.returned
 
     def leave(self, rank: int, word: bytes) -> None:
-        """Note that ``rank`` takes no further part; the first word counts."""
+        """Note that ``rank`` takes no further part; the first word counts. A group that all have left is forgotten."""
         with self.world.changed:
             self._left.setdefault(self.members[rank], word)
             for group in self.world.groups:
                 group.settle_all()
+            if len(self._left) == len(self.members):
+                self.world.groups = [group for group in self.world.groups if not group.is_part_of(self)]
             self.world.changed.notify_all()
+
+    def is_part_of(self, other: ThreadGroup) -> bool:
+        """Whether it is ``other``, or was split from that, perhaps by way of others."""
+        return self is other or (self._whole is not None and self._whole.is_part_of(other))
 
     def is_gone(self, rank: int) -> bool:
         """Whether ``rank`` has left or returned; with the world held."""

@@ -152,6 +152,7 @@ def memory_bandwidth(
             node.barrier()
             seconds = repeated(work)(times)
             rates.append(times * moved * node.size / max(node.allgather(seconds)))
+    node.leave(b"")
     return max(rates)
 
 

@@ -67,6 +67,7 @@ class Exchange:
         self.unshared: str | None = None  # why ranks of one node share no memory
         self._store = store
         self._node: Communicator | None = None
+        self._peers: Communicator | None = None  # those whose slices are this rank's
         self._wire: Wire | None = None  # where there are several nodes, and this rank owns a slice
         self._members: list[int] = [comm.rank]
         self._memory: SharedMemory | None = None
@@ -118,6 +119,7 @@ class Exchange:
         failures = [f for f in self.comm.allgather(failure) if f is not None]
         if failures:
             self.unshared = failures[0]
+            self._node.leave(b"")
             self._node = self.comm.split(self.comm.rank)
             self._share(self._node, exchanged, common)
         # Nodes with more ranks than the smallest have ranks without a slice: slices have to match between nodes.
@@ -125,7 +127,9 @@ class Exchange:
         self.lane = self._node.rank
         self.several_nodes = self._node.size < self.comm.size
         owner = self.lane < self.lanes
-        peers = self.comm.split(self.lane if owner else self.lanes)
+        if self._peers is not None:
+            self._peers.leave(b"")
+        self._peers = peers = self.comm.split(self.lane if owner else self.lanes)
         self._wire = Wire(peers, self.comm.rank) if owner and self.several_nodes else None
         self._step_begins()
         return True

@@ -126,6 +126,7 @@ class Trace:
             text = np.frombuffer(json.dumps(events).encode(), np.uint8)
             comm.send(np.array([text.size]), 0)
             comm.send(text, 0)
+            comm.leave(b"")
             return
         for other in range(1, comm.size):
             size = np.empty(1, np.int64)
@@ -133,6 +134,7 @@ class Trace:
             text = np.empty(int(size[0]), np.uint8)
             comm.recv(text, other)
             events += json.loads(text.tobytes())
+        comm.leave(b"")
         target = Path(path)
         unfinished = target.with_name(f".{target.name}.{os.getpid()}")
         unfinished.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}) + "\n", encoding="utf-8")

@@ -464,6 +464,44 @@ def a_rank_that_has_left_is_named_beside_messages_of_others(comm: Communicator) 
     comm.barrier()
 
 
+def parts_that_all_have_left_are_left_alone(comm: Communicator) -> None:
+    """The ranks leave them in another order each, and one never: that goes on, and so does the world."""
+    kept = comm.split(0)
+    for number in range(3):
+        parts = [comm.split(0), comm.split(comm.rank % 2), kept.split_node(), kept.split(0), comm.split(0)]
+        for part in parts:
+            assert part.split(0).allgather(part.rank) == list(range(part.size))
+            request = part.isend(np.array([number]), (part.rank + 1) % part.size)
+            part.recv(np.zeros(1, np.int64))
+            request.wait()
+            total = np.array([1])
+            part.allreduce(total)
+            assert total[0] == part.size
+        for part in parts if comm.rank % 2 else reversed(parts):
+            part.leave(b"")
+            part.leave(b"twice")
+        for whole in (comm, kept):
+            for _ in range(2):
+                following = whole.split(0)
+                assert following.allgather(whole.rank) == list(range(whole.size))
+                following.leave(b"")
+
+
+def a_part_that_one_rank_has_not_left_tells_it_of_the_others(comm: Communicator) -> None:
+    parts = [comm.split(0) for _ in range(3)]
+    if comm.rank:
+        for part in parts:
+            part.leave(b"enough")
+    for _ in range(2):
+        comm.split(0).leave(b"")
+    if comm.rank == 0 and comm.size > 1:
+        for part in parts:
+            with pytest.raises(RankEnded, match="takes no further part") as caught:
+                part.recv(np.zeros(1), 1)
+            assert caught.value.word == b"enough"
+    comm.barrier()
+
+
 CASES = [
     allreduce_every_dtype_and_count,
     allreduce_extreme_integers,
@@ -493,6 +531,11 @@ CASES = [
     parts_of_a_world,
     messages_stay_in_their_world,
     the_world_of_a_node,
+    parts_that_all_have_left_are_left_alone,
 ]
-CASES_OF_SEVERAL_RANKS = [threads_of_a_rank_work_at_once, a_rank_that_has_left_is_named_beside_messages_of_others]
+CASES_OF_SEVERAL_RANKS = [
+    threads_of_a_rank_work_at_once,
+    a_rank_that_has_left_is_named_beside_messages_of_others,
+    a_part_that_one_rank_has_not_left_tells_it_of_the_others,
+]
 CASES_OF_ONE_NODE = [allreduce_of_many_nan_has_the_same_bits]  # between nodes MPI leaves open which NaN it is

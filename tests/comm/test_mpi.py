@@ -40,6 +40,11 @@ def test_messages_beyond_the_counts_of_mpi(args):
     assert sorted(done.stdout.splitlines()) == ["rank 0 done", "rank 1 done"]
 
 
+def test_more_parts_than_mpi_has_communicators():
+    done = run_ranks(2, PROGRAMS / "many_parts_of_the_world.py")
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
 @pytest.mark.parametrize(
     ("way", "has"),
     [

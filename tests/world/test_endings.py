@@ -57,6 +57,11 @@ def test_a_program_that_ends_a_step_early_ends_the_others(how, memory):
     assert ("rank 1 failed, and this rank waits for it" if how == "raises" else ended) in done.stderr
 
 
+def test_more_sessions_than_mpi_has_communicators():
+    done = run_ranks(2, Path(__file__).parent / "programs/many_sessions.py")
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
 UNTIL_ONE_ENDS = Path(__file__).parent / "programs/trains_until_one_ends.py"
 
 
