@@ -95,7 +95,8 @@ IMPORTED_LATER = {
     ("paraflow/experiment/pictures.py", "drawing"): "matplotlib need not be there, and takes a second",
     ("paraflow/experiment/timings.py", "gloo"): "torch need not be there, and is only a peer to measure",
     ("paraflow/experiment/timings.py", "tensor"): "torch need not be there, and is only a peer to measure",
-    ("launch/cli.py", "main"): "the launcher starts in milliseconds; what a rank needs, and the version, wait",
+    ("launch/cli.py", "main"): "the launcher starts in milliseconds, and the version waits",
+    ("launch/cli.py", "_run_here"): "the launcher starts in milliseconds, and what a rank needs waits",
     ("launch/rank.py", "_dispatch"): "only a rank needs the numerics",
 }
 # Modules of the standard library and numpy need no mention.

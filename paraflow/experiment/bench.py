@@ -66,13 +66,12 @@ class Report:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``paraflow bench``; the number of ranks is the launcher's."""
+    """The options of ``paraflow bench`` on a rank; the launcher has its own."""
     parser.add_argument("what", choices=["allreduce"], help="what to measure")
-    parser.add_argument("-n", dest="ranks", metavar="RANKS", help="ranks to start (default: 2)")
     parser.add_argument(
         "--sizes", default="1KiB..256MiB", metavar="LIST", help="FIRST..LAST, or sizes with commas (%(default)s)"
     )
-    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="interleaved rounds (default: %(default)s)")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help=f"draw time and bandwidth by size ({', '.join(PICTURES)})"
     )

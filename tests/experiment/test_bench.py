@@ -114,6 +114,7 @@ def test_bench_prints_a_table():
     [
         (["allreduce", "-n", "1"], "start two or more with -n"),
         (["allreduce", "-n", "0"], "not a number of ranks"),
+        (["allreduce", "--hosts", "a:1,b:2"], "--hosts a:1,b:2 add up to 3: say"),
         (["allreduce", "--sizes", "1KB"], "'1KB' is not a size"),
         (["allreduce", "--sizes", "1KiB", "--rounds", "0"], "at least one"),
         (["broadcast"], "invalid choice: 'broadcast'"),
@@ -146,7 +147,10 @@ def test_help_starts_no_ranks(command, capsys):
         main([command, "--help"])
     assert ended.value.code == 0
     assert "-n RANKS" in capsys.readouterr().out
-    assert f"usage: paraflow {command}" in paraflow(command, "--help").stdout
+    told = paraflow(command, "-n", "2", "--help").stdout
+    assert f"usage: paraflow {command}" in told
+    for option in ("-n RANKS", "--hosts A:2,B:2", "--launch-agent PROGRAM", "--interface NAME", "--logs DIR"):
+        assert f"\n  {option}" in told
 
 
 def test_doctor_tells_what_ranks_find():

@@ -46,6 +46,9 @@ def folder(tmp_path):
         (["launch", "-n", "2", "--hosts", "a:1,b:2", "script.py"], "--hosts a:1,b:2 add up to 3: say"),
         (["launch", "-n", "3", "--hosts", "a,b", "script.py"], "--hosts a:1,b:1 add up to 2: say"),
         (["launch", "-n", "2", "--logs", "data.csv", "script.py"], "--logs"),
+        (["doctor", "--hosts", "a,b", "-n", "3"], "--hosts a:1,b:1 add up to 2: say"),
+        (["doctor", "--hosts", "a,b", "-n", "1"], "--hosts needs -n 2 or more"),
+        (["launch", "-n", "2", "doctor"], "'doctor' is neither a configuration (.toml) nor a script (.py)"),
         (["lunch"], "'lunch' is not a command of paraflow"),
     ],
 )
