@@ -20,7 +20,7 @@ COMMANDS = {
     "simulate": "predict what an experiment would do on more ranks and nodes than there are here",
     "graph": "show the graph and the plan of an experiment or a script, as text, DOT or a picture",
     "bench": "time exchange and all-reduce on -n RANKS ranks, beside MPI's and plain streaming",
-    "doctor": "tell what -n RANKS ranks find on this machine, and what is wrong with its MPI",
+    "doctor": "tell what -n RANKS ranks find here or on --hosts, and what is wrong with the MPI",
 }
 _MEASURING = ("bench", "doctor")  # they start their ranks themselves
 _BOOTSTRAP = [sys.executable, "-P", "-m", "paraflow_launch.rank"]
@@ -33,14 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if command == "launch":
             return _launch(arguments[1:])
-        if command in _MEASURING and not {"-h", "--help"}.intersection(arguments):
-            return _measure(command, arguments[1:])
+        if command in _MEASURING:
+            asks = {"-h", "--help"}.intersection(arguments)
+            return _help_to_measure(command) if asks else _measure(command, arguments[1:])
         if command in COMMANDS:
             if command in ("simulate", "graph"):  # the rank whose step is measured has one core, unless told otherwise
                 os.environ.setdefault("OMP_NUM_THREADS", "1")
-            rank = importlib.import_module("paraflow_launch.rank")  # not needed, and not paid for, by a launch
-            code: int = rank.run_command(arguments)
-            return code
+            return _run_here(arguments)
         if command == "--version":
             print("paraflow", importlib.import_module("importlib.metadata").version("paraflow"))
         elif command in ("-h", "--help"):
@@ -53,9 +52,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _run_here(arguments: list[str]) -> int:
+    """Run a subcommand in this process; what it imports a launch does without, and does not pay for."""
+    code: int = importlib.import_module("paraflow_launch.rank").run_command(arguments)
+    return code
+
+
 def _help() -> str:
     rows = "\n".join(f"  {name:9} {text}" for name, text in COMMANDS.items())
     return f"usage: paraflow COMMAND ...\n\n{rows}\n\n'paraflow COMMAND --help' tells more; 'paraflow --version'"
+
+
+def _help_to_measure(command: str) -> int:
+    code = _run_here([command, "--help"])
+    print(f"\n{_measuring_parser(command).format_help()}", end="")
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,7 +78,29 @@ def _parser() -> argparse.ArgumentParser:
         "is, the others' on stderr behind their rank; all of it is kept in the launch directory.",
         allow_abbrev=False,
     )
-    parser.add_argument("-n", dest="ranks", type=_positive, required=True, help="number of ranks; 1 uses no mpirun")
+    _add_options(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the command instead of running it")
+    parser.add_argument("target", metavar="TARGET", help="CONFIG.toml or SCRIPT.py, or a run directory")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="handed to the target")
+    return parser
+
+
+def _measuring_parser(command: str) -> argparse.ArgumentParser:
+    """Takes what is the launcher's of ``paraflow bench`` and ``paraflow doctor``; the rest is for the ranks."""
+    parser = argparse.ArgumentParser(
+        prog=f"paraflow {command}", usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False
+    )
+    _add_options(parser.add_argument_group("options of the launch"), ranks=2)
+    parser.set_defaults(dry_run=False, target=command)
+    return parser
+
+
+def _add_options(parser: argparse._ActionsContainer, ranks: int | None = None) -> None:
+    """Say how many ranks there are (``ranks``; None where that has to be given), where they run and how."""
+    many = "number of ranks; 1 uses no mpirun" + (f" (default: {ranks})" if ranks else "")
+    parser.add_argument(
+        "-n", dest="ranks", metavar="RANKS", type=_positive, required=ranks is None, default=ranks, help=many
+    )
     parser.add_argument(
         "--hosts", type=mpi.parse_hosts, default=[], metavar="A:2,B:2", help="hosts, and the ranks each takes"
     )
@@ -92,14 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mpirun", metavar="PATH", help="(default: $PARAFLOW_MPIRUN, then beside this Python, then on PATH)"
     )
-    parser.add_argument(
-        "--logs", metavar="DIR", help="launch directory, seen by all hosts (default: runs/launch-DATE-TIME-PID)"
-    )
+    kept = "runs/launch-DATE-TIME-PID" if ranks is None else "one that stays only where the ranks fail"
+    parser.add_argument("--logs", metavar="DIR", help=f"launch directory, seen by all hosts (default: {kept})")
     parser.add_argument("--verbose", action="store_true", help="show mpirun's own output too, at the end")
-    parser.add_argument("--dry-run", action="store_true", help="print the command instead of running it")
-    parser.add_argument("target", metavar="TARGET", help="CONFIG.toml or SCRIPT.py, or a run directory")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="handed to the target")
-    return parser
 
 
 def _positive(text: str) -> int:
@@ -110,28 +138,27 @@ def _positive(text: str) -> int:
 
 def _launch(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
+    if os.path.isdir(options.target):  # a run directory
+        options.target = os.path.join(options.target, "config.toml")
+    _check_target(options.target, options.arguments)
+    _check_slots(options.ranks, options.hosts)
     return _start(options, shlex.join(["paraflow", "launch", *arguments]), keep=options.logs is not None)
 
 
 def _start(options: argparse.Namespace, again: str, keep: bool) -> int:
     """Launch as the options say; ``again`` and ``keep`` are those of `Launch`."""
-    if os.path.isdir(options.target):  # a run directory
-        options.target = os.path.join(options.target, "config.toml")
-    _check_target(options.target, options.arguments)
-    if options.hosts:
-        _check_slots(options.ranks, options.hosts)
     mpirun = None
     settings = {"PARAFLOW_RANKS": str(options.ranks)}
     if options.ranks > 1:
         mpirun = mpi.find_mpirun(options.mpirun)
         mpi.check_library(mpirun)
         settings |= mpi.environment(mpirun, options.interface)
-        settings |= _within_shm(mpirun, max((host.slots for host in options.hosts), default=options.ranks))
+        settings |= _within_shm(mpirun, _most_ranks(options))
         if options.bind:
             settings["PARAFLOW_BIND"] = "1"
     directory = ""
     if not options.dry_run:
-        directory = _make_directory(options.logs)
+        directory = _make_directory(options.logs or _dated("launch"))
         settings["PARAFLOW_LAUNCH_DIR"] = directory
         if sys.stdout.isatty():
             settings["PARAFLOW_TTY"] = str(os.get_terminal_size(sys.stdout.fileno()).columns)
@@ -155,6 +182,12 @@ def _start(options: argparse.Namespace, again: str, keep: bool) -> int:
     return supervise(launch)
 
 
+def _most_ranks(options: argparse.Namespace) -> int:
+    """The ranks of the host that takes the most."""
+    most: int = max((host.slots for host in options.hosts), default=options.ranks)
+    return most
+
+
 def _within_shm(mpirun: mpi.Mpirun, ranks: int) -> dict[str, str]:
     settings, line = shm.settings(mpirun, ranks)
     if line:
@@ -163,32 +196,34 @@ def _within_shm(mpirun: mpi.Mpirun, ranks: int) -> dict[str, str]:
 
 
 def _measure(command: str, arguments: list[str]) -> int:
-    """Launch the command on the ranks that it asks for; its logs stay only where it fails."""
-    parser = argparse.ArgumentParser(prog=f"paraflow {command}", add_help=False, allow_abbrev=False)
-    parser.add_argument("-n", dest="ranks", type=_positive, default=2)
-    options, rest = parser.parse_known_args(arguments)
+    """Launch the command on the ranks that it asks for; its logs stay only where it fails, or where they are named."""
+    options, rest = _measuring_parser(command).parse_known_args(arguments)
+    options.arguments = rest
+    _check_slots(options.ranks, options.hosts)
     broken = None
     if command == "doctor":
-        broken = _examine_mpi(options.ranks)
-        options.ranks = 1 if broken else options.ranks
-    logs = tempfile.mkdtemp(prefix=f"paraflow-{command}-")
-    launch = _parser().parse_args(["-n", str(options.ranks), "--logs", logs, command, *rest])
-    code = _start(launch, shlex.join(["paraflow", command, *arguments]), keep=False)
-    if code == 0:
-        shutil.rmtree(logs)
+        broken = _examine_mpi(options)
+        if broken is not None:
+            options.ranks, options.hosts = 1, []
+    keep = options.logs is not None
+    if not keep:  # other hosts do not see the temporary files of this one
+        options.logs = _dated(command) if options.hosts else tempfile.mkdtemp(prefix=f"paraflow-{command}-")
+    code = _start(options, shlex.join(["paraflow", command, *arguments]), keep)
+    if code == 0 and not keep:
+        shutil.rmtree(options.logs)
     if broken is not None:
         raise broken
     return code
 
 
-def _examine_mpi(ranks: int) -> MPIEnvironmentError | None:
-    """Print which mpirun a launch of ``ranks`` would take; return what is wrong with it."""
+def _examine_mpi(options: argparse.Namespace) -> MPIEnvironmentError | None:
+    """Print which mpirun a launch with these options would take; return what is wrong with it."""
     print(f"{'python':16}{sys.executable}")
     try:
-        mpirun = mpi.find_mpirun()
+        mpirun = mpi.find_mpirun(options.mpirun)
         print(f"{'mpirun':16}{mpirun.path} of {mpirun.flavour}", flush=True)
         mpi.check_library(mpirun)
-        shm.settings(mpirun, ranks)
+        shm.settings(mpirun, _most_ranks(options))
     except MPIEnvironmentError as error:
         print(f"{'MPI':16}does not work, so what follows is of one rank without it", flush=True)
         return error
@@ -196,7 +231,9 @@ def _examine_mpi(ranks: int) -> MPIEnvironmentError | None:
 
 
 def _check_slots(ranks: int, hosts: list[mpi.Host]) -> None:
-    """Raise UsageError unless the hosts take all the ranks, and each of them at least one."""
+    """Raise UsageError unless the hosts, where any are named, take all the ranks, and each of them at least one."""
+    if not hosts:
+        return
     if ranks == 1:
         raise UsageError("--hosts needs -n 2 or more: one rank runs here, without mpirun")
     told = ",".join(f"{host.name}:{host.slots}" for host in hosts)
@@ -209,8 +246,6 @@ def _check_slots(ranks: int, hosts: list[mpi.Host]) -> None:
 
 
 def _check_target(target: str, arguments: list[str]) -> None:
-    if target in _MEASURING:
-        return
     if not target.endswith((".toml", ".py")):
         raise UsageError(f"{target!r} is neither a configuration (.toml) nor a script (.py)")
     if not os.path.isfile(target):
@@ -224,9 +259,13 @@ def _check_target(target: str, arguments: list[str]) -> None:
             )
 
 
-def _make_directory(named: str | None) -> str:
+def _dated(command: str) -> str:
+    return time.strftime(f"runs/{command}-%Y%m%d-%H%M%S-{os.getpid()}")
+
+
+def _make_directory(named: str) -> str:
     """Create the launch directory and return its absolute path."""
-    path = os.path.abspath(named or time.strftime(f"runs/launch-%Y%m%d-%H%M%S-{os.getpid()}"))
+    path = os.path.abspath(named)
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:

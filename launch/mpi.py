@@ -32,7 +32,7 @@ print(MPI.get_vendor()[0])
 """
 # Open MPI hands these on to other hosts only when told to; the Hydra of MPICH and Intel MPI sends the whole
 # environment.
-_FORWARDED = re.compile(r"PARAFLOW_|PYTHON|OMP_|OPENBLAS_|MKL_|MPI4PY_|(LD_LIBRARY_)?PATH$")
+_FORWARDED = re.compile(r"PARAFLOW_|PYTHON|OMP_|OPENBLAS_|MKL_|MPI4PY_|GLOO_|(LD_LIBRARY_)?PATH$")
 
 
 class Host(NamedTuple):
@@ -223,13 +223,15 @@ _OPTIONS: dict[Flavour, Callable[[Network], list[str]]] = {
 
 
 def environment(mpirun: Mpirun, interface: str | None = None) -> dict[str, str]:
-    """Return the environment variables that mpirun and, for ``interface``, the MPI library need here."""
+    """Return the environment variables that mpirun and, for ``interface``, the MPI library and gloo need here."""
     needed: dict[str, str] = {}
     if mpirun.flavour == "Open MPI" and os.geteuid() == 0:
         needed |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     if mpirun.flavour == "Intel MPI":
         needed["I_MPI_PIN"] = "0"  # its way of -bind-to none
-    if mpirun.flavour != "Open MPI" and interface:
+    if interface:
         # -iface is for mpirun alone: ranks send through UCX or libfabric, whichever the library was built with.
-        needed |= {name: interface for name in ("UCX_NET_DEVICES", "FI_TCP_IFACE") if name not in os.environ}
+        of_library = () if mpirun.flavour == "Open MPI" else ("UCX_NET_DEVICES", "FI_TCP_IFACE")
+        of_bench = "GLOO_SOCKET_IFNAME"
+        needed |= {name: interface for name in (*of_library, of_bench) if name not in os.environ}
     return needed

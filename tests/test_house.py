@@ -93,9 +93,9 @@ IMPORTED_LATER = {
     ("paraflow/train/checkpoint_files.py", "_safetensors"): "a script that keeps no checkpoint starts sooner by 20 ms",
     ("paraflow/summary/writer.py", "__init__"): "tensorboard is of an extra, and takes half a second",
     ("paraflow/experiment/pictures.py", "drawing"): "matplotlib need not be there, and takes a second",
-    ("paraflow/experiment/timings.py", "gloo"): "torch need not be there, and is only a peer to measure",
-    ("paraflow/experiment/timings.py", "tensor"): "torch need not be there, and is only a peer to measure",
-    ("launch/cli.py", "main"): "the launcher starts in milliseconds; what a rank needs, and the version, wait",
+    ("paraflow/experiment/gloo.py", "_load"): "torch need not be there, and is only a peer to measure",
+    ("launch/cli.py", "main"): "the launcher starts in milliseconds, and the version waits",
+    ("launch/cli.py", "_run_here"): "the launcher starts in milliseconds, and what a rank needs waits",
     ("launch/rank.py", "_dispatch"): "only a rank needs the numerics",
 }
 # Modules of the standard library and numpy need no mention.

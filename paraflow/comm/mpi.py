@@ -147,7 +147,7 @@ class MPICommunicator(Communicator):
         decode()
 
     def _share_nodes(self) -> NodeAllreduce | None:
-        """The all-reduce through memory; None on every rank where one rank cannot have it or has no neighbour."""
+        """The all-reduce through memory; None on every rank where one cannot have it, or no rank has a neighbour."""
         node = self.split_node()
         sizes = self.allgather(node.size)
         if max(sizes) == 1:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from paraflow.comm import Communicator
 from paraflow.errors import ConfigError
 from paraflow.experiment import timings
+from paraflow.experiment.gloo import Gloo
 from paraflow.experiment.pictures import check_picture, drawing
 from paraflow.experiment.sizes import parse_sizes, size_text
 
@@ -36,13 +36,17 @@ STREAM = "all ranks stream as many bytes as that has to move at least, each over
 
 @dataclass
 class Report:
-    """What was measured, by size: the median seconds of each side, and how fast a node streams over such buffers."""
+    """What was measured, by size: the median seconds of each side, and how fast a node streams over such buffers.
+
+    ``not_run`` says of a side that is missing there why.
+    """
 
     ranks: int
     nodes: int
     load: float
     stream_bytes_per_second: dict[int, float] = field(default_factory=dict)
     seconds: dict[int, dict[str, float]] = field(default_factory=dict)
+    not_run: dict[str, str] = field(default_factory=dict)
 
     def streamed(self, side: str, nbytes: int) -> float:
         """The seconds in which a node's ranks stream the bytes that have to move, over buffers of this size.
@@ -66,13 +70,12 @@ class Report:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``paraflow bench``; the number of ranks is the launcher's."""
+    """The options of ``paraflow bench`` on a rank; the launcher has its own."""
     parser.add_argument("what", choices=["allreduce"], help="what to measure")
-    parser.add_argument("-n", dest="ranks", metavar="RANKS", help="ranks to start (default: 2)")
     parser.add_argument(
         "--sizes", default="1KiB..256MiB", metavar="LIST", help="FIRST..LAST, or sizes with commas (%(default)s)"
     )
-    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="interleaved rounds (default: %(default)s)")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help=f"draw time and bandwidth by size ({', '.join(PICTURES)})"
     )
@@ -102,8 +105,8 @@ def bench(options: argparse.Namespace, comm: Communicator) -> None:
         print("in each column microseconds (median), and GB/s of the buffer:")
         print("\n".join(f"  {name:10} {text}" for name, text in {**SIDES, "stream": STREAM}.items()))
         print(report.table())
-        if "gloo" not in next(iter(report.seconds.values())):
-            print(f"gloo: not measured, {sys.executable} has no torch")
+        for side, reason in report.not_run.items():
+            print(f"{side}: not run, {reason}")
     if draw is not None:
         draw(report, options.plot)
 
@@ -113,17 +116,21 @@ def measure(comm: Communicator, sizes: list[int], rounds: int) -> Report:
     nodes = sum(node_rank == 0 for node_rank, _ in comm.allgather(comm.node()))
     load = os.getloadavg()[0]
     report = Report(comm.size, nodes, load)
-    with timings.gloo(comm) as distributed:
+    with closing(Gloo(comm)) as gloo:
         for nbytes in sizes:
             report.stream_bytes_per_second[nbytes] = timings.memory_bandwidth(comm, nbytes)
-            report.seconds[nbytes] = _measure(comm, nbytes, rounds, distributed)
+            report.seconds[nbytes] = _measure(comm, nbytes, rounds, gloo)
+    if gloo.failure is not None:
+        report.not_run["gloo"] = gloo.failure
+        for row in report.seconds.values():
+            row.pop("gloo", None)
     return report
 
 
-def _measure(comm: Communicator, nbytes: int, rounds: int, distributed: Any) -> dict[str, float]:
+def _measure(comm: Communicator, nbytes: int, rounds: int, gloo: Gloo) -> dict[str, float]:
     times: dict[str, list[float]] = {}
     repetitions = max(1, min(_MOST_REPETITIONS, _ONE_MEASUREMENT // nbytes))
-    sides, close = _sides(comm, nbytes, distributed)
+    sides, close = _sides(comm, nbytes, gloo)
     for _ in range(rounds + 1):
         for name, timed in sides.items():
             comm.barrier()
@@ -132,9 +139,7 @@ def _measure(comm: Communicator, nbytes: int, rounds: int, distributed: Any) -> 
     return {name: median(found[1:]) for name, found in times.items()}  # the first warms up
 
 
-def _sides(
-    comm: Communicator, nbytes: int, distributed: Any
-) -> tuple[Mapping[str, timings.Timed], Callable[[], None]]:
+def _sides(comm: Communicator, nbytes: int, gloo: Gloo) -> tuple[Mapping[str, timings.Timed], Callable[[], None]]:
     buffer = np.zeros(nbytes // 4, np.float32)
     exchange = timings.ExchangeOnly(comm, nbytes)
     sides: dict[str, timings.Timed] = {
@@ -144,7 +149,6 @@ def _sides(
     by_mpi = getattr(comm, "compared_allreduce", None)  # the worlds of one process have none
     if by_mpi is not None:
         sides["mpi"] = timings.repeated(lambda: by_mpi(buffer))
-    if distributed is not None:
-        tensor = timings.tensor(buffer)
-        sides["gloo"] = timings.repeated(lambda: distributed.all_reduce(tensor))
+    if gloo.failure is None:
+        sides["gloo"] = gloo.timed(buffer)
     return sides, exchange.close

@@ -15,6 +15,8 @@ from paraflow.experiment.loop import train
 from paraflow.experiment.schema import Config
 from paraflow.experiment.toml_text import toml_document
 
+_LAUNCH = "[-n RANKS] [option of the launch ...]"  # what the launcher takes before there are ranks
+
 
 def main(argv: list[str]) -> int:
     """Run a subcommand, ``argv[0]``, as one process or as one rank of a world; return the exit code.
@@ -64,7 +66,11 @@ def run(arguments: list[str]) -> int:
 
 def bench(arguments: list[str]) -> int:
     """``paraflow bench``: time exchange and all-reduce on the ranks of this world."""
-    parser = Parser(prog="paraflow bench", description="Time exchange and all-reduce by size, beside their peers.")
+    parser = Parser(
+        prog="paraflow bench",
+        usage=f"paraflow bench {_LAUNCH} allreduce [--sizes LIST] [--rounds N] [--plot FILE] [--json]",
+        description="Time exchange and all-reduce by size, beside their peers.",
+    )
     measure.add_options(parser)
     measure.bench(parser.parse_args(arguments), world())
     return 0
@@ -72,8 +78,11 @@ def bench(arguments: list[str]) -> int:
 
 def doctor(arguments: list[str]) -> int:
     """``paraflow doctor``: what the ranks of this world find."""
-    parser = Parser(prog="paraflow doctor", description="Tell what ranks find here, and what works and why not.")
-    parser.add_argument("-n", dest="ranks", metavar="RANKS", help="ranks to start (default: 2)")
+    parser = Parser(
+        prog="paraflow doctor",
+        usage=f"paraflow doctor {_LAUNCH}",
+        description="Tell what ranks find where they run, and what works and why not.",
+    )
     parser.parse_args(arguments)
     examine(world())
     return 0

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -181,24 +177,3 @@ def latency(comm: Communicator, times: int = 200) -> dict[int, float]:
             found[other] = float(np.median(trips)) / 2
         comm.barrier()
     return found
-
-
-@contextmanager
-def gloo(comm: Communicator) -> Iterator[Any]:
-    """torch.distributed with the gloo backend over these ranks, or None where one has no torch; collective."""
-    if not all(comm.allgather(importlib.util.find_spec("torch") is not None)):
-        yield None
-        return
-    importlib.import_module("torch").set_num_threads(1)
-    distributed = importlib.import_module("torch.distributed")
-    with tempfile.TemporaryDirectory(prefix="paraflow-gloo-") as folder:
-        store = comm.broadcast_object(f"file://{folder}/store")
-        distributed.init_process_group("gloo", init_method=store, rank=comm.rank, world_size=comm.size)
-        yield distributed
-        distributed.destroy_process_group()
-        comm.barrier()  # the folder of rank 0 is everyone's
-
-
-def tensor(buffer: np.ndarray[Any, Any]) -> Any:
-    """A torch tensor in the memory of ``buffer``."""
-    return importlib.import_module("torch").from_numpy(buffer)

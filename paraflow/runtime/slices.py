@@ -66,7 +66,9 @@ def combine_slices(step: Step, values: list[Any], exchange: Exchange | None) -> 
 
     def call() -> None:
         own = np.concatenate(parts)
-        ranks = own[None] if exchange is None else exchange.gather(own)
+        # Ranks beyond the lanes have no slice. With their rows a node would add in another order than one without such
+        # ranks: numpy sums up to 7 numbers one by one, and more of them in 8 partial sums.
+        ranks = own[None] if exchange is None else exchange.gather(own)[: exchange.lanes]
         for i, (kind, count, out) in enumerate(zip(kinds, counts, outputs, strict=True)):
             total = COMBINE[kind][0].reduce(ranks[:, i])
             out[...] = total / count if kind == "reduce_mean" else total

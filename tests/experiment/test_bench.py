@@ -64,6 +64,7 @@ def test_every_side_is_measured_at_every_size():
         for row in report.seconds.values():
             assert set(row) >= {"exchange", "allreduce"}
             assert all(seconds > 0 for seconds in row.values())
+        assert report.not_run["gloo"] == "the ranks are threads, and it takes processes"
 
 
 def test_what_is_streamed_are_the_bytes_that_have_to_move():
@@ -109,11 +110,53 @@ def test_bench_prints_a_table():
     assert all(float(cell) > 0 for cell in row)
 
 
+TORCH = {
+    "__init__": """
+def set_num_threads(number):
+    pass
+def from_numpy(buffer):
+    return buffer
+""",
+    "distributed": """
+from paraflow.comm import world
+class TCPStore:
+    port = 1
+    def __init__(self, *where, **options):
+        pass
+def step(name):
+    if name == "{step}" and world().rank == 1:
+        raise RuntimeError("Connection closed by peer\\nand more")
+def init_process_group(*where, **options):
+    step("start")
+def all_reduce(tensor):
+    step("sum")
+def is_initialized():
+    return True
+def destroy_process_group():
+    pass
+""",
+}
+
+
+@pytest.mark.parametrize("step", ["start", "sum"])
+def test_a_gloo_that_fails_on_one_rank_costs_its_column(tmp_path, step):
+    (tmp_path / "torch").mkdir()
+    for name, text in TORCH.items():
+        (tmp_path / f"torch/{name}.py").write_text(text.format(step=step))
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    done = paraflow("bench", "allreduce", "--sizes", "4KiB,64KiB", "--rounds", "2", "--json", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["not_run"] == {"gloo": "on rank 1, RuntimeError: Connection closed by peer"}
+    assert [set(row) for row in report["seconds"].values()] == [{"exchange", "allreduce", "mpi"}] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["allreduce", "-n", "1"], "start two or more with -n"),
         (["allreduce", "-n", "0"], "not a number of ranks"),
+        (["allreduce", "--hosts", "a:1,b:2"], "--hosts a:1,b:2 add up to 3: say"),
         (["allreduce", "--sizes", "1KB"], "'1KB' is not a size"),
         (["allreduce", "--sizes", "1KiB", "--rounds", "0"], "at least one"),
         (["broadcast"], "invalid choice: 'broadcast'"),
@@ -146,7 +189,10 @@ def test_help_starts_no_ranks(command, capsys):
         main([command, "--help"])
     assert ended.value.code == 0
     assert "-n RANKS" in capsys.readouterr().out
-    assert f"usage: paraflow {command}" in paraflow(command, "--help").stdout
+    told = paraflow(command, "-n", "2", "--help").stdout
+    assert f"usage: paraflow {command}" in told
+    for option in ("-n RANKS", "--hosts A:2,B:2", "--launch-agent PROGRAM", "--interface NAME", "--logs DIR"):
+        assert f"\n  {option}" in told
 
 
 def test_doctor_tells_what_ranks_find():

@@ -46,6 +46,9 @@ def folder(tmp_path):
         (["launch", "-n", "2", "--hosts", "a:1,b:2", "script.py"], "--hosts a:1,b:2 add up to 3: say"),
         (["launch", "-n", "3", "--hosts", "a,b", "script.py"], "--hosts a:1,b:1 add up to 2: say"),
         (["launch", "-n", "2", "--logs", "data.csv", "script.py"], "--logs"),
+        (["doctor", "--hosts", "a,b", "-n", "3"], "--hosts a:1,b:1 add up to 2: say"),
+        (["doctor", "--hosts", "a,b", "-n", "1"], "--hosts needs -n 2 or more"),
+        (["launch", "-n", "2", "doctor"], "'doctor' is neither a configuration (.toml) nor a script (.py)"),
         (["lunch"], "'lunch' is not a command of paraflow"),
     ],
 )
@@ -142,24 +145,24 @@ def test_hosts_and_environment_go_to_mpirun_in_its_own_words(flavour, options):
         (
             "MPICH",
             "-bind-to none -hosts a:2,b:2 -launcher ssh -launcher-exec /bin/agent -iface eth1",
-            {"UCX_NET_DEVICES": "eth1", "FI_TCP_IFACE": "eth1"},
+            {"UCX_NET_DEVICES": "eth1", "FI_TCP_IFACE": "eth1", "GLOO_SOCKET_IFNAME": "eth1"},
         ),
         (
             "Open MPI",
             "--map-by slot:OVERSUBSCRIBE --bind-to none --host a:2,b:2 --prtemca plm_ssh_agent /bin/agent "
             "--prtemca prte_if_include eth1 --mca btl_tcp_if_include eth1",
-            {},
+            {"GLOO_SOCKET_IFNAME": "eth1"},
         ),
         (
             "Intel MPI",
             "-ppn 2 -hosts a,b -bootstrap ssh -bootstrap-exec /bin/agent -iface eth1",
-            {"UCX_NET_DEVICES": "eth1", "FI_TCP_IFACE": "eth1"},
+            {"UCX_NET_DEVICES": "eth1", "FI_TCP_IFACE": "eth1", "GLOO_SOCKET_IFNAME": "eth1"},
         ),
     ],
 )
 def test_agent_and_interface_go_to_mpirun_in_its_own_words(flavour, options, variables, monkeypatch):
-    monkeypatch.delenv("UCX_NET_DEVICES", raising=False)
-    monkeypatch.delenv("FI_TCP_IFACE", raising=False)
+    for name in ("UCX_NET_DEVICES", "FI_TCP_IFACE", "GLOO_SOCKET_IFNAME"):
+        monkeypatch.delenv(name, raising=False)
     mpirun = mpi.Mpirun("/mpirun", flavour)
     assert mpi.command(mpirun, 4, REACHED, ["program"], {}) == ["/mpirun", "-n", "4", *options.split(), "program"]
     set_for_it = set(mpi.environment(mpirun, "eth1").items()) - set(mpi.environment(mpirun).items())

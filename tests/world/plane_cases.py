@@ -275,7 +275,6 @@ def trainings_alternate(comm: Communicator) -> None:
 def all_ranks_see_the_same_bits(comm: Communicator) -> None:
     for shared_memory in (True, False):
         values = trained(AllReduce(comm, shared_memory=shared_memory), [comm.rank], clipped, 6, lamb)
-        assert len(set(comm.allgather({k: zlib.crc32(v.tobytes()) for k, v in values.items()} == {}))) == 1
         sums = comm.allgather(sorted((k, zlib.crc32(v.tobytes())) for k, v in values.items()))
         assert all(other == sums[0] for other in sums)
 

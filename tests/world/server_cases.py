@@ -291,7 +291,7 @@ def workers_may_end_one_after_the_other(comm: Communicator) -> None:
         lambda: ParameterServer(comm),
         lambda: ParameterServer(comm, staleness=0),
         lambda: ParameterServer(comm, staleness=1),
-        lambda: ParameterServer(comm, staleness=0, servers=comm.size - 1),
+        lambda: ParameterServer(comm, staleness=0, servers=min(comm.size - 1, 3)),
         lambda: BackupWorkers(comm, backup=0),
         lambda: BackupWorkers(comm, backup=max(0, comm.size - 2), late="add"),
     ):

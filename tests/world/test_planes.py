@@ -3,10 +3,13 @@
 import ast
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mpirun import run_ranks
 
+import paraflow as pf
 from paraflow.comm import run_threads
+from paraflow.parallel import AllReduce
 
 from . import plane_cases
 
@@ -15,6 +18,23 @@ from . import plane_cases
 @pytest.mark.parametrize("case", plane_cases.CASES, ids=lambda case: case.__name__)
 def test_on_threads(case, size, ranks_per_node):
     run_threads(size, case, ranks_per_node=ranks_per_node)
+
+
+def test_nodes_of_7_and_9_ranks_add_up_norms_alike():
+    """numpy adds up to 7 numbers one by one, and more of them in another order."""
+
+    def moved(comm):
+        with pf.Graph().as_default():
+            rng = np.random.default_rng(5)
+            variables = [pf.Variable(rng.normal(size=1000)) for _ in range(10)]
+            loss = pf.add_n([pf.reduce_sum(pf.exp(v)) for v in variables])
+            step = pf.train.LARSOptimizer(0.1).minimize(loss)
+            with pf.Session(strategy=AllReduce(comm), bucket_bytes=1) as session:
+                session.run(pf.global_variables_initializer())
+                session.run(step)
+                return np.stack(session.run(variables)).tobytes()
+
+    assert len(set(run_threads(16, moved, ranks_per_node=9))) == 1
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
