@@ -17,12 +17,11 @@ from paraflow.simulate.model import Link
 from paraflow.simulate.ranks import run_ranks
 
 
-def measure_messages() -> Link | None:
-    """The latency and bandwidth of messages on this node; None where no ranks can be started."""
+def measure_messages() -> Link:
+    """The latency and bandwidth of messages on this node; raises RanksFailed where there are none to measure."""
     with tempfile.TemporaryDirectory(prefix="paraflow-messages-") as folder:
         found = Path(folder) / "found.json"
-        if not run_ranks(2, Path(folder), __file__, str(found)):
-            return None
+        run_ranks(2, Path(folder), __file__, str(found))
         return Link(**json.loads(found.read_text()))
 
 

@@ -36,7 +36,7 @@ MODES: dict[str, Simulate] = {
 }
 """By mode: what simulates it."""
 
-_FEWEST_STEPS = 20
+_FEWEST_STEPS = 20  # of workers with servers, the first quarter of which only fills the queues
 _BALANCED = 4e-3  # seconds, about, after which Linux moves a rank to a core with fewer
 _MOST_PUSHES = 200_000  # of all workers, where each is an event of its own
 
@@ -89,7 +89,9 @@ def shares_planes(table: Parallel) -> bool:
 
 
 def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, steps: int) -> Prediction:
-    """Simulate ``steps`` of every worker (fewer, where a great many workers make that too many events).
+    """Simulate ``steps`` of every worker.
+
+    Those with servers have at least 20, and fewer where a great many workers make that too many events.
 
     Raises ConfigError for a mode that cannot be had with this number of ranks.
     """
@@ -101,7 +103,7 @@ def predict(profile: Profile, machine: Machine, table: Parallel, noise: Noise, s
         return _tuned(profile, machine, table, noise, steps)
     workers = workers_of(table, machine.ranks)
     if table.mode in ("parameter_server", "backup_workers"):
-        steps = min(steps, max(_FEWEST_STEPS, _MOST_PUSHES // workers))
+        steps = max(_FEWEST_STEPS, min(steps, _MOST_PUSHES // workers))
     # Whole updates, where these take several batches.
     factors = noise.factors(-(-steps // table.accumulate) * table.accumulate, workers)
     trace = MODES[table.mode](profile, machine, table, factors)

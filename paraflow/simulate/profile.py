@@ -232,7 +232,12 @@ def _measure(config: Config, training: Dataset, samples: int, ranks: int, bucket
         train_op = build_train_op(config.optimizer, model.loss)
         check_servers(config.parallel, train_op)
         initialize = global_variables_initializer()
-        with Session(strategy=Alone(ranks), bucket_bytes=bucket_bytes) as session:
+        with Session(
+            strategy=Alone(ranks),
+            threads=config.experiment.threads,
+            bucket_bytes=bucket_bytes,
+            compiler=config.compiler.options(),
+        ) as session:
             session.run(initialize)
             run = _Measured(session, model, train_op, training, samples)
             return run.profile(config)
@@ -253,7 +258,7 @@ class _Measured:
     def profile(self, config: Config) -> Profile:
         """Measure, and put the times of the calls where they belong."""
         parts, wholes = self._time()
-        calls = np.median(parts, axis=0)
+        calls = np.median(parts, axis=0) * (1.0 if config.experiment.threads == 1 else self._overlap())
         low, high = np.quantile(wholes, [0.25, 0.75])
         buckets, statistics, looks, compute, whole = self._sort(calls.tolist())
         servers = config.parallel.servers if config.parallel.mode == "parameter_server" else 1
@@ -282,9 +287,7 @@ class _Measured:
     @np.errstate(all="ignore")
     def _time(self) -> tuple[Array, Array]:
         """Seconds of each call [steps, calls], and of whole steps [steps], which take turns."""
-        clock, calls = perf_counter, self._executable.calls
-        exchange = self._session.context.exchange
-        assert exchange is not None
+        clock = perf_counter
         parts: list[Array] = []
         wholes: list[float] = []
         began = clock()
@@ -292,18 +295,40 @@ class _Measured:
             start = clock()
             self._whole(*self._batch())
             wholes.append(clock() - start)
-            arrays = [check_feed(t, v) for t, v in zip(self._model.feeds, self._batch(), strict=True)]
-            self._executable.load(arrays)
-            exchange.open(self._executable.synchronises or 0, self._samples, "")
-            times = [clock()]
-            for call in calls:
-                call()
-                times.append(clock())
-            parts.append(np.diff(times))
+            parts.append(self._one_by_one())
             if clock() - began > _LONGEST and len(wholes) > _STEPS // 6:
                 break
         warm = min(_WARMUP, len(wholes) // 2)
         return np.array(parts[warm:]), np.array(wholes[warm:])
+
+    @np.errstate(all="ignore")
+    def _overlap(self) -> float:
+        """The part of its calls' seconds that a run takes, since the session's threads make some at the same time."""
+        return float(np.median([self._at_once() / self._one_by_one().sum() for _ in range(_REPEATS)]))
+
+    def _one_by_one(self) -> Array:
+        """Seconds of each call of a run [calls]."""
+        self._load()
+        times = [perf_counter()]
+        for call in self._executable.calls:
+            call()
+            times.append(perf_counter())
+        return np.diff(times)
+
+    def _at_once(self) -> float:
+        """Seconds of a run of the plan as the session runs it."""
+        self._load()
+        start = perf_counter()
+        self._session._executor.execute(self._executable)
+        return perf_counter() - start
+
+    def _load(self) -> None:
+        """Have the plan's next run begin with a batch."""
+        exchange = self._session.context.exchange
+        assert exchange is not None
+        arrays = [check_feed(t, v) for t, v in zip(self._model.feeds, self._batch(), strict=True)]
+        self._executable.load(arrays)
+        exchange.open(self._executable.synchronises or 0, self._samples, "")
 
     def _sort(
         self, calls: Sequence[float]

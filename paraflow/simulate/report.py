@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from paraflow.simulate.model import Link, Machine
@@ -14,19 +14,32 @@ from paraflow.simulate.profile import Profile
 _HEADER = ("ranks", "nodes", "step", "samples/s", "efficiency", "wait", "longest", "wire", "memory")
 
 
-def as_json(curve: Sequence[Prediction], profile: Profile, machine: Machine, noise: Noise) -> str:
-    """Everything: the assumptions, and the predictions in the order of ranks."""
+def exchanges_of(turns: float) -> str:
+    """What is measured by ranks of which so many take turns on a core."""
+    return "exchanges of " + ("ranks with a core each" if turns == 1 else f"{turns:g} ranks that take turns on a core")
+
+
+def as_json(
+    curve: Sequence[Prediction], profile: Profile, machine: Machine, noise: Noise, unmeasured: Mapping[str, str]
+) -> str:
+    """Everything: the assumptions, what is ``unmeasured`` and why, and the predictions in the order of ranks."""
     found = {
         "machine": asdict(machine),
         "noise": asdict(noise),
         "profile": {**asdict(profile), "seconds": profile.seconds},
+        "unmeasured": dict(unmeasured),
         "predictions": [asdict(one) for one in curve],
     }
     return json.dumps(found, indent=1)
 
 
-def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noise: Noise) -> str:
-    """The assumptions, a table with a row for each number of ranks, and what there is to say of the last."""
+def as_text(
+    curve: Sequence[Prediction], profile: Profile, machine: Machine, noise: Noise, unmeasured: Mapping[str, str]
+) -> str:
+    """The assumptions, a table with a row for each number of ranks, and what there is to say of the last.
+
+    What is ``unmeasured`` counts for less than it takes, so the user is told of it, and why.
+    """
     last = curve[-1]
     lines = [
         f"{last.mode} on {last.ranks} ranks; nodes: {machine.nodes}, each of {_span(machine)} ranks on "
@@ -38,7 +51,11 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
         f"{_size(machine.memory.node)}/s a node"
         + (f"; wire: {_link(machine.link)} a node" if machine.link else "")
         + (f"; messages on a node: {_link(machine.messages)}" if machine.messages else ""),
-        *_around(last, profile, machine),
+        *_around(profile),
+        *(
+            f"{what}: not measured, so short steps will take longer than this: {why}"
+            for what, why in unmeasured.items()
+        ),
         f"noise: sigma {noise.sigma:.3f}, seed {noise.seed}"
         + (f"; {noise.slow} workers {noise.factor:g} times slower" if noise.slow else ""),
         "",
@@ -56,18 +73,12 @@ def as_text(curve: Sequence[Prediction], profile: Profile, machine: Machine, noi
     return "\n".join(lines)
 
 
-def _around(last: Prediction, profile: Profile, machine: Machine) -> list[str]:
+def _around(profile: Profile) -> list[str]:
     """What is said of the overhead of exchanges, where there is one."""
-    unknown = "not measured; short steps will take longer than this"
     lines = []
-    if last.ranks > 1 and 1 not in profile.overheads:
-        lines.append(f"exchanges of ranks with a core each: {unknown}")
     for turns, overhead in sorted(profile.overheads.items()):
-        which = "ranks with a core each" if turns == 1 else f"{turns:g} ranks that take turns on a core"
         server = f", {_time(overhead.server)} of a server" * (overhead.server > 0)
-        lines.append(f"exchanges of {which}: {_time(overhead.worker)} more of a rank{server}")
-    if machine.crowding.max() > 1 and max(profile.overheads, default=1) == 1:
-        lines.append(f"exchanges of ranks that take turns on a core: {unknown}")
+        lines.append(f"{exchanges_of(turns)}: {_time(overhead.worker)} more of a rank{server}")
     return lines
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from paraflow.experiment.metrics import read_metrics
 from paraflow.experiment.schema import Config, Parallel
 from paraflow.experiment.strategies import parts_of, workers_of
+from paraflow.experiment.toml_text import toml_document
 from paraflow.simulate.events import interval
 from paraflow.simulate.model import Machine
 from paraflow.simulate.noise import Noise
@@ -44,33 +45,35 @@ class Trial:
     push: float
 
 
-def measure_overhead(
-    arguments: Sequence[str], config: Config, ranks: int, profile: Profile, here: Machine
-) -> Overhead | None:
-    """The overhead of the mode of ``config``, which the command line's ``arguments`` say: CONFIG.toml key=value ...
+def measure_overhead(config: Config, ranks: int, profile: Profile, here: Machine) -> Overhead:
+    """The overhead of the mode of ``config``.
 
     ``here`` is a part of this node, with the trial's ranks, and ``profile`` that of a worker's step, one of ``ranks``.
-    None where the trial's ranks cannot train (their batches need more samples than there are, say, or no ranks can be
-    started).
+    Raises RanksFailed where the trial's ranks cannot train (their batches need more samples than there are, say, or no
+    ranks can be started).
     """
     backup = _backup(config.parallel, here.ranks, ranks)
-    few: dict[str, object] = {"servers": 1, "backup": backup, "warmup": 0, "compress_warmup": 0}
+    few = {"servers": 1, "backup": backup, "warmup": 0, "compress_warmup": 0, "autotune": False}
     table = config.parallel.model_copy(update=few)
     lone = replace(profile, shares=(1.0,), tried={})
     every = interval(table)
     window = -(-int(_SECONDS / _step(lone, here, table) / _WINDOWS) // every) * every or every
-    keys = {
-        **{f"parallel.{key}": value for key, value in few.items()},
-        "parallel.autotune": "false",
-        "data.batch_size": profile.samples * parts_of(table, here.ranks),
-        "data.last": "drop",
-        "train.steps": _WINDOWS * window,
-        "train.epochs": _NO_END,
-        "train.evaluate_every": 0,
-        "train.log_every": window,
-    }
-    trial = _run([*arguments, *(f"{key}={value}" for key, value in keys.items())], here)
-    return None if trial is None else overhead_of(trial, lone, here, table)
+    batch_size = profile.samples * parts_of(table, here.ranks)
+    return overhead_of(_run(_of_trial(config, table, batch_size, window), here), lone, here, table)
+
+
+def _of_trial(config: Config, table: Parallel, batch_size: int, window: int) -> Config:
+    """What the trial's ranks train: the experiment with ``table``, without all that would take time or write files."""
+    tables: dict[str, dict[str, object]] = {
+        "experiment": {"tensorboard": False},
+        "data": {"batch_size": batch_size, "last": "drop"},
+        "train": {
+            "steps": _WINDOWS * window, "epochs": _NO_END, "evaluate_every": 0, "log_every": window, "trace": None,
+        },
+        "compiler": {"dump": ()},
+    }  # fmt: skip
+    changed = {name: getattr(config, name).model_copy(update=keys) for name, keys in tables.items()}
+    return config.model_copy(update={**changed, "parallel": table})
 
 
 def _backup(table: Parallel, trial_ranks: int, ranks: int) -> int:
@@ -107,12 +110,14 @@ def _step(profile: Profile, here: Machine, table: Parallel, overhead: Overhead |
     return predict(whole, here, table, Noise(profile.spread), _STEPS).step_seconds
 
 
-def _run(arguments: Sequence[str], here: Machine) -> Trial | None:
+def _run(config: Config, here: Machine) -> Trial:
     with tempfile.TemporaryDirectory(prefix="paraflow-trial-") as name:
         folder = Path(name)
-        directory = f"experiment.directory={folder / 'runs'}"
-        if not run_ranks(here.ranks, folder, *arguments, directory, cores=int(here.cores)):
-            return None
+        file = folder / "trial.toml"
+        file.write_text(toml_document(config), encoding="utf-8")
+        run_ranks(
+            here.ranks, folder, str(file), f"experiment.directory={folder / 'runs'}", cores=int(here.cores)
+        )
         (file,) = folder.glob("runs/*/metrics.jsonl")
         records = read_metrics(file)
     last = records[-1]["ranks"][-1]

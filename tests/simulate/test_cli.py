@@ -3,19 +3,25 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from mpirun import mpirun_command, rank_environment, run_command
 
-from paraflow.errors import ConfigError
+from paraflow.errors import ConfigError, InvalidArgumentError
 from paraflow.experiment.config import load_config
+from paraflow.runtime.executors import ReadyQueueExecutor
+from paraflow.simulate import profile
 from paraflow.simulate.calibrate import measure_memory
 from paraflow.simulate.cli import main
 from paraflow.simulate.messages import measure_messages
 from paraflow.simulate.profile import measure
+from paraflow.simulate.ranks import RanksFailed
 
 DIGITS = "configs/digits_sync.toml"
 MACHINE = ["--memory", "1us,8GB/s,60GB/s", "--cores", "8"]
+RANKS = ["ranks with a core each", "2 ranks that take turns on a core"]
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +40,7 @@ def test_a_table_with_a_row_for_each_number_of_ranks(capsys):
     assert lines[1].startswith("each worker: 6 samples a step; ")
     assert "38.4 kB of gradients in 1 buckets" in lines[1]
     assert lines[2] == "memory: 1 us, 8 GB/s a core, 60 GB/s a node; wire: 10 us, 1 GB/s a node"
-    assert lines[3].startswith("exchanges of ranks with a core each: not measured")
+    assert lines[3].startswith("exchanges of ranks with a core each: not measured, so short steps will take longer")
     rows = [line.split() for line in lines[6:12]]
     assert rows[0] == ["ranks", "nodes", "step", "samples/s", "efficiency", "wait", "longest", "wire", "memory"]
     assert [row[:2] for row in rows[1:]] == [["1", "1"], ["2", "1"], ["4", "1"], ["8", "2"], ["12", "3"]]
@@ -61,10 +67,39 @@ def test_what_exchanges_cost_is_measured_with_this_machines_memory(capsys):
     assert "not measured" not in lines[3] + lines[4]
     simulate("--ranks", "4", "--cores", "2", "--steps", "5", "parallel.mode=parameter_server")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[3] == "exchanges of ranks with a core each: not measured; short steps will take longer than this"
-    assert lines[4].endswith("take turns on a core: not measured; short steps will take longer than this")
+    why = "not measured, so short steps will take longer than this: --memory is that of another machine"
+    assert lines[3:6] == [f"messages on a node: {why}", *(f"exchanges of {ranks}: {why}" for ranks in RANKS)]
     simulate("--ranks", "1", "--steps", "5")
-    assert "exchanges" not in capsys.readouterr().out
+    assert "not measured" not in capsys.readouterr().out
+
+
+def test_why_a_trial_has_failed_is_told(capsys, monkeypatch):
+    def fails(*_):
+        raise RanksFailed("2 ranks failed: DataError: gone")
+
+    monkeypatch.setattr("paraflow.simulate.cli.measure_messages", fails)
+    monkeypatch.setattr("paraflow.simulate.cli.measure_overhead", fails)
+    gossip = ["simulate", DIGITS, "--ranks", "4", "--cores", "2", "--steps", "5", "parallel.mode=gossip"]
+    assert main(gossip) == 0
+    lines = capsys.readouterr().out.splitlines()
+    why = "not measured, so short steps will take longer than this:"
+    assert lines[3] == f"messages on a node: {why} 2 ranks failed: DataError: gone"
+    trials = [f"exchanges of {ranks}: {why} in a trial 2 ranks failed: DataError: gone" for ranks in RANKS]
+    assert lines[4:6] == trials
+    assert main([*gossip, "--json", "--messages", "7us,13GB/s"]) == 0
+    unmeasured = json.loads(capsys.readouterr().out)["unmeasured"]
+    assert unmeasured == {f"exchanges of {ranks}": "in a trial 2 ranks failed: DataError: gone" for ranks in RANKS}
+
+
+def test_that_there_is_no_trial_under_an_mpirun_is_told():
+    program = str(Path(sys.executable).with_name("paraflow"))
+    command = [*mpirun_command(), "-n", "2", program, "simulate", DIGITS, "--ranks", "2", "--steps", "5"]
+    done = run_command(command, rank_environment(None), timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[3] == (
+        "exchanges of ranks with a core each: not measured, so short steps will take longer than this: under an mpirun "
+        "no ranks are started for it"
+    )
 
 
 def test_json_has_the_assumptions_and_a_picture_is_drawn(capsys, tmp_path):
@@ -94,6 +129,37 @@ def test_the_profile_has_the_plans_buckets():
     assert found.shares[0] == pytest.approx(8192 / 9610)
     assert found.update > 0
     assert found.compression is None
+
+
+@pytest.fixture
+def briefly(monkeypatch):
+    """Profiles of a few steps: what they are made of counts."""
+    monkeypatch.setattr(profile, "_SHORTEST", 0.0)
+    monkeypatch.setattr(profile, "_WARMUP", 1)
+    monkeypatch.setattr(profile, "_STEPS", 9)
+
+
+@pytest.mark.usefixtures("briefly")
+def test_the_profile_has_the_plan_that_the_compiler_is_asked_for():
+    def products(*keys):
+        return len(measure(load_config(DIGITS, ["model.layers=[64,256,256,256,256,10]", *keys]), 1).looks)
+
+    assert products("compiler.rematerialise=true") > products()
+    assert products("compiler.disable=['fuse']") > products()
+    with pytest.raises(InvalidArgumentError, match="memory_budget: a training step cannot keep to 1 KiB"):
+        products("compiler.memory_budget=1 KiB")
+
+
+@pytest.mark.usefixtures("briefly")
+def test_the_profile_has_the_time_of_as_many_threads_as_are_asked_for(monkeypatch):
+    """Here they run a training step as if there were no end of them, in next to no time."""
+    execute = ReadyQueueExecutor.execute
+    monkeypatch.setattr(
+        ReadyQueueExecutor, "execute", lambda self, loaded: None if loaded.synchronises else execute(self, loaded)
+    )
+    wide = ["model.layers=[64,1024,1024,10]"]
+    threads = measure(load_config(DIGITS, [*wide, "experiment.threads=2"]), 1)
+    assert threads.seconds < measure(load_config(DIGITS, wide), 1).seconds / 2
 
 
 def test_the_profile_has_the_statistics_of_synchronised_batch_normalisation():

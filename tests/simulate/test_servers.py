@@ -138,6 +138,16 @@ def test_backup_workers_do_not_wait_for_a_slow_one():
     assert added.useful > found.useful
 
 
+@pytest.mark.parametrize("mode", ["parameter_server", "backup_workers"])
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("cores", [1, 64])
+def test_a_single_step_has_as_many_beside_it_as_tell_its_time(mode, workers, cores):
+    """Steps of no noise, whose time more of them do not change much."""
+    table = {"mode": mode, "backup": 0}
+    few, many = (run(profile(), machine(workers + 1, cores=cores), steps=n, **table) for n in (1, 100))
+    assert few.step_seconds == pytest.approx(many.step_seconds, rel=0.1)
+
+
 def test_staleness_0_is_synchronous():
     noise = Noise(0.3, seed=1)
     closed = run(profile(), machine(9), noise, mode="parameter_server", staleness=0)

@@ -9,7 +9,7 @@ from paraflow.experiment.config import load_config
 from paraflow.simulate import trial
 from paraflow.simulate.model import Link, Memory
 from paraflow.simulate.profile import Compression, Overhead
-from paraflow.simulate.ranks import run_ranks
+from paraflow.simulate.ranks import RanksFailed, run_ranks
 from paraflow.simulate.servers import at_work, busy
 from paraflow.simulate.trial import Trial, overhead_of
 
@@ -119,10 +119,11 @@ def trained(monkeypatch, request):
     monkeypatch.setattr(trial, "_SECONDS", 0.03)
 
     def measured(mode, ranks, samples=32, keys=()):
-        arguments = [DIGITS, f"parallel.mode={mode}", "train.epochs=1", *keys]  # the trial is longer than that
+        # The trial is longer than an epoch.
+        config = load_config(DIGITS, [f"parallel.mode={mode}", "train.epochs=1", *keys])
         here = Machine(ranks, 1, 2, Memory(1e-7, 1e11, 1e11), messages=Link(1e-7, 1e11))
         own = replace(profile(38440, 1e-4 / 3), samples=samples)
-        return trial.measure_overhead(arguments, load_config(arguments[0], arguments[1:]), 2 * ranks, own, here)
+        return trial.measure_overhead(config, 2 * ranks, own, here)
 
     return measured
 
@@ -137,31 +138,63 @@ def test_ranks_train_and_take_longer_than_a_model_of_next_to_nothing(trained, mo
 
 
 def test_as_many_of_the_trial_s_workers_are_backup(trained, monkeypatch):
-    commands = []
+    configs = []
 
-    def started(ranks, folder, *arguments, cores):
-        commands.append(arguments)
-        return run_ranks(ranks, folder, *arguments, cores=cores)
+    def started(ranks, folder, file, *arguments, cores):
+        configs.append(load_config(file))
+        run_ranks(ranks, folder, file, *arguments, cores=cores)
 
     monkeypatch.setattr(trial, "run_ranks", started)
     for ranks, keys in ((3, ["parallel.backup=1"]), (4, ["parallel.backup=4"]), (4, ["parallel.backup=2"])):
-        assert trained("backup_workers", ranks, keys=keys) is not None
-    backup = [[a for a in arguments if a.startswith("parallel.backup=")][-1] for arguments in commands]
+        trained("backup_workers", ranks, keys=keys)
     # Of 5, 7 and 7 workers of the user's; and the part of the batch that each has stays as large.
-    assert backup == ["parallel.backup=0", "parallel.backup=1", "parallel.backup=0"]
-    sizes = [[a for a in arguments if a.startswith("data.batch_size=")][-1] for arguments in commands]
-    assert sizes == ["data.batch_size=64", "data.batch_size=64", "data.batch_size=96"]
+    assert [config.parallel.backup for config in configs] == [0, 1, 0]
+    assert [config.data.batch_size for config in configs] == [64, 64, 96]
 
 
-def test_ranks_that_cannot_train_measure_nothing(trained):
-    assert trained("gossip", 2, samples=1 << 20) is None  # more than there are
+def test_a_trial_does_not_do_what_the_experiment_does_beside_training(trained, monkeypatch):
+    """It has no steps that late, either."""
+    written = set()
+
+    def started(ranks, folder, *arguments, cores):
+        run_ranks(ranks, folder, *arguments, cores=cores)
+        written.update(path.name.partition(".")[0] for path in folder.glob("runs/*/*"))
+
+    monkeypatch.setattr(trial, "run_ranks", started)
+    for steps in ("[1,2]", "[1000000,1000001]"):
+        trained(
+            "gossip", 2, keys=[f"train.trace={steps}", "experiment.tensorboard=true", "compiler.dump=['lower']"]
+        )
+    assert "metrics" in written
+    assert written.isdisjoint({"trace", "steps", "events", "plans"})
+
+
+def test_ranks_that_cannot_train_say_why(trained):
+    with pytest.raises(RanksFailed, match="2 ranks failed: DataError: no batch to train on: 1438 samples"):
+        trained("gossip", 2, samples=1 << 20)  # more than there are
 
 
 def test_ranks_may_have_one_core(tmp_path):
     file = tmp_path / "cores.py"
     file.write_text("import os, sys; open(f'{sys.argv[1]}/{os.getpid()}', 'w').write(str(os.sched_getaffinity(0)))")
     before = os.sched_getaffinity(0)
-    assert run_ranks(2, tmp_path, str(file), str(tmp_path), cores=1)
+    run_ranks(2, tmp_path, str(file), str(tmp_path), cores=1)
     assert [path.read_text() for path in tmp_path.iterdir() if path.name.isdigit()] == [str({min(before)})] * 2
     assert os.sched_getaffinity(0) == before
-    assert not run_ranks(2, tmp_path, str(tmp_path / "missing.py"))
+
+
+def test_why_ranks_have_failed_is_told_in_a_line(tmp_path, monkeypatch):
+    def told(text):
+        file = tmp_path / "fails.py"
+        file.write_text(text)
+        with pytest.raises(RanksFailed) as caught:
+            run_ranks(2, tmp_path, str(file))
+        return str(caught.value)
+
+    assert told("raise ZeroDivisionError('one\\ntwo')") == "2 ranks failed: ZeroDivisionError: one two"
+    assert told("import os; os.kill(os.getpid(), 9)") == "2 ranks failed: SIGKILL, signal 9"
+    with pytest.raises(RanksFailed, match=r"2 ranks failed: there is no file '\S+missing\.py' \(looked in"):
+        run_ranks(2, tmp_path / "other", str(tmp_path / "missing.py"))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    with pytest.raises(RanksFailed, match=r"2 ranks cannot be started: .*No such file"):
+        run_ranks(2, tmp_path, str(tmp_path / "missing.py"))
