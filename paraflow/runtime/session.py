@@ -164,7 +164,10 @@ class Session:
         self.algorithm = algorithm  # as it was asked for
         self.common_runs = 0  # so far, of those that every rank makes: training steps, and what ranks compute together
         self.compiler = compiler or CompilerOptions()
-        options = Options(threads, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
+        apart = strategy is not None and strategy.asynchronous
+        options = Options(
+            threads, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private, exchanges_apart=apart
+        )
         rewrite, accumulate = (None, 1) if strategy is None else (strategy.rewrite, strategy.accumulate)
         self._planner = Planner(self.graph, options, rewrite, accumulate, dumps=not comm.rank)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)
