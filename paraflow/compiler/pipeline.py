@@ -33,11 +33,16 @@ from paraflow.errors import InvalidArgumentError
 from paraflow.graph.graph import Graph
 from paraflow.graph.node import Operation, Tensor
 from paraflow.graph.rebuild import Program
+from paraflow.ops.collective import EXCHANGES
 
 Pass = Callable[[Program, Options], Program]
 Stage = tuple[int, str, Program | Plan]
 # Is told the number and the name of each pass that has run, and what came out of it. Passes left out keep their number.
 Observer = Callable[[int, str, Program | Plan], None]
+
+
+def _merge_before_strategy(program: Program, options: Options) -> Program:
+    return merge(program, EXCHANGES if options.exchanges_apart else ())
 
 
 def _strategy(program: Program, options: Options) -> Program:
@@ -60,11 +65,12 @@ def _share_rows(program: Program, options: Options) -> Program:
 
 
 # From the user's graph `specialise` makes the first program: what a run does not ask for is in none, so that is no pass
-# that could be left out. Two passes come twice: what is the same in the user's graph is exchanged once, and
-# simplification makes more things the same and leaves less that needs what a loop keeps.
+# that could be left out. Two passes come twice: what is the same in the user's graph is exchanged once (if no
+# server looks for each exchange), and simplification makes more things the same and leaves less that needs what a loop
+# keeps.
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("prune", lambda program, options: prune(program)),
-    ("merge", lambda program, options: merge(program)),
+    ("merge", _merge_before_strategy),
     ("rematerialise", _rematerialise),
     ("strategy", _strategy),
     ("views", lambda program, options: show_parts(program)),

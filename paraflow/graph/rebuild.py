@@ -7,7 +7,7 @@ a fresh graph. A rebuild that merges gives equal uses of pure operations one nod
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
@@ -96,11 +96,12 @@ Find = Callable[[Tensor], T]
 
 
 class Builder:
-    """Makes the new graph of a rebuild; with ``merging`` equal uses of pure operations become one."""
+    """Makes the new graph of a rebuild; with ``merging`` equal uses of pure operations not in ``apart`` become one."""
 
-    def __init__(self, merging: bool = False) -> None:
+    def __init__(self, merging: bool = False, apart: Collection[str] = ()) -> None:
         self.graph = Graph()
         self.merging = merging
+        self.apart = apart
         # What is emitted while an operation is rebuilt inherits that operation's control inputs.
         self.control_inputs: tuple[Operation, ...] = ()
         self._memo: dict[Any, Operation] = {}
@@ -123,7 +124,7 @@ class Builder:
         inputs = tuple(inputs)
         control_inputs = self.control_inputs
         key = None
-        if self.merging and record.pure and not control_inputs:
+        if self.merging and record.pure and not control_inputs and record.name not in self.apart:
             key = _use_key(record, inputs, full)
             if key in self._memo:
                 return self._memo[key].outputs
@@ -168,15 +169,17 @@ def rebuild(
     moved: dict[Tensor, Tensor] | None = None,
     after: Callable[[Builder, Operation], None] | None = None,
     merging: bool = False,
+    apart: Collection[str] = (),
     order: Sequence[Operation] | None = None,
 ) -> Program:
     """Copy what ``program`` needs into a fresh graph, asking ``rule`` about each operation in turn.
 
     ``moved`` is filled with old tensor -> new tensor as the rebuild goes on, for rules that look beyond the inputs.
     ``after`` is called when an operation of the old program has been dealt with. With ``merging`` equal uses of pure
-    operations become one. ``order`` has the operations in another valid order than that of the program.
+    operations become one, but not of the types ``apart``. ``order`` has the operations in another valid order than that
+    of the program.
     """
-    builder = Builder(merging)
+    builder = Builder(merging, apart)
     builder.graph.variables = dict(program.graph.variables)
     tensors: dict[Tensor, Tensor] = {} if moved is None else moved
     operations: dict[Operation, tuple[Operation, ...]] = {}

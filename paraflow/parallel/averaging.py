@@ -140,6 +140,7 @@ class Averaging(Strategy, ABC):
         if self.alone:
             return
         self._keep_to(session)
+        super().finish(session)
         if not self._started:
             if check_agreement(session.comm, None):
                 raise FailedPreconditionError(

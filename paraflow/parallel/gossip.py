@@ -12,6 +12,7 @@ import numpy as np
 from paraflow.comm import Communicator
 from paraflow.comm.communicator import Request
 from paraflow.errors import InvalidArgumentError
+from paraflow.ops.collective import weigh
 from paraflow.parallel.averaging import Averaging, Places
 from paraflow.parallel.compression import BFloat16, Compressor, Float16, RandomK
 from paraflow.parallel.delays import Delays
@@ -130,8 +131,8 @@ class Gossip(Averaging):
         for requests in (leaving, *self._leaving, *answers.values()):
             _wait(requests)
         for replica in self._links.replicas:
+            weigh(replica, 1 / self.comm.size)  # the sum may be out of the range of half precision
             self._part.comm.allreduce(replica)
-            replica /= self.comm.size
 
     def _neighbours_in(self, number: int) -> list[int]:
         return neighbours(self.topology, self.seed, number, self.comm.rank, self.comm.size)

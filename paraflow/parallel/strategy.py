@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, TypeVar
-from weakref import ref
+from weakref import WeakSet, ref
 
 from paraflow.comm import Communicator
 from paraflow.errors import FailedPreconditionError, GraphError
@@ -13,7 +14,7 @@ from paraflow.graph.node import Operation
 from paraflow.graph.rebuild import Program
 from paraflow.ops.collective import STATISTICS
 from paraflow.parallel.compression import Compressor
-from paraflow.parallel.uneven import uneven
+from paraflow.parallel.uneven import Meetings, uneven
 
 Batch = TypeVar("Batch")
 
@@ -88,16 +89,30 @@ class Strategy:
         another rank's where it has none. Where all ranks' batches have a ``len()``, the ranks meet once, at the start,
         else before each step. Workers of a parameter server do not step together, and get their own batches alone.
         Raises InvalidArgumentError for other batches, or for more than ``len()`` says, and RanksDisagree where a rank
-        has left the loop early.
+        has left the loop early: has dropped it, or has called `finish` or ended its session in the middle of it.
         """
-        return uneven(batches, self.comm)
+        return uneven(batches, self.comm, self._loops)
+
+    @cached_property
+    def _loops(self) -> WeakSet[Meetings]:
+        """The meetings of loops over `uneven` that are not over: a loop that breaks off may live on under a name."""
+        return WeakSet()
+
+    def leave_loops(self) -> None:
+        """Tell the ranks that wait for this one in a loop over `uneven` that it takes no further step now."""
+        for meetings in self._loops:
+            meetings.leave()
 
     def serve(self, session: Any, train_op: Any) -> None:
         """On a server: do its part until every worker has finished."""
         raise FailedPreconditionError(f"rank {self.comm.rank} is no server: run the training step instead")
 
     def finish(self, session: Any) -> None:
-        """After the last step, on all ranks: afterwards they hold the same variables."""
+        """After the last step, on all ranks: afterwards they hold the same variables.
+
+        Who still loops over `uneven` hears that this rank is done.
+        """
+        self.leave_loops()
 
     @contextmanager
     def evaluating(self, session: Any) -> Iterator[None]:

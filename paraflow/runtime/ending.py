@@ -91,7 +91,7 @@ class Part:
     ``broken`` is why it has ended before its time. ``tell`` is called with the end, END [1], when ``comm`` is left.
     """
 
-    def __init__(self, comm: Communicator, tell: Callable[[Array], None] | None = None) -> None:
+    def __init__(self, comm: Communicator, tell: Callable[[Array], None]) -> None:
         self.comm = comm
         self.broken: str | None = None
         self._tell = tell
@@ -122,8 +122,7 @@ class Part:
 
     def _end(self, error: BaseException | None) -> None:
         end = end_by(self.comm.rank, error)
-        if self._tell is not None:
-            self._tell(end)
+        self._tell(end)
         with suppress(WorldAborted):
             self.comm.leave(end.tobytes())
 

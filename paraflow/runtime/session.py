@@ -73,6 +73,9 @@ class Strategy(Protocol):
     def rewrite(self, program: Program) -> Program:
         """Replace the ``exchange`` markers of a program by what this strategy does with a gradient."""
 
+    def leave_loops(self) -> None:
+        """Called when the session ends: those who wait for this rank to take a batch hear that it takes none."""
+
     def start(self, session: Session, operations: Sequence[Operation]) -> None:
         """Called on all ranks before the first run of ``operations``: exchanges of gradients and what follows them.
 
@@ -93,6 +96,18 @@ class Loaded:
     accumulation: Accumulation | None = None
     adding: Loaded | None = None
     checked: bool = False
+
+
+def _teller(exchange: Exchange | None, strategy: Strategy | None) -> Callable[[Array], None]:
+    """What tells of the end of this rank's part those who wait for it elsewhere than on the session's communicator."""
+
+    def tell(end: Array) -> None:
+        if exchange is not None:
+            exchange.end(end)
+        if strategy is not None:
+            strategy.leave_loops()
+
+    return tell
 
 
 class Session:
@@ -154,7 +169,7 @@ class Session:
         self.store = VariableStore()
         synchronous = strategy is not None and strategy.synchronous
         exchange = Exchange(comm, self.store, algorithm or "mpi") if synchronous else None
-        self.part = Part(comm, exchange.end if exchange is not None else None)
+        self.part = Part(comm, _teller(exchange, strategy))
         self.context = RunContext(
             self.store, comm, entropy, shard=comm.rank, strategy=strategy, exchange=exchange
         )
@@ -164,7 +179,10 @@ class Session:
         self.algorithm = algorithm  # as it was asked for
         self.common_runs = 0  # so far, of those that every rank makes: training steps, and what ranks compute together
         self.compiler = compiler or CompilerOptions()
-        options = Options(threads, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private)
+        apart = strategy is not None and strategy.asynchronous
+        options = Options(
+            threads, synchronous, bucket_bytes or BUCKET_BYTES, self.store.private, exchanges_apart=apart
+        )
         rewrite, accumulate = (None, 1) if strategy is None else (strategy.rewrite, strategy.accumulate)
         self._planner = Planner(self.graph, options, rewrite, accumulate, dumps=not comm.rank)
         self._executor: Executor = SerialExecutor() if threads == 1 else ReadyQueueExecutor(threads)

@@ -13,6 +13,7 @@ import paraflow as pf
 from paraflow.comm import Communicator, world
 from paraflow.errors import FailedPreconditionError, RanksDisagree
 from paraflow.parallel import EASGD, AllReduce, Gossip, LocalSGD
+from paraflow.parallel.compression import TopK
 from paraflow.parallel.gossip import neighbours
 
 if __name__ == "__main__":  # a script is in no package, but beside its neighbours
@@ -316,6 +317,32 @@ def a_step_without_samples_changes_nothing(comm: Communicator) -> None:
                 strategy.finish(session)
 
 
+def half_precision_averages_do_not_overflow(comm: Communicator) -> None:
+    """Parameters of 40,000, whose sums are out of the range of float16, and small ones, against those in float32."""
+
+    def final(strategy: Any, dtype: Any) -> np.ndarray:
+        with pf.Graph().as_default():
+            x = pf.placeholder(dtype, (None, 2))
+            w = pf.Variable(np.array([40_000, 0.5]).astype(dtype))
+            step = pf.train.GradientDescentOptimizer(1.0).minimize(-pf.reduce_sum(pf.reduce_mean(x, 0) * w))
+            with pf.Session(strategy=strategy) as session:
+                session.run(pf.global_variables_initializer())
+                for _ in range(7):  # of which not all are averaged before the end
+                    session.run(step, {x: np.array([[400, 0.25]] * (comm.rank + 1)) * (comm.rank + 1)})
+                strategy.finish(session)
+                return session.run(w)
+
+    def every() -> list[Any]:
+        return [*strategies(comm), Gossip(comm, compress=TopK(ratio=0.5), consensus=0.3)]
+
+    expected = [final(strategy, pf.float32) for strategy in every()]
+    for dtype, rtol in ((pf.float16, 4e-3), (pf.bfloat16, 3e-2)):
+        for strategy, value in zip(every(), expected, strict=True):
+            found = final(strategy, dtype)
+            assert found.dtype == dtype
+            np.testing.assert_allclose(found.astype(np.float32), value, rtol=rtol, err_msg=kind(strategy))
+
+
 def what_sees_data_without_being_trained_is_averaged(comm: Communicator) -> None:
     """As the averages of batch normalisation; a variable that nobody changes keeps its bits, slots stay apart."""
     with pf.Graph().as_default():
@@ -407,6 +434,7 @@ CASES_OF_SEVERAL_RANKS = [
     gossip_with_uneven_steps_ends_and_loses_nothing,
     all_ranks_end_with_the_same_bits,
     a_step_without_samples_changes_nothing,
+    half_precision_averages_do_not_overflow,
     what_sees_data_without_being_trained_is_averaged,
     a_rank_may_look_at_a_gradient_alone,
     a_rank_that_is_done_before_it_has_trained_is_refused,

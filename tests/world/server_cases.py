@@ -21,6 +21,10 @@ from paraflow.parallel.server.serving import Server
 from world.cases import OPTIMIZERS, trained
 
 TOKEN = 7
+Parts = tuple[tuple[float, float], ...]
+WHOLE: Parts = ((0.1, 1.0),)
+EQUAL_PARTS: Parts = ((0.04, 1.0), (0.06, 1.0))
+UNEQUAL_PARTS: Parts = ((0.1, 0.4), (0.1, 0.6))
 BackupWorkers, ParameterServer = pf.parallel.BackupWorkers, pf.parallel.ParameterServer
 
 
@@ -127,18 +131,20 @@ def every_rank_ends_with_all_variables(comm: Communicator) -> None:
 
 
 @contextmanager
-def quadratic(strategy: Any, rate: float = 0.1) -> Iterator[tuple[Callable[[float], None], Callable[[], np.ndarray]]]:
+def quadratic(
+    strategy: Any, parts: Parts = WHOLE
+) -> Iterator[tuple[Callable[[float], None], Callable[[], np.ndarray]]]:
     """(step, value): a step of gradient descent on mean((w - a)^2 / 2) of two variables; what they are.
 
     ``step(a, n)`` is fed n samples a; the gradient is w - a. A server serves at the end. Step 0 is over: it had no
-    sample.
+    sample. Each of ``parts`` is an optimizer with that rate, of so much of the loss.
     """
     with pf.Graph().as_default():
         a = pf.placeholder(pf.float64, (None,), name="a")
         w, u = pf.Variable(np.array([1.0, 2.0]), name="w"), pf.Variable(np.array([3.0]), name="u")
         misses = pf.square(pf.concat([w, u], 0) - pf.reshape(a, (-1, 1)))
         loss = pf.reduce_mean(pf.reduce_sum(misses, axis=1)) / 2.0
-        train = pf.train.GradientDescentOptimizer(rate).minimize(loss)
+        train = pf.group(*(pf.train.GradientDescentOptimizer(rate).minimize(part * loss) for rate, part in parts))
         with pf.Session(strategy=strategy) as session:
             session.run(pf.global_variables_initializer())
 
@@ -172,15 +178,20 @@ def meet(strategy: Any) -> None:
 
 
 def corrections_are_those_of_a_simulation(comm: Communicator) -> None:
-    """Workers push in a fixed order; steps are scaled by 1 / (1 + tau), gradients compensated for their delay."""
+    """Workers push in a fixed order; steps are scaled by 1 / (1 + tau), gradients compensated for their delay.
+
+    Also where variables have two gradients, which may be equal.
+    """
+    settings = [(scale, compensation, WHOLE) for scale in (False, True) for compensation in (0.0, 0.7)]
+    settings += [(True, 0.7, EQUAL_PARTS), (True, 0.7, UNEQUAL_PARTS)]
     for servers in range(1, min(comm.size - 1, 2) + 1):
-        for scale, compensation in ((False, 0.0), (True, 0.0), (False, 0.7), (True, 0.7)):
+        for scale, compensation, parts in settings:
             strategy = ParameterServer(
                 comm, servers=servers, scale_by_staleness=scale, delay_compensation=compensation
             )
             order = [int(n) % strategy.workers for n in "0010212201102200"]
-            final, staleness = simulated(order, strategy.workers, scale, compensation)
-            with quadratic(strategy) as (step, _):
+            final, staleness = simulated(order, strategy.workers, scale, compensation, parts)
+            with quadratic(strategy, parts) as (step, _):
                 if not strategy.is_server:
                     take_turns(comm, order, lambda step=step: step(10.0 * comm.rank + 1))
             np.testing.assert_allclose(strategy.final, final, rtol=1e-12)
@@ -198,15 +209,18 @@ def take_turns(comm: Communicator, order: list[int], step: Callable[[], None]) -
                 pass_token(comm, order[turn + 1])
 
 
-def simulated(order: list[int], workers: int, scale: bool, compensation: float) -> tuple[np.ndarray, list[int]]:
+def simulated(
+    order: list[int], workers: int, scale: bool, compensation: float, parts: Parts
+) -> tuple[np.ndarray, list[int]]:
     w, staleness = START, []
     pulled = dict.fromkeys(range(workers), (START, 0))
     for version, worker in enumerate(order):
         then, at = pulled[worker]
         gradient = then - (10 * worker + 1)
         tau = version - at
-        gradient = gradient + compensation * gradient**2 * (w - then)
-        w = w - 0.1 * gradient / (1 + tau if scale else 1)
+        gradients = [(rate, part * gradient) for rate, part in parts]
+        change = sum(rate * (g + compensation * g**2 * (w - then)) for rate, g in gradients)
+        w = w - change / (1 + tau if scale else 1)
         pulled[worker] = w, version + 1
         staleness.append(tau)
     return w, staleness

@@ -4,8 +4,9 @@ The oracle is one process whose batches are those of all ranks, one after the ot
 """
 
 import itertools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pytest
@@ -40,6 +41,12 @@ MODES: list[Callable[[Communicator], Strategy]] = [
     lambda comm: EASGD(comm, period=2),
     lambda comm: Gossip(comm, period=2),
     *SERVER_MODES,
+]
+MEETING_MODES: list[Callable[[Communicator], Strategy]] = [
+    AllReduce,
+    lambda comm: AllReduce(comm, shared_memory=False),
+    lambda comm: LocalSGD(comm, period=100),
+    lambda comm: Gossip(comm, period=100),
 ]
 
 
@@ -222,30 +229,119 @@ def what_is_no_batch_is_refused(comm: Communicator) -> None:
         list(AllReduce(comm).uneven(Longer([np.ones(1), np.ones(1)])))
 
 
+@contextmanager
+def training(strategy: Strategy) -> Iterator[tuple[pf.Session, Callable[[np.ndarray], None]]]:
+    """A session, and a step on a batch in it."""
+    with pf.Graph().as_default():
+        x = pf.placeholder(pf.float64, (None,))
+        w = pf.Variable(np.ones(3), name="w")
+        step = pf.train.GradientDescentOptimizer(0.1).minimize(pf.reduce_mean(x) * pf.reduce_sum(w))
+        with pf.Session(strategy=strategy) as session:
+            session.run(pf.global_variables_initializer())
+            yield session, lambda batch: session.run(step, {x: batch})
+
+
 def a_rank_that_leaves_the_loop_is_named(comm: Communicator) -> None:
     """In the step, or before it where the ranks have to know who has a batch. If all leave together, that is fine."""
-    batches = [{"x": np.ones(2)}] * 4
+    batches = [np.ones(2)] * 4
     for known in (True, False):
-        with pf.Graph().as_default():
-            x = pf.placeholder(pf.float64, (None,))
-            w = pf.Variable(np.ones(3))
-            step = pf.train.GradientDescentOptimizer(0.1).minimize(pf.reduce_mean(x) * pf.reduce_sum(w))
 
-            def train(strategy: AllReduce, until: int, known: bool = known, x: Any = x, step: Any = step) -> None:
-                with pf.Session(strategy=strategy) as session:
-                    session.run(pf.global_variables_initializer())
-                    for number, batch in enumerate(strategy.uneven(batches if known else iter(batches))):
-                        if number == until:
-                            return
-                        session.run(step, {x: batch["x"]})
+        def train(strategy: AllReduce, until: int, known: bool = known) -> None:
+            with training(strategy) as (_, step):
+                for number, batch in enumerate(strategy.uneven(batches if known else iter(batches))):
+                    if number == until:
+                        return
+                    step(batch)
 
+        train(AllReduce(comm), 2)
+        if comm.rank == 0:
             train(AllReduce(comm), 2)
-            if comm.rank == 0:
-                train(AllReduce(comm), 2)
-            else:
-                with pytest.raises(RanksDisagree, match=r"rank 0 has (left the loop|ended its session)"):
-                    train(AllReduce(comm), 3)
+        else:
+            with pytest.raises(RanksDisagree, match=r"rank 0 has (left the loop|ended its session)"):
+                train(AllReduce(comm), 3)
         comm.barrier()
+
+
+def loop(batches: Iterable[np.ndarray], step: Callable[[np.ndarray], None], then: Callable[[], bool] = bool) -> None:
+    """A step on each batch, until ``then`` after the second one is true."""
+    for number, batch in enumerate(batches):
+        step(batch)
+        if number == 1 and then():
+            break
+
+
+def no_third() -> NoReturn:
+    raise OSError("no third batch")
+
+
+def two_batches() -> Iterator[np.ndarray]:
+    yield from [np.ones(2)] * 2
+    no_third()
+
+
+def a_rank_that_is_done_in_the_middle_of_a_loop_is_named(comm: Communicator) -> None:
+    """The loop has a name, under which it lives on: the others hear of it when rank 0 finishes, or ends its session.
+
+    When it has finished, they may finish too.
+    """
+    if comm.size == 1:
+        return
+    for make in MEETING_MODES:
+        for breaks, finishes in ((True, True), (True, False), (False, True)):
+            strategy = make(comm)
+            ends = comm.rank == 0 and not breaks  # by an error, as there is no third batch
+            batches = strategy.uneven(two_batches() if ends else iter([np.ones(2)] * 4))
+            with training(strategy) as (session, step):
+                if comm.rank > 0:
+                    with pytest.raises(RanksDisagree, match="rank 0 has left the loop over its batches before"):
+                        loop(batches, step)
+                elif breaks:
+                    loop(batches, step, lambda: True)
+                else:
+                    with pytest.raises(OSError, match="no third batch"):
+                        loop(batches, step)
+                if finishes:
+                    strategy.finish(session)
+                    values = comm.allgather(session.run("w:0").tolist())
+                    assert values == [values[0]] * comm.size
+            comm.barrier()
+
+
+def a_loop_that_ends_the_session_by_an_error_ends_for_all(comm: Communicator) -> None:
+    """The others hear of it although the failed loop has a name."""
+    for make in MEETING_MODES:
+        strategy = make(comm)
+        batches = strategy.uneven(iter([np.ones(2)] * 4))
+
+        def train(strategy: Strategy = strategy, batches: Iterable[np.ndarray] = batches) -> None:
+            with training(strategy) as (_, step):
+                loop(batches, step, no_third if comm.rank == 0 else bool)
+
+        if comm.rank == 0:
+            with pytest.raises(OSError, match="no third batch"):
+                train()
+        elif comm.size > 1:
+            with pytest.raises(RanksDisagree, match="rank 0 has left the loop over its batches before"):
+                train()
+        comm.barrier()
+
+
+def all_ranks_may_finish_in_the_middle_of_a_loop(comm: Communicator) -> None:
+    """They go on with it, also in another session."""
+    for make in MEETING_MODES:
+        strategy = make(comm)
+        batches = strategy.uneven(iter([np.ones(2)] * (3 + comm.rank)))
+        seen = 0
+        with training(strategy) as (session, step):
+            for batch in itertools.islice(batches, 3):
+                step(batch)
+                strategy.finish(session)
+                seen += 1
+        with training(make(comm)) as (_, step):
+            for batch in batches:
+                step(batch)
+                seen += 1
+        assert seen == 3 + comm.size - 1
 
 
 CASES: list[Callable[[Communicator], None]] = [
@@ -259,6 +355,9 @@ CASES: list[Callable[[Communicator], None]] = [
     an_empty_batch_is_like_a_full_one,
     what_is_no_batch_is_refused,
     a_rank_that_leaves_the_loop_is_named,
+    a_rank_that_is_done_in_the_middle_of_a_loop_is_named,
+    a_loop_that_ends_the_session_by_an_error_ends_for_all,
+    all_ranks_may_finish_in_the_middle_of_a_loop,
 ]
 
 

@@ -72,7 +72,9 @@ class Immediate:
         self._bound = bound
         self._clocks = dict.fromkeys(range(workers), 0)
         self._held: dict[int, Answer] = {}
-        self._before = [np.empty_like(v) for v in variables] if scale else []
+        # Several gradients may be of one variable, which changes once.
+        self._changing = list({id(v): v for v in variables}.values())
+        self._before = [np.empty_like(v) for v in self._changing] if scale else []
         self._compensation = [compensation * t for t in trained or [True] * len(variables)]
         # What each worker was last given; before its first pull, the variables that all began with.
         self._pulled = [[v.copy() for v in variables] if compensation else [] for _ in range(workers)]
@@ -111,9 +113,9 @@ class Immediate:
         if not (self._before and staleness):
             self._apply(*gradients)
             return
-        _copy(self._before, self._variables)
+        _copy(self._before, self._changing)
         self._apply(*gradients)
-        for now, before in zip(self._variables, self._before, strict=True):
+        for now, before in zip(self._changing, self._before, strict=True):
             now[...] = before + (now - before) / now.dtype.type(1 + staleness)
 
 
