@@ -119,6 +119,7 @@ class Immediate:
             now[at] = then + (now[at] - then) / now.dtype.type(1 + staleness)
 
     def _compensated(self, gradient: Array | Rows, variable: int, worker: int) -> Array | Rows:
+        at: Any
         g, at = gradient if isinstance(gradient, Rows) else (gradient, ...)
         now, then = self._served.variables[variable], self._pulled[worker][variable]
         corrected: Array = g + g.dtype.type(self._compensation) * g * g * (now[at] - then[at])
@@ -126,11 +127,11 @@ class Immediate:
 
     def _kept(self, variable: int, at: Any) -> Array:
         """A copy of that part of a variable; of the whole in a place that need not be made anew."""
-        value, copy = self._served.variables[variable], self._before[variable]
+        value, place = self._served.variables[variable], self._before[variable]
         if at is not ...:
-            copy = copy[: len(at)]
-        np.copyto(copy, value[at])
-        return copy
+            place = place[: len(at)]
+        np.copyto(place, value[at])
+        return place
 
 
 class Closing:
