@@ -182,7 +182,7 @@ def steps_together_are_one_process(comm: Communicator) -> None:
         expected = row_cases.trained_alone(comm.size - 1, optimizer, row_cases.plain)
         assert_same(row_cases.trained(ParameterServer(comm, staleness=0), [comm.rank], optimizer), expected)
     expected = row_cases.trained_alone(comm.size - 1, "adagrad", row_cases.plain)
-    assert_same(row_cases.trained(BackupWorkers(comm, backup=0), [comm.rank], "adagrad"), expected)
+    assert_same(row_cases.trained(BackupWorkers(comm, backup=0), [comm.rank], "adagrad", threads=2), expected)
 
 
 def steps_together_are_an_all_reduce(comm: Communicator) -> None:
@@ -262,7 +262,7 @@ def moved_alone(optimizer: Any, batches: list[np.ndarray], dtype: Any) -> np.nda
         train, ids, table = table_of(optimizer, dtype)
         with pf.Session() as session:
             session.run(pf.global_variables_initializer())
-            for batch in batches:
+            for batch in filter(len, batches):
                 session.run(train, {ids: batch})
             value: np.ndarray = session.run(table)
             return value
@@ -280,6 +280,12 @@ def only_rows_are_pushed_and_pulled(comm: Communicator) -> None:
             # After its turn of a step a worker has what those before it pushed in it, and those behind it before.
             news = 64 if step == 0 or workers == 1 or comm.rank == workers - 1 else 128
             assert news * row < pulled <= news * row + ROUNDED, (step, dtype)
+
+
+def a_push_without_samples_has_no_rows(comm: Communicator) -> None:
+    descent = functools.partial(pf.train.GradientDescentOptimizer, 0.25)
+    for pushed, _ in moved(comm, descent, [np.arange(64), np.arange(0)])[1:]:
+        assert pushed <= ROUNDED
 
 
 def a_table_of_which_much_has_changed_is_pulled_whole(comm: Communicator) -> None:
@@ -308,6 +314,7 @@ CASES: list[Callable[[Communicator], None]] = [
     clipped_rows_are_one_process,
     compression_leaves_rows_as_they_are,
     only_rows_are_pushed_and_pulled,
+    a_push_without_samples_has_no_rows,
     a_table_of_which_much_has_changed_is_pulled_whole,
     a_table_that_moves_everywhere_is_pulled_whole,
 ]
