@@ -56,7 +56,7 @@ class Message:
         self.header: Any = self.buffer[: HEADER.itemsize].view(HEADER)[0]  # a view: assignments to its fields stay
         self._counts = self.buffer[HEADER_BYTES:][: len(self._varying) * 8].view(np.int64)
         self.nbytes = start
-        self.arrays: list[Array | Rows] = [self._next(f.dtype, (0,) if f.indices else f.shape) for f in layout]
+        self.arrays: list[Array | Rows] = [self._next(f.dtype, f.shape if f.indices is None else (0,)) for f in layout]
         self._constant = self.nbytes
         self.clear()
 
