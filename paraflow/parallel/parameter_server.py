@@ -59,8 +59,8 @@ class ParameterServer(Strategy):
     have pulled.
 
     A gradient of rows (`IndexedSlices`) is pushed as rows, each index once, and never compressed. Where an update
-    changes these rows of a variable alone, a pull has those that others or this worker have changed since its last
-    one, as long as they are no more than half of all.
+    changes these rows of a variable alone, a pull has those that have changed since the worker's last one, if they are
+    no more than half of all; else it has the variable whole.
 
     ``pushes`` is the worker's own count, ``version`` the number of updates of which it has the parameters, and after
     `finish` ``pushes_by_worker`` has everybody's count. All are those of the first server: with several, another one

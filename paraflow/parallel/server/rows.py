@@ -61,13 +61,13 @@ def weighted_sum(weights: Sequence[float], gradients: Sequence[Array | Rows]) ->
 
 
 class Changes:
-    """Which of a table's ``rows`` have been changed by its latest updates: as far back as their ids are no more."""
+    """Which of a table's ``rows`` its latest updates have changed; as many updates as have changed no more than all."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
         self._log: deque[tuple[int, Array]] = deque()
         self._logged = 0
-        self._forgotten = 0  # the last update that is not in the log
+        self._forgotten = 0  # the last update that is no more in the log
 
     def add(self, update: int, at: Array) -> None:
         """The update of that number, later than those before, has changed the rows ``at``."""
