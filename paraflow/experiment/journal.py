@@ -37,7 +37,7 @@ class Journal:
       ``samples_per_second``, ``communication_seconds``, ``waited_seconds`` (the part of these that the rank has waited
       for other ranks) and ``held_up_seconds`` (what the others together have waited for the rank). An asynchronous run
       has what rank 0 measured alone here, and its account of its strategy since the start: ``pushes``,
-      ``staleness_mean``, ``staleness_max``, ...
+      ``staleness_mean``, ``staleness_max``, ``pushed_bytes``, ``pulled_bytes``, ...
       With compression, ``gradient_bytes`` that rank 0 has sent since the start (of gradients, or of what its mode
       sends in their place), and ``uncompressed_gradient_bytes`` that it would have sent without.
     - "autotune", once, where buckets are chosen by measuring: the ``bucket_bytes`` and the ``algorithm`` chosen; by

@@ -32,7 +32,7 @@ _RESERVED = {
     "staleness_mean", "staleness_max", "staleness_histogram",
     "late_gradients", "dropped_gradients", "unix_time", "ranks",
     "waited_seconds", "held_up_seconds", "waiting_share", "straggler",
-    "gradient_bytes", "uncompressed_gradient_bytes",
+    "gradient_bytes", "uncompressed_gradient_bytes", "pushed_bytes", "pulled_bytes",
 }  # fmt: skip
 
 

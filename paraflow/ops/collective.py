@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from paraflow.errors import InvalidArgumentError, RanksDisagree
+from paraflow.graph.dtypes import DType, float32, int32
 from paraflow.graph.node import Tensor
 from paraflow.graph.record import op
 from paraflow.graph.shape import Spec, merge
 from paraflow.ops.array import zeros_like
+from paraflow.ops.gathering import check_indices
 from paraflow.ops.slices import merge_rows
 
 # The markers of gradients, and those of statistics: what strategies look for in a program.
@@ -92,12 +94,13 @@ def exchange_rows(values, indices, variable="", shape=()):
     """The rows of the gradient of ``variable``, which has ``shape``, as all ranks are to apply them.
 
     It is `exchange` for ``values``, rows at ``indices``, each of which comes once. Raises InvalidArgumentError for
-    other shapes.
+    other shapes, and for an index outside of the variable.
     """
     if len(values) != len(indices) or values.shape[1:] != shape[1:]:
         raise InvalidArgumentError(
             f"the gradient of '{variable}' of shape {shape} has values of shape {values.shape} for {len(indices)} rows"
         )
+    check_indices(indices, shape[0], f"the gradient of '{variable}'")
     return values.copy(), indices.copy()
 
 
@@ -374,20 +377,34 @@ def _(share: Spec, *gradients: Spec, names: tuple[str, ...]) -> tuple[Spec, ...]
     return tuple(Spec(g.dtype, g.shape) for g in gradients)
 
 
-@op(effect=True, same=())
+@op(writes=True, same=())
 def push_pull(*gradients, variables=(), cut=0, samples, strategy):
-    """Push this worker's gradients to the parameter servers and pull the variables' new values.
+    """Push this worker's gradients to the parameter servers, and make ``variables`` what these answer.
 
-    ``variables`` are (name, dtype, shape) of what is pulled, ``cut`` a number for the set of exchanges that the
-    gradients belong to, ``samples`` this worker's in this run; ``strategy`` is the run-time value that knows the
-    servers.
+    ``gradients`` are those of a set of exchanges, of which ``cut`` is a number, of rows values and indices; ``samples``
+    are this worker's in this run; ``strategy`` is the run-time value that knows the servers.
     """
-    return strategy.push_pull(gradients, cut, samples)
+    strategy.push_pull(gradients, cut, samples)
 
 
 @push_pull.shape
-def _(*gradients: Spec, variables: tuple[tuple[str, Any, tuple[int, ...]], ...], cut: int) -> tuple[Spec, ...]:
-    return tuple(Spec(np.dtype(dtype), shape) for _, dtype, shape in variables)
+def _(*gradients: Spec, variables: tuple[str, ...], cut: int) -> tuple[Spec, ...]:
+    return ()
+
+
+@op(effect=True)
+def pushed_rows(exchange="", dtype=float32, shape=(), indices=int32, *, strategy):
+    """The rows that have been pushed to this server for the gradient of that ``exchange``, and where they belong.
+
+    They are of a variable of ``shape``; the latter are integers of the dtype ``indices``, each of which comes once.
+    """
+    rows = strategy.pushed[exchange]
+    return rows.values.copy(), rows.at.astype(indices)
+
+
+@pushed_rows.shape
+def _(exchange: str, dtype: DType, shape: tuple[int, ...], indices: DType) -> tuple[Spec, Spec]:
+    return Spec(dtype, (None, *shape[1:])), Spec(indices, (None,))
 
 
 @op(reads=True, writes=True)

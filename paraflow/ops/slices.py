@@ -171,17 +171,3 @@ def _(values: Spec, indices: Spec) -> tuple[Spec, ...]:
 @unique_rows.gradient
 def _(outputs: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> tuple[Tensor | None, None]:
     return None if cotangents[0] is None else gather(cotangents[0], outputs[2]), None
-
-
-@op
-def touched_rows(whole, dtype=int32):
-    """The rows of ``whole`` in which anything is not zero, and their indices, of integer type ``dtype``."""
-    at = np.flatnonzero(whole.reshape(len(whole), -1).any(axis=1))
-    return whole[at], at.astype(dtype)
-
-
-@touched_rows.shape
-def _(whole: Spec, dtype: DType) -> tuple[Spec, Spec]:
-    if whole.shape == ():
-        raise GraphError("a scalar has no rows")
-    return Spec(whole.dtype, None if whole.shape is None else (None, *whole.shape[1:])), Spec(dtype, (None,))

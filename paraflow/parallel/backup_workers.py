@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, get_args
-
-import numpy as np
 
 from paraflow.comm import Communicator
 from paraflow.errors import InvalidArgumentError
 from paraflow.parallel.compression import Compressor
 from paraflow.parallel.parameter_server import ParameterServer
-from paraflow.parallel.server.policies import Apply, Closing, Late, Policy
+from paraflow.parallel.server.policies import Closing, Late, Policy
+from paraflow.parallel.server.rows import Served
 
 
 class BackupWorkers(ParameterServer):
@@ -54,5 +53,5 @@ class BackupWorkers(ParameterServer):
         """The step that is open: the number of those that have been closed."""
         return step + 1 if self.alone else self.version
 
-    def _policy(self, apply: Apply, variables: Sequence[np.ndarray[Any, Any]], trained: Sequence[bool]) -> Policy:
-        return Closing(self.workers, apply, self.backup, self._late)
+    def _policy(self, served: Served) -> Policy:
+        return Closing(self.workers, served.apply, self.backup, self._late)

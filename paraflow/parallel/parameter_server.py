@@ -7,7 +7,8 @@ apply them (Downpour SGD: Dean et al., NIPS 2012; Li et al., OSDI 2014).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -16,16 +17,16 @@ import numpy as np
 from paraflow.comm import Communicator, world
 from paraflow.errors import FailedPreconditionError, GraphError, InvalidArgumentError
 from paraflow.graph.graph import Graph, VariableSpec, as_operation
-from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
-from paraflow.graph.shape import known
 from paraflow.ops.collective import EXCHANGES
 from paraflow.parallel.agreement import check_agreement, graph_lines
 from paraflow.parallel.compression import Compressor, check_compressor
-from paraflow.parallel.server.messages import DONE, DROPPED, PUSH, Message, PushCount, summary
-from paraflow.parallel.server.ownership import own_part, share_out, written_by
-from paraflow.parallel.server.policies import Apply, Closing, Immediate, Policy
+from paraflow.parallel.server.messages import DONE, DROPPED, PUSH, Form, Message, PushCount, summary
+from paraflow.parallel.server.ownership import own_part, share_out, updates_by_rows, written_by
+from paraflow.parallel.server.policies import Closing, Immediate, Policy
 from paraflow.parallel.server.pushes import Pushes
+from paraflow.parallel.server.rows import Rows, Served, Target, put
 from paraflow.parallel.server.serving import Server
 from paraflow.parallel.sharding import ShardRandom
 from paraflow.parallel.strategy import Batch, Strategy, refuse_global_statistics
@@ -50,13 +51,16 @@ class ParameterServer(Strategy):
     ``staleness``: how many steps a worker may be ahead of the slowest one; at the bound it waits (stale synchronous
     parallel). None: no bound. 0: workers step together, and as their gradients are then all of the same parameters,
     the average of a step, weighted by samples, is applied as one: synchronous training. With a bound above 0 each
-    gradient is applied for itself, as it comes. Gradients of rows (`IndexedSlices`) travel whole, and the rows in which
-    anything is not zero are updated.
+    gradient is applied for itself, as it comes.
     ``scale_by_staleness``, ``delay_compensation``: see `Immediate`; at ``staleness`` 0 they change nothing.
     ``compress``: what packs the gradients of a push; each worker keeps what a push leaves out, and adds it to its next
     one. The servers' policies see what has arrived. Pulled parameters travel as they are. Statistics of batches are
     pushed like gradients, but as they are: the servers keep the moving averages, and workers evaluate with what they
     have pulled.
+
+    A gradient of rows (`IndexedSlices`) is pushed as rows, each index once, and never compressed. Where an update
+    changes these rows of a variable alone, a pull has those that have changed since the worker's last one, if they are
+    no more than half of all; else it has the variable whole.
 
     ``pushes`` is the worker's own count, ``version`` the number of updates of which it has the parameters, and after
     `finish` ``pushes_by_worker`` has everybody's count. All are those of the first server: with several, another one
@@ -106,13 +110,16 @@ class ParameterServer(Strategy):
         self.is_server = self.comm.rank in self.servers
         self.version = 0
         self.pushes = PushCount()
+        self.pushed_bytes = self.pulled_bytes = 0
         self.pushes_by_worker: list[PushCount] = []
         self._served: dict[str, object] = {}
         self._last = 0
         self._started = False
         self._part: Part
         self._serving = False
+        self._store: Mapping[str, Array]
         self._owners: dict[str, int] = {}
+        self.pushed: dict[str, Array | Rows] = {}
         self._links: dict[int, list[_Link]] = {}
 
     # -- on the workers ---------------------------------------------------------------------------------------------
@@ -144,18 +151,16 @@ class ParameterServer(Strategy):
         shard_random = ShardRandom(exchanges)
         last = exchanges[-1]
         gradients: list[Tensor] = []
-        written: list[Operation] = []
-        pulled = tuple((v.name, v.dtype.name, v.shape) for v in variables)
+        push: list[Operation] = []
+        attrs = {"variables": tuple(v.name for v in variables), "cut": cut}
 
         def rule(build: Builder, op: Operation, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
             if op.type not in EXCHANGES:
                 return shard_random(build, op, inputs)
-            gradients.append(_whole(build, op, inputs))
+            gradients.extend(inputs if op.type == "exchange" else build.copy(op, inputs).outputs)
             if op is last:
-                values = build.emit(op, "push_pull", gradients, {"variables": pulled, "cut": cut})
-                for value, (name, _, shape) in zip(values, pulled, strict=True):
-                    attrs = {"variable": name, "shape": shape}
-                    written.append(build.emit(op, "assign_variable", (value,), attrs)[0].op)
+                record, waits = records["push_pull"], build.control_inputs
+                push.append(record.build(build.graph, tuple(gradients), attrs, op.name, op.source, waits))
             return inputs
 
         kept = Program(
@@ -165,25 +170,26 @@ class ParameterServer(Strategy):
             program.feeds,
         )
         worker = rebuild(kept, rule)
-        return Program(worker.graph, worker.fetches[: len(program.fetches)], (*worker.targets, *written), worker.feeds)
+        return Program(worker.graph, worker.fetches[: len(program.fetches)], (*worker.targets, *push), worker.feeds)
 
-    def push_pull(self, gradients: Sequence[Array], cut: int, samples: int) -> tuple[Array, ...]:
-        """Send each server its gradients, means over ``samples`` samples; return the variables' new values."""
+    def push_pull(self, gradients: Sequence[Array], cut: int, samples: int) -> None:
+        """Send each server its gradients, means over ``samples`` samples; give the variables their new values."""
         with self._part.step("to serve, or to let it go on", _FINISH):
-            return self._push_pull(gradients, self._links[cut], cut, samples)
+            self._push_pull(gradients, self._links[cut], cut, samples)
 
-    def _push_pull(self, gradients: Sequence[Array], links: list[_Link], cut: int, samples: int) -> tuple[Array, ...]:
-        sends = []
+    def _push_pull(self, gradients: Sequence[Array], links: list[_Link], cut: int, samples: int) -> None:
+        comm, sends = self._part.comm, []
         for link in links:
-            message, tag = link.pushes.write([gradients[i] for i in link.share.gradients], samples)
+            message, tag = link.pushes.write(link.own(gradients), samples)
             header = message.header
             header["kind"], header["cut"], header["version"], header["samples"] = PUSH, cut, link.version, samples
-            sends.append(self._part.comm.isend(message.buffer, link.server, tag))
-        values: dict[int, Array] = {}
+            sends.append(comm.isend(message.content, link.server, tag))
+            self.pushed_bytes += message.nbytes
         for link in links:
-            self._part.comm.recv(link.answer.buffer, link.server)
-            link.version = int(link.answer.header["version"])
-            values |= zip(link.share.variables, link.answer.arrays, strict=True)
+            nbytes = comm.probe(link.server).nbytes
+            comm.recv(link.answer.buffer[:nbytes], link.server)
+            link.take(self._store)
+            self.pulled_bytes += nbytes
         for send in sends:
             send.wait()
         first = links[0].answer.header
@@ -192,7 +198,6 @@ class ParameterServer(Strategy):
         outcome = int(first["outcome"])
         self.pushes.add(int(first["staleness"]), outcome, waited, waited_for)
         self.dropped = outcome == DROPPED
-        return tuple(values[i] for i in range(len(values)))
 
     def uneven(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Iterate over ``batches``: a worker that has come to their end finishes, and no other one waits for it."""
@@ -210,7 +215,7 @@ class ParameterServer(Strategy):
         self._keep_to(session)
         if self._started:
             return
-        self._started, self._part = True, session.part
+        self._started, self._part, self._store = True, session.part, session.store
         needed = reachable(operations)
         exchanges = [o for o in needed if o.type in EXCHANGES]
         updates = [o for o in dependents(needed, exchanges) if o.record.writes]
@@ -261,13 +266,14 @@ class ParameterServer(Strategy):
         return self.pushes.waits
 
     def account(self) -> dict[str, object]:
-        """Pushes and their staleness, late and dropped gradients: this worker's own count.
+        """Pushes and their staleness, late and dropped gradients, bytes pushed and pulled: this worker's own count.
 
         With compression also the bytes of gradients that it has pushed, and would have pushed without. A server, when
         all workers are done, has the number of the ``pushes`` that came and the ``busy_seconds`` that they took it.
         """
         traffic = self.compress.traffic.account() if self.compress else {}
-        return {**self.pushes.account(), **traffic, **self._served}
+        moved = {"pushed_bytes": self.pushed_bytes, "pulled_bytes": self.pulled_bytes}
+        return {**self.pushes.account(), **moved, **traffic, **self._served}
 
     def remarks(self) -> list[str]:
         """One line on all workers' pushes, after `finish`; and one on what compression has saved this worker."""
@@ -308,40 +314,47 @@ class ParameterServer(Strategy):
         number = self.comm.rank - self.servers[0]
         share = _share(exchanges, variables, owners, number)
         part = operation
-        whole: dict[Operation, Tensor] = {}
         if len(self.servers) > 1 or any(o.type == "exchange_rows" for o in exchanges):
             written = written_by(operation, owners)
             self._owners = {name: self.servers[s] for name, s in written.items() if s is not None}
             own = [name for name, server in written.items() if server in (None, number)]
-            part, whole = own_part(operation, own)
-        fed = [whole.get(exchanges[i], exchanges[i].outputs[0]) for i in share.gradients]
-        layout = [(t.dtype, known(t.spec.shape)) for t in fed]
-        try:
-            apply = session.make_callable(part, fed)
-            session.plan(part, {t: np.empty(shape, dtype) for t, (dtype, shape) in zip(fed, layout, strict=True)})
-        except InvalidArgumentError as error:
-            error.add_note("the parameter server has no feeds of its own: keep what the update needs in a variable")
-            raise
+            part = own_part(operation, own)
+        served = [exchanges[i] for i in share.gradients]
+        update = self._updating(session, part, served)
         self._serving = True
         with session.part.step("to begin to train"):
             self.start(session, [operation])
-        of_gradient = [session.store[exchanges[i].attrs["variable"]] for i in share.gradients]
-        pulled = [session.store[variables[i].name] for i in share.variables]
-        served = [exchanges[i] for i in share.gradients]
-        specs = session.store.specs
-        pushes = Pushes(layout, _compressed(served, specs), self.compress)
-        policy = self._policy(apply, of_gradient, [specs[o.attrs["variable"]].trainable for o in served])
-        server = Server(session.comm, self.workers, policy, _cut(exchanges), pushes, pulled)
+        names = [variables[i].name for i in share.variables]
+        kept = Served([session.store[name] for name in names], update, _targets(operation, served, names))
+        link = _Link(self.comm.rank, share, exchanges, variables, self.compress)
+        policy = self._policy(kept)
+        server = Server(session.comm, self.workers, policy, _cut(exchanges), link.pushes, link.answer, kept)
         with session.part.step("to push gradients, or to finish", _FINISH):
             server.serve()
         self.pushes_by_worker, self._last = server.counts, server.last
         self._served = {"pushes": server.pushed, "busy_seconds": server.busy_seconds}
 
-    def _policy(self, apply: Apply, variables: Sequence[Array], trained: Sequence[bool]) -> Policy:
-        """``variables`` are those of the gradients that ``apply`` takes, in their order."""
+    def _updating(self, session: Any, part: Operation, served: Sequence[Operation]) -> Callable[..., None]:
+        """A function that runs ``part`` with the gradients of the exchanges ``served``."""
+        fed = [o.outputs[0] for o in served if o.type == "exchange"]
+        try:
+            run = session.make_callable(part, fed)
+            session.plan(part, {t: np.empty(t.op.attrs["shape"], t.dtype) for t in fed})
+        except InvalidArgumentError as error:
+            error.add_note("the parameter server has no feeds of its own: keep what the update needs in a variable")
+            raise
+        names = [o.name for o in served]
+
+        def update(*gradients: Array | Rows) -> None:
+            self.pushed = dict(zip(names, gradients, strict=True))
+            run(*(g for g in gradients if not isinstance(g, Rows)))
+
+        return update
+
+    def _policy(self, served: Served) -> Policy:
         if self._staleness == 0:
-            return Closing(self.workers, apply)
-        return Immediate(self.workers, apply, variables, self._staleness, self._scale, self._compensation, trained)
+            return Closing(self.workers, served.apply)
+        return Immediate(self.workers, served, self._staleness, self._scale, self._compensation)
 
 
 class _Share(NamedTuple):
@@ -352,7 +365,7 @@ class _Share(NamedTuple):
 
 
 class _Link:
-    """What goes between a worker and one server: pushes, answers, and the version last seen."""
+    """What goes between workers and one server: pushes, answers; on a worker the version last seen."""
 
     def __init__(
         self,
@@ -363,13 +376,29 @@ class _Link:
         compress: Compressor | None,
     ) -> None:
         self.server = server
-        self.share = share
-        layout = {v.name: (v.dtype, v.shape) for v in variables}
-        own = [exchanges[i] for i in share.gradients]
-        names = _compressed(own, {v.name: v for v in variables})
-        self.pushes = Pushes([layout[o.attrs["variable"]] for o in own], names, compress)
-        self.answer = Message([layout[variables[i].name] for i in share.variables])
         self.version = 0
+        specs = {v.name: v for v in variables}
+        indices = {o.attrs["variable"]: o.outputs[1].dtype for o in exchanges if o.type == "exchange_rows"}
+        own = [exchanges[i] for i in share.gradients]
+        spans = list(pairwise([0, *accumulate(len(o.inputs) for o in exchanges)]))
+        self._inputs = [slice(*spans[i]) for i in share.gradients]
+        self._names = [variables[i].name for i in share.variables]
+        pushed = [_form(specs[o.attrs["variable"]], o.outputs[1].dtype if len(o.outputs) > 1 else None) for o in own]
+        trained = [o.name if specs[o.attrs["variable"]].trainable else None for o in own]
+        self.pushes = Pushes(pushed, trained, compress)
+        self.answer = Message([_form(specs[name], indices.get(name)) for name in self._names])
+
+    def own(self, gradients: Sequence[Array]) -> list[Array | Rows]:
+        """The gradients of this server; ``gradients`` are the inputs of all exchanges."""
+        parts = [gradients[inputs] for inputs in self._inputs]
+        return [Rows(*part) if len(part) > 1 else part[0] for part in parts]
+
+    def take(self, store: Mapping[str, Array]) -> None:
+        """The answer has come: write what it has to the variables."""
+        self.version = int(self.answer.header["version"])
+        self.answer.lay_out()
+        for name, value in zip(self._names, self.answer.arrays, strict=True):
+            put(store[name], value)
 
 
 def _share(
@@ -382,17 +411,15 @@ def _share(
     )
 
 
-def _whole(build: Builder, exchange: Operation, inputs: tuple[Tensor, ...]) -> Tensor:
-    """The gradient in the shape of its variable; a message has the same length whatever rows it is made of."""
-    if exchange.type == "exchange":
-        return inputs[0]
-    shape = build.constant(exchange, np.array(exchange.attrs["shape"]))
-    return build.emit(exchange, "scatter_add", (*inputs, shape))[0]
+def _form(variable: VariableSpec, indices: np.dtype[Any] | None) -> Form:
+    return Form(variable.dtype, variable.shape, indices)
 
 
-def _compressed(exchanges: Sequence[Operation], specs: Mapping[str, VariableSpec]) -> list[str | None]:
-    """The names under which gradients are compressed, None for the statistics that moving averages follow."""
-    return [o.name if specs[o.attrs["variable"]].trainable else None for o in exchanges]
+def _targets(operation: Operation, exchanges: Sequence[Operation], variables: Sequence[str]) -> list[Target]:
+    """What the gradients of ``exchanges`` are for in the update ``operation``, among a server's ``variables``."""
+    specs = operation.graph.variables
+    names = [o.attrs["variable"] for o in exchanges]
+    return [Target(variables.index(n), specs[n].trainable, updates_by_rows(operation, n)) for n in names]
 
 
 def _trained(graph: Graph, exchanges: Sequence[Operation]) -> list[VariableSpec]:

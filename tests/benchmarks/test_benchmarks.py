@@ -201,9 +201,12 @@ def test_exchange_measures_each_side_at_each_size(tmp_path: Path) -> None:
     assert "share" in output
 
 
-def test_embedding(tmp_path: Path) -> None:
-    output, found = results(tmp_path, "embedding.py", "--rows", "500", "--ids", "20", "--steps", "2", "--rounds", "2")
-    assert found["bytes"]["dense"] == 500 * 64 * 4
+@pytest.mark.parametrize(("mode", "ways"), [("allreduce", 1), ("parameter_server", 2)])
+def test_embedding(tmp_path: Path, mode: str, ways: int) -> None:
+    options = ["--mode", mode, "--rows", "500", "--ids", "20", "--steps", "2", "--rounds", "2"]
+    output, found = results(tmp_path, "embedding.py", *options)
+    assert ways * 500 * 64 * 4 <= found["bytes"]["dense"] <= ways * (500 * 64 * 4 + 200)
+    assert found["bytes"]["rows"] <= ways * (20 * 65 * 4 + 300)
     assert found["difference"] < 1e-5
     assert_times(found["ms"], {"rows", "dense"}, 2)
     assert "fewer bytes" in output

@@ -198,12 +198,6 @@ ROWS = [
         empty=(normal(0, 2), np.zeros(0, np.int32)),
     ),
     Row(
-        slices.touched_rows,
-        (np.array([[0.0, 0.0], [0.0, 2.0], [-0.0, 0.0], [np.nan, 0.0]], np.float32),),
-        lambda whole, dtype=None: (whole[[1, 3]], np.array([1, 3], np.int32)),
-        exact=False,
-    ),
-    Row(
         collective.exchange_rows,
         (normal(3, 2), np.array([1, 4, 5], np.int32)),
         lambda values, indices, variable, shape: (values, indices),

@@ -40,6 +40,7 @@ TESTED_ELSEWHERE = {
     "all_sums": "world",
     "compressed_all_reduce": "parallel",
     "push_pull": "parallel",
+    "pushed_rows": "world",
     "synchronize": "parallel",
     "update": "runtime",
     "fused": "compiler",

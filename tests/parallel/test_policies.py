@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from paraflow.parallel.server.messages import COUNTED, DROPPED, EMPTY, LATE, PushCount, summary
 from paraflow.parallel.server.policies import Closing, Immediate
+from paraflow.parallel.server.rows import Served, Target
 
 # An event is (which of the workers that are not waiting, its samples); no samples and a high number: it leaves.
 EVENTS = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 5)), max_size=60)
@@ -51,7 +52,8 @@ class Driver:
 @given(EVENTS, st.integers(1, 4), st.integers(1, 3))
 def test_within_a_bound_the_slowest_never_waits_and_nobody_is_further_ahead(events, workers, bound):
     variable = np.zeros(2)
-    driver = Driver(Immediate(workers, lambda g: np.subtract(variable, g, out=variable), [variable], bound), workers)
+    served = Served([variable], lambda g: np.subtract(variable, g, out=variable), [Target(0)])
+    driver = Driver(Immediate(workers, served, bound), workers)
     applied = np.zeros(2)
     for worker, samples, answers in driver.events(events):
         if samples:

@@ -14,9 +14,10 @@ import pytest
 import paraflow as pf
 from paraflow.comm import Communicator, world
 from paraflow.errors import InvalidArgumentError
-from paraflow.parallel.server.messages import DONE, PUSH, Message
+from paraflow.parallel.server.messages import DONE, PUSH, Form, Message
 from paraflow.parallel.server.policies import Immediate
 from paraflow.parallel.server.pushes import Pushes
+from paraflow.parallel.server.rows import Served, Target
 from paraflow.parallel.server.serving import Server
 from world.cases import OPTIMIZERS, trained
 
@@ -355,11 +356,12 @@ def a_step_without_samples_moves_nothing(comm: Communicator) -> None:
 def pushes_are_taken_while_an_answer_leaves(comm: Communicator) -> None:
     """Worker 0 takes its answer, which is long, when those of others have pushed what is as long."""
     size, workers = 1_000_000, comm.size - 1
-    layout = [(np.dtype(np.float64), (size,))]
+    layout = [Form(np.dtype(np.float64), (size,))]
     if comm.rank == workers:
         variable = np.zeros(size)
-        policy = Immediate(workers, lambda g: np.subtract(variable, g, out=variable), [variable])
-        server = Server(comm, workers, policy, 0, Pushes(layout, [None], None), [variable])
+        served = Served([variable], lambda g: np.subtract(variable, g, out=variable), [Target(0)])
+        policy = Immediate(workers, served)
+        server = Server(comm, workers, policy, 0, Pushes(layout, [None], None), Message(layout), served)
         server.serve()
         assert server.pushed == workers
         assert variable[0] == variable[-1] == -workers

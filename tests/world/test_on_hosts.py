@@ -16,6 +16,7 @@ from . import (
     plane_cases,
     row_cases,
     server_cases,
+    server_row_cases,
     tuning_cases,
     uneven_cases,
     variable_cases,
@@ -32,6 +33,7 @@ from .each_case import cases_of
         ((1, 2), [variable_cases, normalization_cases, metric_cases, compressed_cases, compression_cases]),
         ((1, 2), [control_cases, ending_cases]),
         ((2, 2), [cases, averaging_cases, plane_cases, server_cases, compressed_cases]),
+        ((2, 2), [server_row_cases]),
     ],
     ids=lambda value: "+".join(str(n) for n in value) if isinstance(value, tuple) else value[-1].__name__,
 )

@@ -8,11 +8,14 @@ import paraflow as pf
 from paraflow.comm import run_threads
 from paraflow.errors import GraphError, InvalidArgumentError
 
-from . import server_cases
+from . import server_cases, server_row_cases
+
+MODULES = [server_cases, server_row_cases]
 
 
 def every_case():
-    return [pytest.param(n, case, id=f"{n}-{case.__name__}") for n in (2, 3, 4) for case in server_cases.cases_of(n)]
+    cases = [(n, case) for n in (2, 3, 4) for module in MODULES for case in module.cases_of(n)]
+    return [pytest.param(n, case, id=f"{n}-{case.__name__}") for n, case in cases]
 
 
 @pytest.mark.parametrize(("size", "case"), every_case())
@@ -21,10 +24,11 @@ def test_on_threads(size, case):
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_under_mpirun(size):
-    done = run_ranks(size, "world.server_cases", env=with_tests())
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_under_mpirun(size, module):
+    done = run_ranks(size, module.__name__, env=with_tests())
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"mpi {size}: {case.__name__}" for case in server_cases.cases_of(size)]
+    assert done.stdout.splitlines() == [f"mpi {size}: {case.__name__}" for case in module.cases_of(size)]
 
 
 def test_gradients_of_another_training_operation_are_refused():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from paraflow.compiler.memory import aligned
+from paraflow.parallel.server.rows import Rows, flat
 
 Array = np.ndarray[Any, Any]
-Layout = Sequence[tuple[np.dtype[Any], tuple[int, ...]]]
 
 # What a message is. A worker pushes and is answered, until it says that it is done.
 PUSH, ANSWER, DONE = 1, 2, 3
@@ -24,25 +24,80 @@ COUNTED, EMPTY, LATE, DROPPED = 1, 2, 3, 4
 _NUMBERS = "kind", "cut", "version", "samples", "staleness", "outcome", "waited_for"
 HEADER = np.dtype([*((name, np.int64) for name in _NUMBERS), ("waited", np.float64)])
 HEADER_BYTES = aligned(HEADER.itemsize)
+_WHOLE = -1  # in the place of a number of rows
+
+
+class Form(NamedTuple):
+    """What a message has in one place: an array, or with ``indices``, a dtype of integers, perhaps rows of it."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    indices: np.dtype[Any] | None = None
+
+    @property
+    def most(self) -> int:
+        """The bytes of its place, at most."""
+        indices = 0 if self.indices is None else self.indices.itemsize * self.shape[0]
+        return aligned(_size(self.dtype, self.shape)) + aligned(indices)
 
 
 class Message:
-    """A buffer that is sent and received whole; ``arrays`` are views of its parts, in the order of ``layout``."""
+    """Arrays of the forms ``layout`` behind a header; ``arrays`` are views of them, or `Rows` of views.
 
-    def __init__(self, layout: Layout) -> None:
-        sizes = [int(np.prod(shape, dtype=np.int64)) * dtype.itemsize for dtype, shape in layout]
-        self.buffer = np.zeros(HEADER_BYTES + sum(aligned(size) for size in sizes), np.uint8)
+    Behind the header are the numbers of rows of what may be rows, then what cannot, and last these. ``buffer`` has a
+    place for everything, of which memory is taken as it is used; ``nbytes`` of it are sent. Of a message that has been
+    received, `lay_out` makes ``arrays`` and ``nbytes``.
+    """
+
+    def __init__(self, layout: Sequence[Form]) -> None:
+        self._varying = [(i, f, f.indices) for i, f in enumerate(layout) if f.indices is not None]
+        start = HEADER_BYTES + aligned(len(self._varying) * 8)
+        self.buffer = np.zeros(start + sum(form.most for form in layout), np.uint8)
         self.header: Any = self.buffer[: HEADER.itemsize].view(HEADER)[0]  # a view: assignments to its fields stay
-        self.arrays: list[Array] = []
-        offset = HEADER_BYTES
-        for (dtype, shape), size in zip(layout, sizes, strict=True):
-            self.arrays.append(self.buffer[offset : offset + size].view(dtype).reshape(shape))
-            offset += aligned(size)
+        self._counts = self.buffer[HEADER_BYTES:][: len(self._varying) * 8].view(np.int64)
+        self.nbytes = start
+        self.arrays: list[Array | Rows] = [self._next(f.dtype, f.shape if f.indices is None else (0,)) for f in layout]
+        self._constant = self.nbytes
+        self.clear()
 
-    def write(self, arrays: Sequence[Array]) -> None:
+    def clear(self) -> None:
+        """Take all rows out of the message."""
+        self._counts[:] = 0
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Find the rows that are in the message, whose numbers it tells."""
+        self.nbytes = self._constant
+        for count, (i, form, indices) in zip(self._counts.tolist(), self._varying, strict=True):
+            if count == _WHOLE:
+                self.arrays[i] = self._next(form.dtype, form.shape)
+            else:
+                values = self._next(form.dtype, (count, *form.shape[1:]))
+                self.arrays[i] = Rows(values, self._next(indices, (count,)))
+
+    def write(self, arrays: Sequence[Array | Rows]) -> None:
         """Copy ``arrays`` into the message."""
-        for place, array in zip(self.arrays, arrays, strict=True):
+        for number, (i, _, _) in enumerate(self._varying):
+            rows = arrays[i]
+            self._counts[number] = len(rows.at) if isinstance(rows, Rows) else _WHOLE
+        self.lay_out()
+        for place, array in zip(flat(self.arrays), flat(arrays), strict=True):
             np.copyto(place, array)
+
+    @property
+    def content(self) -> Array:
+        """The part of the buffer that is sent."""
+        return self.buffer[: self.nbytes]
+
+    def _next(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+        """The next place in the buffer."""
+        place = self.buffer[self.nbytes :][: _size(dtype, shape)].view(dtype).reshape(shape)
+        self.nbytes += aligned(place.nbytes)
+        return place
+
+
+def _size(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 
 @dataclass

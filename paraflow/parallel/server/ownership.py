@@ -13,11 +13,10 @@ import numpy as np
 
 from paraflow.errors import InvalidArgumentError
 from paraflow.graph.graph import VariableSpec
-from paraflow.graph.node import Operation, Tensor
+from paraflow.graph.node import Operation
 from paraflow.graph.rebuild import reachable
-from paraflow.ops.array import group, make_placeholder
-from paraflow.ops.collective import EXCHANGES
-from paraflow.ops.slices import touched_rows
+from paraflow.ops.array import group
+from paraflow.ops.collective import EXCHANGES, pushed_rows
 
 
 def share_out(variables: Sequence[VariableSpec], servers: int) -> dict[str, int]:
@@ -72,13 +71,23 @@ def written_by(operation: Operation, owners: Mapping[str, int]) -> dict[str, int
     return {name: next(iter(servers), None) for name, servers in of_variable.items()}
 
 
-def own_part(operation: Operation, own: Sequence[str]) -> tuple[Operation, dict[Operation, Tensor]]:
+def updates_by_rows(operation: Operation, variable: str) -> bool:
+    """Whether all that ``operation`` writes of ``variable`` is the rows of its gradient, of which there is but one."""
+    needed = reachable([operation])
+    exchanges = [o for o in needed if o.type in EXCHANGES and o.attrs["variable"] == variable]
+    writes = [o for o in needed if o.record.writes and variable in o.variables]
+    return (
+        len(exchanges) == 1
+        and exchanges[0].type == "exchange_rows"
+        and all(o.type == "scatter_variable" and o.inputs[1] is exchanges[0].outputs[1] for o in writes)
+    )
+
+
+def own_part(operation: Operation, own: Sequence[str]) -> Operation:
     """A copy of the part of ``operation`` that updates the variables ``own``, added to its graph.
 
-    It takes the same exchanged gradients, and waits for nothing that other servers do. Gradients of rows it takes
-    whole: the dictionary has the tensor to be fed for each exchange of rows.
+    It takes the same exchanged gradients, those of rows by `pushed_rows`, and waits for nothing that other servers do.
     """
-    fed: dict[Operation, Tensor] = {}
     graph = operation.graph
     writes = [o for o in reachable([operation]) if o.record.writes and set(o.variables) <= set(own)]
     needed = _by_inputs(writes)
@@ -89,15 +98,15 @@ def own_part(operation: Operation, own: Sequence[str]) -> tuple[Operation, dict[
                 copies[o] = o
                 continue
             if o.type == "exchange_rows":
-                fed[o] = make_placeholder(o.outputs[0].dtype, o.attrs["shape"])
-                copies[o] = touched_rows(fed[o], dtype=o.outputs[1].dtype)[0].op
+                kinds = {"dtype": o.outputs[0].dtype, "indices": o.outputs[1].dtype}
+                copies[o] = pushed_rows(exchange=o.name, shape=o.attrs["shape"], **kinds)[0].op
                 continue
             inputs = tuple(copies[t.op].outputs[t.index] for t in o.inputs)
             waits = tuple(copies[c] for c in o.control_inputs if c in copies and c.type not in EXCHANGES)
             specs = tuple(t.spec for t in o.outputs)
             copies[o] = graph.add(o.record, inputs, o.attrs, o.name, o.source, specs, waits)
         part: Operation = group(*(copies[o] for o in writes))
-    return part, fed
+    return part
 
 
 def _by_inputs(roots: Sequence[Operation]) -> list[Operation]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from paraflow.parallel.server.messages import COUNTED, DROPPED, EMPTY, LATE
+from paraflow.parallel.server.rows import Rows, Served, put, weighted_sum
 
 Array = np.ndarray[Any, Any]
 Apply = Callable[..., object]
@@ -28,7 +29,7 @@ class Policy(Protocol):
     version: int
     """The number of updates so far."""
 
-    def push(self, worker: int, version: int, samples: int, gradients: Sequence[Array]) -> list[Answer]:
+    def push(self, worker: int, version: int, samples: int, gradients: Sequence[Array | Rows]) -> list[Answer]:
         """A push has come: means over ``samples`` samples, of the variables of ``version``.
 
         The arrays belong to the caller, and change after the call.
@@ -37,8 +38,11 @@ class Policy(Protocol):
     def leave(self, worker: int) -> list[Answer]:
         """``worker`` pushes nothing more: nobody waits for it from now on."""
 
-    def give(self, worker: int) -> None:
-        """``worker`` gets the variables as they are now: its answer begins to leave."""
+    def give(self, worker: int, variables: Sequence[Array | Rows]) -> None:
+        """``worker`` gets the variables as they are now, or of some the rows that it lacks: its answer begins to leave.
+
+        The arrays belong to the caller, and change after the call.
+        """
 
 
 class Immediate:
@@ -52,34 +56,29 @@ class Immediate:
     ``compensation`` = c adds c * g * g * (w - w_pulled) to each gradient g, w_pulled being what its worker was last
     given (DC-ASGD, Zheng et al., ICML 2017).
 
-    ``apply(*gradients)`` updates the arrays ``variables``, one for each gradient; where ``trained`` is not true, what
-    comes is no gradient (statistics of a batch, which a moving average follows), and is not compensated.
+    What comes and is no gradient is not compensated.
     """
 
     def __init__(
         self,
         workers: int,
-        apply: Apply,
-        variables: Sequence[Array],
+        served: Served,
         bound: int | None = None,
         scale: bool = False,
         compensation: float = 0.0,
-        trained: Sequence[bool] | None = None,
     ) -> None:
         self.version = 0
-        self._apply = apply
-        self._variables = variables
+        self._served = served
         self._bound = bound
         self._clocks = dict.fromkeys(range(workers), 0)
         self._held: dict[int, Answer] = {}
-        # Several gradients may be of one variable, which changes once.
-        self._changing = list({id(v): v for v in variables}.values())
-        self._before = [np.empty_like(v) for v in self._changing] if scale else []
-        self._compensation = [compensation * t for t in trained or [True] * len(variables)]
+        variables = served.variables
+        self._before = [np.empty_like(v) for v in variables] if scale else []
+        self._compensation = compensation
         # What each worker was last given; before its first pull, the variables that all began with.
         self._pulled = [[v.copy() for v in variables] if compensation else [] for _ in range(workers)]
 
-    def push(self, worker: int, version: int, samples: int, gradients: Sequence[Array]) -> list[Answer]:
+    def push(self, worker: int, version: int, samples: int, gradients: Sequence[Array | Rows]) -> list[Answer]:
         """Apply the gradients, and answer those who are within the bound."""
         staleness = self.version - version if samples else 0
         if samples:
@@ -94,29 +93,45 @@ class Immediate:
         del self._clocks[worker]
         return self._released()
 
-    def give(self, worker: int) -> None:
+    def give(self, worker: int, variables: Sequence[Array | Rows]) -> None:
         """Keep what it is given, for compensation."""
-        _copy(self._pulled[worker], self._variables)
+        if self._compensation:
+            for place, value in zip(self._pulled[worker], variables, strict=True):
+                put(place, value)
 
     def _released(self) -> list[Answer]:
         slowest = min(self._clocks.values(), default=0)
         within = [w for w in self._held if self._bound is None or self._clocks[w] - slowest <= self._bound]
         return [self._held.pop(worker) for worker in within]
 
-    def _update(self, worker: int, staleness: int, gradients: Sequence[Array]) -> None:
-        pulled = self._pulled[worker]
-        if pulled and staleness:
-            gradients = [
-                g + g.dtype.type(c) * g * g * (now - then) if c else g
-                for c, g, now, then in zip(self._compensation, gradients, self._variables, pulled, strict=True)
-            ]
+    def _update(self, worker: int, staleness: int, gradients: Sequence[Array | Rows]) -> None:
+        if self._compensation and staleness:
+            pairs = zip(self._served.targets, gradients, strict=True)
+            gradients = [self._compensated(g, t.variable, worker) if t.trained else g for t, g in pairs]
         if not (self._before and staleness):
-            self._apply(*gradients)
+            self._served.apply(*gradients)
             return
-        _copy(self._before, self._changing)
-        self._apply(*gradients)
-        for now, before in zip(self._changing, self._before, strict=True):
-            now[...] = before + (now - before) / now.dtype.type(1 + staleness)
+        changing = self._served.changing(gradients)
+        before = [self._kept(number, at) for number, at in changing.items()]
+        self._served.apply(*gradients)
+        for (number, at), then in zip(changing.items(), before, strict=True):
+            now = self._served.variables[number]
+            now[at] = then + (now[at] - then) / now.dtype.type(1 + staleness)
+
+    def _compensated(self, gradient: Array | Rows, variable: int, worker: int) -> Array | Rows:
+        at: Any
+        g, at = gradient if isinstance(gradient, Rows) else (gradient, ...)
+        now, then = self._served.variables[variable], self._pulled[worker][variable]
+        corrected: Array = g + g.dtype.type(self._compensation) * g * g * (now[at] - then[at])
+        return Rows(corrected, at) if isinstance(gradient, Rows) else corrected
+
+    def _kept(self, variable: int, at: Any) -> Array:
+        """A copy of that part of a variable; of the whole in a place that need not be made anew."""
+        value, place = self._served.variables[variable], self._before[variable]
+        if at is not ...:
+            place = place[: len(at)]
+        np.copyto(place, value[at])
+        return place
 
 
 class Closing:
@@ -138,10 +153,10 @@ class Closing:
         self._late = late
         self._active = set(range(workers))
         self._came: dict[int, Answer] = {}
-        self._pool: list[tuple[int, float, list[Array]]] = []
-        self._spare: list[list[Array]] = []
+        self._pool: list[tuple[int, float, list[Array | Rows]]] = []
+        self._spare: list[list[Array | Rows]] = []
 
-    def push(self, worker: int, version: int, samples: int, gradients: Sequence[Array]) -> list[Answer]:
+    def push(self, worker: int, version: int, samples: int, gradients: Sequence[Array | Rows]) -> list[Answer]:
         """Keep the gradients until the step closes; all who wait for that are then answered."""
         lateness = self.version - version
         if lateness:
@@ -159,7 +174,7 @@ class Closing:
         self._active.discard(worker)
         return self._closed()
 
-    def give(self, worker: int) -> None:
+    def give(self, worker: int, variables: Sequence[Array | Rows]) -> None:
         """Nothing is kept of it."""
 
     def _closed(self) -> list[Answer]:
@@ -174,28 +189,25 @@ class Closing:
         self._came.clear()
         return answers
 
-    def _keep(self, worker: int, weight: float, gradients: Sequence[Array]) -> None:
-        kept = self._spare.pop() if self._spare else [np.empty_like(g) for g in gradients]
-        _copy(kept, gradients)
+    def _keep(self, worker: int, weight: float, gradients: Sequence[Array | Rows]) -> None:
+        spare = self._spare.pop() if self._spare else [None] * len(gradients)
+        kept = [_copied(g, place) for g, place in zip(gradients, spare, strict=True)]
         self._pool.append((worker, weight, kept))
 
     def _apply_mean(self) -> None:
         self._pool.sort(key=lambda entry: entry[0])
-        total = sum(weight for _, weight, _ in self._pool)
-        for _, weight, gradients in self._pool:
-            for gradient in gradients:
-                gradient *= gradient.dtype.type(weight / total)
-        (_, _, mean), *others = self._pool
-        for _, _, gradients in others:
-            for into, gradient in zip(mean, gradients, strict=True):
-                into += gradient
-        self._apply(*mean)
-        self._spare += [gradients for _, _, gradients in self._pool]
+        _, weights, gradients = zip(*self._pool, strict=True)
+        shares = [weight / sum(weights) for weight in weights]
+        self._apply(*(weighted_sum(shares, of_variable) for of_variable in zip(*gradients, strict=True)))
+        self._spare += gradients
         self._pool.clear()
 
 
-def _copy(to: Sequence[Array], arrays: Sequence[Array]) -> None:
-    """Copy ``arrays`` into ``to``, where there is a place for them."""
-    if to:
-        for place, array in zip(to, arrays, strict=True):
-            np.copyto(place, array)
+def _copied(gradient: Array | Rows, place: Array | Rows | None) -> Array | Rows:
+    """A copy of ``gradient``; in ``place``, if that is an array."""
+    if isinstance(gradient, Rows):
+        return Rows(gradient.values.copy(), gradient.at.copy())
+    if place is None or isinstance(place, Rows):
+        return gradient.copy()
+    np.copyto(place, gradient)
+    return place

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from paraflow.parallel.compression import Compressor
-from paraflow.parallel.server.messages import Layout, Message
+from paraflow.parallel.server.messages import Form, Message
+from paraflow.parallel.server.rows import Rows, flat
 
 Array = np.ndarray[Any, Any]
 
@@ -17,51 +18,60 @@ PLAIN, PACKED = 0, 1
 
 
 class Pushes:
-    """The pushes of gradients of the layout ``gradients`` from a worker to a server; each of them has one of these.
+    """The pushes of gradients of the forms ``gradients`` from a worker to a server; each of them has one of these.
 
     With ``compress`` the worker keeps an error memory for each of ``names``, those of the gradients, and the server
-    decodes; what has no name travels as it is. The first ``compress.warmup`` pushes hold the gradients as they are.
+    decodes; rows, and what has no name, travel as they are. The first ``compress.warmup`` pushes hold all gradients as
+    they are.
     """
 
-    def __init__(self, gradients: Layout, names: Sequence[str | None], compress: Compressor | None) -> None:
+    def __init__(self, gradients: Sequence[Form], names: Sequence[str | None], compress: Compressor | None) -> None:
         self._names = names
         self._compress = compress
         self._plain = Message(gradients)
         self.messages = {PLAIN: self._plain}
         if compress is not None:
-            packed = [(np.dtype(np.uint8), (compress.payload_bytes(g),)) for g in self._plain.arrays]
-            self.messages[PACKED] = Message(
-                [plain if name is None else p for name, plain, p in zip(names, gradients, packed, strict=True)]
-            )
+            packed = list(gradients)
+            for i, (name, gradient) in enumerate(zip(names, self._plain.arrays, strict=True)):
+                if name is not None and not isinstance(gradient, Rows):
+                    packed[i] = Form(np.dtype(np.uint8), (compress.payload_bytes(gradient),))
+            self.messages[PACKED] = Message(packed)
         self._written = 0
 
-    def write(self, gradients: Sequence[Array], samples: int) -> tuple[Message, int]:
+    def write(self, gradients: Sequence[Array | Rows], samples: int) -> tuple[Message, int]:
         """The message that holds ``gradients``, but for its header, and its tag.
 
-        Without samples nothing is written, and no error memory changes: such gradients are NaN, and nobody reads them.
+        Without samples it has no rows, nothing is written, and no error memory changes: such gradients are NaN, and
+        nobody reads them.
         """
         compress = self._compress
         tag = PLAIN if compress is None or self._written < compress.warmup else PACKED
         message = self.messages[tag]
+        message.clear()
+        if compress is not None:
+            compress.traffic.uncompressed += sum(a.nbytes for a in flat(gradients))
         if samples:
             self._written += 1
             if compress is not None and tag == PACKED:
                 pairs = zip(self._names, gradients, strict=True)
-                gradients = [g if n is None else compress.encode(n, g) for n, g in pairs]
+                gradients = [g if n is None or isinstance(g, Rows) else compress.encode(n, g) for n, g in pairs]
             message.write(gradients)
         if compress is not None:
-            compress.traffic.sent += sum(a.nbytes for a in message.arrays)
-            compress.traffic.uncompressed += sum(a.nbytes for a in self._plain.arrays)
+            compress.traffic.sent += sum(a.nbytes for a in flat(message.arrays))
         return message, tag
 
-    def read(self, tag: int) -> list[Array]:
-        """The gradients of the message of that tag; the arrays change with the next one."""
-        gradients = self._plain.arrays
-        if self._compress is not None and tag == PACKED:
-            for name, payload, gradient in zip(self._names, self.messages[tag].arrays, gradients, strict=True):
-                if name is None:
-                    np.copyto(gradient, payload)
-                    continue
-                gradient.fill(0)
-                self._compress.decode(payload, gradient)
+    def read(self, tag: int) -> list[Array | Rows]:
+        """The gradients of the message of that tag, which has come; the arrays change with the next one."""
+        message = self.messages[tag]
+        message.lay_out()
+        if self._compress is None or tag == PLAIN:
+            return message.arrays
+        gradients: list[Array | Rows] = []
+        for name, came, plain in zip(self._names, message.arrays, self._plain.arrays, strict=True):
+            if name is None or isinstance(came, Rows) or isinstance(plain, Rows):
+                gradients.append(came)
+                continue
+            plain.fill(0)
+            self._compress.decode(came, plain)
+            gradients.append(plain)
         return gradients

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from time import perf_counter
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from paraflow.comm import Communicator, Envelope, Request
 from paraflow.errors import GraphError
-from paraflow.parallel.server.messages import ANSWER, DONE, HEADER_BYTES, Message, PushCount
+from paraflow.parallel.server.messages import ANSWER, DONE, Message, PushCount
 from paraflow.parallel.server.policies import Answer, Policy
 from paraflow.parallel.server.pushes import Pushes
-
-Array = np.ndarray[Any, Any]
+from paraflow.parallel.server.rows import Served
 
 
 class _Coming(NamedTuple):
@@ -27,10 +23,11 @@ class _Coming(NamedTuple):
 
 
 class Server:
-    """Serves ``variables`` to the ranks 0..workers-1, which push gradients as ``pushes`` has them, with ``cut``.
+    """Serves variables to the ranks 0..workers-1, which push gradients as ``pushes`` has them, with ``cut``.
 
-    While an answer leaves, pushes are taken, one at a time, so that both directions of a wire are used. An answer has
-    the variables as they are when it begins to leave.
+    While an answer leaves, pushes are taken, one at a time, so that both directions of a wire are used. ``answer`` has
+    the variables as they are when it begins to leave; of those that are updated by rows, it has the rows that have
+    changed since the worker's last one, or since all began with the same.
 
     ``counts`` are those of the workers' pushes. ``pushed`` is how many have come in all, and ``busy_seconds`` for how
     long pushes came and were applied, or answers left. ``last`` is the worker that was done last.
@@ -43,15 +40,17 @@ class Server:
         policy: Policy,
         cut: int,
         pushes: Pushes,
-        variables: Sequence[Array],
+        answer: Message,
+        served: Served,
     ) -> None:
         self._comm = comm
         self._policy = policy
         self._cut = cut
-        self._variables = variables
+        self._served = served
         self._pushes = pushes
-        self._answer = Message([(v.dtype, v.shape) for v in variables])
-        self._answered_version = -1
+        self._answer = answer
+        self._answered: tuple[int, int] | None = None  # from which update to which
+        self._given = [0] * workers  # the last update of which each has the variables
         self._coming: _Coming | None = None
         self._due: deque[tuple[Answer, float, int]] = deque()  # with what _decide adds: not yet sent
         self._came = [0.0] * workers
@@ -78,17 +77,19 @@ class Server:
 
     def _send(self, answer: Answer, waited: float, last: int) -> None:
         """Send an answer, and take pushes until it has left."""
-        message, (worker, staleness, outcome) = self._answer, answer
-        self._policy.give(worker)
-        if self._answered_version != self._policy.version:
-            self._answered_version = self._policy.version
-            message.write(self._variables)
+        message, served, (worker, staleness, outcome) = self._answer, self._served, answer
+        span = (self._given[worker] if served.in_parts else 0), served.updates
+        if self._answered != span:
+            self._answered = span
+            message.write(served.since(self._given[worker]))
+        self._given[worker] = served.updates
+        self._policy.give(worker, message.arrays)
         header = message.header
         header["kind"], header["cut"], header["version"] = ANSWER, self._cut, self._policy.version
         header["staleness"], header["outcome"] = staleness, outcome
         header["waited"], header["waited_for"] = waited, last
         # The worker is in recv, or about to come there: it takes the answers of all servers in their order.
-        self._comm.isend(message.buffer, worker).wait(progress=self._come_on)
+        self._comm.isend(message.content, worker).wait(progress=self._come_on)
 
     def _come_on(self) -> None:
         """Let a push come that is there; decide on it when it is here."""
@@ -101,7 +102,7 @@ class Server:
     def _begin(self, found: Envelope) -> None:
         worker, tag, nbytes = found.source, found.tag, found.nbytes
         push = self._pushes.messages[tag]
-        if nbytes not in (HEADER_BYTES, push.buffer.nbytes):
+        if nbytes > push.buffer.nbytes:
             raise self._other_operation(worker)
         request = self._comm.irecv(push.buffer[:nbytes], worker, tag)
         self._coming = _Coming(request, worker, tag)
