@@ -16,7 +16,7 @@ import numpy as np
 
 from paraflow.comm import Communicator, world
 from paraflow.errors import FailedPreconditionError, GraphError, InvalidArgumentError
-from paraflow.graph.graph import Graph, VariableSpec, as_operation
+from paraflow.graph.graph import VariableSpec, as_operation
 from paraflow.graph.node import Operation, Tensor, records
 from paraflow.graph.rebuild import Builder, Program, dependents, reachable, rebuild
 from paraflow.ops.collective import EXCHANGES
@@ -131,24 +131,25 @@ class ParameterServer(Strategy):
         if self.alone:
             return program
         refuse_global_statistics(self, operations)
-        if self.is_server or not exchanges:
-            return program
         below = dependents(operations, exchanges)
+        shard_random = ShardRandom(exchanges)
+        if not any(o.record.writes for o in below):  # a look at gradients is a rank's own affair
+            return rebuild(program, lambda build, op, x: x if op.type in EXCHANGES else shard_random(build, op, x))
+        if self.is_server:
+            return program
         for tensor in program.fetches:
             if tensor.op in below:
                 raise GraphError(
                     f"{tensor.op.where()} is computed on the parameter server, so a worker cannot fetch it; "
                     "fetch the variable itself in a run of its own"
                 )
-        variables = _trained(program.graph, exchanges)
+        variables, owners = self._pulled(operations, exchanges)
         cut = _cut(exchanges)
         if cut not in self._links:
-            owners = share_out(variables, len(self.servers))
             self._links[cut] = [
                 _Link(rank, _share(exchanges, variables, owners, number), exchanges, variables, self.compress)
                 for number, rank in enumerate(self.servers)
             ]
-        shard_random = ShardRandom(exchanges)
         last = exchanges[-1]
         gradients: list[Tensor] = []
         push: list[Operation] = []
@@ -171,6 +172,22 @@ class ParameterServer(Strategy):
         )
         worker = rebuild(kept, rule)
         return Program(worker.graph, worker.fetches[: len(program.fetches)], (*worker.targets, *push), worker.feeds)
+
+    def _pulled(
+        self, operations: Sequence[Operation], exchanges: Sequence[Operation]
+    ) -> tuple[list[VariableSpec], dict[str, int]]:
+        """The variables that workers pull, and the number of the server of each.
+
+        They are those whose gradients are exchanged, in that order, and from the first server what counts steps: the
+        scalars that updates change and no gradient enters.
+        """
+        variables = exchanges[0].graph.variables
+        trained = dict.fromkeys(o.attrs["variable"] for o in exchanges)
+        owners = share_out([variables[name] for name in trained], len(self.servers))
+        written = written_by(operations, owners)
+        below = {name for o in dependents(operations, exchanges) for name in o.variables if o.record.writes}
+        counters = sorted(n for n in below if written[n] is None and variables[n].shape == ())
+        return [variables[name] for name in (*trained, *counters)], owners | dict.fromkeys(counters, 0)
 
     def push_pull(self, gradients: Sequence[Array], cut: int, samples: int) -> None:
         """Send each server its gradients, means over ``samples`` samples; give the variables their new values."""
@@ -205,22 +222,22 @@ class ParameterServer(Strategy):
 
     def start(self, session: Any, operations: Sequence[Operation]) -> None:
         """Once: compare graph and configuration over all ranks, then give all ranks the first server's variables."""
+        needed = reachable(operations)
+        exchanges = [o for o in needed if o.type in EXCHANGES]
+        updates = [o for o in dependents(needed, exchanges) if o.record.writes]
+        if self.alone or not updates:
+            return
         if self.is_server and not self._serving:
             raise FailedPreconditionError(
                 f"rank {self.comm.rank} is the parameter server, and the workers wait for its answers: where is_server "
                 "is true, call serve(session, train_op) in the place of the training loop"
             )
-        if self.alone:
-            return
         self._keep_to(session)
         if self._started:
             return
         self._started, self._part, self._store = True, session.part, session.store
-        needed = reachable(operations)
-        exchanges = [o for o in needed if o.type in EXCHANGES]
-        updates = [o for o in dependents(needed, exchanges) if o.record.writes]
         self._meet(session, graph_lines(reachable(updates)))
-        pulled = {v.name for v in _trained(session.graph, exchanges)}
+        pulled = {v.name for v in self._pulled(needed, exchanges)[0]}
         self.elsewhere, self.under_way = {name for o in updates for name in o.variables} - pulled, True
 
     def _meet(self, session: Any, update: Sequence[str] | None) -> None:
@@ -309,13 +326,12 @@ class ParameterServer(Strategy):
         exchanges = [o for o in needed if o.type in EXCHANGES]
         if not exchanges:
             raise GraphError(f"{operation.where()} trains nothing: it exchanges no gradient")
-        variables = _trained(session.graph, exchanges)
-        owners = share_out(variables, len(self.servers))
+        variables, owners = self._pulled(needed, exchanges)
         number = self.comm.rank - self.servers[0]
         share = _share(exchanges, variables, owners, number)
         part = operation
         if len(self.servers) > 1 or any(o.type == "exchange_rows" for o in exchanges):
-            written = written_by(operation, owners)
+            written = written_by(needed, owners)
             self._owners = {name: self.servers[s] for name, s in written.items() if s is not None}
             own = [name for name, server in written.items() if server in (None, number)]
             part = own_part(operation, own)
@@ -420,11 +436,6 @@ def _targets(operation: Operation, exchanges: Sequence[Operation], variables: Se
     specs = operation.graph.variables
     names = [o.attrs["variable"] for o in exchanges]
     return [Target(variables.index(n), specs[n].trainable, updates_by_rows(operation, n)) for n in names]
-
-
-def _trained(graph: Graph, exchanges: Sequence[Operation]) -> list[VariableSpec]:
-    """The variables whose gradients are exchanged, in that order."""
-    return [graph.variables[name] for name in dict.fromkeys(o.attrs["variable"] for o in exchanges)]
 
 
 def _cut(exchanges: Sequence[Operation]) -> int:

@@ -303,6 +303,21 @@ def every_strategy_ends_with_the_same_variables(comm: Communicator) -> None:
                 np.testing.assert_array_equal(other, final.final_ops_values)
 
 
+def workers_of_servers_stop_at_a_global_step(comm: Communicator) -> None:
+    """It counts the pushes of all of them: those that are under way when it is reached come on top."""
+    if comm.size == 1:
+        return
+    strategy = ParameterServer(comm)
+    with program(comm.rank) as (x, _, step):
+        hooks = [pf.train.StopAtStepHook(last_step=7)]
+        with pf.train.MonitoredTrainingSession(hooks=hooks, log_step_count_steps=None, strategy=strategy) as session:
+            if strategy.is_server:
+                session.run_step_fn(Server(strategy, step).serve)
+            while not strategy.is_server and not session.should_stop():
+                session.run(step, {x: samples(comm.rank, 0)})
+    assert 7 <= sum(count.pushes for count in strategy.pushes_by_worker) <= 7 + strategy.workers - 1
+
+
 def parameters_are_saved_while_servers_keep_the_rest(comm: Communicator) -> None:
     with directory(comm) as folder, program() as (x, _, step):
         strategy = ParameterServer(comm)
@@ -330,6 +345,7 @@ CASES: list[Callable[[Communicator], None]] = [
     a_rank_without_samples_has_no_loss_to_be_nan,
     rank_0_alone_writes_and_speaks,
     every_strategy_ends_with_the_same_variables,
+    workers_of_servers_stop_at_a_global_step,
     parameters_are_saved_while_servers_keep_the_rest,
 ]
 

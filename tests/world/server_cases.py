@@ -388,6 +388,63 @@ def pushes_are_taken_while_an_answer_leaves(comm: Communicator) -> None:
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
+def a_worker_may_look_at_a_gradient_alone(comm: Communicator) -> None:
+    """Before and after it has trained; nothing is pushed, and no other rank takes part."""
+    for strategy in (ParameterServer(comm), ParameterServer(comm, staleness=0), BackupWorkers(comm, backup=0)):
+        with pf.Graph().as_default():
+            x, word = pf.placeholder(pf.float64, (None,)), pf.placeholder(pf.int32, (None,))
+            w, table = pf.Variable(np.float64(3)), pf.Variable(np.ones(9))
+            optimizer = pf.train.GradientDescentOptimizer(0.5)
+            pairs = optimizer.compute_gradients(pf.reduce_mean(x * w) + pf.reduce_mean(pf.gather(table, word)))
+            (of_w, _), (of_table, _) = pairs
+            step = optimizer.apply_gradients(pairs)
+            with pf.Session(strategy=strategy) as session:
+                session.run(pf.global_variables_initializer())
+                if strategy.is_server:
+                    strategy.serve(session, step)
+                else:
+                    if strategy.worker == 0:
+                        assert session.run(of_w, {x: [7.0], word: [0]}) == 7
+                    session.run(step, {x: [2.0], word: [5]})
+                    if strategy.worker == strategy.workers - 1:
+                        found, rows = session.run([of_w, of_table], {x: [8.0], word: [1]})
+                        assert found == 8
+                        assert (rows.indices.tolist(), rows.values.tolist()) == ([1], [1.0])
+                strategy.finish(session)
+                steps = strategy.workers if comm.size > 1 and strategy.asynchronous and not closes(strategy) else 1
+                np.testing.assert_allclose(session.run(w), 3 - steps, rtol=1e-14)
+                np.testing.assert_allclose(session.run(table), np.where(np.arange(9) == 5, 1 - 0.5 * steps, 1))
+
+
+def closes(strategy: Any) -> bool:
+    """Whether a step takes one gradient from every worker."""
+    return isinstance(strategy, BackupWorkers) or strategy.agreement["staleness"] == 0
+
+
+def workers_know_the_step_that_the_servers_have_come_to(comm: Communicator) -> None:
+    servers = min(2, comm.size - 1)
+    for strategy in (ParameterServer(comm, servers=servers), BackupWorkers(comm, backup=0)):
+        with pf.Graph().as_default():
+            x = pf.placeholder(pf.float64, (None,))
+            w, b = pf.Variable(np.ones(3)), pf.Variable(np.float64(1))
+            counter = pf.train.create_global_step()
+            rate = pf.train.exponential_decay(0.1, counter, 1, 0.5)
+            loss = pf.reduce_mean(pf.square(x)) * pf.reduce_sum(pf.square(w + b))
+            step = pf.train.AdamOptimizer(rate).minimize(loss, global_step=counter)
+            with pf.Session(strategy=strategy) as session:
+                session.run(pf.global_variables_initializer())
+                if strategy.is_server:
+                    strategy.serve(session, step)
+                else:
+                    for _ in range(4):
+                        session.run(step, {x: [1.0]})
+                        count = session.run(counter)
+                        assert count == strategy.version >= 1
+                        np.testing.assert_allclose(session.run(rate), 0.1 * 0.5**count, rtol=1e-6)
+                strategy.finish(session)
+                assert session.run(counter) == (4 if closes(strategy) else 4 * strategy.workers)
+
+
 def numbers_that_leave_nobody_are_refused(comm: Communicator) -> None:
     size, workers = comm.size, comm.size - 1
     for kind, options, message in (
@@ -404,6 +461,8 @@ def numbers_that_leave_nobody_are_refused(comm: Communicator) -> None:
 
 
 CASES = [
+    a_worker_may_look_at_a_gradient_alone,
+    workers_know_the_step_that_the_servers_have_come_to,
     a_bound_of_zero_is_one_process,
     no_backup_is_one_process,
     two_runs_that_close_steps_give_the_same_bits,

@@ -40,13 +40,12 @@ def share_out(variables: Sequence[VariableSpec], servers: int) -> dict[str, int]
     return owners
 
 
-def written_by(operation: Operation, owners: Mapping[str, int]) -> dict[str, int | None]:
-    """Who updates each variable that ``operation`` writes: a server, or None for state that every server updates.
+def written_by(operations: Sequence[Operation], owners: Mapping[str, int]) -> dict[str, int | None]:
+    """Who updates each variable that ``operations`` write: a server, or None for state that every server updates.
 
     ``owners`` are those of the variables whose gradients are exchanged. Raises InvalidArgumentError for an update that
     mixes gradients of several servers.
     """
-    operations = reachable([operation])
     of_variable: dict[str, frozenset[int]] = {}
     while True:
         before = dict(of_variable)
