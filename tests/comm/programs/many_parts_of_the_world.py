@@ -11,6 +11,7 @@ for number in range(2200):
     part = comm.split(0)
     assert part.iprobe() is None  # what is under way in another part is not a message here
     if number % 100 == 0:
+        part.barrier()  # all have looked
         message = np.array([number])
         under_way.append((part, message, part.isend(message, right)))
     part.leave(b"")
