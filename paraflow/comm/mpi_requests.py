@@ -18,7 +18,7 @@ from paraflow.comm.waiting import wait_until, yield_until
 PART_BYTES = 2**26  # of one collective, which may need as much memory again
 _MAX_COUNT = 2**31 - 1
 
-_abandoned: list[MPI.Request | Receiving] = []  # what nobody waits for any more may still use its buffers
+_abandoned: list[MPI.Request | Receiving] = []  # under way, with their buffers, though nobody waits for them
 
 
 class Receiving:
@@ -47,6 +47,9 @@ class Receiving:
         assert self.envelope is not None
         checks.check_fits(self.envelope, self._buffer)
         return True
+
+    def __del__(self) -> None:
+        _keep(self._request)
 
 
 class Requests:
@@ -82,6 +85,17 @@ class Requests:
         self._finish()
         self._finish = done
         return True
+
+    def __del__(self) -> None:
+        for request in self._requests:
+            if not isinstance(request, Receiving):
+                _keep(request)
+
+
+def _keep(request: MPI.Request | None) -> None:
+    """MPI uses the buffer of an operation until it is complete, whether or not anybody waits for that."""
+    if request:  # not null, as those are that are complete
+        _abandoned.append(request)
 
 
 def complete(

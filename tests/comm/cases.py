@@ -135,6 +135,23 @@ def a_message_under_way_arrives_while_its_sender_waits(comm: Communicator) -> No
             request.wait()
 
 
+def a_message_arrives_though_nobody_waits_for_its_request(comm: Communicator) -> None:
+    """Its sender has let go of the buffer too, of whose memory others are made."""
+    if comm.rank == 0:
+        for dest in range(1, comm.size):
+            comm.isend(np.full(1 << 22, dest), dest)
+        other = np.zeros(1 << 22, np.int64)
+        comm.barrier()
+        comm.barrier()
+        assert not other.any()
+    else:
+        comm.barrier()
+        message = np.zeros(1 << 22, np.int64)
+        comm.recv(message, 0)
+        np.testing.assert_array_equal(message, comm.rank)
+        comm.barrier()
+
+
 def iallreduce_in_flight_together(comm: Communicator) -> None:
     total = comm.size * (comm.size + 1) / 2
     sums = np.full(70_000, comm.rank + 1.0, np.float32)
@@ -503,6 +520,7 @@ def a_part_that_one_rank_has_not_left_tells_it_of_the_others(comm: Communicator)
 
 
 CASES = [
+    a_message_arrives_though_nobody_waits_for_its_request,
     allreduce_every_dtype_and_count,
     allreduce_extreme_integers,
     allreduce_keeps_shape,
