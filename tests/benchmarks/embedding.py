@@ -58,6 +58,8 @@ class Training:
 def main() -> None:
     options = parse()
     comm = pf.comm.world()
+    if options.mode == "parameter_server" and comm.size == 1:
+        raise SystemExit("a server needs a worker: start it by paraflow launch -n 2")
     start = np.random.default_rng(1).normal(size=(options.rows, options.width)).astype(np.float32)
     rng = np.random.default_rng([2, comm.rank])
     times: dict[str, list[float]] = {"rows": [], "dense": []}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mpirun import run_ranks
 
 from paraflow.experiment.metrics import read_metrics
 
@@ -203,8 +204,11 @@ def test_exchange_measures_each_side_at_each_size(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("mode", "ways"), [("allreduce", 1), ("parameter_server", 2)])
 def test_embedding(tmp_path: Path, mode: str, ways: int) -> None:
-    options = ["--mode", mode, "--rows", "500", "--ids", "20", "--steps", "2", "--rounds", "2"]
-    output, found = results(tmp_path, "embedding.py", *options)
+    file = tmp_path / "results.json"
+    options = ["--mode", mode, "--rows", "500", "--ids", "20", "--steps", "2", "--rounds", "2", "--json", str(file)]
+    done = run_ranks(2, HERE / "embedding.py", *options)
+    assert done.returncode == 0, done.stderr
+    output, found = done.stdout, json.loads(file.read_text())
     assert ways * 500 * 64 * 4 <= found["bytes"]["dense"] <= ways * (500 * 64 * 4 + 200)
     assert found["bytes"]["rows"] <= ways * (20 * 65 * 4 + 300)
     assert found["difference"] < 1e-5
