@@ -123,15 +123,13 @@ def allreduce_bytes(nbytes: int, ranks: int) -> int:
     return 2 * ranks * nbytes
 
 
-def memory_bandwidth(
-    comm: Communicator, nbytes: int = STREAM_BYTES, rounds: int = 5, in_place: bool = True
-) -> float:
+def memory_bandwidth(comm: Communicator, nbytes: int = STREAM_BYTES, rounds: int = 5) -> float:
     """Bytes per second that the ranks of this rank's node read and write when all stream at once; collective.
 
     Each rank goes over ``nbytes`` of its own, again and again: where they stay in cache, this is the cache's rate. It
-    is the best of numpy's copy (two streams), sum (three) and, with ``in_place``, product in place (two), in
-    ``rounds``. The reading of a cache line before it is written is not counted, as in STREAM (McCalpin, 1995); in place
-    there is none, which can be twice as fast.
+    is the best of numpy's copy (two streams), sum (three) and product in place (two), in ``rounds``. The reading of a
+    cache line before it is written is not counted, as in STREAM (McCalpin, 1995); in place there is none, which can be
+    twice as fast.
     """
     memory = np.full(nbytes // 4, 0, np.float32)  # written, so that the pages are there
     (a, b), (c, d, e) = _parts(memory, 2), _parts(memory, 3)
@@ -143,7 +141,7 @@ def memory_bandwidth(
     node = comm.split_node()
     times = max(2, min(_MOST_STREAMS, STREAM_BYTES // nbytes))
     rates: list[float] = []
-    for work, moved in works if in_place else works[:2]:
+    for work, moved in works:
         for _ in range(rounds):
             node.barrier()
             seconds = repeated(work)(times)

@@ -39,7 +39,7 @@ def measure(what: str, times: int) -> dict[str, Any]:
 
 
 def memory() -> dict[str, Any]:
-    return {"rate": timings.memory_bandwidth(comm, rounds=1, in_place=False)}
+    return {"rate": timings.memory_bandwidth(comm, rounds=1)}
 
 
 about = {
