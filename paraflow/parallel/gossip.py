@@ -12,7 +12,6 @@ import numpy as np
 from paraflow.comm import Communicator
 from paraflow.comm.communicator import Request
 from paraflow.errors import InvalidArgumentError
-from paraflow.ops.collective import weigh
 from paraflow.parallel.averaging import Averaging, Places
 from paraflow.parallel.compression import BFloat16, Compressor, Float16, RandomK
 from paraflow.parallel.delays import Delays
@@ -131,8 +130,10 @@ class Gossip(Averaging):
         for requests in (leaving, *self._leaving, *answers.values()):
             _wait(requests)
         for replica in self._links.replicas:
-            weigh(replica, 1 / self.comm.size)  # the sum may be out of the range of half precision
-            self._part.comm.allreduce(replica)
+            wide = replica.astype(np.float32) if replica.itemsize == 2 else replica  # float16 may not hold the sum
+            self._part.comm.allreduce(wide)
+            wide /= self.comm.size
+            np.copyto(replica, wide, casting="same_kind")
 
     def _neighbours_in(self, number: int) -> list[int]:
         return neighbours(self.topology, self.seed, number, self.comm.rank, self.comm.size)
