@@ -39,7 +39,6 @@ from paraflow.comm.mpi_requests import (  # noqa: E402
     Requests,
     as_message,
     bytes_of,
-    complete,
     done,
     envelope_of,
     parts_of,
@@ -313,7 +312,7 @@ class MPICommunicator(Communicator):
     ) -> None:
         listen = partial(self._listen, f"MPI_{blocking.__name__}", self._begin())
         alone = nbytes <= _ONE_ROUND_BYTES
-        complete(polled(*args) if alone else self._comm.Ibarrier(), listen, sleeps=self._crowded)
+        Requests([polled(*args) if alone else self._comm.Ibarrier()], done, listen, sleeps=self._crowded).wait()
         if not alone and self._crowded:
             yield_until(polled(*args).Test)
         elif not alone:

@@ -18,7 +18,7 @@ from paraflow.comm.waiting import wait_until, yield_until
 PART_BYTES = 2**26  # of one collective, which may need as much memory again
 _MAX_COUNT = 2**31 - 1
 
-_abandoned: list[MPI.Request | Receiving] = []  # under way, with their buffers, though nobody waits for them
+_abandoned: list[MPI.Request] = []  # under way, with their buffers, though nobody waits for them
 
 
 class Receiving:
@@ -72,9 +72,10 @@ class Requests:
         self._sleeps = sleeps
 
     def wait(self, progress: Progress = None) -> None:
-        """Wait for all."""
+        """Wait for all; what ``listen`` raises ends the wait."""
+        wait = wait_until if self._sleeps else yield_until
         for request in self._requests:
-            complete(request, self._listen, self._sleeps, progress)
+            wait(request.Test if progress is None else partial(_test, request, progress), self._listen)
         self._finish()
         self._finish = done
 
@@ -96,18 +97,6 @@ def _keep(request: MPI.Request | None) -> None:
     """MPI uses the buffer of an operation until it is complete, whether or not anybody waits for that."""
     if request:  # not null, as those are that are complete
         _abandoned.append(request)
-
-
-def complete(
-    request: MPI.Request | Receiving, listen: Callable[[], None], sleeps: bool, progress: Progress = None
-) -> None:
-    """Wait for the operation; what ``listen`` raises ends the wait."""
-    try:
-        ready = request.Test if progress is None else partial(_test, request, progress)
-        (wait_until if sleeps else yield_until)(ready, listen)
-    except BaseException:
-        _abandoned.append(request)
-        raise
 
 
 def _test(request: MPI.Request | Receiving, progress: Callable[[], object]) -> bool:

@@ -143,7 +143,7 @@ class ParameterServer(Strategy):
                     f"{tensor.op.where()} is computed on the parameter server, so a worker cannot fetch it; "
                     "fetch the variable itself in a run of its own"
                 )
-        variables, owners = self._pulled(operations, exchanges)
+        variables, owners, _ = self._shared_out(operations, exchanges)
         cut = _cut(exchanges)
         if cut not in self._links:
             self._links[cut] = [
@@ -173,10 +173,10 @@ class ParameterServer(Strategy):
         worker = rebuild(kept, rule)
         return Program(worker.graph, worker.fetches[: len(program.fetches)], (*worker.targets, *push), worker.feeds)
 
-    def _pulled(
+    def _shared_out(
         self, operations: Sequence[Operation], exchanges: Sequence[Operation]
-    ) -> tuple[list[VariableSpec], dict[str, int]]:
-        """The variables that workers pull, and the number of the server of each.
+    ) -> tuple[list[VariableSpec], dict[str, int], dict[str, int | None]]:
+        """The variables that workers pull, the number of the server of each, and what `written_by` says.
 
         They are those whose gradients are exchanged, in that order, and from the first server what counts steps: the
         scalars that updates change and no gradient enters.
@@ -187,7 +187,7 @@ class ParameterServer(Strategy):
         written = written_by(operations, owners)
         below = {name for o in dependents(operations, exchanges) for name in o.variables if o.record.writes}
         counters = sorted(n for n in below if written[n] is None and variables[n].shape == ())
-        return [variables[name] for name in (*trained, *counters)], owners | dict.fromkeys(counters, 0)
+        return [variables[name] for name in (*trained, *counters)], owners | dict.fromkeys(counters, 0), written
 
     def push_pull(self, gradients: Sequence[Array], cut: int, samples: int) -> None:
         """Send each server its gradients, means over ``samples`` samples; give the variables their new values."""
@@ -237,7 +237,7 @@ class ParameterServer(Strategy):
             return
         self._started, self._part, self._store = True, session.part, session.store
         self._meet(session, graph_lines(reachable(updates)))
-        pulled = {v.name for v in self._pulled(needed, exchanges)[0]}
+        pulled = {v.name for v in self._shared_out(needed, exchanges)[0]}
         self.elsewhere, self.under_way = {name for o in updates for name in o.variables} - pulled, True
 
     def _meet(self, session: Any, update: Sequence[str] | None) -> None:
@@ -326,12 +326,11 @@ class ParameterServer(Strategy):
         exchanges = [o for o in needed if o.type in EXCHANGES]
         if not exchanges:
             raise GraphError(f"{operation.where()} trains nothing: it exchanges no gradient")
-        variables, owners = self._pulled(needed, exchanges)
+        variables, owners, written = self._shared_out(needed, exchanges)
         number = self.comm.rank - self.servers[0]
         share = _share(exchanges, variables, owners, number)
         part = operation
         if len(self.servers) > 1 or any(o.type == "exchange_rows" for o in exchanges):
-            written = written_by(needed, owners)
             self._owners = {name: self.servers[s] for name, s in written.items() if s is not None}
             own = [name for name, server in written.items() if server in (None, number)]
             part = own_part(operation, own)

@@ -113,10 +113,10 @@ def _step(profile: Profile, here: Machine, table: Parallel, overhead: Overhead |
 def _run(config: Config, here: Machine) -> Trial:
     with tempfile.TemporaryDirectory(prefix="paraflow-trial-") as name:
         folder = Path(name)
-        file = folder / "trial.toml"
-        file.write_text(toml_document(config), encoding="utf-8")
+        written = folder / "trial.toml"
+        written.write_text(toml_document(config), encoding="utf-8")
         run_ranks(
-            here.ranks, folder, str(file), f"experiment.directory={folder / 'runs'}", cores=int(here.cores)
+            here.ranks, folder, str(written), f"experiment.directory={folder / 'runs'}", cores=int(here.cores)
         )
         (file,) = folder.glob("runs/*/metrics.jsonl")
         records = read_metrics(file)
